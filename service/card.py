@@ -1,0 +1,180 @@
+"""The contract: a model is a folder `models/<name>/<version>/`, and this is its `card.json`.
+
+Training writes it, the service reads it. Data only; knows pydantic and the standard library, nothing else.
+"""
+
+from datetime import date
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, JsonValue, model_validator
+from pydantic.types import NonNegativeInt, PositiveInt, StringConstraints
+
+Operation = Literal["encode", "decode", "reconstruct", "denoise"]
+Precision = Literal["float32", "int8"]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
+GraphFile = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}\.onnx$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, StringConstraints(max_length=4000)]
+
+CARD_FILE = "card.json"
+CARD_SCHEMA_FILE = "card.schema.json"
+
+
+class Strict(BaseModel):
+    """No unknown fields, no conversions, no changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ImageInput(Strict):
+    """Pictures: uint8, N,H,W,C. A null side means any size."""
+
+    kind: Literal["image"]
+    height: PositiveInt | None
+    width: PositiveInt | None
+    channels: Literal[1, 3]
+
+    @model_validator(mode="after")
+    def _both_sides_or_none(self) -> Self:
+        if (self.height is None) != (self.width is None):
+            raise ValueError("height and width are both fixed or both null")
+        return self
+
+
+class VectorInput(Strict):
+    """Vectors: float32, N,F."""
+
+    kind: Literal["vector"]
+    features: PositiveInt
+
+
+class Code(Strict):
+    """Codes: float32, N and this shape; null where it follows the picture's size."""
+
+    shape: list[PositiveInt | None] = Field(min_length=1, max_length=3)
+
+
+class Tensor(Strict):
+    """A small array inside the card: base64 of its little-endian bytes in C order."""
+
+    dtype: Literal["uint8", "float32"]
+    shape: list[PositiveInt] = Field(min_length=1, max_length=4)
+    data: str
+
+
+class Probe(Strict):
+    """An input and the output that the loaded graph must reproduce."""
+
+    input: Tensor
+    output: Tensor
+
+
+class Parity(Strict):
+    """The largest difference between torch and onnxruntime on one batch of one input shape (without N).
+
+    `levels`: grey levels of pictures. `relative`: to the largest magnitude of the output.
+    """
+
+    batch: PositiveInt
+    shape: list[PositiveInt]
+    difference: Annotated[FiniteFloat, Field(ge=0)]
+    unit: Literal["levels", "relative"]
+
+
+class Graph(Strict):
+    """One single-file ONNX graph with its preprocessing inside, and what proves it."""
+
+    operation: Operation
+    precision: Precision
+    file: GraphFile
+    sha256: Sha256
+    probe: Probe
+    parity: list[Parity]
+
+
+class Data(Strict):
+    """What the model was trained on."""
+
+    name: Text
+    sha256: Sha256
+    count: PositiveInt
+    licence: Text
+
+
+class Quality(Strict):
+    """Figures measured on `data`, and the same figures of the baselines beside them."""
+
+    data: Text
+    figures: dict[str, FiniteFloat]
+    baselines: dict[str, dict[str, FiniteFloat]]
+
+
+class Made(Strict):
+    """How the artefact came about: versions of what wrote it, seed, seconds of training, day."""
+
+    versions: dict[str, str]
+    opset: PositiveInt
+    seed: NonNegativeInt
+    seconds: Annotated[FiniteFloat, Field(ge=0)]
+    date: Annotated[date, Field(strict=False)]
+
+
+class Card(Strict):
+    """One version of one model. `error_percentiles`: percentiles 0..100 of the mean squared error per item,
+    on the 0..1 scale, of held-out data through the served `reconstruct` graph.
+    """
+
+    format: Literal[1]
+    name: Name
+    version: PositiveInt
+    family: Name
+    title: Text
+    description: Text
+    licence: Text
+    parameters: PositiveInt
+    input: Annotated[ImageInput | VectorInput, Discriminator("kind")]
+    code: Code
+    graphs: list[Graph] = Field(min_length=1)
+    receptive_radius: NonNegativeInt | None
+    stride: PositiveInt | None
+    error_percentiles: list[Annotated[FiniteFloat, Field(ge=0)]] | None
+    recipe: dict[str, JsonValue]
+    data: Data
+    quality: Quality
+    made: Made
+
+    @property
+    def operations(self) -> list[Operation]:
+        """What this model offers, in the order of the card, each once."""
+        return list(dict.fromkeys(graph.operation for graph in self.graphs))
+
+    @model_validator(mode="after")
+    def _graphs_are_distinct(self) -> Self:
+        keys = [(graph.operation, graph.precision) for graph in self.graphs]
+        files = [graph.file for graph in self.graphs]
+        if len(set(keys)) < len(keys) or len(set(files)) < len(files):
+            raise ValueError("each graph has its own operation, precision and file")
+        return self
+
+    @model_validator(mode="after")
+    def _any_size_can_be_tiled(self) -> Self:
+        any_size = isinstance(self.input, ImageInput) and self.input.height is None
+        if any_size and (self.receptive_radius is None or self.stride is None):
+            raise ValueError("a model for pictures of any size states receptive_radius and stride")
+        return self
+
+    @model_validator(mode="after")
+    def _percentiles_rise(self) -> Self:
+        errors = self.error_percentiles
+        if errors is None:
+            if "reconstruct" in self.operations:
+                raise ValueError("a model that reconstructs states error_percentiles")
+        elif len(errors) != 101 or any(low > high for low, high in pairwise(errors)):
+            raise ValueError("error_percentiles are 101 numbers that never fall")
+        return self
+
+
+def read_card(text: bytes) -> Card:
+    """The card in `text` (JSON, UTF-8). Raises pydantic.ValidationError on anything the contract does not say."""
+    return Card.model_validate_json(text)

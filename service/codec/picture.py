@@ -1,0 +1,151 @@
+"""Pictures: recognised by their bytes, measured by their header, then decoded whole or refused; and written again."""
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImage
+
+Pixels = NDArray[np.uint8]
+
+# Pillow's own guard only warns below 179 megapixels; ours is the header check in `probe`.
+Image.MAX_IMAGE_PIXELS = None
+
+MAGIC = (
+    ("PNG", b"\x89PNG\r\n\x1a\n"),
+    ("JPEG", b"\xff\xd8\xff"),
+    ("GIF", b"GIF8"),
+    ("TIFF", b"II*\0"),
+    ("TIFF", b"MM\0*"),
+    ("BMP", b"BM"),
+)
+FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
+WRITTEN = ("image/png", "image/jpeg", "image/webp")
+JPEG_SCANS = 100  # no real picture has more; each costs a pass over all pixels
+ICC_BYTES = 1 << 20
+# The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
+DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the first bytes say: format (Pillow's name) and sides, before orientation."""
+
+    format: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture, upright. `pixels`: uint8 H,W,C, C 1 or 3; `alpha`: uint8 H,W; `depth`: bits it came with."""
+
+    pixels: Pixels
+    type: str
+    alpha: Pixels | None = None
+    icc: bytes | None = None
+    depth: int = 8
+
+
+def recognise(data: bytes, formats: Collection[str]) -> str:
+    """Pillow's name of the format that the magic bytes tell. Raises UnsupportedImage unless it is allowed."""
+    if not data:
+        raise InvalidImage("the picture is empty")
+    found = next((name for name, magic in MAGIC if data.startswith(magic)), None)
+    if found is None and data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        found = "WEBP"
+    if found is None or found.lower() not in formats:
+        raise UnsupportedImage(f"these bytes are no picture of a format taken here ({', '.join(sorted(formats))})")
+    return found
+
+
+def probe(data: bytes, *, formats: Collection[str], max_pixels: int) -> Header:
+    """Format and size from the header alone. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
+    header, _ = _open(data, formats, max_pixels)
+    return header
+
+
+def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture:
+    """The whole first frame, upright. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
+    header, image = _open(data, formats, max_pixels)
+    if header.format == "JPEG" and data.count(b"\xff\xda") > JPEG_SCANS:
+        raise InvalidImage(f"a JPEG may have {JPEG_SCANS} scans")
+    try:
+        image.load()
+        return _picture(image, header, deep=header.format == "PNG" and data[24] == 16)
+    except Problem:
+        raise
+    except Exception as error:  # a decoder may raise anything on hostile bytes
+        raise InvalidImage(f"the {header.format} is broken or cut off") from error
+
+
+def _open(data: bytes, formats: Collection[str], max_pixels: int) -> tuple[Header, Image.Image]:
+    name = recognise(data, formats)
+    try:
+        image = Image.open(BytesIO(data), formats=[name])
+    except Exception as error:
+        raise InvalidImage(f"the header of the {name} is broken") from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageTooLarge(f"{width}x{height} pixels are over the limit of {max_pixels}")
+    if not width * height:
+        raise InvalidImage("the picture has no pixels")
+    return Header(name, width, height), image
+
+
+def _picture(image: Image.Image, header: Header, *, deep: bool) -> Picture:
+    with suppress(Exception):  # a broken EXIF block is no reason to refuse the pixels
+        ImageOps.exif_transpose(image, in_place=True)
+    icc = image.info.get("icc_profile")
+    alpha = None
+    if image.mode in DEEP_MODES:
+        deep = True
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
+    elif image.mode in ("1", "L"):
+        image = image.convert("L")
+    elif image.mode in ("RGB", "RGBX", "P", "CMYK", "YCbCr"):
+        image = image.convert("RGB")
+    else:
+        raise InvalidImage(f"pictures of mode {image.mode} are not taken")
+    pixels = np.asarray(image)
+    pixels = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
+    if image.mode in ("LA", "RGBA"):
+        pixels, alpha = pixels[:, :, :-1], np.ascontiguousarray(pixels[:, :, -1])
+        alpha = None if (alpha == 255).all() else alpha
+    keep_icc = isinstance(icc, bytes) and len(icc) <= ICC_BYTES and image.mode[0] == "R"
+    return Picture(
+        pixels=np.ascontiguousarray(pixels),
+        type=f"image/{header.format.lower()}",
+        alpha=alpha,
+        icc=icc if keep_icc else None,
+        depth=16 if deep else 8,
+    )
+
+
+def encode(picture: Picture, kind: str, *, quality: int = 90) -> bytes:
+    """The picture as `image/png`, `image/jpeg` or `image/webp`. JPEG has no alpha: it comes back on black."""
+    bands = picture.pixels
+    if picture.alpha is not None:
+        bands = on_black(bands, picture.alpha) if kind == "image/jpeg" else np.dstack([bands, picture.alpha])
+    image = Image.fromarray(bands[:, :, 0] if bands.shape[2] == 1 else bands)
+    out = BytesIO()
+    extra = {"icc_profile": picture.icc} if picture.icc and bands.shape[2] >= 3 else {}
+    if kind == "image/png":
+        image.save(out, "PNG", compress_level=1, **extra)
+    elif kind == "image/jpeg":
+        image.save(out, "JPEG", quality=quality, **extra)
+    else:
+        image.save(out, "WEBP", quality=quality, method=0, **extra)
+    return out.getvalue()
+
+
+def on_black(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """H,W,C composited on black by H,W alpha, rounded to nearest."""
+    return ((pixels.astype(np.uint16) * alpha[:, :, np.newaxis] + 127) // 255).astype(np.uint8)

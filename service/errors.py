@@ -1,0 +1,128 @@
+"""Every way a request can fail: status, `type` and title on the class, the detail on the instance.
+
+    Problem
+    ├── 400  MalformedBody, InvalidParameter, AmbiguousModel
+    ├── 404  NotFound, ModelNotFound
+    ├── 405  MethodNotAllowed
+    ├── 406  NotAcceptable
+    ├── 409  OperationNotOffered
+    ├── 413  BodyTooLarge, ImageTooLarge, TooManyItems
+    ├── 415  UnsupportedMediaType, UnsupportedImage
+    ├── 422  InvalidImage, InvalidArray
+    ├── 500  InternalError
+    ├── 503  Overloaded, ModelRefused, Draining
+    └── 504  DeadlineExceeded
+
+A detail says what is wrong and how to mend it; it never repeats the caller's bytes.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+
+class Problem(Exception):
+    """The base: answered as `application/problem+json` (RFC 9457)."""
+
+    status: ClassVar[int]
+    type: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail[:1000]
+        self.headers = headers or {}
+
+    def body(self, request_id: str) -> dict[str, str | int]:
+        """The members of the JSON answer."""
+        return {
+            "type": f"/problems/{self.type}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": request_id,
+        }
+
+
+class MalformedBody(Problem):
+    status, type, title = 400, "malformed-body", "The body is not what its Content-Type says"
+
+
+class InvalidParameter(Problem):
+    status, type, title = 400, "invalid-parameter", "A query parameter or header has no meaning here"
+
+
+class AmbiguousModel(Problem):
+    status, type, title = 400, "ambiguous-model", "Several models offer this operation and none is the default"
+
+
+class NotFound(Problem):
+    status, type, title = 404, "not-found", "There is nothing at this address"
+
+
+class ModelNotFound(Problem):
+    status, type, title = 404, "model-not-found", "No such model or version"
+
+
+class MethodNotAllowed(Problem):
+    status, type, title = 405, "method-not-allowed", "This address does not take that method"
+
+
+class NotAcceptable(Problem):
+    status, type, title = 406, "not-acceptable", "None of the accepted types can be answered"
+
+
+class OperationNotOffered(Problem):
+    status, type, title = 409, "operation-not-offered", "The model does not offer this operation"
+
+
+class BodyTooLarge(Problem):
+    status, type, title = 413, "body-too-large", "The body is over the limit"
+
+
+class ImageTooLarge(Problem):
+    status, type, title = 413, "image-too-large", "The picture has more pixels than the limit"
+
+
+class TooManyItems(Problem):
+    status, type, title = 413, "too-many-items", "The request has more items than the limit"
+
+
+class UnsupportedMediaType(Problem):
+    status, type, title = 415, "unsupported-media-type", "This Content-Type is not taken"
+
+
+class UnsupportedImage(Problem):
+    status, type, title = 415, "unsupported-image", "This picture format is not taken"
+
+
+class InvalidImage(Problem):
+    status, type, title = 422, "invalid-image", "The picture cannot be read"
+
+
+class InvalidArray(Problem):
+    status, type, title = 422, "invalid-array", "The numbers do not fit the model"
+
+
+class InternalError(Problem):
+    status, type, title = 500, "internal-error", "Something went wrong on our side"
+
+
+class Overloaded(Problem):
+    status, type, title = 503, "overloaded", "Too much work is waiting"
+
+
+class ModelRefused(Problem):
+    status, type, title = 503, "model-refused", "This version of the model was refused"
+
+
+class Draining(Problem):
+    status, type, title = 503, "draining", "The service is stopping"
+
+
+class DeadlineExceeded(Problem):
+    status, type, title = 504, "deadline-exceeded", "No answer within the deadline"
+
+
+def problems() -> Iterator[type[Problem]]:
+    """Every kind of problem, in the order of their status."""
+    return iter(sorted(Problem.__subclasses__(), key=lambda kind: kind.status))
