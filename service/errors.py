@@ -10,7 +10,7 @@
     ├── 415  UnsupportedMediaType, UnsupportedImage
     ├── 422  InvalidImage, InvalidArray
     ├── 500  InternalError
-    ├── 503  Overloaded, ModelRefused, Draining
+    ├── 503  Overloaded, ModelRefused
     └── 504  DeadlineExceeded
 
 A detail says what is wrong and how to mend it; it never repeats the caller's bytes.
@@ -113,10 +113,6 @@ class Overloaded(Problem):
 
 class ModelRefused(Problem):
     status, type, title = 503, "model-refused", "This version of the model was refused"
-
-
-class Draining(Problem):
-    status, type, title = 503, "draining", "The service is stopping"
 
 
 class DeadlineExceeded(Problem):

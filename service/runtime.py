@@ -9,15 +9,15 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.card import Card, Graph, ImageInput, Tensor
 from service.errors import ModelRefused
+from service.hardware import Choice
 
 # Read when onnxruntime is imported: without it the wheels from 1.29 on send usage data over the network.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -25,21 +25,12 @@ import onnxruntime as ort
 
 Array = NDArray[Any]
 Device = Literal["auto", "cpu", "cuda"]
-T = TypeVar("T")
 
 CUDA_OPTIONS = {
     "cudnn_conv_algo_search": "HEURISTIC",  # the default searches anew for every batch size
     "arena_extend_strategy": "kSameAsRequested",
     "use_tf32": "0",  # 10 bits of mantissa would fail the probe
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Choice(Generic[T]):
-    """An automatic choice and its reason."""
-
-    value: T
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +44,6 @@ class Port:
 
 class DeviceUnavailable(Exception):
     """The device that the settings insist on cannot be used; the service must not start without it."""
-
-
-def cores() -> Choice[int]:
-    """The processors this process may really use: its affinity, cut by the control group's quota."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    if quota is not None and ceil(quota) < affinity:
-        return Choice(max(1, ceil(quota)), f"the control group grants {quota:g} of {affinity} processors")
-    return Choice(affinity, f"{affinity} processors by affinity, no smaller quota")
-
-
-def _cgroup_quota() -> float | None:
-    """Processors granted by cgroup v2 or v1, or None where unlimited or unknown."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)
 
 
 def choose_device(wanted: Device) -> Choice[Literal["cpu", "cuda"]]:

@@ -6,20 +6,20 @@ Whatever bytes come in, what goes out is an array or a Problem.
 from service.codec.fit import fit, fit_alpha
 from service.codec.npy import read_npy, write_npy
 from service.codec.picture import (
-    FORMATS,
     WRITTEN,
     Header,
     Picture,
+    composite,
     decode,
     encode,
     probe,
 )
 
 __all__ = [
-    "FORMATS",
     "WRITTEN",
     "Header",
     "Picture",
+    "composite",
     "decode",
     "encode",
     "fit",

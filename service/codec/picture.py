@@ -4,6 +4,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,6 @@ MAGIC = (
     ("TIFF", b"MM\0*"),
     ("BMP", b"BM"),
 )
-FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
 WRITTEN = ("image/png", "image/jpeg", "image/webp")
 JPEG_SCANS = 100  # no real picture has more; each costs a pass over all pixels
 ICC_BYTES = 1 << 20
@@ -133,7 +133,7 @@ def encode(picture: Picture, kind: str, *, quality: int = 90) -> bytes:
     """The picture as `image/png`, `image/jpeg` or `image/webp`. JPEG has no alpha: it comes back on black."""
     bands = picture.pixels
     if picture.alpha is not None:
-        bands = on_black(bands, picture.alpha) if kind == "image/jpeg" else np.dstack([bands, picture.alpha])
+        bands = composite(bands, picture.alpha, "black") if kind == "image/jpeg" else np.dstack([bands, picture.alpha])
     image = Image.fromarray(bands[:, :, 0] if bands.shape[2] == 1 else bands)
     out = BytesIO()
     extra = {"icc_profile": picture.icc} if picture.icc and bands.shape[2] >= 3 else {}
@@ -146,6 +146,9 @@ def encode(picture: Picture, kind: str, *, quality: int = 90) -> bytes:
     return out.getvalue()
 
 
-def on_black(pixels: Pixels, alpha: Pixels) -> Pixels:
-    """H,W,C composited on black by H,W alpha, rounded to nearest."""
-    return ((pixels.astype(np.uint16) * alpha[:, :, np.newaxis] + 127) // 255).astype(np.uint8)
+def composite(pixels: Pixels, alpha: Pixels, background: Literal["black", "white"]) -> Pixels:
+    """H,W,C over a background by H,W alpha, rounded to nearest."""
+    over = pixels.astype(np.uint16) * alpha[:, :, np.newaxis]
+    if background == "white":
+        over += 255 * (255 - alpha[:, :, np.newaxis].astype(np.uint16))
+    return ((over + 127) // 255).astype(np.uint8)

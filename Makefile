@@ -1,0 +1,56 @@
+# The commands of people and of CI. Only python3 and make are needed; everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where pip takes torch from, if not from where it takes everything: the address of PyTorch's index of CPU builds.
+TORCH_INDEX ?=
+SERVE ?=
+
+export HOURGLASS_DEFAULT_ENCODE ?= digits
+export HOURGLASS_DEFAULT_DECODE ?= digits
+export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
+export HOURGLASS_DEFAULT_DENOISE ?= digits-denoise
+
+.PHONY: help serve test check bench format clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+serve: $(VENV)/.serve ## install what serving needs and serve models/ at http://127.0.0.1:8000 (SERVE="--port 9000")
+	@$(BIN)/hourglass serve $(SERVE)
+
+test: $(VENV)/.dev ## install what tests need, torch included, and run them
+	@env -u HOURGLASS_DEFAULT_ENCODE -u HOURGLASS_DEFAULT_DECODE -u HOURGLASS_DEFAULT_RECONSTRUCT \
+		-u HOURGLASS_DEFAULT_DENOISE $(BIN)/pytest
+
+check: $(VENV)/.dev ## lint, types, walls
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## rewrite the code in the house style
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+bench: $(VENV)/.dev ## measure images/s of the training loop against a plain DataLoader
+	@$(BIN)/python -m benchmarks.training_loop
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer")'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python3 -m venv failed: on Debian, apt install python3-venv"; exit 1; }
+
+$(VENV)/.serve: pyproject.toml | $(BIN)/python
+	@echo "installing what serving needs into $(VENV) (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.serve
+	@echo "installing what tests and training need into $(VENV) (once; torch is large)"
+	@$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 --index-url $(TORCH_INDEX))
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,training,dev]'
+	@touch $@

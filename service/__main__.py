@@ -1,0 +1,199 @@
+"""The `hourglass` command line: serve the models, or put files and folders through them without a server."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter, config
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from service import files
+from service.app import open_state
+from service.card import Operation
+from service.config import PREFIX, Settings
+from service.errors import Problem
+from service.exchange import State
+from service.runtime import Array, DeviceUnavailable
+from service.store import Autoencoder
+from service.telemetry import configure_logs
+
+app = App(
+    name="hourglass",
+    help="Autoencoders over HTTP, and on files without a server.",
+    config=config.Env(PREFIX, command=False),
+)
+Flags = Annotated[Settings | None, Parameter(name="*", show_env_var=True)]
+Output = Annotated[Path, Parameter(name=["--output", "-o"])]
+Wish = Annotated[str, Parameter(help="model to use; without it the operation's default, or the only one")]
+notes = Console(stderr=True)
+
+
+class Failed(Exception):
+    """The command cannot do what it was asked; the message says why and what to do."""
+
+
+@app.command
+def serve(*, settings: Flags = None) -> None:
+    """Serve the models of a folder until a signal. Every flag is also an environment variable.
+
+    Example: hourglass serve --models models --port 8000 --default-denoise digits-denoise
+    """
+    from service import server  # the web stack costs the other commands a third of a second
+
+    server.serve(_settings(settings))
+
+
+@app.command
+def models(*, settings: Flags = None) -> None:
+    """List the models of a folder, what they offer, and what was refused and why.
+
+    Example: hourglass models --models models
+    """
+    state = _open(_settings(settings))
+    shelf = state.store.shelf
+    table = Table("model", "version", "operations", "title", box=None)
+    for name, model in shelf.loaded.items():
+        table.add_row(name, str(model.card.version), " ".join(model.runners), model.card.title)
+    Console().print(table)
+    for (name, version), (_, reason) in shelf.refused.items():
+        notes.print(f"refused: {name} {version}: {reason}", style="red", markup=False, highlight=False)
+
+
+@app.command
+def denoise(source: Path, *, output: Output, model: Wish = "", settings: Flags = None) -> None:
+    """Take the noise out of a picture, or of every picture below a folder.
+
+    Example: hourglass denoise scans/ -o clean/
+
+    Parameters
+    ----------
+    source
+        a picture or a folder
+    output
+        a picture for a picture, a folder for a folder
+    """
+    _pictures("denoise", source, output, model, _settings(settings))
+
+
+@app.command
+def reconstruct(source: Path, *, output: Output, model: Wish = "", settings: Flags = None) -> None:
+    """Put a picture, or every picture below a folder, through the code and back; prints how well each fared.
+
+    Example: hourglass reconstruct digit.png -o back.png --model digits
+
+    Parameters
+    ----------
+    source
+        a picture or a folder
+    output
+        a picture for a picture, a folder for a folder
+    """
+    _pictures("reconstruct", source, output, model, _settings(settings))
+
+
+@app.command
+def encode(source: Path, *, output: Output, model: Wish = "", settings: Flags = None) -> None:
+    """Write the codes of a picture, or of every picture below a folder in order of name, as one table.
+
+    Example: hourglass encode digits/ -o codes.csv --model digits
+
+    Parameters
+    ----------
+    source
+        a picture or a folder
+    output
+        codes.npy (an array) or codes.csv (with a column of file names)
+    """
+    if output.suffix not in (".npy", ".csv"):
+        raise Failed(f"codes are written to .npy or .csv, not to {output.name}")
+    codes: list[tuple[Path, Array]] = []
+    failures = _run("encode", files.plan(source, None), model, _settings(settings), codes)
+    if codes:
+        files.write(output, files.table(codes, output.suffix))
+        notes.print(f"{len(codes)} codes in {output}", highlight=False)
+    sys.exit(1 if failures else 0)
+
+
+def _pictures(operation: Operation, source: Path, output: Path, model: str, settings: Settings) -> None:
+    failures = _run(operation, files.plan(source, output), model, settings, [])
+    sys.exit(1 if failures else 0)
+
+
+def _run(
+    operation: Operation, jobs: list[files.Job], wish: str, settings: Settings, codes: list[tuple[Path, Array]]
+) -> int:
+    """Run the jobs under a progress bar; a bad file is reported and skipped. The number of failures."""
+    state = _open(settings)
+
+    async def work() -> int:
+        model = await _choose(state, operation, wish)
+        failures = 0
+        columns = (TextColumn(operation), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=notes, transient=True) as progress:
+            task = progress.add_task(operation, total=len(jobs))
+            async for job, output, figures in files.run(state, model, operation, jobs):
+                progress.advance(task)
+                if isinstance(output, Problem):
+                    failures += 1
+                    notes.print(f"{job.source}: {output.detail}", style="red", markup=False, highlight=False)
+                    continue
+                codes.append((job.source, output)) if operation == "encode" else None
+                if figures and operation == "reconstruct":
+                    print(job.source, *(f"{name} {value:.5g}" for name, value in figures.items()))
+        if failures:
+            notes.print(f"{failures} of {len(jobs)} failed", style="red", highlight=False)
+        return failures
+
+    try:
+        return asyncio.run(work())
+    finally:
+        state.store.close()
+        state.pool.shutdown()
+
+
+async def _choose(state: State, operation: Operation, wish: str) -> Autoencoder:
+    name = wish or state.store.choose(operation, state.settings.default(operation))
+    model = await state.store.get(name, None)
+    if operation not in model.runners:
+        raise Failed(f"{name} offers {', '.join(model.runners)}, not {operation}")
+    return model
+
+
+def _settings(flags: Settings | None) -> Settings:
+    Settings.from_env(os.environ)  # refuses unknown variables
+    return flags or Settings()
+
+
+def _open(settings: Settings) -> State:
+    configure_logs(settings.log_format, settings.log_level)
+    state = open_state(settings)
+    state.store.refresh()
+    return state
+
+
+def main() -> None:
+    """Run the command line. A failure is one sentence on stderr and exit status 2."""
+    try:
+        app()
+    except (Failed, ValueError, DeviceUnavailable) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        notes.print(
+            f"hourglass: {'.'.join(map(str, first['loc']))}: {first['msg']}" if first else f"hourglass: {error}",
+            style="red",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        sys.exit(2)
+    except Problem as problem:
+        notes.print(f"hourglass: {problem.detail}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

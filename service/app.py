@@ -1,0 +1,106 @@
+"""The FastAPI application: what is shared, what is routed where, how failures are answered."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any, TypedDict
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from service import documents, probes
+from service.admission import Admission
+from service.config import Settings
+from service.documents import OperationRoute
+from service.errors import InternalError, InvalidParameter, MethodNotAllowed, NotFound, Problem
+from service.exchange import Exchange, State, problem_answer
+from service.hardware import cores
+from service.operations import OPERATIONS
+from service.store import Loading, Store
+from service.telemetry import Metrics
+from service.watch import report, watch
+
+
+class Shared(TypedDict):
+    """What the lifespan yields and every request sees."""
+
+    service: State
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application of these settings; its lifespan loads the models and lets go of them."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[Shared]:
+        state = open_state(settings)
+        app.state.service = state
+        await state.store.refresh_soon()
+        report(state.store)
+        watching = None if settings.watch == "off" else asyncio.create_task(watch(state.store, settings.watch))
+        try:
+            yield {"service": state}
+        finally:
+            if watching:
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
+            state.store.close()
+            state.pool.shutdown(wait=True, cancel_futures=True)
+
+    app = FastAPI(
+        title="Hourglass",
+        version=version("hourglass"),
+        description="Autoencoders over HTTP: encode, decode, reconstruct, denoise.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers={
+            Problem: answer_problem,
+            HTTPException: answer_problem,
+            RequestValidationError: answer_problem,
+            Exception: answer_problem,
+        },
+    )
+    app.router.routes.extend(OperationRoute(operation) for operation in OPERATIONS)
+    app.include_router(probes.router)
+    documents.add_docs(app)
+    app.openapi = lambda: documents.document(app, app.state.service)
+    return app
+
+
+def open_state(settings: Settings) -> State:
+    """Everything requests share, nothing loaded yet."""
+    share = settings.share()
+    metrics = Metrics()
+    runners = max(1, cores().value // settings.workers)
+    pool = ThreadPoolExecutor(runners, "pool")
+    loading = Loading(settings.device, settings.threads, settings.max_batch, pool, runners, metrics.batch)
+    return State(
+        settings=settings,
+        store=Store(settings.models, loading, old_versions=settings.old_versions),
+        admission=Admission(items=share.queue_items, size=share.queue_bytes),
+        metrics=metrics,
+        pool=pool,
+    )
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Any failure outside the operations as problem+json; unknown ones say nothing but an id."""
+    exchange: Exchange | None = request.scope.get("exchange")
+    problem: Problem = InternalError("quote the id when reporting this")
+    if isinstance(error, Problem):
+        problem = error
+    elif isinstance(error, RequestValidationError):
+        problem = InvalidParameter("a parameter is not what the document says")
+    elif isinstance(error, HTTPException):
+        headers: dict[str, Any] = dict(error.headers or {})
+        unknown = error.status_code != 405
+        problem = (
+            NotFound("GET /docs shows what there is") if unknown else MethodNotAllowed("see Allow", headers=headers)
+        )
+    status, body, extra = problem_answer(problem, exchange.id if exchange else "")
+    return Response(body, status, extra)

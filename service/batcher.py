@@ -1,0 +1,159 @@
+"""Many callers -> one array -> each its own answer. One queue per graph, and never a timer:
+what waits when a runner is free is the next batch. Knows arrays and a function to run, nothing of pictures or HTTP.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Run = Callable[[Array], Array]
+
+
+class RunFailed(Exception):
+    """The graph failed on these items; batch-mates were run again without them."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One caller's items (N first) and the future of their outputs."""
+
+    items: Array
+    future: "asyncio.Future[Done]"
+    joined: float = field(default_factory=perf_counter)
+
+
+@dataclass(slots=True, frozen=True)
+class Done:
+    """Outputs (N first), and the seconds they waited and ran."""
+
+    outputs: Array
+    queue: float
+    run: float
+
+
+class Batcher:
+    """Runs a graph for many callers, at most `max_batch` items at a time.
+
+    `pool` None runs on the event loop, for graphs known to be short; otherwise `runners` batches run in the pool
+    at once. `observe` is told the items of every batch.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        max_batch: int,
+        pool: Executor | None = None,
+        runners: int = 1,
+        observe: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._run, self._pool, self._observe = run, pool, observe
+        self._free = runners
+        self._waiting: deque[Job] = deque()
+        self._scheduled = False
+        self.max_batch = max_batch
+
+    async def submit(self, items: Array) -> Done:
+        """The outputs of `items`. More than a batch is cut, and its pieces queue up one after the other,
+        so that a bulk caller leaves room for single ones. Raises RunFailed. A cancelled caller's items never run.
+        """
+        if len(items) <= self.max_batch:
+            return await self._join(items)
+        pieces = [await self._join(items[at : at + self.max_batch]) for at in range(0, len(items), self.max_batch)]
+        outputs = np.concatenate([piece.outputs for piece in pieces])
+        return Done(outputs, sum(piece.queue for piece in pieces), sum(piece.run for piece in pieces))
+
+    async def _join(self, items: Array) -> Done:
+        loop = asyncio.get_running_loop()
+        job = Job(items, loop.create_future())
+        self._waiting.append(job)
+        self._schedule(loop)
+        return await job.future
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        # One turn of the loop later, so that every request that has just been read joins the batch.
+        if self._waiting and self._free and not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._start, loop)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._scheduled = False
+        batch = self._take()
+        if not batch:
+            return
+        self._free -= 1
+        if self._pool is None:
+            self._finish(loop, batch, self._outcomes(batch))
+            return
+        try:
+            running = loop.run_in_executor(self._pool, self._outcomes, batch)
+        except RuntimeError as error:  # the pool was shut down: nobody may wait for ever
+            self._finish(loop, batch, [error] * len(batch))
+            return
+        running.add_done_callback(partial(self._collect, loop, batch))
+        self._schedule(loop)
+
+    def _take(self) -> list[Job]:
+        """The next jobs in order, of one shape, up to the batch limit; those whose caller has gone are dropped."""
+        batch: list[Job] = []
+        room = self.max_batch
+        while self._waiting:
+            job = self._waiting[0]
+            if not job.future.done():
+                if batch and (len(job.items) > room or job.items.shape[1:] != batch[0].items.shape[1:]):
+                    break
+                room -= len(job.items)
+                batch.append(job)
+            self._waiting.popleft()
+        return batch
+
+    def _outcomes(self, batch: Sequence[Job]) -> list[Done | Exception]:
+        """For every job its outputs, or what went wrong with it alone."""
+        start = perf_counter()
+        try:
+            items = batch[0].items if len(batch) == 1 else np.concatenate([job.items for job in batch])
+            outputs = self._run(items)
+            if len(outputs) != len(items):
+                raise RunFailed(f"the graph answered {len(outputs)} items for {len(items)}")
+        except Exception as error:  # whatever a graph raises belongs to its items
+            if len(batch) == 1:
+                return [RunFailed(f"{type(error).__name__}: {error}")]
+            return [outcome for job in batch for outcome in self._outcomes([job])]
+        self._observe(len(items))
+        seconds = perf_counter() - start
+        outcomes: list[Done | Exception] = []
+        at = 0
+        for job in batch:
+            mine = outputs if len(batch) == 1 else outputs[at : at + len(job.items)]
+            outcomes.append(Done(mine, start - job.joined, seconds))
+            at += len(job.items)
+        return outcomes
+
+    def _collect(
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[Job], running: "asyncio.Future[list[Done | Exception]]"
+    ) -> None:
+        failed = asyncio.CancelledError() if running.cancelled() else running.exception()
+        outcomes = [RunFailed(str(failed))] * len(batch) if failed else running.result()
+        self._finish(loop, batch, outcomes)
+
+    def _finish(
+        self, loop: asyncio.AbstractEventLoop, batch: Sequence[Job], outcomes: Sequence[Done | Exception]
+    ) -> None:
+        self._free += 1
+        for job, outcome in zip(batch, outcomes, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(outcome, Exception):
+                job.future.set_exception(outcome)
+            else:
+                job.future.set_result(outcome)
+        self._schedule(loop)

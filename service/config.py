@@ -1,0 +1,90 @@
+"""Settings: one frozen object, built once from the environment (`HOURGLASS_*`); unknown names are refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.card import Operation
+
+PREFIX = "HOURGLASS_"
+FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif"})
+
+
+class Settings(BaseSettings):
+    """Every limit and choice, its default and its meaning. A field `x` is the variable `HOURGLASS_X`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    models: Path = Field(default=Path("models"), description="folder of models, NAME/VERSION/card.json")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on")
+    workers: PositiveInt = Field(
+        default=1, description="processes behind the port; limits below are divided among them"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda never falls back to the processor")
+    threads: int = Field(default=0, ge=0, description="threads of one model run; 0 chooses and says why in /models")
+    max_batch: PositiveInt = Field(default=32, description="items that one model run takes at most")
+    watch: Literal["auto", "poll", "off"] = Field(
+        default="auto", description="how changes of the models folder are seen"
+    )
+    old_versions: int = Field(default=4, ge=0, description="superseded versions kept loaded once asked for by version=")
+
+    default_encode: str = Field(default="", description="model of /encode when the request names none")
+    default_decode: str = Field(default="", description="model of /decode when the request names none")
+    default_reconstruct: str = Field(default="", description="model of /reconstruct when the request names none")
+    default_denoise: str = Field(default="", description="model of /denoise when the request names none")
+
+    formats: str = Field(
+        default="png,jpeg,webp", description="picture formats taken, by commas; also known: tiff, bmp, gif"
+    )
+    background: Literal["black", "white"] = Field(default="black", description="behind transparent pixels")
+    quality: int = Field(default=90, ge=1, le=100, description="of JPEG and WebP answers")
+
+    max_body: PositiveInt = Field(default=64 << 20, description="bytes of a request body")
+    max_pixels: PositiveInt = Field(default=4_000_000, description="pixels of a picture for a model of fixed size")
+    max_pixels_any: PositiveInt = Field(default=64_000_000, description="pixels of a picture for a model of any size")
+    max_items: PositiveInt = Field(default=1024, description="pictures, vectors or codes of one request")
+    queue_items: PositiveInt = Field(default=4096, description="items admitted at once; more are answered 503")
+    queue_bytes: PositiveInt = Field(
+        default=1 << 30, description="decoded bytes admitted at once; more are answered 503"
+    )
+    deadline: PositiveFloat = Field(default=30.0, description="seconds a request may take once its body is here")
+    drain: PositiveInt = Field(default=20, description="seconds that a stop waits for requests under way")
+
+    log_format: Literal["auto", "json", "human"] = Field(
+        default="auto", description="auto: human on a terminal, else json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+    access_log: bool = Field(default=False, description="a log line for every request, not only for failures")
+
+    @field_validator("formats")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not value or not set(value.split(",")) <= FORMATS:
+            raise ValueError(f"some of {', '.join(sorted(FORMATS))}, by commas")
+        return value
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """The settings of this process. Raises ValueError naming a variable that is unknown or ill-valued."""
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name.upper() not in known)
+        if unknown:
+            raise ValueError(f"unknown setting {unknown[0]}; `hourglass serve --help` lists all")
+        return cls()
+
+    def default(self, operation: Operation) -> str:
+        """The default model of an operation, or the empty string."""
+        return str(getattr(self, f"default_{operation}"))
+
+    def share(self) -> Self:
+        """The settings of one worker: what is counted over the whole service, divided by the workers."""
+        return self.model_copy(
+            update={
+                "queue_items": max(1, self.queue_items // self.workers),
+                "queue_bytes": max(1, self.queue_bytes // self.workers),
+            }
+        )

@@ -1,0 +1,149 @@
+"""The OpenAPI document of the operations, with examples that run on the models that are loaded, and the /docs page.
+
+Everything the page needs is shipped: it works without a network.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pybase64
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from starlette.staticfiles import StaticFiles
+
+from service import codec
+from service.card import ImageInput, Operation
+from service.codec import Picture
+from service.endpoint import Endpoint
+from service.errors import problems
+from service.exchange import State
+from service.negotiation import JSON, NAMES, NPY
+from service.operations import OPERATIONS
+from service.runtime import to_array
+from service.schemas import EncodeAnswer, Images, PictureAnswer, ProblemDocument, Values
+from service.store import Autoencoder
+
+STATIC = Path(__file__).parent / "static"
+PROBLEM = "application/problem+json"
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+SUMMARIES: dict[Operation, str] = {
+    "encode": "Pictures or vectors to codes",
+    "decode": "Codes to pictures or vectors",
+    "reconstruct": "Through the code and back, with the error and how unusual it is",
+    "denoise": "Noisy pictures or vectors to clean ones",
+}
+DESCRIPTION = """Send a picture as the body, several as `multipart/form-data` or JSON, or arrays as `.npy`;
+choose the type of the answer by `Accept` or `format=`. Without `model=` the operation's default model answers.
+One failed item of many is a problem in its place; a request of one item fails as a whole."""
+
+
+class OperationRoute(APIRoute):
+    """Documented like any route of FastAPI, answered by the operation's Endpoint itself."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(
+            f"/{operation}",
+            lambda: None,
+            methods=["POST"],
+            name=operation,
+            operation_id=operation,
+            tags=["operations"],
+            summary=SUMMARIES[operation],
+            description=DESCRIPTION,
+            response_model=EncodeAnswer if operation == "encode" else PictureAnswer,
+            responses=_responses(operation),
+            openapi_extra={"parameters": _parameters(), "requestBody": _request(operation)},
+        )
+        self.app = Endpoint(operation)
+
+
+def _parameters() -> list[dict[str, Any]]:
+    formats = {"type": "string", "enum": list(NAMES)}
+    return [
+        {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "name, see GET /models"},
+        {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 999999999}},
+        {"name": "format", "in": "query", "schema": formats, "description": "type of the answer, over Accept"},
+    ]
+
+
+def _request(operation: Operation) -> dict[str, Any]:
+    arrays: dict[str, Any] = {NPY: BINARY}
+    if operation == "decode":
+        return {"required": True, "content": {JSON: {"schema": Values.model_json_schema()}, **arrays}}
+    body = {"anyOf": [Images.model_json_schema(), Values.model_json_schema()]}
+    part = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+    form = {"type": "object", "properties": {"image": part}, "required": ["image"]}
+    pictures = dict.fromkeys(("image/png", "image/jpeg", "image/webp", "application/octet-stream"), BINARY)
+    return {
+        "required": True,
+        "content": {JSON: {"schema": body}, **pictures, "multipart/form-data": {"schema": form}, **arrays},
+    }
+
+
+def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in problems():
+        said = found.get(kind.status, {}).get("description", "")
+        found[kind.status] = {
+            "description": f"{said}; {kind.title}" if said else kind.title,
+            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+        }
+    types = [NPY] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
+    found[200] = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY)}
+    return found
+
+
+def document(app: FastAPI, state: State) -> dict[str, Any]:
+    """The OpenAPI document, its JSON examples taken from the probes of the models loaded now."""
+    if app.openapi_schema is None:
+        base = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = base["components"]["schemas"]
+        schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        app.openapi_schema = base
+    found = copy.deepcopy(app.openapi_schema)
+    for operation in OPERATIONS:
+        path = found["paths"][f"/{operation}"]["post"]
+        model = example_model(state, operation)
+        if model is not None:
+            path["requestBody"]["content"][JSON]["example"] = example(model, operation)
+    return found
+
+
+def example_model(state: State, operation: Operation) -> Autoencoder | None:
+    """The default model of an operation, or any that offers it."""
+    names = state.store.offering(operation)
+    default = state.settings.default(operation)
+    name = default if default in names else next(iter(names), None)
+    return state.store.shelf.loaded.get(name) if name else None
+
+
+def example(model: Autoencoder, operation: Operation) -> dict[str, Any]:
+    """A JSON body that the model answers: its graph's probe."""
+    item = to_array(model.runners[operation].graph.probe.input)[0]
+    if item.dtype == np.uint8 and isinstance(model.card.input, ImageInput):
+        png = codec.encode(Picture(item, "image/png"), "image/png")
+        return {"images": ["data:image/png;base64," + pybase64.b64encode_as_string(png)]}
+    return {"values": [np.round(item.astype(np.float64), 4).tolist()]}
+
+
+def add_docs(app: FastAPI) -> None:
+    """/docs from shipped files."""
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=app.title,
+            swagger_js_url="static/swagger-ui-bundle.js",
+            swagger_css_url="static/swagger-ui.css",
+            swagger_favicon_url="static/favicon.svg",
+            swagger_ui_parameters={"defaultModelsExpandDepth": 0, "tryItOutEnabled": True, "validatorUrl": None},
+        )

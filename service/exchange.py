@@ -1,0 +1,89 @@
+"""What surrounds every request, whatever it asks: what all share, its id, its metrics, its problem document."""
+
+import os
+import re
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import orjson
+import structlog
+from starlette.types import Scope
+
+from service.admission import Admission
+from service.config import Settings
+from service.errors import Problem
+from service.store import Store
+from service.telemetry import Metrics
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class State:
+    """What every request shares; made by the app's lifespan."""
+
+    settings: Settings
+    store: Store
+    admission: Admission
+    metrics: Metrics
+    pool: Executor
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and what becomes of it."""
+
+    id: str
+    started: float = field(default_factory=perf_counter)
+    path: str = "other"
+    model: str = ""
+    status: int = 0
+    stages: tuple[float, float, float, float] | None = None
+
+
+def state_of(scope: Scope) -> State:
+    """The lifespan's state."""
+    state: State = scope["state"]["service"]
+    return state
+
+
+def begin(scope: Scope) -> Exchange:
+    """The request's id: the caller's where it is fit to be repeated, else its trace's, else a new one."""
+    found = b""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            found = value
+            break
+        if name == b"traceparent" and (match := TRACEPARENT.fullmatch(value)):
+            found = match[1]
+    exchange = scope["exchange"] = Exchange(found.decode() if found else os.urandom(8).hex())
+    return exchange
+
+
+def finish(exchange: Exchange, state: State, scope: Scope) -> None:
+    """Count the request, and log it where it failed or logging is on."""
+    seconds = perf_counter() - exchange.started
+    state.metrics.request(exchange.path, exchange.model, exchange.status, seconds)
+    if exchange.stages:
+        state.metrics.stages(exchange.stages)
+    state.metrics.items.set(state.admission.items)
+    if state.settings.access_log or exchange.status >= 500:
+        log.info(
+            "request",
+            id=exchange.id,
+            method=scope["method"],
+            path=exchange.path,
+            model=exchange.model,
+            status=exchange.status,
+            ms=round(seconds * 1000, 2),
+        )
+
+
+def problem_answer(problem: Problem, request_id: str) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers of a problem."""
+    body = orjson.dumps(problem.body(request_id))
+    return problem.status, body, {"content-type": "application/problem+json", **problem.headers}

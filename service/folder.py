@@ -1,0 +1,44 @@
+"""What lies in the models folder: versions, their fingerprints, their cards. Loads no graph."""
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from service import runtime
+from service.card import CARD_FILE, Card, read_card
+from service.errors import ModelRefused
+
+Fingerprint = tuple[tuple[str, int, int, int], ...]
+
+
+def scan(folder: Path) -> dict[str, dict[int, Fingerprint]]:
+    """Every <name>/<version>/ of the folder with a fingerprint of its files. Other entries are passed over."""
+    found: dict[str, dict[int, Fingerprint]] = {}
+    for path in sorted(folder.glob("[a-z0-9]*/[1-9]*/")):
+        if path.name.isdecimal():
+            found.setdefault(path.parent.name, {})[int(path.name)] = fingerprint(path)
+    return found
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """Name, size, time and inode of every file: another fingerprint, another content to prove."""
+    entries: list[tuple[str, int, int, int]] = []
+    try:
+        with os.scandir(folder) as files:
+            for file in files:
+                stat = file.stat(follow_symlinks=False)
+                entries.append((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    except OSError:  # it vanishes while we look: the next look will tell
+        return ()
+    return tuple(sorted(entries))
+
+
+def load_card(folder: Path) -> Card:
+    """The card of a version. Raises ModelRefused naming the first thing that is wrong with it."""
+    try:
+        return read_card(runtime.read_bytes(folder / CARD_FILE))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ModelRefused(f"{CARD_FILE}: {place + ': ' if place else ''}{first['msg']}") from error

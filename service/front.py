@@ -1,0 +1,37 @@
+"""The outermost ASGI callable: id, timing and metrics of every request, calls in one path.
+
+The four operations are answered here, whole; all else goes to the app. Endpoints of the same class stand on the app's
+router, so the document describes them and the app works without its front.
+"""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.endpoint import Endpoint
+from service.exchange import begin, finish, state_of
+from service.operations import OPERATIONS
+
+
+class Front:
+    """Operations answered here, the rest by `app`; every answer carries its id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.endpoints: dict[str, ASGIApp] = {f"/{operation}": Endpoint(operation) for operation in OPERATIONS}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = begin(scope)
+        state = state_of(scope)
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                message["headers"].append((b"x-request-id", exchange.id.encode()))
+            await send(message)
+
+        try:
+            await self.endpoints.get(scope["path"], self.app)(scope, receive, send_with_id)
+        finally:
+            finish(exchange, state, scope)

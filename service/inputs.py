@@ -1,0 +1,89 @@
+"""From an unpacked body to the arrays a graph takes: pictures measured, decoded whole and fitted, each on its own."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service import codec
+from service.card import Card, ImageInput, Operation
+from service.codec import Picture
+from service.config import Settings
+from service.errors import Problem
+from service.negotiation import Body
+
+Array = NDArray[Any]
+
+
+@dataclass(slots=True)
+class Inputs:
+    """Arrays (N first) for the graph, the pictures behind their items, and what is wrong with the others by place."""
+
+    arrays: list[Array]
+    pictures: list[Picture | None]
+    problems: dict[int, Problem] = field(default_factory=dict[int, Problem])
+
+    def __len__(self) -> int:
+        return len(self.pictures) + len(self.problems)
+
+
+def limits(card: Card, settings: Settings) -> tuple[Collection[str], int]:
+    """Formats taken, and pixels of one picture for this model."""
+    any_size = isinstance(card.input, ImageInput) and card.input.height is None
+    return settings.formats.split(","), settings.max_pixels_any if any_size else settings.max_pixels
+
+
+def measure(body: Body, card: Card, settings: Settings) -> int:
+    """Bytes that the body will take once decoded, from headers alone. Bad pictures become problems in their place."""
+    if body.array is not None:
+        return body.array.nbytes
+    formats, max_pixels = limits(card, settings)
+    size = 0
+    for place, blob in enumerate(body.blobs):
+        if isinstance(blob, bytes):
+            try:
+                header = codec.probe(blob, formats=formats, max_pixels=max_pixels)
+                size += header.width * header.height * 3
+            except Problem as problem:
+                body.blobs[place] = problem
+    return size
+
+
+def load(body: Body, card: Card, operation: Operation, settings: Settings) -> Inputs:
+    """Everything decoded and checked, before it may join others. A bad item is a problem in its place."""
+    if body.array is not None:
+        return Inputs([body.array], [None] * len(body.array))
+    formats, max_pixels = limits(card, settings)
+    inputs = Inputs([], [])
+    rows: list[Array] = []
+    for place, blob in enumerate(body.blobs):
+        try:
+            if isinstance(blob, Problem):
+                raise blob
+            picture = codec.decode(blob, formats=formats, max_pixels=max_pixels)
+        except Problem as problem:
+            inputs.problems[place] = problem
+            continue
+        rows.append(prepare(picture, card, operation, settings))
+        inputs.pictures.append(picture)
+    inputs.arrays = batches(rows)
+    return inputs
+
+
+def prepare(picture: Picture, card: Card, operation: Operation, settings: Settings) -> Array:
+    """The pixels in the model's size and channels. Only a denoised picture keeps its alpha; others stand on colour."""
+    if not isinstance(card.input, ImageInput):
+        raise TypeError("a vector model takes no pictures")
+    pixels = picture.pixels
+    if picture.alpha is not None and operation != "denoise":
+        pixels = codec.composite(pixels, picture.alpha, settings.background)
+    return codec.fit(pixels, card.input.height, card.input.width, card.input.channels)
+
+
+def batches(rows: list[Array]) -> list[Array]:
+    """One array where all rows are alike, else one a row."""
+    if len({row.shape for row in rows}) == 1:
+        return [rows[0][np.newaxis] if len(rows) == 1 else np.stack(rows)]
+    return [row[np.newaxis] for row in rows]

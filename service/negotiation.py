@@ -1,0 +1,173 @@
+"""What a caller may send and get: body in by Content-Type, type of the answer by Accept. Decodes no pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pybase64
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from service import codec
+from service.arrays import checked, wanted
+from service.card import Card, ImageInput, Operation
+from service.errors import (
+    InvalidArray,
+    InvalidImage,
+    InvalidParameter,
+    MalformedBody,
+    NotAcceptable,
+    Problem,
+    TooManyItems,
+    UnsupportedMediaType,
+)
+from service.schemas import Images, Values
+
+Array = NDArray[Any]
+Model = TypeVar("Model", bound=BaseModel)
+
+JSON, NPY = "application/json", "application/x-npy"
+NAMES = {"json": JSON, "npy": NPY, "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+
+@dataclass(slots=True)
+class Body:
+    """A body unpacked from its transport: encoded pictures in order (or what is wrong with them), or one array."""
+
+    origin: Literal["picture", "many", "npy"]
+    blobs: list[bytes | Problem] = field(default_factory=list[bytes | Problem])
+    array: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.blobs) if self.array is None else len(self.array)
+
+
+def unpack(data: bytes, content_type: str, card: Card, operation: Operation, max_items: int) -> Body:
+    """The body by its Content-Type, checked against what the model takes. Raises a 4xx Problem."""
+    media = content_type.partition(";")[0].strip().lower()
+    pictures = isinstance(card.input, ImageInput) and operation != "decode"
+    if not data:
+        raise InvalidImage("the body is empty") if pictures else InvalidArray("the body is empty")
+    if media == NPY:
+        body = Body("npy", array=checked(codec.read_npy(data), card, operation))
+    elif media == JSON:
+        body = _json_pictures(data) if pictures else _json_values(data, card, operation)
+    elif pictures and media == "multipart/form-data":
+        body = _multipart(data, content_type, max_items)
+    elif pictures and (media.startswith("image/") or media in ("", "application/octet-stream")):
+        body = Body("picture", [data])
+    else:
+        taken = "image/*, multipart/form-data, " if pictures else ""
+        raise UnsupportedMediaType(f"send {taken}{JSON} or {NPY}")
+    if len(body) > max_items:
+        raise TooManyItems(f"a request may have {max_items} items")
+    return body
+
+
+def _multipart(data: bytes, content_type: str, max_items: int) -> Body:
+    blobs: list[bytes | Problem] = []
+    try:
+        _, options = parse_options_header(content_type)
+        with PushMultipartParser(options.get("boundary", ""), max_segment_count=max_items + 16, strict=True) as parser:
+            chunks: list[bytes] = []
+            ours = False
+            for event in parser.parse(data):
+                if isinstance(event, MultipartSegment):
+                    ours, chunks = event.name == "image", []
+                elif event is not None:
+                    chunks.append(bytes(event))
+                elif ours:
+                    blobs.append(b"".join(chunks))
+    except (MultipartError, UnicodeError) as error:
+        raise MalformedBody("the multipart body is broken, cut off, or has too many parts") from error
+    if not blobs:
+        raise InvalidImage("there is no part named image")
+    return Body("many", blobs)
+
+
+def _json_pictures(data: bytes) -> Body:
+    return Body("many", [_unbase64(text) for text in _parse(Images, data).images])
+
+
+def _unbase64(text: str) -> bytes | Problem:
+    if text.startswith("data:"):
+        head, _, text = text.partition(",")
+        if not head.endswith(";base64"):
+            return InvalidImage("a data URI must be base64")
+    try:
+        return pybase64.b64decode(text, validate=True)
+    except ValueError:
+        return InvalidImage("the picture is not base64")
+
+
+def _json_values(data: bytes, card: Card, operation: Operation) -> Body:
+    rows = _parse(Values, data).values
+    try:
+        array = np.asarray(rows, np.float32)
+    except ValueError as error:
+        raise InvalidArray(f"the rows are not all alike; {wanted(card, operation)}") from error
+    return Body("many", array=checked(array, card, operation))
+
+
+def _parse(model: type[Model], data: bytes) -> Model:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part)[:40] for part in first["loc"][:4])
+        if first["type"] == "json_invalid":
+            raise MalformedBody("the body is not JSON") from error
+        kind = InvalidImage if model is Images else InvalidArray
+        raise kind(f"{place or 'the body'}: {first['msg']}") from error
+
+
+def offered(card: Card, operation: Operation, body: Body, picture_type: str) -> list[str]:
+    """The types an answer can have, the default first. `picture_type`: of the picture that came in."""
+    arrays = [NPY, JSON] if body.origin == "npy" else [JSON, NPY]
+    pictures = isinstance(card.input, ImageInput) and operation != "encode"
+    if not pictures or len(body) > 1:
+        return arrays
+    images = [picture_type, *(kind for kind in codec.WRITTEN if kind != picture_type)]
+    single = body.origin == "picture" or (operation == "decode" and body.origin != "npy")
+    return images + arrays if single else arrays + images
+
+
+def choose(accept: str, name: str, types: Sequence[str]) -> str:
+    """The type to answer with: `format=` beats Accept, q-values beat the order of `types`. Raises NotAcceptable."""
+    if name:
+        if name not in NAMES:
+            raise InvalidParameter(f"format is one of {', '.join(NAMES)}")
+        accept = NAMES[name]
+    elif not accept or accept == "*/*":
+        return types[0]
+    ranges = [("", 0.0), *(_range(part) for part in accept.split(",")[:64])]
+    best, best_q = "", 0.0
+    for kind in types:
+        _, q = max((rank, q) for pattern, q in ranges if (rank := _match(pattern, kind)) or not pattern)
+        if q > best_q:
+            best, best_q = kind, q
+    if not best:
+        raise NotAcceptable(f"this answer can be {', '.join(types)}")
+    return best
+
+
+def _range(part: str) -> tuple[str, float]:
+    pattern, *options = (piece.strip().lower() for piece in part.split(";"))
+    for option in options:
+        if option.startswith("q="):
+            try:
+                return pattern, min(1.0, max(0.0, float(option[2:])))
+            except ValueError:
+                return pattern, 0.0
+    return pattern, 1.0
+
+
+def _match(pattern: str, kind: str) -> int:
+    """How specifically an Accept range names a type: 3 whole, 2 its family, 1 anything, 0 not at all."""
+    if pattern == kind:
+        return 3
+    if pattern.endswith("/*") and kind.startswith(pattern[:-1]):
+        return 2
+    return 1 if pattern == "*/*" else 0

@@ -1,0 +1,92 @@
+"""What operators ask: is it alive, is it ready, what does it count, which models are here and why do they run so."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+
+from service.card import Operation
+from service.errors import ModelNotFound, ModelRefused
+from service.exchange import State
+from service.operations import OPERATIONS
+from service.schemas import Health, ModelDetail, ModelList, ModelSummary, ProblemDocument, Reason, Refusal
+from service.store import Autoencoder
+
+router = APIRouter(tags=["service"])
+
+
+def _state(request: Request) -> State:
+    state: State = request.state.service
+    return state
+
+
+Shared = Annotated[State, Depends(_state)]
+
+
+@router.get("/", include_in_schema=False)
+async def index() -> RedirectResponse:
+    """People who open the address in a browser see what there is."""
+    return RedirectResponse("docs")
+
+
+@router.get("/livez")
+async def livez() -> Health:
+    """The process answers."""
+    return Health(status="alive")
+
+
+@router.get("/readyz", responses={503: {"model": Health, "description": "No model is loaded"}})
+async def readyz(state: Shared) -> Response:
+    """At least one model is loaded and proven."""
+    ready = bool(state.store.shelf.loaded)
+    health = Health(status="ready" if ready else "no model is loaded; see /models for the reasons")
+    return JSONResponse(health.model_dump(), 200 if ready else 503)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(state: Shared) -> Response:
+    """Counters and histograms in the text format of Prometheus, over all workers."""
+    return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/models")
+async def models(state: Shared) -> ModelList:
+    """Every served model with what was chosen for it and why, and every refused version with its reason."""
+    shelf = state.store.shelf
+    return ModelList(
+        models=[_summary(state, model) for model in shelf.loaded.values()],
+        refused=[
+            Refusal(name=name, version=version, reason=reason)
+            for (name, version), (_, reason) in sorted(shelf.refused.items())
+        ],
+    )
+
+
+NOT_SERVED = {
+    status: {"model": ProblemDocument, "description": kind.title}
+    for status, kind in ((404, ModelNotFound), (503, ModelRefused))
+}
+
+
+@router.get("/models/{name}", responses={**NOT_SERVED})
+async def model(name: str, state: Shared) -> ModelDetail:
+    """One served model with its whole card: quality, baselines, parity, recipe, data."""
+    found = await state.store.get(name, None)
+    return ModelDetail(**_summary(state, found).model_dump(), card=found.card)
+
+
+def _summary(state: State, model: Autoencoder) -> ModelSummary:
+    card = model.card
+    defaults: list[Operation] = [name for name in OPERATIONS if state.settings.default(name) == card.name]
+    return ModelSummary(
+        name=card.name,
+        version=card.version,
+        versions=sorted(state.store.shelf.versions.get(card.name, {})),
+        title=card.title,
+        operations=list(model.runners),
+        default_for=defaults,
+        runs={
+            operation: {what: Reason(value=it.value, reason=it.reason) for what, it in runner.choices.items()}
+            for operation, runner in model.runners.items()
+        },
+    )

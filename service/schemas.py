@@ -1,0 +1,126 @@
+"""The JSON bodies and answers, as pydantic models: the OpenAPI document comes from them. Knows shapes, not values.
+
+A faster writer produces the bytes of the answers; tests prove that they are what these models say.
+"""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from service.card import Card, Operation, Text
+
+# A vector or flat code, or a code with height and width (channels first).
+Row = Annotated[list[FiniteFloat] | list[list[list[FiniteFloat]]], Field(union_mode="left_to_right")]
+Percentile = Annotated[FiniteFloat, Field(ge=0, le=100)]
+Positive = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Images(Strict):
+    """Pictures to encode, reconstruct or denoise."""
+
+    images: list[str] = Field(min_length=1, description="pictures as base64, or as data URIs with base64")
+
+
+class Values(Strict):
+    """Codes to decode, or the vectors of a vector model."""
+
+    values: list[Row] = Field(min_length=1, description="one row per item, in the shape that the card states")
+
+
+class ProblemDocument(Strict):
+    """RFC 9457. `type` is stable; `instance` is the request's id."""
+
+    type: str
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: str
+    instance: str
+
+
+class Fitted(Strict):
+    """How the picture differed from what the model takes."""
+
+    resized_from: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="width and height that came in, where the model's size is another"
+    )
+    depth_from: int | None = Field(default=None, description="bits a sample that came in, where more than 8")
+
+
+class CodeResult(Fitted):
+    code: Row
+
+
+class ImageResult(Fitted):
+    image: str = Field(description="base64")
+    type: str = Field(description="media type of the picture")
+    mse: Positive | None = Field(default=None, description="mean squared error on the 0..1 scale")
+    psnr: FiniteFloat | None = Field(default=None, description="in dB; null where the pictures are identical")
+    percentile: Percentile | None = Field(default=None, description="share of held-out inputs that fare better")
+    noise_sigma: Positive | None = Field(default=None, description="root mean square of what was removed, 0..1 scale")
+
+
+class ValuesResult(Strict):
+    values: Row
+    mse: Positive | None = None
+    percentile: Percentile | None = None
+    noise_sigma: Positive | None = None
+
+
+class FailedResult(Strict):
+    """One failed item among many that did not fail."""
+
+    error: ProblemDocument
+
+
+class Answer(Strict):
+    model: str
+    version: int
+    operation: Operation
+
+
+class EncodeAnswer(Answer):
+    results: list[CodeResult | FailedResult]
+
+
+class PictureAnswer(Answer):
+    results: list[ImageResult | ValuesResult | FailedResult]
+
+
+class Health(Strict):
+    status: str
+
+
+class Reason(Strict):
+    value: str | int
+    reason: str
+
+
+class ModelSummary(Strict):
+    """A served model, how its graphs run and why, and what else lies in its folder."""
+
+    name: str
+    version: int
+    versions: list[int] = Field(description="all that the folder holds; older good ones answer to version=")
+    title: str
+    operations: list[Operation]
+    default_for: list[Operation]
+    runs: dict[Operation, dict[str, Reason]]
+
+
+class Refusal(Strict):
+    name: str
+    version: int
+    reason: Text
+
+
+class ModelList(Strict):
+    models: list[ModelSummary]
+    refused: list[Refusal]
+
+
+class ModelDetail(ModelSummary):
+    card: Card

@@ -1,0 +1,167 @@
+"""Tiny artefacts made without torch: graphs whose answers can be worked out by hand. Knows onnx and the card."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from service.card import CARD_FILE, Card, Operation
+from service.runtime import Session, to_tensor
+
+Array = NDArray[Any]
+SIDE, FEATURES, CODE = 8, 3, 4
+MATRIX = np.random.default_rng(7).normal(size=(SIDE * SIDE, CODE)).astype(np.float32) / 8
+
+Ends = tuple[int, list[int | str]]  # element type and shape of a port
+IMAGE: Ends = (TensorProto.UINT8, ["n", SIDE, SIDE, 1])
+ANY_IMAGE: Ends = (TensorProto.UINT8, ["n", "h", "w", 3])
+CODES: Ends = (TensorProto.FLOAT, ["n", CODE])
+VECTOR: Ends = (TensorProto.FLOAT, ["n", FEATURES])
+
+
+def graph(nodes: list[Any], source: tuple[str, Ends], target: tuple[str, Ends], **weights: Array) -> bytes:
+    """A serialised model of one input and one output."""
+    made = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(source[0], *source[1])],
+        [helper.make_tensor_value_info(target[0], *target[1])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+
+def node(kind: str, inputs: str, output: str, **attributes: Any) -> Any:
+    """A node; `inputs` by blanks."""
+    return helper.make_node(kind, inputs.split(), [output], **attributes)
+
+
+TO_CODE = [
+    node("Cast", "image", "float", to=TensorProto.FLOAT),
+    node("Div", "float white", "unit"),
+    node("Flatten", "unit", "flat"),
+    node("MatMul", "flat matrix", "code"),
+]
+FROM_CODE = [
+    node("MatMul", "code back", "pixels"),
+    node("Clip", "pixels zero one", "clipped"),
+    node("Mul", "clipped white", "grey"),
+    node("Round", "grey", "round"),
+    node("Cast", "round", "bytes", to=TensorProto.UINT8),
+    node("Reshape", "bytes shape", "out"),
+]
+ENCODER: dict[str, Array] = {"white": np.float32(255)[()] * np.ones((), np.float32), "matrix": MATRIX}
+DECODER: dict[str, Array] = {
+    "back": np.linalg.pinv(MATRIX).astype(np.float32),
+    "zero": np.zeros((), np.float32),
+    "one": np.ones((), np.float32),
+    "white": np.full((), 255, np.float32),
+    "shape": np.array([-1, SIDE, SIDE, 1]),
+}
+
+
+def encode_oracle(image: Array) -> Array:
+    """What the tiny encoder answers, by numpy."""
+    return (image.reshape(len(image), -1) / np.float32(255)) @ MATRIX
+
+
+def digit_graphs() -> dict[Operation, bytes]:
+    """8x8 grey pictures to 4 numbers and back; denoise inverts, so that nobody mistakes it for reconstruct."""
+    return {
+        "encode": graph(TO_CODE, ("image", IMAGE), ("code", CODES), **ENCODER),
+        "decode": graph(FROM_CODE, ("code", CODES), ("out", IMAGE), **DECODER),
+        "reconstruct": graph([*TO_CODE, *FROM_CODE], ("image", IMAGE), ("out", IMAGE), **{**ENCODER, **DECODER}),
+        "denoise": graph([node("BitwiseNot", "image", "out")], ("image", IMAGE), ("out", IMAGE)),
+    }
+
+
+def photo_graphs() -> dict[Operation, bytes]:
+    """Colour pictures of any size, inverted."""
+    return {"denoise": graph([node("BitwiseNot", "image", "out")], ("image", ANY_IMAGE), ("out", ANY_IMAGE))}
+
+
+def vector_graphs() -> dict[Operation, bytes]:
+    """Three numbers; encoded with a zero appended, decoded without it, reconstructed as their halves."""
+    pad = graph(
+        [node("Pad", "vector pads", "code")], ("vector", VECTOR), ("code", CODES), pads=np.array([0, 0, 0, 1])
+    )
+    cut = graph(
+        [node("Slice", "code starts ends axes", "out")],
+        ("code", CODES),
+        ("out", VECTOR),
+        starts=np.array([0]),
+        ends=np.array([3]),
+        axes=np.array([1]),
+    )
+    half = graph([node("Mul", "vector half", "out")], ("vector", VECTOR), ("out", VECTOR), half=np.float32([0.5]))
+    return {"encode": pad, "decode": cut, "reconstruct": half}
+
+
+def sample(operation: Operation, name: str) -> Array:
+    """One item that the named model's operation takes."""
+    random = np.random.default_rng(3)
+    if operation == "decode":
+        return random.normal(size=(1, CODE)).astype(np.float32)
+    if name == "points":
+        return random.normal(size=(1, FEATURES)).astype(np.float32)
+    shape = (1, 5, 7, 3) if name == "photos" else (1, SIDE, SIDE, 1)
+    return random.integers(0, 256, shape, np.uint8)
+
+
+GRAPHS = {"digits": digit_graphs, "photos": photo_graphs, "points": vector_graphs}
+INPUTS: dict[str, dict[str, Any]] = {
+    "digits": {"kind": "image", "height": SIDE, "width": SIDE, "channels": 1},
+    "photos": {"kind": "image", "height": None, "width": None, "channels": 3},
+    "points": {"kind": "vector", "features": FEATURES},
+}
+
+
+def publish(models: Path, kind: str, *, name: str = "", version: int = 1, **changes: Any) -> Path:
+    """Write models/<name>/<version>/ of one of the kinds above; `changes` replace fields of its card."""
+    name = name or kind
+    folder = models / name / str(version)
+    beside = models / name / f".{version}"
+    beside.mkdir(parents=True)
+    entries: list[dict[str, Any]] = []
+    for operation, data in GRAPHS[kind]().items():
+        (beside / f"{operation}.onnx").write_bytes(data)
+        given = sample(operation, kind)
+        probe = {"input": to_tensor(given), "output": to_tensor(Session(data).run(given))}
+        entries.append(
+            {
+                "operation": operation,
+                "precision": "float32",
+                "file": f"{operation}.onnx",
+                "sha256": hashlib.sha256(data).hexdigest(),
+                "probe": {side: tensor.model_dump() for side, tensor in probe.items()},
+                "parity": [],
+            }
+        )
+    fields: dict[str, Any] = {
+        "format": 1,
+        "name": name,
+        "version": version,
+        "family": "tiny",
+        "title": f"Tiny {kind}",
+        "description": "",
+        "licence": "Apache-2.0",
+        "parameters": 1,
+        "input": INPUTS[kind],
+        "code": {"shape": [CODE]},
+        "graphs": entries,
+        "receptive_radius": 0 if kind == "photos" else None,
+        "stride": 1 if kind == "photos" else None,
+        "error_percentiles": [at / 100 for at in range(101)],
+        "recipe": {},
+        "data": {"name": "none", "sha256": "0" * 64, "count": 1, "licence": "CC0"},
+        "quality": {"data": "none", "figures": {}, "baselines": {}},
+        "made": {"versions": {}, "opset": 18, "seed": 0, "seconds": 0.0, "date": "2026-01-01"},
+    }
+    card = Card.model_validate_json(json.dumps(fields | changes))
+    (beside / CARD_FILE).write_text(card.model_dump_json())
+    beside.rename(folder)
+    return folder
