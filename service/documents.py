@@ -4,6 +4,7 @@ Everything the page needs is shipped: it works without a network.
 """
 
 import copy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from service import codec
 from service.card import ImageInput, Operation
 from service.codec import Picture
 from service.endpoint import Endpoint
-from service.errors import problems
+from service.errors import Problem, problems
 from service.exchange import State
 from service.negotiation import JSON, NAMES, NPY
 from service.operations import OPERATIONS
@@ -86,15 +87,20 @@ def _request(operation: Operation) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
+    types = [NPY] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
+    good = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY)}
+    return {200: good, **problem_responses(problems())}
+
+
+def problem_responses(kinds: Iterable[type[Problem]]) -> dict[int | str, dict[str, Any]]:
+    """Documentation of the ways to fail, by status."""
     found: dict[int | str, dict[str, Any]] = {}
-    for kind in problems():
+    for kind in kinds:
         said = found.get(kind.status, {}).get("description", "")
         found[kind.status] = {
             "description": f"{said}; {kind.title}" if said else kind.title,
             "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
         }
-    types = [NPY] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
-    found[200] = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY)}
     return found
 
 
@@ -104,6 +110,10 @@ def document(app: FastAPI, state: State) -> dict[str, Any]:
         base = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = base["components"]["schemas"]
         schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        for path in base["paths"].values():  # FastAPI's own 422, which is never answered here
+            for described in path.values():
+                if "HTTPValidationError" in str(described["responses"].get("422")):
+                    del described["responses"]["422"]
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
         app.openapi_schema = base

@@ -105,7 +105,8 @@ def _unbase64(text: str) -> bytes | Problem:
 def _json_values(data: bytes, card: Card, operation: Operation) -> Body:
     rows = _parse(Values, data).values
     try:
-        array = np.asarray(rows, np.float32)
+        with np.errstate(over="ignore"):  # what is too large for float32 is found by the check for finite numbers
+            array = np.asarray(rows, np.float32)
     except ValueError as error:
         raise InvalidArray(f"the rows are not all alike; {wanted(card, operation)}") from error
     return Body("many", array=checked(array, card, operation))

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from service.card import Operation
+from service.documents import problem_responses
 from service.errors import ModelNotFound, ModelRefused
 from service.exchange import State
 from service.operations import OPERATIONS
-from service.schemas import Health, ModelDetail, ModelList, ModelSummary, ProblemDocument, Reason, Refusal
+from service.schemas import Health, ModelDetail, ModelList, ModelSummary, Reason, Refusal
 from service.store import Autoencoder
 
 router = APIRouter(tags=["service"])
@@ -62,13 +63,7 @@ async def models(state: Shared) -> ModelList:
     )
 
 
-NOT_SERVED = {
-    status: {"model": ProblemDocument, "description": kind.title}
-    for status, kind in ((404, ModelNotFound), (503, ModelRefused))
-}
-
-
-@router.get("/models/{name}", responses={**NOT_SERVED})
+@router.get("/models/{name}", responses=problem_responses([ModelNotFound, ModelRefused]))
 async def model(name: str, state: Shared) -> ModelDetail:
     """One served model with its whole card: quality, baselines, parity, recipe, data."""
     found = await state.store.get(name, None)

@@ -80,10 +80,11 @@ def configure_logs(form: Literal["auto", "json", "human"], level: str) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    quiet = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals are the callers' pictures
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if human
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(_json)]
+        else [structlog.processors.ExceptionRenderer(quiet), structlog.processors.JSONRenderer(_json)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -54,7 +54,7 @@ FROM_CODE = [
     node("Cast", "round", "bytes", to=TensorProto.UINT8),
     node("Reshape", "bytes shape", "out"),
 ]
-ENCODER: dict[str, Array] = {"white": np.float32(255)[()] * np.ones((), np.float32), "matrix": MATRIX}
+ENCODER: dict[str, Array] = {"white": np.full((), 255, np.float32), "matrix": MATRIX}
 DECODER: dict[str, Array] = {
     "back": np.linalg.pinv(MATRIX).astype(np.float32),
     "zero": np.zeros((), np.float32),
@@ -86,9 +86,7 @@ def photo_graphs() -> dict[Operation, bytes]:
 
 def vector_graphs() -> dict[Operation, bytes]:
     """Three numbers; encoded with a zero appended, decoded without it, reconstructed as their halves."""
-    pad = graph(
-        [node("Pad", "vector pads", "code")], ("vector", VECTOR), ("code", CODES), pads=np.array([0, 0, 0, 1])
-    )
+    pad = graph([node("Pad", "vector pads", "code")], ("vector", VECTOR), ("code", CODES), pads=np.array([0, 0, 0, 1]))
     cut = graph(
         [node("Slice", "code starts ends axes", "out")],
         ("code", CODES),
@@ -97,7 +95,9 @@ def vector_graphs() -> dict[Operation, bytes]:
         ends=np.array([3]),
         axes=np.array([1]),
     )
-    half = graph([node("Mul", "vector half", "out")], ("vector", VECTOR), ("out", VECTOR), half=np.float32([0.5]))
+    half = graph(
+        [node("Mul", "vector half", "out")], ("vector", VECTOR), ("out", VECTOR), half=np.full(1, 0.5, np.float32)
+    )
     return {"encode": pad, "decode": cut, "reconstruct": half}
 
 

@@ -1,0 +1,99 @@
+"""The small world of the service tests: tiny models on disk, the whole service in this process or behind a socket."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.config import Settings
+from service.front import Front
+from tests.tiny import GRAPHS, SIDE, publish
+
+Array = NDArray[Any]
+Serve = Callable[..., TestClient]
+
+
+def png(pixels: Array, kind: str = "PNG", **extra: Any) -> bytes:
+    """Pixels as a picture file."""
+    out = BytesIO()
+    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(out, kind, **extra)
+    return out.getvalue()
+
+
+def pixels(blob: bytes) -> Array:
+    """A picture file's pixels, H,W or H,W,C."""
+    return np.asarray(Image.open(BytesIO(blob)))
+
+
+def digit(seed: int = 0) -> Array:
+    """A picture of the tiny digits model's size."""
+    return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 1), np.uint8)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Tests that are coroutines run on asyncio, as the service does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every kind of tiny model; nobody changes it."""
+    folder = tmp_path_factory.mktemp("models")
+    for kind in GRAPHS:
+        publish(folder, kind)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def client(models: Path) -> Generator[TestClient]:
+    """The service with all tiny models; digits is the default of every operation."""
+    defaults = {f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct", "denoise")}
+    settings = Settings.model_validate({"models": models, "watch": "off", "formats": "png,jpeg,webp,gif", **defaults})
+    with TestClient(Front(create_app(settings)), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def serve(models: Path) -> Generator[Serve]:
+    """Makes services with settings of the test's own."""
+    opened: list[TestClient] = []
+
+    def make(**settings: Any) -> TestClient:
+        wanted = Settings.model_validate({"models": models, "watch": "off", "default_denoise": "digits", **settings})
+        client = TestClient(Front(create_app(wanted)), raise_server_exceptions=False)
+        opened.append(client.__enter__())
+        return client
+
+    yield make
+    for client in opened:
+        client.__exit__()
+
+
+@contextmanager
+def listening(settings: Settings) -> Generator[str]:
+    """The service behind a real socket of this process; the address."""
+    config = uvicorn.Config(Front(create_app(settings)), port=0, log_config=None, lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started and thread.is_alive():
+        sleep(0.01)
+    assert server.started
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()

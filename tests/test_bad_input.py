@@ -1,0 +1,210 @@
+"""What hostile, careless and unlucky callers send: one answer each, and the service is none the worse."""
+
+import pickle
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from service.codec import write_npy
+from service.errors import problems
+from tests.conftest import Serve, digit, png
+from tests.tiny import CODE, SIDE
+
+JSON, NPY, FORM = "application/json", "application/x-npy", "multipart/form-data; boundary=b"
+GOOD = png(digit())
+LARGE = np.random.default_rng(5).integers(0, 256, (64, 64, 1), np.uint8)
+PNG, JPEG = png(LARGE), png(LARGE, "JPEG")
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A whole PNG header of any size, with next to nothing behind it."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    body = b"IDAT" + zlib.compress(b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def npy(shape: str, data: bytes, descr: str = "'<f4'") -> bytes:
+    """A .npy file that says what it likes."""
+    head = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + data
+
+
+def objects() -> bytes:
+    out = BytesIO()
+    np.save(out, np.array([{}], object), allow_pickle=True)
+    return out.getvalue()
+
+
+def part(name: str, data: bytes, end: bytes = b"--b--\r\n") -> bytes:
+    head = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="../x"\r\n\r\n'.encode()
+    return head + data + b"\r\n" + end
+
+
+CASES: list[tuple[str, str, bytes, str, int, str]] = [
+    ("empty picture", "/denoise", b"", "image/png", 422, "invalid-image"),
+    ("one byte", "/denoise", b"\x89", "image/png", 415, "unsupported-image"),
+    ("magic alone", "/denoise", GOOD[:8], "image/png", 422, "invalid-image"),
+    *[(f"PNG cut at {at}", "/denoise", PNG[: len(PNG) * at // 10], "", 422, "invalid-image") for at in range(2, 10)],
+    *[(f"JPEG cut at {at}", "/denoise", JPEG[: len(JPEG) * at // 10], "", 422, "invalid-image") for at in range(2, 10)],
+    ("HTML called PNG", "/denoise", b"<html></html>", "image/png", 415, "unsupported-image"),
+    ("pickle called PNG", "/denoise", pickle.dumps([1]), "image/png", 415, "unsupported-image"),
+    ("format not allowed", "/denoise", png(digit(), "BMP"), "image/bmp", 415, "unsupported-image"),
+    ("PNG of 900 megapixels", "/denoise", bomb(30000, 30000), "image/png", 413, "image-too-large"),
+    ("PNG of 2^31-1 pixels", "/denoise", bomb(2**31 - 1, 1), "image/png", 413, "image-too-large"),
+    ("PNG one row over", "/denoise", bomb(2000, 2001), "image/png", 413, "image-too-large"),
+    ("PNG of no width", "/denoise", bomb(0, 5), "image/png", 422, "invalid-image"),
+    ("JPEG of 3000 scans", "/denoise", JPEG[:-2] + b"\xff\xda\0\x02" * 3000 + JPEG[-2:], "", 422, "invalid-image"),
+    ("text", "/denoise", b"hello", "text/plain", 415, "unsupported-media-type"),
+    ("backslashes", "/denoise", GOOD, "a;" + "\\" * 8000, 415, "unsupported-media-type"),
+    ("JSON cut", "/denoise", b'{"images": [', JSON, 400, "malformed-body"),
+    ("JSON of depth 100000", "/denoise", b'{"images":' + b"[" * 100_000, JSON, 400, "malformed-body"),
+    ("JSON null", "/denoise", b"null", JSON, 422, "invalid-image"),
+    ("JSON without images", "/denoise", b"{}", JSON, 422, "invalid-image"),
+    ("JSON of no images", "/denoise", b'{"images": []}', JSON, 422, "invalid-image"),
+    ("unknown key", "/denoise", b'{"images": ["aa"], "x": 1}', JSON, 422, "invalid-image"),
+    ("bad base64", "/denoise", b'{"images": ["?"]}', JSON, 422, "invalid-image"),
+    ("address for a picture", "/denoise", b'{"images": ["http://127.0.0.1/x.png"]}', JSON, 422, "invalid-image"),
+    ("values for a picture model", "/denoise", b'{"values": [[1]]}', JSON, 422, "invalid-image"),
+    ("NaN", "/decode", b'{"values": [[NaN, 0, 0, 0]]}', JSON, 422, "invalid-array"),
+    ("1e999", "/decode", b'{"values": [[1e999, 0, 0, 0]]}', JSON, 422, "invalid-array"),
+    ("1e39, no float32", "/decode", b'{"values": [[1e39, 0, 0, 0]]}', JSON, 422, "invalid-array"),
+    ("text for numbers", "/decode", b'{"values": [["1", "2", "3", "4"]]}', JSON, 422, "invalid-array"),
+    ("true for a number", "/decode", b'{"values": [[true, 0, 0, 0]]}', JSON, 422, "invalid-array"),
+    ("ragged rows", "/decode", b'{"values": [[1, 2, 3, 4], [1]]}', JSON, 422, "invalid-array"),
+    ("too short a code", "/decode", b'{"values": [[1, 2]]}', JSON, 422, "invalid-array"),
+    ("million digits", "/decode", b'{"values": [[' + b"1" * 1_000_000 + b", 0, 0, 0]]}", JSON, 400, "malformed-body"),
+    ("picture to decode", "/decode", GOOD, "image/png", 415, "unsupported-media-type"),
+    ("objects in npy", "/encode", objects(), NPY, 422, "invalid-array"),
+    ("npy of 16 GiB", "/encode", npy("(65536, 65536)", b""), NPY, 400, "malformed-body"),
+    ("npy of 2^62", "/encode", npy("(4611686018427387904,)", b""), NPY, 400, "malformed-body"),
+    ("npy of negative side", "/encode", npy("(-1, 4)", b""), NPY, 400, "malformed-body"),
+    ("npy of no rows", "/encode", npy(f"(0, {SIDE}, {SIDE}, 1)", b""), NPY, 400, "malformed-body"),
+    ("npy cut", "/encode", write_npy(digit()[None])[:-1], NPY, 400, "malformed-body"),
+    ("npy with a tail", "/encode", write_npy(digit()[None]) + b"x", NPY, 400, "malformed-body"),
+    ("npy of text", "/encode", npy("(4,)", b"x" * 16, "'<U1'"), NPY, 422, "invalid-array"),
+    ("npy of wrong shape", "/encode", write_npy(digit()), NPY, 422, "invalid-array"),
+    ("npy of wrong type", "/encode", write_npy(digit()[None].astype(np.int32)), NPY, 422, "invalid-array"),
+    ("npy of 2.0", "/encode", write_npy(np.full((1, SIDE, SIDE, 1), 2.0)), NPY, 422, "invalid-array"),
+    ("npy of NaN", "/encode", write_npy(np.full((1, SIDE, SIDE, 1), np.nan)), NPY, 422, "invalid-array"),
+    ("npy of infinite codes", "/decode", write_npy(np.full((1, CODE), np.inf)), NPY, 422, "invalid-array"),
+    ("no npy at all", "/encode", b"\x93NUMPY", NPY, 400, "malformed-body"),
+    ("multipart without boundary", "/denoise", part("image", GOOD), "multipart/form-data", 400, "malformed-body"),
+    ("multipart cut", "/denoise", part("image", GOOD, b""), FORM, 400, "malformed-body"),
+    ("multipart of another field", "/denoise", part("picture", GOOD), FORM, 422, "invalid-image"),
+    ("multipart of an empty file", "/denoise", part("image", b""), FORM, 422, "invalid-image"),
+    ("unknown model", "/denoise?model=nobody", GOOD, "", 404, "model-not-found"),
+    ("model outside", "/denoise?model=../../etc", GOOD, "", 404, "model-not-found"),
+    ("unknown version", "/denoise?version=9", GOOD, "", 404, "model-not-found"),
+    ("version of letters", "/denoise?version=one", GOOD, "", 400, "invalid-parameter"),
+    ("version 0", "/denoise?version=0", GOOD, "", 400, "invalid-parameter"),
+    ("unknown parameter", "/denoise?modle=digits", GOOD, "", 400, "invalid-parameter"),
+    ("parameter twice", "/denoise?model=a&model=b", GOOD, "", 400, "invalid-parameter"),
+    ("unknown format", "/denoise?format=bmp", GOOD, "", 400, "invalid-parameter"),
+    ("operation not offered", "/encode?model=photos", GOOD, "", 409, "operation-not-offered"),
+    ("unknown path", "/nothing", GOOD, "", 404, "not-found"),
+    ("wrong method", "/models", GOOD, "", 405, "method-not-allowed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind", "status", "problem"), [pytest.param(*case[1:], id=case[0]) for case in CASES]
+)
+def test_bad_input_has_one_answer_and_hurts_nothing(
+    client: TestClient, path: str, body: bytes, kind: str, status: int, problem: str
+) -> None:
+    answer = client.post(path, content=body, headers={"content-type": kind})
+    document = answer.json()
+    assert (answer.status_code, document["type"]) == (status, f"/problems/{problem}"), document
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert document["status"] == status
+    assert document["instance"] == answer.headers["x-request-id"]
+    assert len(answer.content) < 4096
+    assert client.post("/denoise", content=GOOD).status_code == 200
+
+
+@pytest.mark.parametrize("accept", ["application/xml", "text/html", "image/png;q=0", "nonsense"])
+def test_an_unacceptable_accept_names_what_there_is(client: TestClient, accept: str) -> None:
+    answer = client.post("/encode", content=GOOD, headers={"accept": accept})
+    assert answer.status_code == 406
+    assert "application/json" in answer.json()["detail"]
+
+
+def test_content_encodings_are_not_taken(client: TestClient) -> None:
+    assert client.post("/denoise", content=GOOD, headers={"content-encoding": "gzip"}).status_code == 415
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD"])
+def test_operations_take_post_alone(client: TestClient, method: str) -> None:
+    answer = client.request(method, "/denoise")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+
+
+def test_a_body_over_the_limit_is_refused_while_it_is_read(serve: Serve) -> None:
+    client = serve(max_body=1000)
+    answer = client.post("/denoise", content=(b"x" * 100 for _ in range(10_000)))
+    assert answer.json()["type"] == "/problems/body-too-large"
+    announced = client.post("/denoise", content=GOOD, headers={"content-length": str(1 << 40)})
+    assert announced.status_code == 413
+    assert client.post("/denoise", content=GOOD).status_code == 200
+
+
+def test_too_many_items_are_refused_by_every_transport(serve: Serve) -> None:
+    client = serve(max_items=2)
+    array = write_npy(np.zeros((3, SIDE, SIDE, 1), np.uint8))
+    found = [
+        client.post("/denoise", content=array, headers={"content-type": NPY}),
+        client.post("/denoise", json={"images": ["aa", "aa", "aa"]}),
+        client.post("/denoise", files=[("image", GOOD)] * 3),
+    ]
+    assert [answer.json()["type"] for answer in found] == ["/problems/too-many-items"] * 3
+
+
+def test_what_does_not_fit_the_queue_is_told_to_come_back(serve: Serve) -> None:
+    client = serve(queue_items=1)
+    state = client.app_state["service"]
+    with state.admission.admit(1, 0):
+        answer = client.post("/denoise", content=GOOD)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    assert client.post("/denoise", content=GOOD).status_code == 200
+
+
+def test_a_missed_deadline_is_said_and_the_work_never_runs(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(deadline=0.05)
+    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
+    monkeypatch.setattr(runner.batcher, "_free", 0)  # no runner ever comes free
+    answer = client.post("/denoise", content=GOOD)
+    assert answer.json()["type"] == "/problems/deadline-exceeded"
+    assert client.app_state["service"].admission.items == 0
+
+
+def test_a_failing_graph_says_nothing_but_an_id(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve()
+    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
+
+    def fail(_: Any) -> Any:
+        raise RuntimeError("secret path /etc/shadow")
+
+    monkeypatch.setattr(runner.batcher, "_run", fail)
+    answer = client.post("/denoise", content=GOOD)
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+
+
+def test_every_problem_has_its_own_type() -> None:
+    kinds = list(problems())
+    assert len({kind.type for kind in kinds}) == len(kinds) > 15
+    assert all(400 <= kind.status < 600 and kind.title for kind in kinds)
+
+
+@pytest.mark.parametrize("make", [lambda: b"\0" * 5, lambda: b"\x80\x04]", lambda: b"PK\x03\x04"])
+def test_nothing_is_ever_unpickled(client: TestClient, make: Callable[[], bytes]) -> None:
+    assert client.post("/encode", content=make(), headers={"content-type": NPY}).status_code == 400

@@ -1,0 +1,150 @@
+"""The batcher: every caller gets exactly its own answer, whoever else fails, leaves or floods."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.batcher import Batcher, RunFailed
+
+Array = NDArray[Any]
+T = TypeVar("T")
+POISON = 666.0
+
+
+def double(items: Array) -> Array:
+    """A graph that fails on poison."""
+    if (items == POISON).any():
+        raise ValueError("poison")
+    return items * 2
+
+
+def items(*values: float) -> Array:
+    return np.array(values, np.float32)[:, None]
+
+
+def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    return asyncio.run(work())
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_poison_item_among_31_good_ones_fails_alone(pooled: bool) -> None:
+    async def work() -> list[Any]:
+        with ThreadPoolExecutor(2) as pool:
+            batcher = Batcher(double, max_batch=32, pool=pool if pooled else None, runners=2)
+            values = [POISON if at == 13 else float(at) for at in range(32)]
+            return await asyncio.gather(*(batcher.submit(items(value)) for value in values), return_exceptions=True)
+
+    found = run(work)
+    assert isinstance(found.pop(13), RunFailed)
+    assert [done.outputs[0, 0] for done in found] == [2.0 * at for at in range(32) if at != 13]
+
+
+def test_what_waits_together_runs_together_and_never_over_the_limit() -> None:
+    sizes: list[int] = []
+
+    async def work() -> None:
+        batcher = Batcher(double, max_batch=8, observe=sizes.append)
+        await asyncio.gather(*(batcher.submit(items(1)) for _ in range(20)))
+
+    run(work)
+    assert sizes == [8, 8, 4]
+
+
+def test_a_lone_caller_waits_for_nobody() -> None:
+    sizes: list[int] = []
+
+    async def work() -> None:
+        batcher = Batcher(double, max_batch=8, observe=sizes.append)
+        for _ in range(3):
+            await batcher.submit(items(1))
+
+    run(work)
+    assert sizes == [1, 1, 1]
+
+
+def test_a_single_caller_overtakes_the_rest_of_a_bulk() -> None:
+    order: list[str] = []
+
+    async def work() -> None:
+        batcher = Batcher(double, max_batch=4)
+
+        async def submit(name: str, count: int) -> None:
+            await batcher.submit(items(*range(count)))
+            order.append(name)
+
+        await asyncio.gather(submit("bulk", 40), submit("single", 1))
+
+    run(work)
+    assert order == ["single", "bulk"]
+
+
+def test_items_of_a_caller_who_left_never_run() -> None:
+    seen: list[float] = []
+
+    def note(batch: Array) -> Array:
+        seen.extend(batch[:, 0])
+        return batch
+
+    async def work() -> None:
+        batcher = Batcher(note, max_batch=4)
+        gone = asyncio.create_task(batcher.submit(items(1)))
+        stays = asyncio.create_task(batcher.submit(items(2)))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+
+    run(work)
+    assert seen == [2]
+
+
+def test_a_pool_that_was_shut_down_leaves_nobody_waiting() -> None:
+    async def work() -> None:
+        pool = ThreadPoolExecutor(1)
+        pool.shutdown()
+        await Batcher(double, max_batch=4, pool=pool).submit(items(1))
+
+    with pytest.raises(RuntimeError):
+        run(work)
+
+
+def test_a_graph_that_answers_too_few_items_fails_its_callers() -> None:
+    async def work() -> None:
+        await Batcher(lambda batch: batch[:-1], max_batch=4).submit(items(1, 2))
+
+    with pytest.raises(RunFailed):
+        run(work)
+
+
+@given(
+    callers=st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.booleans()), min_size=1, max_size=30),
+    max_batch=st.integers(1, 8),
+    pooled=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_caller_gets_exactly_its_own_answer(
+    callers: list[tuple[int, bool, bool]], max_batch: int, pooled: bool
+) -> None:
+    """Callers of 1 to 9 items, some poisoned, some of another shape, under any batch limit."""
+
+    async def work() -> list[Any]:
+        with ThreadPoolExecutor(2) as pool:
+            batcher = Batcher(double, max_batch=max_batch, pool=pool if pooled else None, runners=2)
+            return await asyncio.gather(*(batcher.submit(given) for given in wanted), return_exceptions=True)
+
+    wanted = [
+        np.full((count, 2 if wide else 1), POISON if poisoned else float(at), np.float32)
+        for at, (count, poisoned, wide) in enumerate(callers)
+    ]
+    for given_items, (_, poisoned, _), outcome in zip(wanted, callers, run(work), strict=True):
+        if poisoned:
+            assert isinstance(outcome, RunFailed)
+        else:
+            assert (outcome.outputs == given_items * 2).all()
+            assert outcome.outputs.shape == given_items.shape

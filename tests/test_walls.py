@@ -1,0 +1,72 @@
+"""The walls of the house: what loads what, and which file alone may import a library."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")])
+BORDERS = {"onnxruntime": {"service/runtime.py"}, "PIL": {"service/codec/picture.py", "service/codec/fit.py"}}
+
+
+def loaded_by(module: str) -> set[str]:
+    """What a fresh interpreter has loaded after importing a module."""
+    code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    return set(run.stdout.split())
+
+
+def imports(path: Path) -> set[str]:
+    """The whole names a file imports, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_the_service_loads_neither_torch_nor_onnx_nor_training() -> None:
+    found = loaded_by("service.server")
+    assert "onnxruntime" in found
+    assert not found & {"torch", "onnx", "onnxscript", "training", "sklearn", "scipy", "matplotlib", "safetensors"}
+
+
+def test_the_card_loads_pydantic_alone() -> None:
+    assert not loaded_by("service.card") & {"fastapi", "starlette", "onnxruntime", "numpy", "PIL"}
+
+
+def test_reading_data_loads_no_torch() -> None:
+    assert "torch" not in loaded_by("training.data")
+
+
+@pytest.mark.parametrize("library", BORDERS)
+def test_one_file_knows_one_library(library: str) -> None:
+    knowing = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if any(name.split(".")[0] == library for name in imports(path)) and path.is_relative_to(ROOT / "service")
+    }
+    assert knowing == BORDERS[library]
+
+
+def test_training_crosses_into_the_service_only_by_its_bridges() -> None:
+    allowed = {"export": {"card", "runtime", "errors"}, "data": {"codec", "errors"}, "sources": {"codec", "errors"}}
+    for path in ROOT.glob("training/**/*.py"):
+        crossed = {name.split(".")[1] for name in imports(path) if name.startswith("service.")}
+        assert crossed <= allowed.get(path.stem, set()), path
+
+
+def test_every_file_says_what_it_is() -> None:
+    for path in SOURCES:
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_nothing_loads_pickles() -> None:
+    for path in SOURCES:
+        assert not imports(path) & {"pickle", "marshal", "shelve", "dill", "joblib"}, path
+        assert "allow_pickle=True" not in path.read_text(), path
