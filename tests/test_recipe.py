@@ -1,0 +1,110 @@
+"""Recipes: what is refused, with which words, and how --set changes them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tests.recipes import tables
+from training.data import ArraysSection, FolderSection
+from training.errors import RecipeError
+from training.nets.dense import DenseSection
+from training.recipe import Recipe, parse, read_recipe, shipped
+from training.section import Section
+
+
+def sections(kind: type[Section] = Section) -> list[type[Section]]:
+    """Every kind of table, abstract ones too."""
+    return [kind, *(deep for child in kind.__subclasses__() for deep in sections(child))]
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_recipe_is_named_as_its_file(name: str) -> None:
+    assert read_recipe(name).model.name == name
+
+
+def test_a_recipe_is_read_from_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    source = Path("training/recipes/digits.toml").read_text()
+    path.write_text(source.replace('name = "digits"', 'name = "mine"'))
+    assert read_recipe(str(path)).model.name == "mine"
+
+
+def test_a_recipe_never_changes() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(read_recipe("digits").optimisation, "lr", 1.0)  # noqa: B010 - the type checker knows it already
+
+
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
+def test_every_field_says_what_it_is(section: type[Section]) -> None:
+    tags = {"family", "kind"} | ({"name"} if section in (FolderSection, ArraysSection) else set[str]())
+    for name, field in section.model_fields.items():
+        assert field.description or name in tags or section is Recipe, name
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "value"),
+    [
+        ("optimisation.epochs=3", ("optimisation", "epochs"), 3),
+        ("optimisation.lr=2e-3", ("optimisation", "lr"), 0.002),
+        ("data.name=fashion-mnist", ("data", "name"), "fashion-mnist"),
+        ('model.title="a = b"', ("model", "title"), "a = b"),
+        ("model.title=two words", ("model", "title"), "two words"),
+        ("net.hidden=[64, 48]", ("net", "hidden"), [64, 48]),
+        ("objective.penalties.activity=0.5", ("objective", "penalties"), {"activity": 0.5}),
+    ],
+)
+def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> None:
+    changed = read_recipe("digits", [change]).model_dump()
+    assert changed[key[0]][key[1]] == value
+    changed[key[0]][key[1]] = read_recipe("digits").model_dump()[key[0]][key[1]]
+    assert changed == read_recipe("digits").model_dump()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("optimisation.epoch=3", "optimisation.epoch: no such key; did you mean epochs?"),
+        ("net.cod=3", "net.cod: no such key; did you mean code?"),
+        ("modle.name=x", "modle: no such key; did you mean model?"),
+        ("net.family=convolutional", "'conv', 'dense'"),
+        ("objective.loss=bec", "did you mean bce?"),
+        ("objective.penalties.activty=1", "did you mean activity?"),
+        ("optimisation.epochs=many", "optimisation.epochs: Input should be a valid integer"),
+        ("optimisation.epochs=3.0", "optimisation.epochs: Input should be a valid integer"),
+        ("optimisation.lr=-1", "optimisation.lr: Input should be greater than 0"),
+        ("optimisation.lr=nan", "optimisation.lr"),
+        ("corruption.kind=gaussian", "corruption.sigma: Field required"),
+        ("net.output=linear", "objective.loss = 'bce' needs net.output = 'sigmoid'"),
+        ("optimisation.patience=3", "patience needs a validation share"),
+        ('model.operations=["denoise"]', "a net learns to denoise from a [corruption]"),
+        ("epochs", "--set takes key=value"),
+        ("net.code.x=3", "code is a value, not a table"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_mend(change: str, words: str) -> None:
+    with pytest.raises(RecipeError) as refusal:
+        read_recipe("digits", [change])
+    assert words in str(refusal.value)
+
+
+def test_a_net_with_skips_has_no_code_to_publish() -> None:
+    with pytest.raises(RecipeError, match="this net offers reconstruct, denoise, not encode"):
+        read_recipe("digits-denoise", ['model.operations=["encode"]'])
+
+
+def test_unreadable_recipes_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="did you mean digits-sparse"):
+        read_recipe("digits-spare")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_recipe(str(tmp_path / "none.toml"))
+    (tmp_path / "bad.toml").write_text("net = [")
+    with pytest.raises(RecipeError, match="is no TOML"):
+        read_recipe(str(tmp_path / "bad.toml"))
+
+
+def test_what_a_recipe_says_can_be_read_again(tmp_path: Path) -> None:
+    recipe = parse(tables(tmp_path, corruption={"kind": "masking", "share": 0.25}))
+    assert isinstance(recipe.net, DenseSection)
+    assert parse(recipe.model_dump(mode="json")) == recipe

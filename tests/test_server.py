@@ -1,0 +1,101 @@
+"""The real thing: processes, a port, signals; several workers behind it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx2
+import pytest
+
+from tests.conftest import digit, png
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serving(models: Path, *flags: str, **environ: str) -> Generator[tuple[str, "subprocess.Popen[str]"]]:
+    """`hourglass serve` as a process of its own; its address once it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--port", str(port), *flags]
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HOURGLASS_")}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**plain, **environ})
+    address = f"http://127.0.0.1:{port}"
+    try:
+        end = monotonic() + 60
+        while True:
+            assert process.poll() is None, process.communicate()[1]
+            assert monotonic() < end, "it never answered"
+            try:
+                if httpx2.get(f"{address}/readyz").status_code == 200:
+                    break
+            except httpx2.TransportError:
+                sleep(0.05)
+        yield address, process
+    finally:
+        process.send_signal(signal.SIGKILL if process.poll() is None else 0)
+        process.communicate()
+
+
+def test_two_workers_answer_together_and_their_metrics_add_up(models: Path) -> None:
+    flags = ("--workers", "2", "--default-denoise", "digits", "--queue-items", "100")
+    with serving(models, *flags) as (address, process):
+        for _ in range(30):  # a connection each, so that both workers get some
+            assert httpx2.post(f"{address}/denoise", content=png(digit())).status_code == 200
+        counts = [httpx2.get(f"{address}/metrics").text for _ in range(8)]
+        found = {re.search(r'hourglass_requests_total\{.*path="/denoise".*\} (\S+)', text) for text in counts}
+        assert {float(match[1]) for match in found if match} == {30.0}
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert '"queue_items_per_worker":50' in log
+
+
+def test_a_signal_ends_it_and_its_logs_are_json(models: Path) -> None:
+    with serving(models, "--log-format", "json", "--access-log") as (address, process):
+        httpx2.get(f"{address}/livez", headers={"x-request-id": "abc"})
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=60)
+    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert all(line.startswith("{") for line in log.splitlines())
+    assert '"id":"abc"' in log
+
+
+def test_a_taken_port_is_said_and_ends_it(models: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "-m", "service", "serve", "--models", str(models)]
+        command += ["--port", str(taken.getsockname()[1])]
+        run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert run.returncode != 0
+    assert "address already in use" in run.stderr
+
+
+def test_the_gpu_insisted_on_is_never_replaced_by_the_processor(models: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--device", "cuda"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert run.returncode != 0
+    assert "install the gpu extra" in run.stderr
+
+
+def test_onnxruntime_phones_nobody(models: Path, tmp_path: Path) -> None:
+    """It keeps quiet where it believes in CI, so those variables are taken away; traces of it are files."""
+    quiet = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    code = f"from service.__main__ import app; app(['models', '--models', {str(models)!r}], exit_on_error=False)"
+    subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, env=quiet, timeout=60)
+    assert list(tmp_path.rglob("*")) == []

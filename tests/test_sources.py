@@ -1,0 +1,96 @@
+"""Where data is looked for, in which order, and that no byte of it may be another."""
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from training.errors import DataError
+from training.sources import DATASETS, Dataset, cache_folder, fetch
+
+CONTENT = {"train": b"a thousand pictures", "test": b"a hundred pictures"}
+
+
+def dataset(*urls: Path, folders: tuple[Path, ...] = ()) -> Dataset:
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    return Dataset("tiny", "CC0-1.0", hashes, tuple(f"{url.as_uri()}/" for url in urls), folders)
+
+
+def fill(folder: Path, *, packed: bool = True) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in CONTENT.items():
+        (folder / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
+    return folder
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("inside", ["", "tiny"])
+def test_the_folder_given_comes_first(tmp_path: Path, inside: str, packed: bool) -> None:
+    given = fill(tmp_path / "given" / inside, packed=packed)
+    system, cache = fill(tmp_path / "system"), tmp_path / "cache"
+    fill(cache / "tiny")
+    found = fetch(dataset(folders=(system,)), tmp_path / "given", cache)
+    assert {name: file.content for name, file in found.items()} == CONTENT
+    assert {file.path.parent for file in found.values()} == {given}
+
+
+def test_then_the_system_then_the_cache_then_the_addresses(tmp_path: Path) -> None:
+    system, cache, mirror = tmp_path / "system", tmp_path / "cache", fill(tmp_path / "mirror")
+    wanted = dataset(tmp_path / "down", mirror, folders=(system,))
+    fetch(wanted, tmp_path, cache)
+    assert sorted(path.name for path in (cache / "tiny").iterdir()) == ["test.gz", "train.gz"]
+    for path in mirror.iterdir():
+        path.unlink()
+    assert fetch(wanted, None, cache)["train"].path == cache / "tiny" / "train.gz"
+    fill(system)
+    assert fetch(wanted, None, cache)["train"].path == system / "train.gz"
+
+
+@pytest.mark.parametrize("position", [0, 9, 18])
+def test_a_flipped_bit_is_passed_over_with_a_warning(
+    tmp_path: Path, position: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    given, system = fill(tmp_path / "given", packed=False), fill(tmp_path / "system")
+    broken = bytearray(CONTENT["train"])
+    broken[position] ^= 1
+    (given / "train").write_bytes(broken)
+    found = fetch(dataset(folders=(system,)), given, tmp_path / "cache")
+    assert found["train"].path == system / "train.gz"
+    assert found["train"].content == CONTENT["train"]
+    assert "train is passed over" in caplog.text
+
+
+def test_a_cut_off_archive_is_passed_over(tmp_path: Path) -> None:
+    given = fill(tmp_path / "given")
+    (given / "train.gz").write_bytes((given / "train.gz").read_bytes()[:-9])
+    with pytest.raises(DataError):
+        fetch(dataset(), given, tmp_path / "cache")
+
+
+def test_a_wrong_download_never_reaches_the_cache(tmp_path: Path) -> None:
+    mirror = fill(tmp_path / "mirror")
+    (mirror / "test.gz").write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(DataError):
+        fetch(dataset(mirror), None, tmp_path / "cache")
+    assert [path.name for path in (tmp_path / "cache" / "tiny").iterdir()] == ["train.gz"]
+
+
+def test_offline_names_the_folder_and_the_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refusal:
+        fetch(dataset(tmp_path / "down"), None, tmp_path / "cache")
+    assert str(tmp_path / "cache" / "tiny") in str(refusal.value)
+    assert "train.gz, test.gz" in str(refusal.value)
+
+
+def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "hourglass"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "hourglass"
+
+
+def test_every_known_data_set_has_four_files_with_distinct_hashes() -> None:
+    hashes = [sha256 for known in DATASETS.values() for sha256 in known.files.values()]
+    assert len(set(hashes)) == 8
+    assert {len(bytes.fromhex(sha256)) for sha256 in hashes} == {32}
