@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.card import Operation
 
 PREFIX = "HOURGLASS_"
+NOT_OURS = {"HOURGLASS_DATA"}  # training's; both read one environment
 FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif"})
 
 
@@ -71,7 +72,7 @@ class Settings(BaseSettings):
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """The settings of this process. Raises ValueError naming a variable that is unknown or ill-valued."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
-        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name.upper() not in known)
+        unknown = sorted(name for name in environ if name.startswith(PREFIX) and name.upper() not in known | NOT_OURS)
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]}; `hourglass serve --help` lists all")
         return cls()

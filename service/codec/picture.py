@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from io import BytesIO
 from typing import Literal
 
@@ -14,6 +15,9 @@ from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImag
 
 Pixels = NDArray[np.uint8]
 
+# Read now, not while the first caller waits.
+Image.preinit()
+import_module("PIL.WebPImagePlugin")
 # Pillow's own guard only warns below 179 megapixels; ours is the header check in `probe`.
 Image.MAX_IMAGE_PIXELS = None
 
