@@ -28,8 +28,21 @@ app = App(
     config=config.Env(PREFIX, command=False),
 )
 Flags = Annotated[Settings | None, Parameter(name="*", show_env_var=True)]
-Output = Annotated[Path, Parameter(name=["--output", "-o"])]
-Wish = Annotated[str, Parameter(help="model to use; without it the operation's default, or the only one")]
+Models = Annotated[
+    Path | None, Parameter(show_env_var=False, help="folder of models; this and all other settings: see serve --help")
+]
+Source = Annotated[Path, Parameter(show_env_var=False, help="a picture or a folder")]
+Output = Annotated[
+    Path,
+    Parameter(
+        name=["--output", "-o"],
+        show_env_var=False,
+        help="a picture for a picture, a folder for a folder; codes: .npy or .csv",
+    ),
+]
+Wish = Annotated[
+    str, Parameter(show_env_var=False, help="model to use; without it the operation's default, or the only one")
+]
 notes = Console(stderr=True)
 
 
@@ -45,16 +58,17 @@ def serve(*, settings: Flags = None) -> None:
     """
     from service import server  # the web stack costs the other commands a third of a second
 
-    server.serve(_settings(settings))
+    Settings.from_env(os.environ)  # refuses unknown variables, which the flags would not see
+    server.serve(settings or Settings())
 
 
-@app.command
-def models(*, settings: Flags = None) -> None:
+@app.command(name="models")
+def list_models(*, models: Models = None) -> None:
     """List the models of a folder, what they offer, and what was refused and why.
 
     Example: hourglass models --models models
     """
-    state = _open(_settings(settings))
+    state = _open(_settings(models))
     shelf = state.store.shelf
     table = Table("model", "version", "operations", "title", box=None)
     for name, model in shelf.loaded.items():
@@ -65,54 +79,33 @@ def models(*, settings: Flags = None) -> None:
 
 
 @app.command
-def denoise(source: Path, *, output: Output, model: Wish = "", settings: Flags = None) -> None:
+def denoise(source: Source, *, output: Output, model: Wish = "", models: Models = None) -> None:
     """Take the noise out of a picture, or of every picture below a folder.
 
     Example: hourglass denoise scans/ -o clean/
-
-    Parameters
-    ----------
-    source
-        a picture or a folder
-    output
-        a picture for a picture, a folder for a folder
     """
-    _pictures("denoise", source, output, model, _settings(settings))
+    _pictures("denoise", source, output, model, _settings(models))
 
 
 @app.command
-def reconstruct(source: Path, *, output: Output, model: Wish = "", settings: Flags = None) -> None:
+def reconstruct(source: Source, *, output: Output, model: Wish = "", models: Models = None) -> None:
     """Put a picture, or every picture below a folder, through the code and back; prints how well each fared.
 
     Example: hourglass reconstruct digit.png -o back.png --model digits
-
-    Parameters
-    ----------
-    source
-        a picture or a folder
-    output
-        a picture for a picture, a folder for a folder
     """
-    _pictures("reconstruct", source, output, model, _settings(settings))
+    _pictures("reconstruct", source, output, model, _settings(models))
 
 
 @app.command
-def encode(source: Path, *, output: Output, model: Wish = "", settings: Flags = None) -> None:
+def encode(source: Source, *, output: Output, model: Wish = "", models: Models = None) -> None:
     """Write the codes of a picture, or of every picture below a folder in order of name, as one table.
 
     Example: hourglass encode digits/ -o codes.csv --model digits
-
-    Parameters
-    ----------
-    source
-        a picture or a folder
-    output
-        codes.npy (an array) or codes.csv (with a column of file names)
     """
     if output.suffix not in (".npy", ".csv"):
         raise Failed(f"codes are written to .npy or .csv, not to {output.name}")
     codes: list[tuple[Path, Array]] = []
-    failures = _run("encode", files.plan(source, None), model, _settings(settings), codes)
+    failures = _run("encode", files.plan(source, None), model, _settings(models), codes)
     if codes:
         files.write(output, files.table(codes, output.suffix))
         notes.print(f"{len(codes)} codes in {output}", highlight=False)
@@ -164,9 +157,9 @@ async def _choose(state: State, operation: Operation, wish: str) -> Autoencoder:
     return model
 
 
-def _settings(flags: Settings | None) -> Settings:
-    Settings.from_env(os.environ)  # refuses unknown variables
-    return flags or Settings()
+def _settings(models: Path | None) -> Settings:
+    settings = Settings.from_env(os.environ)
+    return settings.model_copy(update={"models": models}) if models else settings
 
 
 def _open(settings: Settings) -> State:

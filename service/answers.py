@@ -1,6 +1,6 @@
 """From outcomes to the bytes and headers of an answer; the JSON is what `schemas` says, written faster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,9 +34,10 @@ class Reply:
     quality: int
 
 
-def picture_type(inputs_type: str) -> str:
-    """The type of an answered picture: the one that came in where we write it, else PNG."""
-    return inputs_type if inputs_type in codec.WRITTEN else "image/png"
+def picture_type(pictures: Sequence[Picture | None]) -> str:
+    """The type of an answered picture: the one that the first came in where we write it, else PNG."""
+    first = pictures[0] if pictures else None
+    return first.type if first and first.type in codec.WRITTEN else "image/png"
 
 
 def write(reply: Reply, kind: str) -> tuple[bytes, dict[str, str]]:
@@ -110,7 +111,7 @@ def _result(
     if output.dtype != np.uint8:
         name = "code" if reply.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_fitted(picture, reply.card)}
-    kind = picture_type(picture.type if picture else "")
+    kind = picture_type([picture])
     blob = codec.encode(restore(output, picture), kind, quality=reply.quality)
     text = pybase64.b64encode_as_string(blob)
     return {"image": text, "type": kind, **figures, **_fitted(picture, reply.card)}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 from urllib.parse import parse_qsl
@@ -10,7 +11,7 @@ from urllib.parse import parse_qsl
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from service import answers, inputs, negotiation
+from service.answers import Reply, picture_type, write
 from service.card import Operation
 from service.errors import (
     BodyTooLarge,
@@ -23,6 +24,8 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.exchange import Exchange, State, begin, problem_answer, state_of
+from service.inputs import load, measure
+from service.negotiation import choose, offered, unpack
 from service.operations import OPERATIONS
 from service.store import Autoencoder
 
@@ -36,6 +39,37 @@ log = structlog.get_logger()
 
 class Disconnected(Exception):
     """The caller has gone; there is nobody to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a request asks for, by its query and head."""
+
+    model: str
+    version: int | None
+    format: str
+    accept: str
+    content_type: str
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Wish":
+        """The wish of a request. Raises MethodNotAllowed, InvalidParameter or UnsupportedMediaType."""
+        if scope["method"] != "POST":
+            raise MethodNotAllowed("send POST", headers={"allow": "POST"})
+        query = parse_query(scope["query_string"])
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if headers.get(b"content-encoding", "identity") != "identity":
+            raise UnsupportedMediaType("send the body without Content-Encoding")
+        version = query.get("version", "")
+        if version and not (version.isascii() and version.isdecimal() and len(version) < 10 and int(version)):
+            raise InvalidParameter("version is a positive integer")
+        return cls(
+            model=query.get("model", ""),
+            version=int(version) if version else None,
+            format=query.get("format", ""),
+            accept=headers.get(b"accept", ""),
+            content_type=headers.get(b"content-type", ""),
+        )
 
 
 class Endpoint:
@@ -65,76 +99,44 @@ class Endpoint:
 
     async def answer(self, scope: Scope, receive: Receive, exchange: Exchange) -> tuple[bytes, dict[str, str]]:
         """The answer's body and headers. Raises the Problem to answer with, or Disconnected."""
-        state = state_of(scope)
-        if scope["method"] != "POST":
-            raise MethodNotAllowed("send POST", headers={"allow": "POST"})
-        query = parse_query(scope["query_string"])
-        headers = dict(scope["headers"])
-        if headers.get(b"content-encoding", b"identity") != b"identity":
-            raise UnsupportedMediaType("send the body without Content-Encoding")
-        model = await self.model(state, query)
-        data = await read_body(receive, headers, state.settings.max_body)
+        state, wish = state_of(scope), Wish.of(scope)
+        model = await self.model(state, wish)
+        data = await read_body(receive, scope, state.settings.max_body)
         try:
             async with asyncio.timeout(state.settings.deadline):
-                return await self.work(state, model, data, headers, query, exchange)
+                return await self.work(state, model, wish, data, exchange)
         except TimeoutError as error:
             raise DeadlineExceeded(f"not done within {state.settings.deadline:g} s") from error
 
-    async def model(self, state: State, query: dict[str, str]) -> Autoencoder:
+    async def model(self, state: State, wish: Wish) -> Autoencoder:
         """The model that the request asks for. Raises what is wrong with its wish."""
-        name = query.get("model") or state.store.choose(self.operation, state.settings.default(self.operation))
-        version = query.get("version", "")
-        if version and not (version.isascii() and version.isdecimal() and len(version) < 10 and int(version)):
-            raise InvalidParameter("version is a positive integer")
-        model = await state.store.get(name, int(version) if version else None)
+        name = wish.model or state.store.choose(self.operation, state.settings.default(self.operation))
+        model = await state.store.get(name, wish.version)
         if self.operation not in model.runners:
             raise OperationNotOffered(f"{model.card.name} offers {', '.join(model.runners)}")
         return model
 
     async def work(
-        self,
-        state: State,
-        model: Autoencoder,
-        data: bytes,
-        headers: dict[bytes, bytes],
-        query: dict[str, str],
-        exchange: Exchange,
+        self, state: State, model: Autoencoder, wish: Wish, data: bytes, exchange: Exchange
     ) -> tuple[bytes, dict[str, str]]:
-        """Decode, wait, run, encode."""
+        """Unpack, take room, decode, run, write."""
         card, settings, started = model.card, state.settings, perf_counter()
         exchange.model = card.name
         pool = None if len(data) <= SHORT_BODY else state.pool
-        content_type = headers.get(b"content-type", b"").decode("latin-1")
-        body = await do(pool, negotiation.unpack, data, content_type, card, self.operation, settings.max_items)
-        size = await do(pool, inputs.measure, body, card, settings)
+        body = await do(pool, unpack, data, wish.content_type, card, self.operation, settings.max_items)
+        size = await do(pool, measure, body, card, settings)
         pool = pool or (None if size <= 3 * SHORT_BODY else state.pool)
         with state.admission.admit(len(body), size):
-            items = await do(pool, inputs.load, body, card, self.operation, settings)
-            kind = self.negotiate(model, body, items, headers, query)
+            inputs = await do(pool, load, body, card, self.operation, settings)
+            kind = choose(wish.accept, wish.format, offered(card, self.operation, body, picture_type(inputs.pictures)))
             decoded = perf_counter()
-            outcome = await OPERATIONS[self.operation](model, items.arrays)
+            outcome = await OPERATIONS[self.operation](model, inputs.arrays)
             ran = perf_counter()
-            reply = answers.Reply(card, self.operation, items, outcome, exchange.id, settings.quality)
-            payload, extra = await do(pool, answers.write, reply, kind)
+            reply = Reply(card, self.operation, inputs, outcome, exchange.id, settings.quality)
+            payload, headers = await do(pool, write, reply, kind)
         exchange.stages = (decoded - started, outcome.queue, outcome.run, perf_counter() - ran)
-        extra["server-timing"] = server_timing(exchange.stages)
-        return payload, extra
-
-    def negotiate(
-        self,
-        model: Autoencoder,
-        body: negotiation.Body,
-        items: inputs.Inputs,
-        headers: dict[bytes, bytes],
-        query: dict[str, str],
-    ) -> str:
-        """The type of the answer."""
-        picture = items.pictures[0] if items.pictures else None
-        types = negotiation.offered(
-            model.card, self.operation, body, answers.picture_type(picture.type if picture else "")
-        )
-        accept = headers.get(b"accept", b"").decode("latin-1")
-        return negotiation.choose(accept, query.get("format", ""), types)
+        headers["server-timing"] = server_timing(exchange.stages)
+        return payload, headers
 
 
 def server_timing(stages: tuple[float, float, float, float]) -> str:
@@ -157,9 +159,9 @@ def parse_query(query: bytes) -> dict[str, str]:
     return found
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+async def read_body(receive: Receive, scope: Scope, limit: int) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as its announced or real size is over the limit, or Disconnected."""
-    announced = headers.get(b"content-length", b"0")
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if announced.isdigit() and int(announced[:20]) > limit:
         raise BodyTooLarge(f"a body may have {limit} bytes")
     chunks: list[bytes] = []

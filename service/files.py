@@ -89,7 +89,7 @@ async def _one(
         if isinstance(output, Problem):
             raise output
         if job.target:
-            kind = TYPES.get(job.target.suffix.lower()) or picture_type(picture.type)
+            kind = TYPES.get(job.target.suffix.lower()) or picture_type([picture])
             blob = codec.encode(restore(output, picture), kind, quality=state.settings.quality)
             target = job.target if job.target.suffix.lower() in TYPES else job.target.with_suffix(".png")
             await loop.run_in_executor(state.pool, write, target, blob)

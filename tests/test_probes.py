@@ -1,0 +1,68 @@
+"""What operators ask: health, metrics, models."""
+
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from tests.conftest import Serve, digit, png
+from tests.tiny import publish
+
+
+def test_alive_and_ready(client: TestClient) -> None:
+    assert client.get("/livez").json() == {"status": "alive"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_without_a_model_it_is_alive_but_not_ready(serve: Serve, tmp_path: Path) -> None:
+    client = serve(models=tmp_path)
+    assert client.get("/livez").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    assert client.post("/denoise?model=digits", content=png(digit())).status_code == 404
+
+
+def test_models_are_listed_with_what_was_chosen_and_why(client: TestClient) -> None:
+    listed = {model["name"]: model for model in client.get("/models").json()["models"]}
+    assert set(listed) == {"digits", "photos", "points"}
+    assert listed["digits"]["default_for"] == ["encode", "decode", "reconstruct", "denoise"]
+    chosen = listed["photos"]["runs"]["denoise"]
+    assert set(chosen) == {"device", "threads", "place"}
+    assert all(choice["reason"] for choice in chosen.values())
+
+
+def test_a_refused_version_is_listed_with_its_reason(serve: Serve, tmp_path: Path) -> None:
+    (publish(tmp_path, "digits") / "encode.onnx").write_bytes(b"")
+    client = serve(models=tmp_path)
+    assert client.get("/models").json() == {
+        "models": [],
+        "refused": [
+            {"name": "digits", "version": 1, "reason": "encode.onnx does not have the SHA-256 of the card"},
+        ],
+    }
+    answer = client.get("/models/digits")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/problems/model-refused")
+
+
+def test_one_model_shows_its_card(client: TestClient) -> None:
+    shown = client.get("/models/points").json()
+    assert shown["card"]["input"] == {"kind": "vector", "features": 3}
+    assert client.get("/models/nobody").status_code == 404
+
+
+def test_metrics_count_requests_items_and_stages(serve: Serve) -> None:
+    client = serve()
+    for _ in range(3):
+        client.post("/denoise", content=png(digit()))
+    client.post("/denoise", content=b"")
+    text = client.get("/metrics").text
+    assert 'hourglass_requests_total{model="digits",path="/denoise",status="200"} 3.0' in text
+    assert 'hourglass_requests_total{model="digits",path="/denoise",status="422"} 1.0' in text
+    assert 'hourglass_stage_seconds_count{stage="run"} 3.0' in text
+    assert 'hourglass_batch_items_sum{model="digits",operation="denoise"} 3.0' in text
+    assert "hourglass_admitted_items 0.0" in text
+
+
+def test_metrics_never_hold_a_callers_words(serve: Serve) -> None:
+    client = serve()
+    client.post("/denoise?model=secret", content=png(digit()))
+    client.get("/secret")
+    assert "secret" not in client.get("/metrics").text
