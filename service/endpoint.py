@@ -24,7 +24,7 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.exchange import Exchange, State, begin, problem_answer, state_of
-from service.inputs import load, measure
+from service.inputs import load, open_all
 from service.negotiation import choose, offered, unpack
 from service.operations import OPERATIONS
 from service.store import Autoencoder
@@ -124,10 +124,10 @@ class Endpoint:
         exchange.model = card.name
         pool = None if len(data) <= SHORT_BODY else state.pool
         body = await do(pool, unpack, data, wish.content_type, card, self.operation, settings.max_items)
-        size = await do(pool, measure, body, card, settings)
+        opened, size = await do(pool, open_all, body, card, settings)
         pool = pool or (None if size <= 3 * SHORT_BODY else state.pool)
         with state.admission.admit(len(body), size):
-            inputs = await do(pool, load, body, card, self.operation, settings)
+            inputs = await do(pool, load, body, opened, card, self.operation, settings)
             kind = choose(wish.accept, wish.format, offered(card, self.operation, body, picture_type(inputs.pictures)))
             decoded = perf_counter()
             outcome = await OPERATIONS[self.operation](model, inputs.arrays)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service import codec
 from service.card import Card, ImageInput, Operation
-from service.codec import Picture
+from service.codec import Opened, Picture
 from service.config import Settings
 from service.errors import Problem
 from service.negotiation import Body
@@ -35,34 +35,31 @@ def limits(card: Card, settings: Settings) -> tuple[Collection[str], int]:
     return settings.formats.split(","), settings.max_pixels_any if any_size else settings.max_pixels
 
 
-def measure(body: Body, card: Card, settings: Settings) -> int:
-    """Bytes that the body will take once decoded, from headers alone. Bad pictures become problems in their place."""
+def open_all(body: Body, card: Card, settings: Settings) -> tuple[list[Opened | Problem], int]:
+    """The pictures of a body with their headers read, or what is wrong with them; and the bytes of all once decoded."""
     if body.array is not None:
-        return body.array.nbytes
+        return [], body.array.nbytes
     formats, max_pixels = limits(card, settings)
-    size = 0
-    for place, blob in enumerate(body.blobs):
-        if isinstance(blob, bytes):
-            try:
-                header = codec.probe(blob, formats=formats, max_pixels=max_pixels)
-                size += header.width * header.height * 3
-            except Problem as problem:
-                body.blobs[place] = problem
-    return size
+    opened: list[Opened | Problem] = []
+    for blob in body.blobs:
+        try:
+            opened.append(blob if isinstance(blob, Problem) else Opened(blob, formats=formats, max_pixels=max_pixels))
+        except Problem as problem:
+            opened.append(problem)
+    return opened, sum(it.width * it.height * 3 for it in opened if isinstance(it, Opened))
 
 
-def load(body: Body, card: Card, operation: Operation, settings: Settings) -> Inputs:
+def load(body: Body, opened: list[Opened | Problem], card: Card, operation: Operation, settings: Settings) -> Inputs:
     """Everything decoded and checked, before it may join others. A bad item is a problem in its place."""
     if body.array is not None:
         return Inputs([body.array], [None] * len(body.array))
-    formats, max_pixels = limits(card, settings)
     inputs = Inputs([], [])
     rows: list[Array] = []
-    for place, blob in enumerate(body.blobs):
+    for place, it in enumerate(opened):
         try:
-            if isinstance(blob, Problem):
-                raise blob
-            picture = codec.decode(blob, formats=formats, max_pixels=max_pixels)
+            if isinstance(it, Problem):
+                raise it
+            picture = it.decode()
         except Problem as problem:
             inputs.problems[place] = problem
             continue

@@ -106,9 +106,9 @@ def test_any_bytes_are_an_npy_or_a_problem(data: bytes) -> None:
 
 def test_pixels_are_counted_from_the_header_before_decoding() -> None:
     blob = png(np.zeros((10, 10, 1), np.uint8))
-    assert codec.probe(blob, formats=ALL, max_pixels=100).width == 10
+    assert codec.Opened(blob, formats=ALL, max_pixels=100).width == 10
     with pytest.raises(ImageTooLarge):
-        codec.probe(blob[:60], formats=ALL, max_pixels=99)
+        codec.Opened(blob[:60], formats=ALL, max_pixels=99)
 
 
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)

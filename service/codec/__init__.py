@@ -7,24 +7,22 @@ from service.codec.fit import fit, fit_alpha
 from service.codec.npy import read_npy, write_npy
 from service.codec.picture import (
     WRITTEN,
-    Header,
+    Opened,
     Picture,
     composite,
     decode,
     encode,
-    probe,
 )
 
 __all__ = [
     "WRITTEN",
-    "Header",
+    "Opened",
     "Picture",
     "composite",
     "decode",
     "encode",
     "fit",
     "fit_alpha",
-    "probe",
     "read_npy",
     "write_npy",
 ]

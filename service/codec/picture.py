@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 # Read now, not while the first caller waits.
 Image.preinit()
 import_module("PIL.WebPImagePlugin")
-# Pillow's own guard only warns below 179 megapixels; ours is the header check in `probe`.
+# Pillow's own guard only warns below 179 megapixels; ours is the check in `Opened`.
 Image.MAX_IMAGE_PIXELS = None
 
 MAGIC = (
@@ -34,15 +34,6 @@ JPEG_SCANS = 100  # no real picture has more; each costs a pass over all pixels
 ICC_BYTES = 1 << 20
 # The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What the first bytes say: format (Pillow's name) and sides, before orientation."""
-
-    format: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +59,43 @@ def recognise(data: bytes, formats: Collection[str]) -> str:
     return found
 
 
-def probe(data: bytes, *, formats: Collection[str], max_pixels: int) -> Header:
-    """Format and size from the header alone. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
-    header, _ = _open(data, formats, max_pixels)
-    return header
+class Opened:
+    """A picture whose header is read and within bounds; its pixels are not decoded yet."""
+
+    def __init__(self, data: bytes, *, formats: Collection[str], max_pixels: int) -> None:
+        """Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
+        name = recognise(data, formats)
+        try:
+            self._image = Image.open(BytesIO(data), formats=[name])
+        except Exception as error:  # a reader may raise anything on hostile bytes
+            raise InvalidImage(f"the header of the {name} is broken") from error
+        self.width, self.height = self._image.size  # before orientation
+        if self.width * self.height > max_pixels:
+            raise ImageTooLarge(f"{self.width}x{self.height} pixels are over the limit of {max_pixels}")
+        if not self.width * self.height:
+            raise InvalidImage("the picture has no pixels")
+        if name == "JPEG" and data.count(b"\xff\xda") > JPEG_SCANS:
+            raise InvalidImage(f"a JPEG may have {JPEG_SCANS} scans")
+        self._format = name
+        self._deep = name == "PNG" and data[24] == 16
+
+    def decode(self) -> Picture:
+        """The whole first frame, upright; once. Raises InvalidImage."""
+        try:
+            self._image.load()
+            return _picture(self._image, self._format, deep=self._deep)
+        except Problem:
+            raise
+        except Exception as error:
+            raise InvalidImage(f"the {self._format} is broken or cut off") from error
 
 
 def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture:
     """The whole first frame, upright. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
-    header, image = _open(data, formats, max_pixels)
-    if header.format == "JPEG" and data.count(b"\xff\xda") > JPEG_SCANS:
-        raise InvalidImage(f"a JPEG may have {JPEG_SCANS} scans")
-    try:
-        image.load()
-        return _picture(image, header, deep=header.format == "PNG" and data[24] == 16)
-    except Problem:
-        raise
-    except Exception as error:  # a decoder may raise anything on hostile bytes
-        raise InvalidImage(f"the {header.format} is broken or cut off") from error
+    return Opened(data, formats=formats, max_pixels=max_pixels).decode()
 
 
-def _open(data: bytes, formats: Collection[str], max_pixels: int) -> tuple[Header, Image.Image]:
-    name = recognise(data, formats)
-    try:
-        image = Image.open(BytesIO(data), formats=[name])
-    except Exception as error:
-        raise InvalidImage(f"the header of the {name} is broken") from error
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageTooLarge(f"{width}x{height} pixels are over the limit of {max_pixels}")
-    if not width * height:
-        raise InvalidImage("the picture has no pixels")
-    return Header(name, width, height), image
-
-
-def _picture(image: Image.Image, header: Header, *, deep: bool) -> Picture:
+def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
     with suppress(Exception):  # a broken EXIF block is no reason to refuse the pixels
         ImageOps.exif_transpose(image, in_place=True)
     icc = image.info.get("icc_profile")
@@ -126,7 +119,7 @@ def _picture(image: Image.Image, header: Header, *, deep: bool) -> Picture:
     keep_icc = isinstance(icc, bytes) and len(icc) <= ICC_BYTES and image.mode[0] == "R"
     return Picture(
         pixels=np.ascontiguousarray(pixels),
-        type=f"image/{header.format.lower()}",
+        type=f"image/{name.lower()}",
         alpha=alpha,
         icc=icc if keep_icc else None,
         depth=16 if deep else 8,
