@@ -9,19 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.recipes import pictures, vectors
-from training.data import (
-    ArraysSection,
-    Data,
-    FolderSection,
-    Items,
-    as_items,
-    hold_out,
-    load,
-    read_arrays,
-    read_folder,
-    read_idx,
-)
+from tests.recipes import pictures
+from training.arrays import Items
+from training.data import ArraysSection, Data, FolderSection, hold_out, load, read_folder, read_idx
 from training.errors import DataError
 from training.recipe import read_recipe
 
@@ -76,71 +66,6 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         read_folder(tmp_path / "none", folder_section(tmp_path))
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".tsv", ".txt"])
-def test_vectors_come_in_every_form(tmp_path: Path, suffix: str) -> None:
-    items, path = vectors(20), tmp_path / f"items{suffix}"
-    match suffix:
-        case ".npy":
-            np.save(path, items)
-        case ".npz":
-            np.savez(path, train=items)
-        case _:
-            mark = {".csv": ",", ".tsv": "\t", ".txt": " "}[suffix]
-            np.savetxt(path, items, fmt="%.9g", delimiter=mark, header=mark.join("abcdef"), comments="")
-    train, test = read_arrays(path, 0.25)
-    assert (len(train), len(test)) == (15, 5)
-    np.testing.assert_array_equal(np.sort(np.concatenate([train, test]), axis=0), np.sort(items, axis=0))
-
-
-def test_a_table_may_have_no_header(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("1;2\n3;4\n5;6\n7;8\n")
-    train, test = read_arrays(tmp_path / "a.csv", 0.25)
-    assert sorted([*train.tolist(), *test.tolist()]) == [[1, 2], [3, 4], [5, 6], [7, 8]]
-
-
-def test_an_archive_may_bring_its_own_test_set(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2, seed=1))
-    train, test = read_arrays(tmp_path / "a.npz", 0.5)
-    assert (train == pictures(5)).all()
-    assert (test == pictures(2, seed=1)).all()
-
-
-@pytest.mark.parametrize("name", ["objects.npy", "objects.npz", "cut.npy", "none.npy", "other.npz", "words.csv"])
-def test_files_that_are_no_arrays_are_refused(tmp_path: Path, name: str) -> None:
-    objects = np.array([{"a": 1}], dtype=object)
-    np.save(tmp_path / "objects.npy", objects, allow_pickle=True)
-    np.savez(tmp_path / "objects.npz", allow_pickle=True, train=objects)
-    np.savez(tmp_path / "other.npz", pictures=pictures(3))
-    (tmp_path / "cut.npy").write_bytes((tmp_path / "objects.npy").read_bytes()[:20])
-    (tmp_path / "words.csv").write_text("a,b\nc,d\n")
-    with pytest.raises(DataError, match=name):
-        read_arrays(tmp_path / name, 0.5)
-
-
-def test_pictures_may_be_floats_or_lack_their_channel() -> None:
-    items = pictures(4)
-    assert (as_items(items[..., 0]) == items).all()
-    assert (as_items(items / np.float32(255)) == items).all()
-
-
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.zeros((3, 8, 8, 2), np.uint8),
-        np.full((3, 8, 8, 1), 7.0),
-        np.zeros((3, 8, 8), np.int16),
-        np.zeros(5),
-        np.zeros((0, 5)),
-        np.array([[1.0, np.nan]]),
-        np.array([["a", "b"]]),
-    ],
-    ids=["two channels", "floats over 1", "int16 pictures", "one side", "no items", "nan", "words"],
-)
-def test_arrays_of_no_meaning_are_refused(array: Any) -> None:
-    with pytest.raises(DataError):
-        as_items(array)
-
-
 def test_what_is_held_out_is_fixed_and_nothing_is_lost() -> None:
     items = np.arange(50, dtype=np.float32)[:, np.newaxis]
     rest, held = hold_out(items, 0.2, seed=3)
@@ -167,6 +92,13 @@ def test_a_section_is_loaded_from_the_folder_given(tmp_path: Path) -> None:
     section = ArraysSection(name="arrays", path="a.npy", licence="CC0-1.0", items=4)
     data = load(section, tmp_path)
     assert (data.name, data.licence, len(data.train), len(data.test)) == ("a.npy", "CC0-1.0", 4, 1)
+
+
+def test_an_archive_keeps_its_own_test_set(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2, seed=1))
+    data = load(ArraysSection(name="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
+    assert (data.train == pictures(5)).all()
+    assert (data.test == pictures(2, seed=1)).all()
 
 
 @pytest.mark.skipif("HOURGLASS_DATA" not in os.environ, reason="HOURGLASS_DATA names no folder with the real MNIST")

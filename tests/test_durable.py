@@ -1,0 +1,52 @@
+"""Files that are whole or not there."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from training import durable
+
+
+def test_a_file_is_replaced_whole_and_readable(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for content in (b"old", b"new"):
+        durable.write(path, content)
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    durable.write(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="full"):
+        durable.write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_filled_or_not_at_all(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with durable.folder_beside(home) as beside:
+        (beside / "a").write_text("a")
+        assert beside.name.startswith(".tmp-")
+        durable.settle(beside, home / "1")
+    assert [path.name for path in home.iterdir()] == ["1"]
+    assert (home / "1" / "a").read_text() == "a"
+    with durable.folder_beside(home) as beside:
+        (beside / "b").write_text("b")
+        with pytest.raises(OSError, match="not empty"):
+            durable.settle(beside, home / "1")
+    assert [path.name for path in home.iterdir()] == ["1"]
+
+
+def test_a_failure_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), durable.folder_beside(tmp_path / "home"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "home").exists()

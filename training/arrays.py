@@ -1,0 +1,61 @@
+"""Files of numbers as items: .npy, .npz, and tables of text. Pickled objects are never loaded."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import DataError
+
+Pixels = NDArray[np.uint8]
+Items = Pixels | NDArray[np.float32]
+"""Pictures uint8 N,H,W,C, or vectors float32 N,F."""
+
+TABLES = {".csv", ".tsv", ".txt"}
+
+
+def read_arrays(path: Path) -> tuple[Items, Items | None]:
+    """The training items of a file, and its test items where it holds both (.npz with `train` and `test`)."""
+    try:
+        if path.suffix.lower() in TABLES:
+            return as_items(read_table(path)), None
+        loaded: Any = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return as_items(loaded), None
+        arrays = {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as an array: {error}") from error
+    if "train" not in arrays:
+        raise DataError(f"{path} holds {', '.join(arrays)}, but no array named train")
+    return as_items(arrays["train"]), as_items(arrays["test"]) if "test" in arrays else None
+
+
+def read_table(path: Path) -> NDArray[np.float32]:
+    """The numbers of a text file, one item a line; commas, semicolons, tabs or blanks between, perhaps one header."""
+    with path.open(newline="") as file:
+        first = file.readline()
+        delimiter = next((mark for mark in "\t,;" if mark in first), None)
+        header = next(csv.reader([first], delimiter=delimiter or " "), [])
+    try:
+        _ = [float(field) for field in header if field]
+        skip = 0
+    except ValueError:
+        skip = 1
+    return np.loadtxt(path, np.float32, delimiter=delimiter, skiprows=skip, ndmin=2)
+
+
+def as_items(array: NDArray[Any]) -> Items:
+    """The array as pictures (uint8 N,H,W or N,H,W,C; floats must be in 0..1) or vectors (any numbers, N,F)."""
+    if array.dtype.kind not in "fiub" or not array.size or not np.isfinite(array).all():
+        raise DataError(f"an array of {array.dtype} {array.shape} is not finite numbers, or is empty")
+    if array.ndim == 2:
+        return array.astype(np.float32)
+    if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
+        array = np.round(array * 255).astype(np.uint8)
+    if array.ndim == 3:
+        array = array[..., np.newaxis]
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3):
+        raise DataError(f"{array.dtype} {array.shape} is neither pictures (uint8 N,H,W,C or 0..1) nor vectors (N,F)")
+    return array

@@ -1,0 +1,49 @@
+"""Everything that can stop a command, drawn as a tree; each message is one sentence that says the mend.
+
+TrainingError
+├── RecipeError       the recipe or a --set does not say what can be done
+├── DataError         the data is missing, broken or does not fit the recipe
+├── RunError          the run folder is in use, holds another recipe, or its checkpoints are broken
+├── Diverged          the loss is no finite number any more
+├── Collapsed         the net answers every input with the same output
+├── NotPublished      an exported graph is not what was trained
+└── Interrupted       a signal came; a checkpoint was written
+"""
+
+
+class TrainingError(Exception):
+    """The base; `status` is the exit status of the command."""
+
+    status = 1
+
+
+class RecipeError(TrainingError):
+    status = 2
+
+
+class DataError(TrainingError):
+    pass
+
+
+class RunError(TrainingError):
+    pass
+
+
+class Diverged(TrainingError):
+    pass
+
+
+class Collapsed(TrainingError):
+    pass
+
+
+class NotPublished(TrainingError):
+    pass
+
+
+class Interrupted(TrainingError):
+    """`status` is 128 and the signal's number, as shells have it."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.status = 128 + signal
