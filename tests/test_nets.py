@@ -1,0 +1,186 @@
+"""Every family in NETS, by the same properties; a new family is picked up by its line there."""
+
+from typing import get_origin
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Generator, Tensor
+
+from service.runtime import Session, difference
+from training.graphs import Served, draw
+from training.nets import NETS, Autoencoder, NetSection, Operation, Shape
+from training.nets.base import ACTIVATIONS, OPERATIONS, Activation
+from training.nets.conv import Block, ConvSection
+from training.nets.dense import DenseSection
+
+PICTURE, VECTOR = (1, 12, 10), (6,)
+
+
+def smallest(family: str) -> NetSection:
+    """The family's section with only what it insists on: 4 for a number, [4, 6] for a list."""
+    fields = NETS[family].model_fields.items()
+    needed = {name: [4, 6] if get_origin(field.annotation) else 4 for name, field in fields if field.is_required()}
+    return NETS[family].model_validate({"family": family, **needed})
+
+
+SECTIONS = {family: smallest(family) for family in NETS} | {
+    "dense deep": DenseSection(code=3, hidden=[9, 7], activation="gelu", code_activation="relu"),
+    "dense linear output": DenseSection(code=3, output="linear"),
+    "conv skips": ConvSection(widths=[4, 6, 8], code=3, skips=True),
+    "conv any size": ConvSection(widths=[4, 6], code=3, skips=True, any_size=True),
+    "conv one level": ConvSection(widths=[6], code=2, unshuffle=1, blocks=2),
+}
+every_section = pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS)
+
+
+def net_of(section: NetSection, shape: Shape = PICTURE) -> Autoencoder:
+    """A net whose every weight matters: drawn by seed, then all of them moved."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = section.build(shape)
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.add_(torch.randn_like(weight) * 0.05)
+    return net
+
+
+def items(count: int, shape: Shape = PICTURE) -> Tensor:
+    return torch.rand(count, *shape, generator=Generator().manual_seed(count))
+
+
+def test_the_names_in_nets_are_the_names_in_recipes() -> None:
+    for family, section in NETS.items():
+        assert section.model_fields["family"].default == family
+    assert set(Activation.__args__) == set(ACTIVATIONS)
+
+
+@every_section
+def test_shapes_are_what_the_net_says(section: NetSection) -> None:
+    net = net_of(section)
+    made = net.through(items(3))
+    assert made.output.shape == (3, *PICTURE)
+    stated = [
+        found if wanted is None else wanted for found, wanted in zip(made.code.shape[1:], net.code_shape, strict=True)
+    ]
+    assert list(made.code.shape) == [3, *stated]
+    if "decode" in section.operations:
+        assert torch.equal(net.decode(net.encode(items(3))), net(items(3)))
+
+
+@every_section
+def test_every_weight_gets_a_gradient(section: NetSection) -> None:
+    net = net_of(section)
+    net(items(4)).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in net.parameters())
+
+
+@every_section
+def test_items_do_not_see_each_other_and_nothing_is_drawn(section: NetSection) -> None:
+    net = net_of(section).eval()
+    state = torch.get_rng_state()
+    together, alone = net(items(5)), torch.cat([net(item[None]) for item in items(5)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_section
+def test_one_batch_can_be_learnt(section: NetSection) -> None:
+    net, batch = net_of(section), items(2)
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
+    losses: list[float] = []
+    for _ in range(150):
+        loss = (net.finish(net(batch)) - batch).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * batch.var().item()
+
+
+@every_section
+def test_weights_survive_the_disk(section: NetSection) -> None:
+    net = net_of(section)
+    stored = save({name: tensor.contiguous() for name, tensor in net.state_dict().items()})
+    other = section.build(PICTURE)
+    assert not torch.equal(other(items(2)), net(items(2)))
+    other.load_state_dict(load(stored))
+    assert torch.equal(other(items(2)), net(items(2)))
+
+
+# Whole passes of every variant; the two halves of every family. Denoise differs from reconstruct in a name alone.
+HALVES: tuple[Operation, ...] = ("encode", "decode")
+CASES: list[tuple[str, Operation]] = [
+    *((name, "reconstruct") for name in SECTIONS),
+    *((name, half) for name in NETS for half in HALVES if half in SECTIONS[name].operations),
+]
+
+
+@pytest.mark.parametrize(("name", "operation"), CASES)
+def test_graphs_answer_as_the_net_does(name: str, operation: Operation) -> None:
+    served = Served(net_of(SECTIONS[name]).requires_grad_(False), operation)
+    session = Session(draw(served))
+    for batch in (1, 2, 7, 64):
+        given = example(served, batch)
+        gap = difference(session.run(given.numpy()), served(given).numpy())
+        assert gap <= (1 if session.output.dtype == "uint8" else 1e-5)
+
+
+def example(served: Served, batch: int) -> Tensor:
+    """Random inputs of the graph."""
+    shape = served.sample().shape[1:]
+    if served.sample().dtype == torch.uint8:
+        return torch.from_numpy(np.random.default_rng(batch).integers(0, 256, (batch, *shape), np.uint8))
+    return torch.randn(batch, *shape, generator=Generator().manual_seed(batch))
+
+
+def test_dense_nets_take_vectors() -> None:
+    net = net_of(DenseSection(code=2), VECTOR)
+    assert net(items(3, VECTOR)).shape == (3, *VECTOR)
+    assert net.parameter_count() == 6 * 2 + 2 + 2 * 6 + 6
+
+
+ANY_SIZE = ConvSection(widths=[4, 6], code=3, skips=True, any_size=True)
+
+
+def test_no_output_depends_on_what_lies_beyond_the_radius() -> None:
+    net = net_of(ANY_SIZE)
+    assert net.receptive_radius
+    image = items(1, (1, 96, 88)).requires_grad_()
+    net(image)[0, 0, 47, 42].backward()
+    assert image.grad is not None
+    rows, columns = image.grad[0, 0].nonzero(as_tuple=True)
+    reach = max((rows - 47).abs().max().item(), (columns - 42).abs().max().item())
+    assert reach <= net.receptive_radius
+    assert reach > net.receptive_radius / 2  # the bound is no wild guess
+
+
+def test_tiles_at_multiples_of_the_stride_are_exact() -> None:
+    net = net_of(ANY_SIZE).requires_grad_(False)
+    assert net.stride
+    assert net.receptive_radius
+    image = items(1, (1, 160, 40))
+    margin = -(-net.receptive_radius // net.stride) * net.stride
+    start, stop = 2 * margin // net.stride * net.stride, 160 - margin
+    tile = net(image[:, :, start - margin :])
+    torch.testing.assert_close(
+        tile[:, :, margin : margin + stop - start], net(image)[:, :, start:stop], rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (3, 17), (16, 16), (21, 2)])
+def test_any_size_comes_back_in_its_size(sides: tuple[int, int]) -> None:
+    assert net_of(ANY_SIZE)(items(2, (1, *sides))).shape == (2, 1, *sides)
+
+
+def test_a_fresh_block_adds_nothing_of_its_input() -> None:
+    block = Block(4)
+    zeros, x = torch.zeros(1, 4, 5, 5), torch.randn(1, 4, 5, 5, generator=Generator().manual_seed(0))
+    torch.testing.assert_close(block(x) - x, block(zeros))
+
+
+def test_operations_are_all_known() -> None:
+    for section in SECTIONS.values():
+        assert set(section.operations) <= set(OPERATIONS)
+        assert section.operations

@@ -1,0 +1,23 @@
+"""NETS: every family on one screen. A new family is one file beside this one and one line here."""
+
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Discriminator
+
+from training.nets.base import Autoencoder, NetSection, Operation, Pass, Shape
+from training.nets.conv import ConvSection
+from training.nets.dense import DenseSection
+
+NETS: dict[str, type[NetSection]] = {
+    "conv": ConvSection,
+    "dense": DenseSection,
+}
+
+if TYPE_CHECKING:
+    Net = NetSection
+else:  # the union of what NETS holds, which no type checker can see
+    Net = Annotated[reduce(or_, NETS.values()), Discriminator("family")]
+
+__all__ = ["NETS", "Autoencoder", "Net", "NetSection", "Operation", "Pass", "Shape"]

@@ -1,0 +1,94 @@
+"""What every family says of itself: its table of the recipe, encode and decode, and what it can offer.
+
+Shapes have N first. Pictures are float32 N,C,H,W in 0..1 (the graphs turn uint8 N,H,W,C into that), vectors N,F.
+Nets know no corruption, no loss and no randomness: the same input always gives the same output.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from training.section import Section
+
+Shape = tuple[int, ...]
+Operation = Literal["encode", "decode", "reconstruct", "denoise"]
+OPERATIONS: tuple[Operation, ...] = ("encode", "decode", "reconstruct", "denoise")
+
+
+class Pass(NamedTuple):
+    """One pass: the raw output (before `finish`), N and the item's shape, and the code it went through."""
+
+    output: Tensor
+    code: Tensor
+
+
+class Autoencoder(nn.Module, ABC):
+    """A net with a code in the middle. `code_shape`: of one code; None where it follows the picture's size.
+
+    A net for pictures of any size states `receptive_radius` and `stride` in pixels: an output pixel depends on no input
+    further away than the radius, and shifting the input by a multiple of the stride shifts the output.
+    """
+
+    any_size: bool = False
+    receptive_radius: int | None = None
+    stride: int | None = None
+
+    def __init__(self, shape: Shape, code_shape: tuple[int | None, ...], *, sigmoid: bool) -> None:
+        """`shape`: of one item, (C, H, W) or (F,)."""
+        super().__init__()
+        self.shape = shape
+        self.code_shape = code_shape
+        self.sigmoid = sigmoid
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Items to codes."""
+
+    @abstractmethod
+    def decode(self, code: Tensor) -> Tensor:
+        """Codes to raw outputs of the items' shape: logits where `sigmoid`, else the values themselves."""
+
+    def through(self, x: Tensor) -> Pass:
+        """The whole way, keeping the code for the penalties."""
+        code = self.encode(x)
+        return Pass(self.decode(code), code)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`decode(encode(x))`, raw."""
+        return self.through(x).output
+
+    def finish(self, output: Tensor) -> Tensor:
+        """Raw outputs as values on the scale of the data."""
+        return torch.sigmoid(output) if self.sigmoid else output
+
+    def parameter_count(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class NetSection(Section, ABC):
+    """The `[net]` table of a family; each adds `family`, its name in NETS."""
+
+    output: Literal["sigmoid", "linear"] = "sigmoid"
+    """What the last layer's numbers go through: `sigmoid` for values in 0..1, `linear` for any."""
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """What such a net can offer."""
+        return OPERATIONS
+
+    @abstractmethod
+    def build(self, shape: Shape) -> Autoencoder:
+        """The net for items of `shape`, with fresh weights. Raises RecipeError where they don't fit."""
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "linear": nn.Identity,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+Activation = Literal["linear", "relu", "gelu", "tanh", "sigmoid"]
+"""The names in ACTIVATIONS; a test holds the two together."""

@@ -1,0 +1,193 @@
+"""One experiment as data: read from TOML, changed by `--set`, unknown keys refused. Knows no way to run it."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from training.corruption import Corruption, Nothing
+from training.data import DataSection
+from training.errors import RecipeError
+from training.nets import NETS, Net, Operation
+from training.objective import Objective
+from training.section import Section, Share, near
+
+
+class Model(Section):
+    """The `[model]` table: what is published."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
+    """The folder under models/ and the name that callers give."""
+    title: str
+    """One line for people."""
+    description: str
+    """What goes in and what comes out."""
+    licence: str
+    """Of the published weights."""
+    operations: Annotated[list[Operation], Field(min_length=1)]
+    """One graph is published for each: encode, decode, reconstruct, denoise."""
+
+
+class Optimisation(Section):
+    """The `[optimisation]` table: AdamW, linear warm-up, then half a cosine down to zero."""
+
+    epochs: PositiveInt
+    """Passes over the training set."""
+    batch: PositiveInt = 256
+    """Items a step; the last, smaller batch of an epoch is left out."""
+    lr: PositiveFloat = 1e-3
+    """The learning rate at its peak."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Share of the weights that a step at learning rate 1 would take away."""
+    warmup: NonNegativeInt = 500
+    """Steps from zero to the peak."""
+    ema: Share = 0.0
+    """Decay of the moving average of the weights, which is what is published; 0 publishes the weights themselves."""
+    clip: PositiveFloat | None = None
+    """Largest norm of the gradient; longer ones are scaled down to it."""
+    seed: NonNegativeInt = 0
+    """Of the first weights, the order of the items, the noise and what is held out."""
+    validation: Share = 0.0
+    """Share of the training set that is held out and never trained on."""
+    patience: PositiveInt | None = None
+    """Stop after so many epochs without a better validation loss, and publish the best; needs `validation`."""
+    checkpoint: PositiveInt = 500
+    """Steps between checkpoints."""
+
+    @model_validator(mode="after")
+    def _patience_needs_validation(self) -> Self:
+        if self.patience is not None and not self.validation:
+            raise ValueError("patience needs a validation share above 0")
+        return self
+
+
+class Recipe(Section):
+    """A whole experiment; what is published for it says all of this."""
+
+    model: Model
+    data: DataSection
+    net: Net
+    corruption: Corruption = Nothing()
+    objective: Objective
+    optimisation: Optimisation
+
+    @property
+    def family(self) -> str:
+        """The net's name in NETS."""
+        return next(name for name, section in NETS.items() if isinstance(self.net, section))
+
+    @model_validator(mode="after")
+    def _bce_has_logits(self) -> Self:
+        if self.objective.loss == "bce" and self.net.output != "sigmoid":
+            raise ValueError("objective.loss = 'bce' needs net.output = 'sigmoid'")
+        return self
+
+    @model_validator(mode="after")
+    def _operations_can_be_offered(self) -> Self:
+        for operation in self.model.operations:
+            if operation not in self.net.operations:
+                raise ValueError(f"model.operations: this net offers {', '.join(self.net.operations)}, not {operation}")
+        if "denoise" in self.model.operations and isinstance(self.corruption, Nothing):
+            raise ValueError("model.operations: a net learns to denoise from a [corruption], this recipe has none")
+        return self
+
+
+def shipped() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(path.name.removesuffix(".toml") for path in files("training").joinpath("recipes").iterdir())
+
+
+def read_recipe(which: str, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe at a path or of a shipped name, after `key=value` changes. Raises RecipeError, naming the mend."""
+    path = Path(which)
+    if path.suffix != ".toml":
+        if which not in shipped():
+            raise RecipeError(f"no shipped recipe {which!r}: {near(which, shipped())} (or give the path of a .toml)")
+        path = Path(str(files("training").joinpath("recipes", f"{which}.toml")))
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RecipeError(f"{path} is no TOML: {error}") from error
+    for change in changes:
+        _change(tables, change)
+    return parse(tables)
+
+
+def parse(tables: dict[str, Any]) -> Recipe:
+    """The recipe that these tables say. Raises RecipeError with every fault on its own line."""
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        faults = [_sentence(fault) for fault in error.errors()]
+        raise RecipeError("the recipe cannot be used:\n  " + "\n  ".join(faults)) from error
+
+
+def _change(tables: dict[str, Any], change: str) -> None:
+    """Applies one `key.key=value`; the value is TOML, or else a bare word."""
+    key, equals, text = change.partition("=")
+    if not equals or not all(key.split(".")):
+        raise RecipeError(f"--set takes key=value, for example optimisation.epochs=5, not {change!r}")
+    try:
+        value: Any = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.split(".")
+    table: Any = tables
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {change}: {parent} is a value, not a table")
+    table[last] = value
+
+
+def _sentence(fault: Any) -> str:
+    """One pydantic fault as `key: what is wrong`, with the near match of an unknown key."""
+    path, tables = _walk([str(part) for part in fault["loc"]])
+    if fault["type"] == "extra_forbidden":
+        known = [key for table in tables for key in table.model_fields]
+        return f"{'.'.join(path)}: no such key; {near(path[-1], known)}"
+    return f"{'.'.join(path) or 'recipe'}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def _walk(location: list[str]) -> tuple[list[str], list[type[Section]]]:
+    """The keys in pydantic's location, which also names the member of a union, and the tables that the last lies in."""
+    keys: list[str] = []
+    tables: list[type[Section]] = []
+    inside: list[type[Section]] = [Recipe]
+    for part in location:
+        chosen = [table for table in inside if any(field.default == part for field in table.model_fields.values())]
+        if chosen and len(inside) > 1:
+            inside = chosen
+            continue
+        keys.append(part)
+        tables, inside = (
+            inside,
+            [
+                section
+                for table in inside
+                if part in table.model_fields
+                for section in _sections(table.model_fields[part].annotation)
+            ],
+        )
+    return keys, tables
+
+
+def _sections(annotation: Any) -> list[type[Section]]:
+    """The tables that an annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in _sections(part)]
