@@ -1,0 +1,75 @@
+"""Checkpoints: what is read is what was written, or it is not read."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Generator
+
+from training.checkpoint import KEPT, Checkpoint, clear, read_checkpoint, read_weights, write_checkpoint
+from training.errors import RunError
+
+
+def checkpoint(step: int) -> Checkpoint:
+    generator = Generator().manual_seed(step)
+    tensors = {
+        "net.weight": torch.randn(3, 4, generator=generator),
+        "net.last": torch.randn(2, 3, 4, 5, generator=generator).to(memory_format=torch.channels_last),
+        "best.half": torch.randn(4, generator=generator).to(torch.bfloat16),
+        "optimiser.0.step": torch.tensor(float(step)),
+        "generator": generator.get_state(),
+    }
+    return Checkpoint(step, tensors, {"loss": 0.1 + 0.2, "none": None, "table": {"a": [1, 2]}})
+
+
+def same(one: Checkpoint | None, other: Checkpoint) -> bool:
+    assert one is not None
+    assert one.tensors.keys() == other.tensors.keys()
+    tensors = all(torch.equal(one.tensors[name], other.tensors[name]) for name in other.tensors)
+    return tensors and (one.step, one.state) == (other.step, other.state)
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, checkpoint(7))
+    found = read_checkpoint(tmp_path)
+    assert same(found, checkpoint(7))
+    assert found is not None
+    assert list(found.part("net")) == ["last", "weight"]
+
+
+def test_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in (8, 9, 10, 11):
+        write_checkpoint(tmp_path, checkpoint(step))
+    assert len(list(tmp_path.iterdir())) == KEPT
+    assert same(read_checkpoint(tmp_path), checkpoint(11))
+    clear(tmp_path)
+    assert read_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("place", [0.001, 0.05, 0.2, 0.5, 0.8, 0.999])
+def test_a_flipped_bit_anywhere_falls_back_and_says_so(
+    tmp_path: Path, place: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_checkpoint(tmp_path, checkpoint(1))
+    write_checkpoint(tmp_path, checkpoint(2))
+    newest = max(tmp_path.iterdir())
+    content = bytearray(newest.read_bytes())
+    content[int(place * len(content))] ^= 4
+    newest.write_bytes(content)
+    assert same(read_checkpoint(tmp_path), checkpoint(1))
+    assert "falling back" in caplog.text
+
+
+def test_when_all_are_broken_nothing_is_guessed(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, checkpoint(1))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunError, match="--fresh"):
+        read_checkpoint(tmp_path)
+
+
+def test_weights_that_are_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"no weights")
+    for name in ("a", "b"):
+        with pytest.raises(RunError, match="no weights file"):
+            read_weights(tmp_path / name)

@@ -1,0 +1,41 @@
+"""Guards: what they let pass, and what they say when they don't."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Generator
+
+from training.errors import Collapsed, Diverged, RunError
+from training.guards import refuse_another, refuse_collapse, refuse_divergence
+
+ITEMS = torch.rand(20, 6, generator=Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("loss", "norm"), [("nan", "1"), ("inf", "1"), ("-inf", "1"), ("1", "nan"), ("1", "inf")])
+def test_no_number_stops_the_fit(loss: str, norm: str) -> None:
+    with pytest.raises(Diverged, match=r"step 4: loss \S+, norm of the gradient \S+, at learning rate 0\.1, .* 7, 8, "):
+        refuse_divergence({"loss": torch.tensor(float(loss))}, torch.tensor(float(norm)), 4, 0.1, torch.arange(7, 20))
+
+
+def test_numbers_pass() -> None:
+    refuse_divergence({"loss": torch.tensor(1e30)}, torch.tensor(1e30), 0, 0.1, torch.arange(3))
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.3])
+def test_the_same_answer_to_all_is_a_collapse(constant: float) -> None:
+    with pytest.raises(Collapsed, match="step 9"):
+        refuse_collapse(torch.full_like(ITEMS, constant) + 1e-6 * ITEMS, ITEMS, 9)
+
+
+def test_dull_answers_and_dull_data_pass() -> None:
+    refuse_collapse(0.05 * ITEMS, ITEMS, 9)
+    refuse_collapse(ITEMS[:1].expand(20, 6), ITEMS[:1].expand(20, 6), 9)
+
+
+def test_differences_are_named_by_their_dotted_keys() -> None:
+    there, here = {"net": {"code": 4, "hidden": [1]}, "data": "a"}, {"net": {"code": 5, "hidden": [1]}, "seed": 1}
+    refuse_another(Path("run"), there, there)
+    with pytest.raises(RunError) as refusal:
+        refuse_another(Path("run"), there, here)
+    assert "data is 'a' there and None here; net.code is 4 there and 5 here; seed is None" in str(refusal.value)

@@ -1,0 +1,52 @@
+"""Training items in memory, served by indexing: no workers, no copies but the batch itself.
+
+The order is a function of seed and epoch, so that a position in the data is one number: the step.
+"""
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from training.arrays import Items
+from training.errors import DataError
+from training.nets import Shape
+
+
+def as_tensor(items: Items) -> Tensor:
+    """Pictures N,H,W,C as uint8 N,C,H,W; vectors as they are."""
+    moved = np.moveaxis(items, 3, 1) if items.ndim == 4 else items
+    return torch.from_numpy(np.array(moved, order="C"))  # a copy: what comes from a file may be read-only
+
+
+def as_float(items: Tensor) -> Tensor:
+    """What nets take: float32, pictures in 0..1."""
+    return items.to(torch.float32).div_(255) if items.dtype == torch.uint8 else items
+
+
+class Batches:
+    """All items, and which of them each step sees; the last, smaller batch of an epoch is left out."""
+
+    def __init__(self, items: Items, size: int, seed: int) -> None:
+        self.items = as_tensor(items)
+        self.size, self.seed = size, seed
+        self.per_epoch = len(items) // size
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+        if not self.per_epoch:
+            raise DataError(f"{len(items)} items do not fill one batch: set optimisation.batch below {size}")
+
+    @property
+    def shape(self) -> Shape:
+        """Of one item: (C, H, W) or (F,)."""
+        return tuple(self.items.shape[1:])
+
+    def indices(self, step: int) -> Tensor:
+        """Which items the step sees, counted from 0: int64, `size` of them."""
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            generator = Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(len(self.items), generator=generator)
+        return self._order[position * self.size : (position + 1) * self.size]
+
+    def take(self, indices: Tensor) -> Tensor:
+        """These items, as nets take them."""
+        return as_float(self.items.index_select(0, indices))
