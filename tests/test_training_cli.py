@@ -1,0 +1,161 @@
+"""`hourglass-train`: from a recipe to a published model, and one sentence for everything that goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.card import read_card
+from tests.recipes import pictures
+from training.__main__ import app, main
+from training.recipe import parse
+
+RECIPE = """
+[model]
+name = "blobs"
+title = "Blobs"
+description = "Blobs through 4 numbers."
+licence = "CC0-1.0"
+operations = ["reconstruct"]
+
+[data]
+name = "arrays"
+path = "blobs.npy"
+licence = "CC0-1.0"
+
+[net]
+family = "dense"
+code = 4
+
+[objective]
+loss = "bce"
+
+[optimisation]
+epochs = 4
+batch = 8
+lr = 1e-2
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a recipe and its data."""
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "data" / "blobs.npy", pictures(100))
+    (tmp_path / "blobs.toml").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("HOURGLASS_DATA", raising=False)
+    return tmp_path
+
+
+def call(*arguments: str) -> int:
+    """The exit status of a command line."""
+    try:
+        main(list(arguments))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("blobs.toml", "--data", "data", "--set", "optimisation.epochs=2")
+    assert call("fit", *common) == 0
+    out, err = capsys.readouterr()
+    assert "published models/blobs/1 after 22 steps" in out
+    assert "pca-4" in out
+    assert not err  # nobody watches: no progress bar
+    card = read_card((place / "models/blobs/1/card.json").read_bytes())
+    assert parse(card.recipe).optimisation.epochs == 2
+    run = place / "runs/blobs"
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [11, 22]
+
+    assert call("evaluate", *common, "--json") == 0
+    measured: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert measured["figures"]["reconstruct_mse"] == pytest.approx(card.quality.figures["reconstruct_mse"], rel=1e-5)
+
+    assert call("export", *common) == 0
+    assert "published models/blobs/2" in capsys.readouterr().out
+    first, second = ((place / f"models/blobs/{version}/reconstruct.onnx").read_bytes() for version in (1, 2))
+    assert first == second
+
+
+def test_the_data_folder_may_come_from_the_environment(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOURGLASS_DATA", str(place / "nowhere"))
+    assert call("fit", "blobs.toml") == 1
+    assert "nowhere/blobs.npy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("fit", "blobs.toml", "--set", "net.cod=3"), 2, "did you mean code?"),
+        (("fit", "digit"), 2, "did you mean digits?"),
+        (("fit", "blobs.toml"), 1, "blobs.npy cannot be read"),
+        (("export", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
+        (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
+        (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none is no weights file"),
+        (("fit", "blobs.toml", "--data", "data", "--set", "optimisation.batch=500"), 1, "set optimisation.batch below"),
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_errors_are_one_sentence_with_the_mend(
+    arguments: tuple[str, ...],
+    status: int,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(*arguments) == status
+    err = capsys.readouterr().err
+    assert err.startswith("hourglass-train: ")
+    assert words in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "export", "data", "schema"])
+def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(command, "--help") == 0
+    assert f"Example: hourglass-train {command}" in capsys.readouterr().out
+    assert command in app
+
+
+def test_help_and_data_load_no_torch() -> None:
+    code = "import sys, training.__main__; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_sentence_that_says_how_to_go_on(place: Path, number: signal.Signals) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        "fit",
+        "blobs.toml",
+        "--data",
+        "data",
+        "--set",
+        "optimisation.epochs=100000",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not list((place / "runs").glob("*/log.jsonl")) and process.poll() is None:
+            sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert process.returncode == 128 + number
+    assert err.startswith("hourglass-train: stopped at step")
+    assert "--resume" in err
+    assert len(err.splitlines()) == 1
+    assert list((place / "runs/blobs").glob("checkpoint-*.safetensors"))
+    assert not (place / "models").exists()

@@ -1,0 +1,175 @@
+"""The command line `hourglass-train`: what a person types becomes calls, what goes wrong becomes one sentence.
+
+torch is imported by the commands that need it, so that --help and data answer at once.
+"""
+
+import json
+import logging
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from training.errors import TrainingError
+from training.sources import DATASETS, IdxName, cache_folder, fetch
+
+if TYPE_CHECKING:
+    from training.data import Data
+    from training.recipe import Recipe
+
+DEFAULT_MODELS = Path("models")
+
+app = App(name="hourglass-train", help="Fit autoencoders by recipes, and publish them for the service.")
+
+RecipeName = Annotated[
+    str, Parameter(help="The path of a .toml, or a shipped recipe: digits, digits-denoise, digits-sparse.")
+]
+DataFolder = Annotated[
+    Path | None, Parameter(name="--data", env_var="HOURGLASS_DATA", help="The folder to look into first for data.")
+]
+Changes = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="KEY=VALUE instead of what the recipe says; may be given again."),
+]
+RunFolder = Annotated[
+    Path | None, Parameter(name="--run", help="The folder of checkpoints, log and curve; runs/NAME unless given.")
+]
+Models = Annotated[Path, Parameter(name="--out", help="The folder of models; a new one is OUT/NAME/VERSION.")]
+Resume = Annotated[
+    bool | None,
+    Parameter(name="--resume", negative="--fresh", help="Go on with what the run folder holds, or drop it."),
+]
+Weights = Annotated[Path | None, Parameter(name="--init", help="A weights.safetensors of the same net to start from.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
+
+
+@app.command(name="fit")
+def fit_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    out: Models = DEFAULT_MODELS,
+    changes: Changes = None,
+    run: RunFolder = None,
+    resume: Resume = None,
+    init: Weights = None,
+) -> None:
+    """Fit a recipe, prove its graphs and publish the model.
+
+    Example: hourglass-train fit digits --data ~/data --set optimisation.epochs=20
+    """
+    from training.console import progress, show
+    from training.curve import draw_curve
+    from training.durable import write
+    from training.fit import fit
+    from training.publish import publish
+    from training.run import CURVE_FILE, read_log
+
+    plan, items, folder = _prepare(recipe, data, changes, run)
+    with progress(plan.model.name) as tell:
+        fitted = fit(plan, items, folder, tell, resume=resume, init=init)
+    write(folder / CURVE_FILE, draw_curve(read_log(folder), plan.model.name))
+    target, measured = publish(plan, items, fitted, out)
+    show(plan.model.name, measured)
+    print(f"published {target} after {fitted.steps} steps in {fitted.seconds:.0f} s")
+
+
+@app.command(name="export")
+def export_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    out: Models = DEFAULT_MODELS,
+    changes: Changes = None,
+    run: RunFolder = None,
+) -> None:
+    """Publish what a run folder's newest checkpoint holds, as fit does at its end.
+
+    Example: hourglass-train export digits --run runs/digits --data ~/data
+    """
+    from training.console import show
+    from training.fit import fitted
+    from training.publish import publish
+
+    plan, items, folder = _prepare(recipe, data, changes, run)
+    target, measured = publish(plan, items, fitted(plan, items, folder), out)
+    show(plan.model.name, measured)
+    print(f"published {target}")
+
+
+@app.command(name="evaluate")
+def evaluate_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    changes: Changes = None,
+    run: RunFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a run folder's newest checkpoint holds, beside the classical methods; publish nothing.
+
+    Example: hourglass-train evaluate digits --run runs/digits --data ~/data --json
+    """
+    from training.console import show
+    from training.fit import fitted
+    from training.publish import measure_fitted
+
+    plan, items, folder = _prepare(recipe, data, changes, run)
+    with tempfile.TemporaryDirectory() as scratch:
+        measured = measure_fitted(plan, items, fitted(plan, items, folder), Path(scratch))
+    if as_json:
+        print(json.dumps(asdict(measured), indent=2))
+    else:
+        show(plan.model.name, measured)
+
+
+@app.command(name="data")
+def data_command(name: IdxName, *, data: DataFolder = None) -> None:
+    """Find or fetch a data set, verify it, and print where its files are.
+
+    Example: hourglass-train data mnist --data ~/data
+    """
+    for file in fetch(DATASETS[name], data, cache_folder()).values():
+        print(file.path)
+
+
+@app.command(name="schema")
+def schema_command(*, out: Models = DEFAULT_MODELS) -> None:
+    """Write the JSON schema of a model's card.
+
+    Example: hourglass-train schema --out models
+    """
+    from training.publish import write_schema
+
+    print(write_schema(out))
+
+
+def _prepare(
+    recipe: str, data: Path | None, changes: list[str] | None, run: Path | None
+) -> tuple["Recipe", "Data", Path]:
+    """The recipe with its changes, its data, and the run folder."""
+    from training.data import load
+    from training.recipe import read_recipe
+
+    plan = read_recipe(recipe, changes or [])
+    return plan, load(plan.data, data), run or Path("runs") / plan.model.name
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script; the command line of this process unless given another. Exits with the error's status."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        app(sys.argv[1:] if arguments is None else arguments)
+    except TrainingError as error:
+        print(f"hourglass-train: {error}", file=sys.stderr)
+        sys.exit(error.status)
+    except KeyboardInterrupt:
+        print("hourglass-train: stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""The loss over the epochs as a picture, from a run's log."""
+
+from io import BytesIO
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def draw_curve(records: list[dict[str, Any]], title: str) -> bytes:
+    """A PNG of the training loss and, where there is one, the validation loss; logarithmic."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    epochs = [record["epoch"] for record in records]
+    axes.plot(epochs, [record["train"]["loss"] for record in records], label="training")
+    if any(record["validation"] for record in records):
+        axes.plot(epochs, [record["validation"]["loss"] for record in records], label="validation")
+    axes.set(title=title, xlabel="epoch", ylabel="loss", yscale="log")
+    axes.legend()
+    axes.grid(visible=True, which="both", alpha=0.3)
+    out = BytesIO()
+    figure.savefig(out, format="png", dpi=100)
+    return out.getvalue()

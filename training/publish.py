@@ -1,0 +1,60 @@
+"""Where models live: a fitted net becomes `<name>/<version>/` in one piece, or leaves nothing behind.
+
+Knows folders and their order; what makes a model good enough is said in `export`.
+"""
+
+from pathlib import Path
+
+from safetensors.torch import save
+
+from training import durable
+from training.data import Data
+from training.errors import NotPublished
+from training.evaluate import Measured, measure
+from training.export import compare, draft, prove, schema, state, write
+from training.fit import Fitted
+from training.recipe import Recipe
+
+WEIGHTS_FILE = "weights.safetensors"
+SCHEMA_FILE = "card.schema.json"
+
+
+def publish(recipe: Recipe, data: Data, fitted: Fitted, out: Path) -> tuple[Path, Measured]:
+    """The folder of the new version, `out/<name>/<version>`, and its figures.
+
+    Raises NotPublished where a graph differs from the net or the service's loader refuses it.
+    """
+    home = out / recipe.model.name
+    with durable.folder_beside(home) as beside:
+        number = 1 + max((int(path.name) for path in home.iterdir() if path.name.isdecimal()), default=0)
+        measured = _fill(beside, recipe, data, fitted, number)
+        target = home / str(number)
+        try:
+            durable.settle(beside, target)
+        except OSError as error:
+            raise NotPublished(f"{target} cannot be put in place ({error.strerror}): run export again") from error
+    return target, measured
+
+
+def measure_fitted(recipe: Recipe, data: Data, fitted: Fitted, scratch: Path) -> Measured:
+    """The figures that publishing would state; the graphs are drawn into the folder `scratch`."""
+    return measure(recipe, data, fitted.net, prove(scratch, draft(scratch, recipe, data, fitted, 1)))
+
+
+def write_schema(out: Path) -> Path:
+    """Writes the JSON schema of the card into `out`, and returns where."""
+    out.mkdir(parents=True, exist_ok=True)
+    durable.write(out / SCHEMA_FILE, schema().encode())
+    return out / SCHEMA_FILE
+
+
+def _fill(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int) -> Measured:
+    """Puts a whole model into an empty folder, proven; the card comes last."""
+    card = draft(folder, recipe, data, fitted, number)
+    graphs = prove(folder, card)
+    parity = compare(fitted.net, graphs, data.test)
+    measured = measure(recipe, data, fitted.net, graphs)
+    weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
+    (folder / WEIGHTS_FILE).write_bytes(save(weights))
+    write(folder, state(card, parity, measured))
+    return measured
