@@ -145,6 +145,12 @@ def test_two_exports_are_the_same_bytes(blobs: tuple[Recipe, Data, Fitted]) -> N
     assert draw(served) == draw(served)
 
 
+def test_weights_may_be_left_out(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path, model={"operations": ["encode"], "weights": False})
+    target, _ = publish(recipe, data, fit(recipe, data, tmp_path / "run", silent()), tmp_path / "models")
+    assert sorted(path.name for path in target.iterdir()) == ["card.json", "encode.onnx"]
+
+
 def test_versions_count_up(blobs: tuple[Recipe, Data, Fitted], tmp_path: Path) -> None:
     (tmp_path / "blobs" / "9").mkdir(parents=True)
     (tmp_path / "blobs" / "notes").mkdir()

@@ -105,6 +105,8 @@ def test_the_data_folder_may_come_from_the_environment(
         (("export", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none is no weights file"),
+        (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "give one of them"),
+        (("fit", "blobs.toml", "--data", "data", "--run", "blobs.toml"), 1, "blobs.toml"),
         (("fit", "blobs.toml", "--data", "data", "--set", "optimisation.batch=500"), 1, "set optimisation.batch below"),
     ],
 )

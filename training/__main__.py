@@ -24,9 +24,9 @@ DEFAULT_MODELS = Path("models")
 
 app = App(name="hourglass-train", help="Fit autoencoders by recipes, and publish them for the service.")
 
-RecipeName = Annotated[
-    str, Parameter(help="The path of a .toml, or a shipped recipe: digits, digits-denoise, digits-sparse.")
-]
+SHIPPED = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml"))
+
+RecipeName = Annotated[str, Parameter(help=f"The path of a .toml, or a shipped recipe: {', '.join(SHIPPED)}.")]
 DataFolder = Annotated[
     Path | None, Parameter(name="--data", env_var="HOURGLASS_DATA", help="The folder to look into first for data.")
 ]
@@ -163,9 +163,9 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         app(sys.argv[1:] if arguments is None else arguments)
-    except TrainingError as error:
+    except (TrainingError, OSError) as error:
         print(f"hourglass-train: {error}", file=sys.stderr)
-        sys.exit(error.status)
+        sys.exit(error.status if isinstance(error, TrainingError) else 1)
     except KeyboardInterrupt:
         print("hourglass-train: stopped", file=sys.stderr)
         sys.exit(130)

@@ -47,6 +47,8 @@ class Course:
         with torch.no_grad():
             for mine, theirs in zip(self.averaged.parameters(), self.net.parameters(), strict=True):
                 mine.lerp_(theirs, share)
+            for mine, theirs in zip(self.averaged.buffers(), self.net.buffers(), strict=True):
+                mine.copy_(theirs)
 
     def judge(self, loss: float) -> None:
         """Keeps the averaged weights where this validation loss is the best so far."""

@@ -47,6 +47,8 @@ def fit(
     `init`: a weights file to start from. Raises DataError, RunError, Diverged, Collapsed, and after a signal, when a
     checkpoint has been written, Interrupted.
     """
+    if resume and init:
+        raise RunError("--init is where a fresh run starts and --resume goes on with an old one: give one of them")
     with locked(folder), polite_signals() as stop:
         loop = Loop(recipe, data, folder, read_weights(init) if init else None)
         loop.take_up(resume)
@@ -59,7 +61,10 @@ def fit(
             if stop.signal or loop.finished or course.step % recipe.optimisation.checkpoint == 0:
                 loop.save()
             if stop.signal and not loop.finished:
-                raise Interrupted(f"stopped at step {course.step} of {loop.total}: go on with --resume", stop.signal)
+                raise Interrupted(
+                    f"stopped at step {course.step} of {loop.total}: the same command with --resume goes on from there",
+                    stop.signal,
+                )
     return Fitted(course.served(), course.step, course.seconds)
 
 

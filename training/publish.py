@@ -54,7 +54,8 @@ def _fill(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int)
     graphs = prove(folder, card)
     parity = compare(fitted.net, graphs, data.test)
     measured = measure(recipe, data, fitted.net, graphs)
-    weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
-    (folder / WEIGHTS_FILE).write_bytes(save(weights))
+    if recipe.model.weights:
+        weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
+        (folder / WEIGHTS_FILE).write_bytes(save(weights))
     write(folder, state(card, parity, measured))
     return measured

@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -24,6 +23,8 @@ from training.nets import NETS, Net, Operation
 from training.objective import Objective
 from training.section import Section, Share, near
 
+SHIPPED = Path(__file__).parent / "recipes"
+
 
 class Model(Section):
     """The `[model]` table: what is published."""
@@ -38,6 +39,8 @@ class Model(Section):
     """Of the published weights."""
     operations: Annotated[list[Operation], Field(min_length=1)]
     """One graph is published for each: encode, decode, reconstruct, denoise."""
+    weights: bool = True
+    """Publish the weights beside the graphs, so that another fit can start from them."""
 
 
 class Optimisation(Section):
@@ -60,9 +63,9 @@ class Optimisation(Section):
     seed: NonNegativeInt = 0
     """Of the first weights, the order of the items, the noise and what is held out."""
     validation: Share = 0.0
-    """Share of the training set that is held out and never trained on."""
+    """Share of the training set that is not trained on; the epoch that does best on it is the one published."""
     patience: PositiveInt | None = None
-    """Stop after so many epochs without a better validation loss, and publish the best; needs `validation`."""
+    """Stop after so many epochs without a better validation loss."""
     checkpoint: PositiveInt = 500
     """Steps between checkpoints."""
 
@@ -106,7 +109,7 @@ class Recipe(Section):
 
 def shipped() -> list[str]:
     """The names of the recipes that come with the package."""
-    return sorted(path.name.removesuffix(".toml") for path in files("training").joinpath("recipes").iterdir())
+    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
 
 
 def read_recipe(which: str, changes: Sequence[str] = ()) -> Recipe:
@@ -115,7 +118,7 @@ def read_recipe(which: str, changes: Sequence[str] = ()) -> Recipe:
     if path.suffix != ".toml":
         if which not in shipped():
             raise RecipeError(f"no shipped recipe {which!r}: {near(which, shipped())} (or give the path of a .toml)")
-        path = Path(str(files("training").joinpath("recipes", f"{which}.toml")))
+        path = SHIPPED / f"{which}.toml"
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
