@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -129,6 +130,11 @@ def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture
     assert call(command, "--help") == 0
     assert f"Example: hourglass-train {command}" in capsys.readouterr().out
     assert command in app
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+    assert capsys.readouterr().out.strip() == version("hourglass")
 
 
 def test_help_and_data_load_no_torch() -> None:

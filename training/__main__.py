@@ -8,6 +8,7 @@ import logging
 import sys
 import tempfile
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 DEFAULT_MODELS = Path("models")
 
-app = App(name="hourglass-train", help="Fit autoencoders by recipes, and publish them for the service.")
+app = App(
+    name="hourglass-train",
+    version=version("hourglass"),
+    help="Fit autoencoders by recipes, and publish them for the service.",
+)
 
 SHIPPED = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml"))
 
