@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from training.errors import TrainingError
+from training.errors import NothingToDraw, TrainingError
 from training.sources import DATASETS, IdxName, cache_folder, fetch
 
 if TYPE_CHECKING:
@@ -70,14 +71,17 @@ def fit_command(
     from training.curve import draw_curve
     from training.durable import write
     from training.fit import fit
-    from training.publish import publish
-    from training.run import CURVE_FILE, read_log
+    from training.pictures import draw_pictures
+    from training.publish import newest, publish
+    from training.run import CURVE_FILE, PICTURES_FILE, read_log
 
     plan, items, folder = _prepare(recipe, data, changes, run)
     with progress(plan.model.name) as tell:
         fitted = fit(plan, items, folder, tell, resume=resume, init=init)
     write(folder / CURVE_FILE, draw_curve(read_log(folder), plan.model.name))
     target, measured = publish(plan, items, fitted, out)
+    with suppress(NothingToDraw):
+        write(folder / PICTURES_FILE, draw_pictures(plan, items, newest(plan, out)))
     show(plan.model.name, measured)
     print(f"published {target} after {fitted.steps} steps in {fitted.seconds:.0f} s")
 
@@ -129,6 +133,28 @@ def evaluate_command(
         print(json.dumps(asdict(measured), indent=2))
     else:
         show(plan.model.name, measured)
+
+
+@app.command(name="pictures")
+def pictures_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    out: Models = DEFAULT_MODELS,
+    changes: Changes = None,
+    to: Annotated[Path, Parameter(help="The PNG to write.")] = Path("pictures.png"),
+) -> None:
+    """Draw test pictures and what the newest published version answers to them.
+
+    Example: hourglass-train pictures digits-denoise --data ~/data --to digits.png
+    """
+    from training.durable import write
+    from training.pictures import draw_pictures
+    from training.publish import newest
+
+    plan, items, _ = _prepare(recipe, data, changes, None)
+    write(to, draw_pictures(plan, items, newest(plan, out)))
+    print(to)
 
 
 @app.command(name="data")

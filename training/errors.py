@@ -6,6 +6,7 @@ TrainingError
 ├── RunError          the run folder is in use, holds another recipe, or its checkpoints are broken
 ├── Diverged          the loss is no finite number any more
 ├── Collapsed         the net answers every input with the same output
+├── NothingToDraw     the model answers no pictures
 ├── NotPublished      an exported graph is not what was trained
 └── Interrupted       a signal came; a checkpoint was written
 """
@@ -34,6 +35,10 @@ class Diverged(TrainingError):
 
 
 class Collapsed(TrainingError):
+    pass
+
+
+class NothingToDraw(TrainingError):
     pass
 
 

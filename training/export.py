@@ -109,6 +109,11 @@ def write(folder: Path, card: Card) -> None:
     prove(folder, read_card(text.encode()))
 
 
+def read(folder: Path) -> Card:
+    """The card of a published version."""
+    return read_card((folder / CARD_FILE).read_bytes())
+
+
 def _input(net: Autoencoder) -> ImageInput | VectorInput:
     if len(net.shape) == 1:
         return VectorInput(kind="vector", features=net.shape[0])

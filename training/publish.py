@@ -10,9 +10,10 @@ from safetensors.torch import save
 from training import durable
 from training.data import Data
 from training.errors import NotPublished
-from training.evaluate import Measured, measure
-from training.export import compare, draft, prove, schema, state, write
+from training.evaluate import Measured, Run, measure
+from training.export import compare, draft, prove, read, schema, state, write
 from training.fit import Fitted
+from training.nets import Operation
 from training.recipe import Recipe
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -34,6 +35,15 @@ def publish(recipe: Recipe, data: Data, fitted: Fitted, out: Path) -> tuple[Path
         except OSError as error:
             raise NotPublished(f"{target} cannot be put in place ({error.strerror}): run export again") from error
     return target, measured
+
+
+def newest(recipe: Recipe, out: Path) -> dict[Operation, Run]:
+    """The graphs of the highest version of the recipe's model, opened as the service does. Raises NotPublished."""
+    versions = [int(path.name) for path in (out / recipe.model.name).glob("*") if path.name.isdecimal()]
+    if not versions:
+        raise NotPublished(f"{out} holds no {recipe.model.name}: fit the recipe first")
+    folder = out / recipe.model.name / str(max(versions))
+    return prove(folder, read(folder))
 
 
 def measure_fitted(recipe: Recipe, data: Data, fitted: Fitted, scratch: Path) -> Measured:

@@ -13,7 +13,7 @@ from typing import Any
 from training import durable
 from training.errors import RunError
 
-LOG_FILE, CURVE_FILE, LOCK_FILE = "log.jsonl", "curve.png", "lock"
+LOG_FILE, CURVE_FILE, PICTURES_FILE, LOCK_FILE = "log.jsonl", "curve.png", "pictures.png", "lock"
 
 
 @contextmanager

@@ -1,0 +1,94 @@
+"""The container files, read as text: what they promise about users, ports, defaults and grace is so."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.config import PREFIX, Settings
+
+ROOT = Path(__file__).parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+STAGES = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+FOREIGN = {"HOURGLASS_DATA", "HOURGLASS_GPU_PORT"}  # training's, and compose's own
+
+
+def stage(name: str) -> str:
+    """The instructions of a stage and of the stages it is made from."""
+    (found,) = re.findall(rf"^FROM (\S+) AS {name}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    base, body = found
+    return (stage(base) if f" AS {base}\n" in DOCKERFILE else "") + body
+
+
+def test_the_base_image_is_an_argument_before_all_else() -> None:
+    first = next(line for line in DOCKERFILE.splitlines() if line and not line.startswith("#"))
+    assert first == "ARG BASE_IMAGE=python:3.12-slim"
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) <= {"${BASE_IMAGE}", *STAGES}
+
+
+@pytest.mark.parametrize("target", ["service", "service-gpu", "training"])
+def test_no_target_runs_as_root(target: str) -> None:
+    (user,) = re.findall(r"^USER (\d+):\d+$", stage(target), re.MULTILINE)
+    assert int(user) > 0
+
+
+@pytest.mark.parametrize("target", ["service", "service-gpu"])
+def test_a_service_listens_is_checked_and_is_told_to_stop(target: str) -> None:
+    text = stage(target)
+    assert "EXPOSE 8000" in text
+    assert "HOURGLASS_HOST=0.0.0.0" in text
+    assert "HEALTHCHECK" in text
+    assert "STOPSIGNAL SIGTERM" in text
+    assert 'ENTRYPOINT ["hourglass"]' in text
+    assert "ORT_DISABLE_TELEMETRY=1" in text
+
+
+def test_no_service_gets_torch_or_training() -> None:
+    for target in ("service", "service-gpu"):
+        assert "training.txt" not in stage(target)
+        assert "--from=code " not in stage(target)
+
+
+def test_the_last_stage_is_the_service() -> None:
+    assert DOCKERFILE.rstrip().splitlines()[-1] == "FROM service"
+
+
+def test_defaults_are_those_of_make_serve() -> None:
+    pattern = r"(HOURGLASS_DEFAULT_[A-Z]+)\s*\??=\s*([a-z-]+)"
+    made = dict(re.findall(pattern, (ROOT / "Makefile").read_text()))
+    assert len(made) == 4
+    assert dict(re.findall(pattern, stage("service"))) == made
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "docker-compose.yml", "Makefile", "deploy/build-and-smoke.sh"])
+def test_every_variable_is_a_setting(name: str) -> None:
+    found = set(re.findall(r"HOURGLASS_[A-Z_]*[A-Z]", (ROOT / name).read_text()))
+    assert found
+    assert found - FOREIGN <= {PREFIX + field.upper() for field in Settings.model_fields}
+
+
+def test_compose_starts_the_service_alone_and_the_others_by_profile() -> None:
+    services = COMPOSE["services"]
+    assert {name: service.get("profiles") for name, service in services.items()} == {
+        "service": None,
+        "service-gpu": ["gpu"],
+        "training": ["training"],
+    }
+    for service in services.values():
+        assert service["build"]["target"] in STAGES
+    (device,) = services["service-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+
+
+@pytest.mark.parametrize("name", ["service", "service-gpu"])
+def test_compose_gives_a_service_no_rights_and_time_to_stop(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - the container's own
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(volume.endswith(":ro") for volume in service["volumes"])
+    assert int(service["stop_grace_period"].removesuffix("s")) > Settings.model_fields["drain"].default
