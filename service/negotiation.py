@@ -29,6 +29,7 @@ Array = NDArray[Any]
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON, NPY = "application/json", "application/x-npy"
+UNTOLD = ("", "application/octet-stream", "application/x-www-form-urlencoded")  # the last is curl's, told nothing
 NAMES = {"json": JSON, "npy": NPY, "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -56,7 +57,7 @@ def unpack(data: bytes, content_type: str, card: Card, operation: Operation, max
         body = _json_pictures(data) if pictures else _json_values(data, card, operation)
     elif pictures and media == "multipart/form-data":
         body = _multipart(data, content_type, max_items)
-    elif pictures and (media.startswith("image/") or media in ("", "application/octet-stream")):
+    elif pictures and (media.startswith("image/") or media in UNTOLD):
         body = Body("picture", [data])
     else:
         taken = "image/*, multipart/form-data, " if pictures else ""

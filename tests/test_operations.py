@@ -31,7 +31,9 @@ def b64(blob: bytes) -> str:
     return base64.b64encode(blob).decode()
 
 
-@pytest.mark.parametrize("kind", ["image/png", "image/x-anything", "application/octet-stream", ""])
+@pytest.mark.parametrize(
+    "kind", ["image/png", "image/x-anything", "application/octet-stream", "application/x-www-form-urlencoded", ""]
+)
 def test_a_raw_picture_is_recognised_by_its_bytes_and_answered_in_its_type(client: TestClient, kind: str) -> None:
     answer = post(client, "/denoise", png(digit()), kind)
     assert answer.status_code == 200

@@ -1,0 +1,91 @@
+"""What the documents say is so: settings, problems, files, commands, and the examples when pasted."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from service.config import PREFIX, Settings
+from service.errors import problems
+from tests.conftest import listening
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+
+
+def settings_table() -> str:
+    """The table of settings as the README must have it."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        shown = f"`{field.default}`" if str(field.default) else ""
+        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)
+
+
+def problems_table() -> str:
+    """The table of problems as the README must have it."""
+    rows = ["| status | type | title |", "|---|---|---|"]
+    rows += [f"| {kind.status} | `/problems/{kind.type}` | {kind.title} |" for kind in problems()]
+    return "\n".join(rows)
+
+
+def test_the_readme_has_every_setting() -> None:
+    assert settings_table() in README, settings_table()
+
+
+def test_the_readme_has_every_problem() -> None:
+    assert problems_table() in README, problems_table()
+
+
+@pytest.mark.parametrize("package", ["service", "training"])
+def test_the_tree_of_the_readme_has_every_file(package: str) -> None:
+    for path in sorted((ROOT / package).iterdir()):
+        if path.name not in ("__init__.py", "__pycache__"):
+            assert re.search(rf"^  {re.escape(path.name)}/? ", README, re.MULTILINE), (
+                f"{package}/{path.name} has no line"
+            )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_variables_that_documents_name_exist(document: Path) -> None:
+    text = document.read_text()
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {"HOURGLASS_DATA"}
+    assert set(re.findall(r"HOURGLASS_[A-Z_]+", text)) <= known
+    for path in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("name", ["hourglass", "hourglass-train"])
+def test_command_lines_of_the_readme_are_understood(name: str) -> None:
+    """Every word after the command is one that its help knows."""
+    for line in re.findall(rf"^(?:\.venv/bin/)?{name} (.+)$", README, re.MULTILINE):
+        words = line.split()
+        shown = subprocess.run(
+            [ROOT / ".venv/bin" / name, words[0], "--help"], check=True, capture_output=True, text=True
+        ).stdout
+        for flag in re.findall(r"(--[a-z-]+)", line):
+            assert flag in shown, line
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_examples_work_when_pasted(tmp_path: Path) -> None:
+    examples = re.findall(r"^curl (?:.*\\\n)*.*$", README, re.MULTILINE)
+    assert len(examples) >= 6
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    defaults = {"default_denoise": "digits-denoise"} | {
+        f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct")
+    }
+    settings = Settings.model_validate({"models": ROOT / "models", "watch": "off", **defaults})
+    with listening(settings) as address:
+        for example in examples:
+            command = example.replace("localhost:8000", address.removeprefix("http://")).replace(
+                "curl ", "curl -sSf ", 1
+            )
+            run = subprocess.run(["bash", "-c", command], check=False, capture_output=True, cwd=tmp_path)
+            assert run.returncode == 0, (example, run.stderr)
+            assert run.stdout or any(path.is_file() for path in tmp_path.iterdir()), example
