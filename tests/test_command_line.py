@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 
@@ -98,6 +99,10 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert run.returncode != 0
     assert message in " ".join(run.stderr.split() + run.stdout.split())
     assert "Traceback" not in run.stderr
+
+
+def test_the_version_is_the_packages() -> None:
+    assert hourglass("--version").stdout.strip() == version("hourglass")
 
 
 def test_an_unknown_setting_is_named() -> None:
