@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +25,7 @@ from service.telemetry import configure_logs
 
 app = App(
     name="hourglass",
-    version=version("hourglass"),
+    version=metadata.version("hourglass"),
     help="Autoencoders over HTTP, and on files without a server.",
     config=config.Env(PREFIX, command=False),
 )

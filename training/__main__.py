@@ -16,40 +16,18 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from training.errors import NothingToDraw, TrainingError
+from training.flags import DEFAULT_MODELS, AsJson, Changes, DataFolder, Models, RecipeName, Resume, RunFolder, Weights
 from training.sources import DATASETS, IdxName, cache_folder, fetch
 
 if TYPE_CHECKING:
     from training.data import Data
     from training.recipe import Recipe
 
-DEFAULT_MODELS = Path("models")
-
 app = App(
     name="hourglass-train",
     version=version("hourglass"),
     help="Fit autoencoders by recipes, and publish them for the service.",
 )
-
-SHIPPED = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml"))
-
-RecipeName = Annotated[str, Parameter(help=f"The path of a .toml, or a shipped recipe: {', '.join(SHIPPED)}.")]
-DataFolder = Annotated[
-    Path | None, Parameter(name="--data", env_var="HOURGLASS_DATA", help="The folder to look into first for data.")
-]
-Changes = Annotated[
-    list[str] | None,
-    Parameter(name="--set", negative="", help="KEY=VALUE instead of what the recipe says; may be given again."),
-]
-RunFolder = Annotated[
-    Path | None, Parameter(name="--run", help="The folder of checkpoints, log and curve; runs/NAME unless given.")
-]
-Models = Annotated[Path, Parameter(name="--out", help="The folder of models; a new one is OUT/NAME/VERSION.")]
-Resume = Annotated[
-    bool | None,
-    Parameter(name="--resume", negative="--fresh", help="Go on with what the run folder holds, or drop it."),
-]
-Weights = Annotated[Path | None, Parameter(name="--init", help="A weights.safetensors of the same net to start from.")]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
 
 
 @app.command(name="fit")
