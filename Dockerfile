@@ -32,7 +32,7 @@ RUN cd /opt/hourglass/lib/python3.*/site-packages \
 # Our own code, in a tree of its own that is laid over the environment: a change of code leaves the large layer alone.
 FROM builder AS code
 WORKDIR /source
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY training training
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
@@ -106,6 +106,7 @@ FROM runtime AS training
 # Data sets are fetched into, and recipes, runs and models live in, what is mounted at /work. The caches of torch and
 # matplotlib need a home that can be written.
 ENV HOME=/tmp \
+    MPLCONFIGDIR=/tmp/matplotlib \
     XDG_CACHE_HOME=/work/data/cache
 WORKDIR /work
 COPY --from=learning /opt/hourglass /opt/hourglass

@@ -66,9 +66,12 @@ build() {
 }
 
 start() { # NAME [VARIABLE=VALUE ...]
+    local before=$failures
     "${engine}_start" "${@:2}"
     check "$1: ready" ready
-    ((failures == 0)) || "${engine}_log" | tail -n 20
+    ((failures > before)) || return 0
+    "${engine}_log" | tail -n 20
+    exit 1
 }
 
 ready() {
@@ -123,7 +126,7 @@ clean() {
 docker_build() { docker build --target service --build-arg "BASE_IMAGE=$BASE_IMAGE" $BUILD_ARGS -t "$IMAGE" .; }
 docker_open() { :; }
 docker_bytes() { docker image inspect -f '{{.Size}}' "$IMAGE"; }
-docker_health() { docker image inspect -f '{{range .Config.Healthcheck.Test}}{{println .}}{{end}}' "$IMAGE"; }
+docker_health() { docker image inspect -f '{{range .Config.Healthcheck.Test}}{{println .}}{{end}}' "$IMAGE" | sed '/^$/d'; }
 docker_start() { # [VARIABLE=VALUE ...]
     container=$(docker run -d --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
         -p 127.0.0.1::8000 ${MODELS:+-v "$MODELS:/models:ro"} "${@/#/--env=}" "$IMAGE")

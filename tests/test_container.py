@@ -1,19 +1,19 @@
 """The container files, read as text: what they promise about users, ports, defaults and grace is so."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from service.config import PREFIX, Settings
+from service.config import NOT_OURS, PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 STAGES = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
-FOREIGN = {"HOURGLASS_DATA", "HOURGLASS_GPU_PORT"}  # training's, and compose's own
 
 
 def stage(name: str) -> str:
@@ -56,18 +56,40 @@ def test_the_last_stage_is_the_service() -> None:
     assert DOCKERFILE.rstrip().splitlines()[-1] == "FROM service"
 
 
-def test_defaults_are_those_of_make_serve() -> None:
+@pytest.mark.parametrize("target", ["service", "service-gpu"])
+def test_defaults_are_those_of_make_serve(target: str) -> None:
     pattern = r"(HOURGLASS_DEFAULT_[A-Z]+)\s*\??=\s*([a-z-]+)"
     made = dict(re.findall(pattern, (ROOT / "Makefile").read_text()))
     assert len(made) == 4
-    assert dict(re.findall(pattern, stage("service"))) == made
+    assert dict(re.findall(pattern, stage(target))) == made
+    environment: dict[str, str] = COMPOSE["services"][target]["environment"]
+    for name, value in made.items():
+        assert environment[name] == f"${{{name}:-{value}}}"
+
+
+def test_the_label_tells_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (version,) = re.findall(r'image\.version="([^"]+)"', stage("service"))
+    (licence,) = re.findall(r'image\.licenses="([^"]+)"', stage("service"))
+    assert (version, licence) == (project["version"], project["license"])
+
+
+def test_every_copied_path_passes_the_ignore_file() -> None:
+    passed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    assert {path for paths in copied for path in paths.split()} == passed
+    assert all((ROOT / path).exists() for path in passed)
+
+
+def test_no_place_to_install_from_is_baked_in() -> None:
+    assert not re.findall(r"^(?:ARG|ENV) .*(?:INDEX\w*=\S|PROXY|TOKEN|PASSWORD)", DOCKERFILE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "docker-compose.yml", "Makefile", "deploy/build-and-smoke.sh"])
 def test_every_variable_is_a_setting(name: str) -> None:
     found = set(re.findall(r"HOURGLASS_[A-Z_]*[A-Z]", (ROOT / name).read_text()))
     assert found
-    assert found - FOREIGN <= {PREFIX + field.upper() for field in Settings.model_fields}
+    assert found - NOT_OURS <= {PREFIX + field.upper() for field in Settings.model_fields}
 
 
 def test_compose_starts_the_service_alone_and_the_others_by_profile() -> None:
@@ -79,16 +101,22 @@ def test_compose_starts_the_service_alone_and_the_others_by_profile() -> None:
     }
     for service in services.values():
         assert service["build"]["target"] in STAGES
+        assert service["build"]["args"]["BASE_IMAGE"] == "${BASE_IMAGE:-python:3.12-slim}"
     (device,) = services["service-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
 
 
-@pytest.mark.parametrize("name", ["service", "service-gpu"])
-def test_compose_gives_a_service_no_rights_and_time_to_stop(name: str) -> None:
+@pytest.mark.parametrize("name", ["service", "service-gpu", "training"])
+def test_compose_gives_no_rights(name: str) -> None:
     service = COMPOSE["services"][name]
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - the container's own
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", ["service", "service-gpu"])
+def test_compose_gives_a_service_models_to_read_and_time_to_stop(name: str) -> None:
+    service = COMPOSE["services"][name]
     assert all(volume.endswith(":ro") for volume in service["volumes"])
     assert int(service["stop_grace_period"].removesuffix("s")) > Settings.model_fields["drain"].default
