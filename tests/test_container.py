@@ -46,10 +46,13 @@ def test_a_service_listens_is_checked_and_is_told_to_stop(target: str) -> None:
     assert "ORT_DISABLE_TELEMETRY=1" in text
 
 
-def test_no_service_gets_torch_or_training() -> None:
-    for target in ("service", "service-gpu"):
-        assert "training.txt" not in stage(target)
-        assert "--from=code " not in stage(target)
+@pytest.mark.parametrize(("target", "libraries"), [("service", "cpu"), ("service-gpu", "gpu")])
+def test_a_service_gets_its_libraries_and_code_but_no_training(target: str, libraries: str) -> None:
+    sources = re.findall(r"^COPY --from=(\S+) ", stage(target), re.MULTILINE)
+    assert sources == [libraries, "service-code"]
+    assert f"-r /requirements/{libraries}.txt" in stage(libraries)
+    assert not any("training.txt" in stage(source) for source in sources)
+    assert "RUN rm -r /code/bin/hourglass-train" in stage("service-code")
 
 
 def test_the_last_stage_is_the_service() -> None:
