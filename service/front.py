@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.endpoint import Endpoint
 from service.exchange import begin, finish, state_of
 from service.operations import OPERATIONS
+from service.runtime import DeviceUnavailable
 
 
 class Front:
@@ -20,7 +21,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, plainly(send))
             return
         exchange = begin(scope)
         state = state_of(scope)
@@ -35,3 +36,15 @@ class Front:
             await self.endpoints.get(scope["path"], self.app)(scope, receive, send_with_id)
         finally:
             finish(exchange, state, scope)
+
+
+def plainly(send: Send) -> Send:
+    """Sends on, but where the device cannot be used the start fails with that sentence, not with a traceback."""
+    known = f"{DeviceUnavailable.__module__}.{DeviceUnavailable.__qualname__}: "
+
+    async def send_plainly(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed" and known in message["message"]:
+            message = {**message, "message": message["message"].rpartition(known)[2].strip()}
+        await send(message)
+
+    return send_plainly

@@ -91,6 +91,7 @@ def test_the_gpu_insisted_on_is_never_replaced_by_the_processor(models: Path) ->
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode != 0
     assert "install the gpu extra" in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_onnxruntime_phones_nobody(models: Path, tmp_path: Path) -> None:
