@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.recipes import pictures, vectors
-from training.arrays import as_items, read_arrays
+from training.data.arrays import as_items, read_arrays
 from training.errors import DataError
 
 

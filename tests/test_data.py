@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.recipes import pictures
-from training.arrays import Items
-from training.data import ArraysSection, Data, FolderSection, hold_out, load, read_folder, read_idx
+from training.data import Data, Items, hold_out, load
+from training.data.arrays import ArraysSection
+from training.data.folder import FolderSection, read_folder
+from training.data.idx import read_idx, read_labels
+from training.data.patches import PatchesSection, whiten
+from training.data.surface import SurfaceSection, sheet
 from training.errors import DataError
 from training.recipe import read_recipe
 
@@ -33,6 +38,14 @@ def test_idx_holds_pictures() -> None:
     for broken in (content[:-1], content + b"\0", content[:15], b"", b"\0\0\x08\x01" + content[4:]):
         with pytest.raises(DataError):
             read_idx(broken)
+
+
+def test_idx_holds_labels() -> None:
+    content = struct.pack(">II", 0x801, 4) + bytes([3, 0, 9, 1])
+    assert read_labels(content).tolist() == [3, 0, 9, 1]
+    for broken in (content[:-1], content + b"\0", content[:7], b"", b"\0\0\x08\x03" + content[4:]):
+        with pytest.raises(DataError):
+            read_labels(broken)
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
@@ -101,8 +114,61 @@ def test_an_archive_keeps_its_own_test_set(tmp_path: Path) -> None:
     assert (data.test == pictures(2, seed=1)).all()
 
 
+def test_an_archive_names_what_is_trained_on(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", faces=pictures(10), trees=pictures(4, seed=1))
+    data = load(ArraysSection(name="arrays", path="a.npz", array="faces", licence="CC0-1.0"), tmp_path)
+    assert len(data.train) + len(data.test) == 10
+    with pytest.raises(DataError, match="no array named train"):
+        load(ArraysSection(name="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
+
+
+def test_labels_are_cut_with_the_items() -> None:
+    labels = np.arange(5)
+    data = Data("a", "b", pictures(5), pictures(2), labels, labels[:2]).first(3)
+    assert data.train_labels is not None
+    assert (len(data.train), data.train_labels.tolist(), len(data.test)) == (3, [0, 1, 2], 2)
+
+
+def test_the_sheet_is_curved_and_the_same_for_a_seed() -> None:
+    points = sheet(500, 0.0, seed=1)
+    assert (points == sheet(500, 0.0, seed=1)).all()
+    assert (points != sheet(500, 0.0, seed=2)).any()
+    np.testing.assert_allclose(points[:, 2], 0.1 + 0.8 * ((points[:, 0] + points[:, 1]) / 2) ** 2, atol=1e-6)
+    assert len(load(SurfaceSection(name="surface", items=100), None).train) == 100
+
+
+def test_whitening_evens_the_spectrum_out() -> None:
+    rings = np.hypot(np.fft.fftfreq(128)[:, np.newaxis], np.fft.fftfreq(128))
+    white = np.fft.fft2(np.random.default_rng(0).normal(size=(128, 128)))
+    natural = np.fft.ifft2(white / np.maximum(rings, 1e-3)).real.astype(np.float32)
+
+    def power(picture: NDArray[Any], low: float, high: float) -> float:
+        return float(np.square(np.abs(np.fft.fft2(picture)))[(rings >= low) & (rings < high)].mean())
+
+    before, after = (power(picture, 0.02, 0.05) / power(picture, 0.2, 0.25) for picture in (natural, whiten(natural)))
+    assert before > 20
+    assert 0.5 < after < 2
+
+
+def test_patches_are_vectors_without_a_mean(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number in range(3):
+        noise = random.integers(0, 256, (90, 60 + number, 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    section = PatchesSection(name="patches", path=".", side=6, count=300, licence="CC0-1.0")
+    data = load(section, tmp_path)
+    assert (data.train.shape, data.test.shape, data.train.dtype) == ((270, 36), (30, 36), np.float32)
+    assert 0.0999 < data.train.min() < data.train.max() < 0.9001
+    assert np.abs(data.train.mean(1) - 0.5).max() < 0.05
+    assert (load(section, tmp_path).train == data.train).all()
+    with pytest.raises(DataError, match="too small"):
+        load(section.model_copy(update={"side": 40}), tmp_path)
+
+
 @pytest.mark.skipif("HOURGLASS_DATA" not in os.environ, reason="HOURGLASS_DATA names no folder with the real MNIST")
 def test_the_real_digits_are_all_there() -> None:
     data = load(read_recipe("digits").data, Path(os.environ["HOURGLASS_DATA"]))
     assert (data.train.shape, data.test.shape) == ((60000, 28, 28, 1), (10000, 28, 28, 1))
     assert abs(data.train.mean() / 255 - 0.1307) < 1e-4
+    assert data.test_labels is not None
+    assert data.test_labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]

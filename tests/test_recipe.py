@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.recipes import tables
-from training.data import ArraysSection, FolderSection
+from training.data.items import Source
 from training.errors import RecipeError
 from training.nets.dense import DenseSection
 from training.recipe import Recipe, parse, read_recipe, shipped
@@ -38,7 +38,7 @@ def test_a_recipe_never_changes() -> None:
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
 def test_every_field_says_what_it_is(section: type[Section]) -> None:
-    tags = {"family", "kind"} | ({"name"} if section in (FolderSection, ArraysSection) else set[str]())
+    tags = {"family", "kind"} | ({"name"} if issubclass(section, Source) else set[str]())
     for name, field in section.model_fields.items():
         assert field.description or name in tags or section is Recipe, name
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from training.data.sources import DATASETS, Dataset, cache_folder, fetch
 from training.errors import DataError
-from training.sources import DATASETS, Dataset, cache_folder, fetch
 
 CONTENT = {"train": b"a thousand pictures", "test": b"a hundred pictures"}
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
+from training.data.sources import DATASETS, IdxName, cache_folder, fetch
 from training.errors import NothingToDraw, TrainingError
 from training.flags import DEFAULT_MODELS, AsJson, Changes, DataFolder, Models, RecipeName, Resume, RunFolder, Weights
-from training.sources import DATASETS, IdxName, cache_folder, fetch
 
 if TYPE_CHECKING:
     from training.data import Data

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from training.arrays import Items
+from training.data import Items
 from training.errors import DataError
 from training.nets import Shape
 

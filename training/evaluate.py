@@ -15,10 +15,9 @@ from torch import Generator
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training import baselines
-from training.arrays import Items
 from training.baselines import Floats, Method
 from training.batches import as_float, as_tensor
-from training.data import Data
+from training.data import Data, Items
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 

@@ -21,8 +21,7 @@ from service.card import CARD_FILE, Card, Code, Graph, ImageInput, Made, Parity,
 from service.card import Data as CardData
 from service.errors import ModelRefused
 from service.runtime import difference, open_graph, to_tensor
-from training.arrays import Items
-from training.data import Data
+from training.data import Data, Items
 from training.errors import NotPublished
 from training.evaluate import Measured, Run
 from training.fit import Fitted

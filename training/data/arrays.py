@@ -2,22 +2,39 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.items import Data, HeldOut, Items, Source, hold_out
 from training.errors import DataError
-
-Pixels = NDArray[np.uint8]
-Items = Pixels | NDArray[np.float32]
-"""Pictures uint8 N,H,W,C, or vectors float32 N,F."""
 
 TABLES = {".csv", ".tsv", ".txt"}
 
 
-def read_arrays(path: Path) -> tuple[Items, Items | None]:
-    """The training items of a file, and its test items where it holds both (.npz with `train` and `test`)."""
+class ArraysSection(Source):
+    """A .npy, .npz (arrays `train` and perhaps `test`), .csv, .tsv or .txt file of pictures or vectors."""
+
+    name: Literal["arrays"]
+    path: str
+    """Relative to the data folder given, or else to where the command runs."""
+    licence: str
+    """Of the numbers."""
+    array: str = "train"
+    """Of an .npz, the array that is trained on."""
+    test: HeldOut = 0.1
+    """Share held out as the test set, where the file has none."""
+
+    def read(self, folder: Path | None) -> Data:
+        file = (folder or Path()) / self.path
+        items, own = read_arrays(file, self.array)
+        train, test = hold_out(items, self.test) if own is None else (items, own)
+        return Data(file.name, self.licence, train, test)
+
+
+def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
+    """The training items of a file, and its test items where it holds both (.npz with `array` and `test`)."""
     try:
         if path.suffix.lower() in TABLES:
             return as_items(read_table(path)), None
@@ -27,9 +44,9 @@ def read_arrays(path: Path) -> tuple[Items, Items | None]:
         arrays = {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read as an array: {error}") from error
-    if "train" not in arrays:
-        raise DataError(f"{path} holds {', '.join(arrays)}, but no array named train")
-    return as_items(arrays["train"]), as_items(arrays["test"]) if "test" in arrays else None
+    if array not in arrays:
+        raise DataError(f"{path} holds {', '.join(arrays)}, but no array named {array}: set data.array")
+    return as_items(arrays[array]), as_items(arrays["test"]) if "test" in arrays else None
 
 
 def read_table(path: Path) -> NDArray[np.float32]:

@@ -1,0 +1,72 @@
+"""A folder of pictures, decoded and fitted to size by the service's own rules."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import PositiveInt
+
+from service.codec import composite, decode, fit
+from service.errors import Problem
+from training.data.items import Data, HeldOut, Pixels, Source, hold_out
+from training.errors import DataError
+from training.section import Share
+
+log = logging.getLogger(__name__)
+
+MAX_PIXELS = 1 << 28  # a training picture may be large; only a bomb is larger
+FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
+SUFFIXES = {f".{name}" for name in FORMATS} | {".jpg", ".tif"}
+
+
+class FolderSection(Source):
+    """A folder of pictures, searched through, each fitted to one size as the service would do it."""
+
+    name: Literal["folder"]
+    path: str
+    """Relative to the data folder given, or else to where the command runs."""
+    height: PositiveInt
+    """Pixels that every picture is resized to."""
+    width: PositiveInt
+    """Pixels that every picture is resized to."""
+    channels: Literal[1, 3]
+    """1 for grey, 3 for colour."""
+    licence: str
+    """Of the pictures."""
+    broken: Share = 0.01
+    """Share of pictures that may be unreadable; each is named and skipped."""
+    test: HeldOut = 0.1
+    """Share held out as the test set."""
+
+    def read(self, folder: Path | None) -> Data:
+        root = (folder or Path()) / self.path
+        return Data(root.name, self.licence, *hold_out(read_folder(root, self), self.test))
+
+
+def read_folder(root: Path, section: FolderSection) -> Pixels:
+    """All pictures under `root`, fitted to the section's size: uint8 N,H,W,C."""
+    pictures = read_pictures(root, section.broken)
+    return np.stack([fit(pixels, section.height, section.width, section.channels) for pixels in pictures])
+
+
+def read_pictures(root: Path, broken: float) -> Iterator[Pixels]:
+    """All pictures under `root` in the order of their paths: uint8 H,W,C, one at a time, without transparency.
+
+    What cannot be read is named and skipped. Raises DataError, at the end, where that is more than the share `broken`.
+    """
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
+        raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    skipped = 0
+    for path in paths:
+        try:
+            picture = decode(path.read_bytes(), formats=FORMATS, max_pixels=MAX_PIXELS)
+        except (Problem, OSError) as error:
+            log.warning("%s is skipped: %s", path, error)
+            skipped += 1
+            continue
+        yield picture.pixels if picture.alpha is None else composite(picture.pixels, picture.alpha, "black")
+    if skipped > broken * len(paths):
+        raise DataError(f"{skipped} of {len(paths)} pictures in {root} are broken, more than data.broken allows")

@@ -1,0 +1,50 @@
+"""MNIST and Fashion-MNIST from their idx files: pictures, classes, and their own test sets of 10 000."""
+
+from pathlib import Path
+
+import numpy as np
+
+from training.data.items import Data, Labels, Pixels, Source
+from training.data.sources import (
+    DATASETS,
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    IdxName,
+    cache_folder,
+    fetch,
+)
+from training.errors import DataError
+
+IDX_PICTURES, IDX_LABELS = 0x00000803, 0x00000801  # the first four bytes: unsigned bytes in three dimensions, in one
+
+
+class IdxSection(Source):
+    """MNIST or Fashion-MNIST, with their own test sets of 10 000."""
+
+    name: IdxName
+    """Which of the two."""
+
+    def read(self, folder: Path | None) -> Data:
+        dataset = DATASETS[self.name]
+        found = fetch(dataset, folder, cache_folder())
+        train, test = (read_idx(found[name].content) for name in (TRAIN_IMAGES, TEST_IMAGES))
+        train_labels, test_labels = (read_labels(found[name].content) for name in (TRAIN_LABELS, TEST_LABELS))
+        return Data(dataset.name, dataset.licence, train, test, train_labels, test_labels)
+
+
+def read_idx(content: bytes) -> Pixels:
+    """The pictures of an idx file: uint8 N,H,W,1. Raises DataError on anything else."""
+    magic, count, height, width = np.frombuffer(content, ">u4", count=4) if len(content) >= 16 else (0, 0, 0, 0)
+    if magic != IDX_PICTURES or len(content) != 16 + int(count) * int(height) * int(width):
+        raise DataError("this is no idx file of pictures, or it is cut off")
+    return np.frombuffer(content, np.uint8, offset=16).reshape(int(count), int(height), int(width), 1)
+
+
+def read_labels(content: bytes) -> Labels:
+    """The classes of an idx file: N. Raises DataError on anything else."""
+    magic, count = np.frombuffer(content, ">u4", count=2) if len(content) >= 8 else (0, 0)
+    if magic != IDX_LABELS or len(content) != 8 + int(count):
+        raise DataError("this is no idx file of labels, or it is cut off")
+    return np.frombuffer(content, np.uint8, offset=8).astype(np.int64)

@@ -1,0 +1,68 @@
+"""What data sets consist of: pictures as uint8 N,H,W,C, vectors as float32 N,F, and perhaps a class for each."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
+from training.errors import DataError
+from training.section import Section
+
+Pixels = NDArray[np.uint8]
+Items = Pixels | NDArray[np.float32]
+"""Pictures uint8 N,H,W,C, or vectors float32 N,F."""
+Labels = NDArray[np.int64]
+HeldOut = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A training set and the test set that no training sees. Labels: the classes 0, 1, ... of the items, if known."""
+
+    name: str
+    licence: str
+    train: Items
+    test: Items
+    train_labels: Labels | None = None
+    test_labels: Labels | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Of the training set: its type, its shape and its bytes."""
+        digest = hashlib.sha256(f"{self.train.dtype} {self.train.shape}".encode())
+        digest.update(self.train.tobytes())
+        return digest.hexdigest()
+
+    def first(self, count: int | None) -> "Data":
+        """The same with the first `count` training items only."""
+        labels = None if self.train_labels is None else self.train_labels[:count]
+        return Data(self.name, self.licence, self.train[:count], self.test, labels, self.test_labels)
+
+
+class Source(Section, ABC):
+    """A `[data]` table; each kind adds `name`, what tells it from the others."""
+
+    items: PositiveInt | None = None
+    """Use only the first so many training items."""
+
+    @abstractmethod
+    def read(self, folder: Path | None) -> Data:
+        """The whole data set; `folder` is looked into first. Raises DataError with the mend."""
+
+
+def hold_out(items: Items, share: float, seed: int = 0) -> tuple[Items, Items]:
+    """(the rest, `share` of the items), both in their old order; always the same for the same seed.
+
+    Without a share everything is in the first. Raises DataError where a part would be empty.
+    """
+    count = round(share * len(items))
+    if share and not 0 < count < len(items):
+        raise DataError(f"{len(items)} items cannot be split so that {share:g} of them are held out: more are needed")
+    drawn = np.zeros(len(items), dtype=bool)
+    drawn[np.random.default_rng(seed).permutation(len(items))[:count]] = True
+    return items[~drawn], items[drawn]

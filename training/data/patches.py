@@ -1,0 +1,90 @@
+"""Small squares cut from photographs, whitened: what filters are learnt from.
+
+Natural pictures have most of their power in slow changes (about 1 / frequency in amplitude). Whitening evens that out,
+so that a code of limited size has to spend itself on edges; after Olshausen and Field, Nature 381 (1996).
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeInt, PositiveInt
+
+from service.codec import fit
+from training.data.folder import read_pictures
+from training.data.items import Data, HeldOut, Pixels, Source, hold_out
+from training.errors import DataError
+from training.section import Share
+
+CUT_OFF = 0.8
+"""Frequencies above this share of the highest are damped: there, photographs hold noise and traces of their JPEG."""
+SPREAD = 3.0
+"""Standard deviations that are kept; they are laid on 0.1..0.9, where a sigmoid can answer them."""
+
+
+class PatchesSection(Source):
+    """Squares of `side` x `side` pixels from a folder of pictures: grey, whitened, without their mean, as vectors."""
+
+    name: Literal["patches"]
+    path: str
+    """Relative to the data folder given, or else to where the command runs."""
+    side: PositiveInt = 10
+    """Pixels along a patch's side; a vector has side * side numbers."""
+    count: PositiveInt = 100_000
+    """Patches in all, as many from every picture."""
+    width: PositiveInt = 512
+    """Pictures are first reduced to this width, so that a patch holds something."""
+    licence: str
+    """Of the pictures."""
+    seed: NonNegativeInt = 0
+    """Of the places."""
+    broken: Share = 0.01
+    """Share of pictures that may be unreadable; each is named and skipped."""
+    test: HeldOut = 0.1
+    """Share held out as the test set."""
+
+    def read(self, folder: Path | None) -> Data:
+        root = (folder or Path()) / self.path
+        greys = [_grey(pixels, self.width) for pixels in read_pictures(root, self.broken)]
+        large = [grey for grey in greys if min(grey.shape) > 2 * self.side]
+        if not large:
+            raise DataError(f"the pictures in {root} are too small to cut patches of {self.side} from")
+        random = np.random.default_rng(self.seed)
+        each = -(-self.count // len(large))
+        cut = np.concatenate([_cut(whiten(grey), self.side, each, random) for grey in large])
+        return Data(root.name, self.licence, *hold_out(_levelled(cut), self.test))
+
+
+def whiten(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A picture H,W with its spectrum evened out: amplitudes times f * exp(-(f / f0)^4), and a variance of 1."""
+    rows, columns = np.fft.fftfreq(grey.shape[0])[:, np.newaxis], np.fft.rfftfreq(grey.shape[1])
+    frequency = np.hypot(rows, columns)
+    response = frequency * np.exp(-((frequency / (0.5 * CUT_OFF)) ** 4))
+    white = np.fft.irfft2(np.fft.rfft2(grey) * response, grey.shape).astype(np.float32)
+    return white / max(float(white.std()), 1e-12)
+
+
+def _grey(pixels: Pixels, width: int) -> NDArray[np.float32]:
+    """H,W,C as H,W of that width; never enlarged."""
+    height, own, _ = pixels.shape
+    scale = min(1.0, width / own)
+    small = fit(pixels, max(1, round(height * scale)), max(1, round(own * scale)), 1)
+    return small[:, :, 0].astype(np.float32) / np.float32(255)
+
+
+def _cut(picture: NDArray[np.float32], side: int, count: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """`count` patches (count, side * side) from anywhere but the rim, where whitening wraps around."""
+    windows = np.lib.stride_tricks.sliding_window_view(
+        picture[side // 2 : -side // 2, side // 2 : -side // 2], (side, side)
+    )
+    rows = random.integers(0, windows.shape[0], count)
+    columns = random.integers(0, windows.shape[1], count)
+    return windows[rows, columns].reshape(count, side * side)
+
+
+def _levelled(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each without its mean; SPREAD standard deviations of all on 0.1..0.9, cut beyond."""
+    level = patches - patches.mean(1, keepdims=True)
+    bound = SPREAD * level.std()
+    return (0.5 + 0.4 * np.clip(level, -bound, bound) / bound).astype(np.float32)
