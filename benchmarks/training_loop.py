@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from training.batches import as_float, as_tensor
 from training.data import Data
-from training.fit import Loop
+from training.loop import Loop
 from training.recipe import Recipe, read_recipe
 
 ITEMS, ROUNDS = 60_000, 7

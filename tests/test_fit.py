@@ -15,7 +15,8 @@ from tests.recipes import pictures, silent, small, vectors
 from training.batches import as_float, as_tensor
 from training.data import Data, hold_out
 from training.errors import Collapsed, DataError, Diverged, Interrupted, RunError
-from training.fit import Fitted, Tell, fit, fitted, learning_rate
+from training.fit import Fitted, Tell, fit, fitted
+from training.optimiser import learning_rate
 from training.recipe import Optimisation, Recipe
 from training.run import locked, read_log
 
@@ -26,6 +27,11 @@ FULL: dict[str, dict[str, Any]] = {
         "net": {"family": "conv", "widths": [4, 6], "code": 3},
         "corruption": {"kind": "masking", "share": 0.25},
         "optimisation": {"checkpoint": 7, "weight_decay": 0.1},
+    },
+    "variational by sgd in bfloat16": {
+        "net": {"family": "variational", "code": 3, "hidden": [16]},
+        "objective": {"loss": "bce", "penalties": {"prior": 0.05}, "binary": True},
+        "optimisation": {"checkpoint": 7, "warmup": 90, "method": "sgd", "momentum": 0.9, "precision": "bfloat16"},
     },
 }
 """Per epoch 8 steps of 8 items with the validation share, 10 without."""

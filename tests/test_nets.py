@@ -9,11 +9,14 @@ from safetensors.torch import load, save
 from torch import Generator, Tensor
 
 from service.runtime import Session, difference
+from training.errors import RecipeError
 from training.graphs import Served, draw
 from training.nets import NETS, Autoencoder, NetSection, Operation, Shape
 from training.nets.base import ACTIVATIONS, OPERATIONS, Activation
 from training.nets.conv import Block, ConvSection
 from training.nets.dense import DenseSection
+from training.nets.sparsity import lifetime, strongest
+from training.nets.variational import Variational
 
 PICTURE, VECTOR = (1, 12, 10), (6,)
 
@@ -28,6 +31,8 @@ def smallest(family: str) -> NetSection:
 SECTIONS = {family: smallest(family) for family in NETS} | {
     "dense deep": DenseSection(code=3, hidden=[9, 7], activation="gelu", code_activation="relu"),
     "dense linear output": DenseSection(code=3, output="linear"),
+    "dense strongest": DenseSection(code=20, active=5, code_activation="relu"),
+    "dense lifetime": DenseSection(code=20, lifetime=0.2, code_activation="relu"),
     "conv skips": ConvSection(widths=[4, 6, 8], code=3, skips=True),
     "conv any size": ConvSection(widths=[4, 6], code=3, skips=True, any_size=True),
     "conv one level": ConvSection(widths=[6], code=2, unshuffle=1, blocks=2),
@@ -58,7 +63,7 @@ def test_the_names_in_nets_are_the_names_in_recipes() -> None:
 
 @every_section
 def test_shapes_are_what_the_net_says(section: NetSection) -> None:
-    net = net_of(section)
+    net = net_of(section).eval()
     made = net.through(items(3))
     assert made.output.shape == (3, *PICTURE)
     stated = [
@@ -139,6 +144,46 @@ def test_dense_nets_take_vectors() -> None:
     net = net_of(DenseSection(code=2), VECTOR)
     assert net(items(3, VECTOR)).shape == (3, *VECTOR)
     assert net.parameter_count() == 6 * 2 + 2 + 2 * 6 + 6
+
+
+def test_strongest_keeps_the_largest_of_each_item() -> None:
+    code = torch.tensor([[3.0, 1.0, 2.0, 0.5], [0.1, 0.2, 0.3, 0.4]])
+    assert strongest(code, 2).tolist() == [[3.0, 0.0, 2.0, 0.0], [0.0, 0.0, pytest.approx(0.3), pytest.approx(0.4)]]
+
+
+def test_lifetime_keeps_each_unit_where_it_is_largest() -> None:
+    code = torch.tensor([[1.0, 8.0], [4.0, 7.0], [3.0, 6.0], [2.0, 5.0]])
+    assert lifetime(code, 0.5).tolist() == [[0.0, 8.0], [4.0, 7.0], [3.0, 0.0], [0.0, 0.0]]
+
+
+def test_lifetime_is_for_training_alone() -> None:
+    net = net_of(SECTIONS["dense lifetime"])
+    assert (net.train().through(items(10)).code > 0).sum(0).max() == 2
+    assert (net.eval().through(items(10)).code > 0).sum(0).max() == 10
+
+
+def test_a_net_takes_the_range_of_its_vectors_into_itself() -> None:
+    raw = torch.rand(50, *VECTOR, generator=Generator().manual_seed(0)) * 40 - 7
+    net = DenseSection(code=2, units="range").build(VECTOR)
+    net.prepare(raw)
+    assert (net.units(raw).amin(0).tolist(), net.units(raw).amax(0).tolist()) == ([0.0] * 6, [1.0] * 6)
+    made = net.finish(net(raw))
+    assert (made >= raw.amin(0)).all()
+    assert (made <= raw.amax(0)).all()
+    with pytest.raises(RecipeError, match="for vectors"):
+        DenseSection(code=2, units="range").build(PICTURE)
+
+
+def test_a_variational_code_is_drawn_around_its_mean() -> None:
+    net = net_of(SECTIONS["variational"]).eval()
+    assert isinstance(net, Variational)
+    one = items(1).expand(20_000, *PICTURE)
+    mean, spread = net.posterior(one[:1])
+    net.decoder = torch.nn.Sequential()  # so that the output is the code that was drawn
+    drawn = net.through(one, Generator().manual_seed(0)).output
+    torch.testing.assert_close(drawn.mean(0), mean[0], rtol=0, atol=0.05)
+    torch.testing.assert_close(drawn.var(0).log(), spread[0], rtol=0, atol=0.05)
+    assert torch.equal(net.through(one[:1]).output, mean)
 
 
 ANY_SIZE = ConvSection(widths=[4, 6], code=3, skips=True, any_size=True)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Generator
+from torch.distributions import Independent, Normal, kl_divergence
 
+from training.errors import RecipeError
 from training.nets import Pass
 from training.nets.dense import DenseSection
 from training.objective import LOSSES, PENALTIES, Objective
@@ -32,7 +34,9 @@ def test_bce_is_the_cross_entropy_of_the_sigmoid() -> None:
 
 
 def test_activity_is_the_mean_magnitude_of_the_code() -> None:
-    assert PENALTIES["activity"](CODE).item() == pytest.approx(np.abs(CODE.numpy()).mean(), rel=1e-6)
+    assert PENALTIES["activity"](Pass(RAW, CODE), Objective(loss="mse")).item() == pytest.approx(
+        np.abs(CODE.numpy()).mean(), rel=1e-6
+    )
 
 
 def test_parts_are_unweighted_and_add_up_by_their_weights() -> None:
@@ -40,3 +44,28 @@ def test_parts_are_unweighted_and_add_up_by_their_weights() -> None:
     parts = Objective(loss="bce", penalties={"activity": 0.25}).parts(Pass(RAW, CODE), CLEAN, net)
     assert list(parts) == ["loss", "bce", "activity"]
     assert parts["loss"].item() == pytest.approx(parts["bce"].item() + 0.25 * parts["activity"].item())
+
+
+def test_rare_is_the_divergence_from_a_coin_of_rho() -> None:
+    code = torch.sigmoid(CODE)
+    mean = code.double().numpy().mean(0)
+    wanted = (0.1 * np.log(0.1 / mean) + 0.9 * np.log(0.9 / (1 - mean))).mean()
+    assert PENALTIES["rare"](Pass(RAW, code), Objective(loss="mse", rho=0.1)).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_prior_is_the_divergence_from_the_standard_normal() -> None:
+    spread = torch.randn(5, 3, generator=GENERATOR)
+    posterior = Independent(Normal(CODE, (spread / 2).exp()), 1)
+    standard = Independent(Normal(torch.zeros(5, 3), torch.ones(5, 3)), 1)
+    wanted = kl_divergence(posterior, standard).mean().item() / RAW.shape[1]
+    assert PENALTIES["prior"](Pass(RAW, CODE, spread), Objective(loss="bce")).item() == pytest.approx(wanted, rel=1e-5)
+    with pytest.raises(RecipeError, match="variational"):
+        PENALTIES["prior"](Pass(RAW, CODE), Objective(loss="bce"))
+
+
+def test_binary_draws_black_and_white_with_the_grey_as_chance() -> None:
+    grey = torch.full((4000,), 0.3)
+    drawn = Objective(loss="bce", binary=True).draw(grey, Generator().manual_seed(1))
+    assert set(drawn.tolist()) == {0.0, 1.0}
+    assert drawn.mean().item() == pytest.approx(0.3, abs=0.03)
+    assert Objective(loss="bce").draw(grey, Generator().manual_seed(1)) is grey

@@ -44,18 +44,24 @@ def fit_command(
     """Fit a recipe, prove its graphs and publish the model.
 
     Example: hourglass-train fit digits --data ~/data --set optimisation.epochs=20
+
+    On several processes: torchrun --nproc-per-node 2 -m training fit digits --data ~/data
     """
     from training.console import progress, show
     from training.curve import draw_curve
     from training.durable import write
     from training.fit import fit
+    from training.peers import peers
     from training.pictures import draw_pictures
     from training.publish import newest, publish
     from training.run import CURVE_FILE, PICTURES_FILE, read_log
 
     plan, items, folder = _prepare(recipe, data, changes, run)
-    with progress(plan.model.name) as tell:
-        fitted = fit(plan, items, folder, tell, resume=resume, init=init)
+    with peers() as together:
+        with progress(plan.model.name, shown=together.first) as tell:
+            fitted = fit(plan, items, folder, tell, resume=resume, init=init, peers=together)
+        if not together.first:
+            return
     write(folder / CURVE_FILE, draw_curve(read_log(folder), plan.model.name))
     target, measured = publish(plan, items, fitted, out)
     with suppress(NothingToDraw):

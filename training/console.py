@@ -13,9 +13,9 @@ from training.fit import Tell
 
 
 @contextmanager
-def progress(name: str) -> Generator[Tell]:
-    """A bar with loss and items a second on stderr; nothing where that is no terminal."""
-    if not sys.stderr.isatty():
+def progress(name: str, *, shown: bool = True) -> Generator[Tell]:
+    """A bar with loss and items a second on stderr; nothing where that is no terminal, or it is not to be shown."""
+    if not shown or not sys.stderr.isatty():
         yield lambda _step, _total, _loss, _rate: None
         return
     columns = (

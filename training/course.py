@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from training.checkpoint import Checkpoint
 from training.errors import RunError
-from training.nets import Autoencoder, Shape
+from training.nets import Autoencoder
+from training.optimiser import optimiser
 from training.recipe import Recipe
 
 
@@ -23,7 +24,7 @@ class Course:
 
     net: Autoencoder
     averaged: Autoencoder
-    optimiser: AdamW
+    optimiser: Optimizer
     generator: Generator
     best: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
@@ -65,7 +66,7 @@ class Course:
             tensors |= {f"averaged.{name}": tensor for name, tensor in self.averaged.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         for number, slots in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{slot}": tensor for slot, tensor in slots.items()}
+            tensors |= {f"optimiser.{number}.{slot}": tensor for slot, tensor in slots.items() if tensor is not None}
         tensors["generator"] = self.generator.get_state()
         state = {"seconds": self.seconds, "sums": self.sums, "best_loss": self.best_loss, "stale": self.stale}
         return Checkpoint(self.step, tensors, {**state, "facts": facts})
@@ -96,12 +97,16 @@ class Course:
         self.best_loss, self.stale = checkpoint.state["best_loss"], checkpoint.state["stale"]
 
 
-def begin(recipe: Recipe, shape: Shape, weights: dict[str, Tensor] | None = None) -> Course:
-    """A fresh course: weights drawn from the recipe's seed, or given. Raises RunError where given ones don't fit."""
+def begin(recipe: Recipe, items: Tensor, weights: dict[str, Tensor] | None = None) -> Course:
+    """A fresh course on these training items: weights drawn from the recipe's seed, or given.
+
+    Raises RunError where given ones don't fit.
+    """
     plan = recipe.optimisation
     with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator; we leave it as it was
         torch.manual_seed(plan.seed)
-        net = recipe.net.build(shape)
+        net = recipe.net.build(tuple(items.shape[1:]))
+    net.prepare(items)
     if weights is not None:
         try:
             net.load_state_dict(weights)
@@ -110,6 +115,6 @@ def begin(recipe: Recipe, shape: Shape, weights: dict[str, Tensor] | None = None
     return Course(
         net=net,
         averaged=deepcopy(net).requires_grad_(False) if plan.ema else net,
-        optimiser=AdamW(net.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True),
+        optimiser=optimiser(plan, net),
         generator=Generator().manual_seed(plan.seed),
     )

@@ -4,32 +4,53 @@ A new loss or penalty is one function and one line in its table. All are means, 
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
+import torch
 from pydantic import Field, NonNegativeFloat, field_validator
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from training.errors import RecipeError
 from training.nets import Autoencoder, Pass
 from training.section import Section, near
 
 
 def mse(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
     """Mean squared error per value, of what `net.finish` makes of the raw output."""
-    return F.mse_loss(net.finish(output), clean)
+    return F.mse_loss(net.units(net.finish(output)), net.units(clean))
 
 
-def bce(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:  # noqa: ARG001 - one signature for all losses
+def bce(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
     """Mean binary cross-entropy per value in nats, on logits: no gradient is lost in a saturated sigmoid."""
-    return F.binary_cross_entropy_with_logits(output, clean)
-
-
-def activity(code: Tensor) -> Tensor:
-    """L1: the mean absolute value of a number in the code."""
-    return code.abs().mean()
+    return F.binary_cross_entropy_with_logits(output, net.units(clean))
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Autoencoder], Tensor]] = {"mse": mse, "bce": bce}
-PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {"activity": activity}
+
+
+def activity(made: Pass, objective: "Objective") -> Tensor:  # noqa: ARG001 - one signature for all penalties
+    """L1: the mean absolute value of a number in the code."""
+    return made.code.abs().mean()
+
+
+def rare(made: Pass, objective: "Objective") -> Tensor:
+    """KL(rho || mean activity), in nats per unit of a code in 0..1: each unit is to be on for `rho` of the items."""
+    wanted, found = objective.rho, made.code.mean(0).clamp(1e-6, 1 - 1e-6)
+    return (wanted * (wanted / found).log() + (1 - wanted) * ((1 - wanted) / (1 - found)).log()).mean()
+
+
+def prior(made: Pass, objective: "Objective") -> Tensor:  # noqa: ARG001
+    """KL(the code's distribution || standard normal), in nats per value of the item: at weight 1 and with `bce`,
+    loss + penalty is the negative evidence lower bound per value.
+    """
+    if made.spread is None:
+        raise RecipeError("the penalty prior needs a code that is a distribution: net.family = 'variational'")
+    nats = 0.5 * (made.code.square() + made.spread.exp() - 1 - made.spread)
+    return nats.sum() / made.output.numel()
+
+
+PENALTIES: dict[str, Callable[[Pass, "Objective"], Tensor]] = {"activity": activity, "rare": rare, "prior": prior}
 
 
 class Objective(Section):
@@ -38,7 +59,12 @@ class Objective(Section):
     loss: str
     """`mse` or `bce`; `bce` wants a net with sigmoid output and data in 0..1."""
     penalties: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """Weights by name; `activity` is L1 on the code."""
+    """Weights by name; `activity`: L1 on the code; `rare`: KL of its units to rho; `prior`: KL to a normal code."""
+    rho: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """For `rare`: the share of the items for which a unit is to be on."""
+    binary: bool = False
+    """Model black and white pictures: every pixel is drawn anew each time, with its grey as the probability of white,
+    for the input and the target alike (Salakhutdinov and Murray 2008)."""
 
     @field_validator("loss")
     @classmethod
@@ -55,11 +81,15 @@ class Objective(Section):
                 raise ValueError(f"no penalty {name!r}: {near(name, list(PENALTIES))}")
         return penalties
 
+    def draw(self, items: Tensor, generator: Generator) -> Tensor:
+        """What the net is to model of these items: themselves, or where `binary` a draw."""
+        return torch.bernoulli(items, generator=generator) if self.binary else items
+
     def parts(self, made: Pass, clean: Tensor, net: Autoencoder) -> dict[str, Tensor]:
         """`loss`, the number to make small, first; then what it consists of, unweighted, by name."""
         parts = {self.loss: LOSSES[self.loss](made.output, clean, net)}
         total = parts[self.loss]
         for name, weight in self.penalties.items():
-            parts[name] = PENALTIES[name](made.code)
+            parts[name] = PENALTIES[name](made, self)
             total = total + weight * parts[name]
         return {"loss": total, **parts}

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     Field,
@@ -44,8 +44,16 @@ class Model(Section):
 
 
 class Optimisation(Section):
-    """The `[optimisation]` table: AdamW, linear warm-up, then half a cosine down to zero."""
+    """The `[optimisation]` table: linear warm-up, then half a cosine down to zero."""
 
+    method: Literal["adamw", "sgd"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), or plain stochastic gradient descent."""
+    momentum: Share = 0.0
+    """Of sgd."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the arithmetic within the net; weights, losses and what is published stay float32."""
+    compile: bool = False
+    """Let torch.compile write the net's arithmetic anew: minutes at the start, some of the time afterwards."""
     epochs: PositiveInt
     """Passes over the training set."""
     batch: PositiveInt = 256

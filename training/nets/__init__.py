@@ -9,10 +9,12 @@ from pydantic import Discriminator
 from training.nets.base import Autoencoder, NetSection, Operation, Pass, Shape
 from training.nets.conv import ConvSection
 from training.nets.dense import DenseSection
+from training.nets.variational import VariationalSection
 
 NETS: dict[str, type[NetSection]] = {
     "conv": ConvSection,
     "dense": DenseSection,
+    "variational": VariationalSection,
 }
 
 if TYPE_CHECKING:

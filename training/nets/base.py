@@ -1,14 +1,15 @@
 """What every family says of itself: its table of the recipe, encode and decode, and what it can offer.
 
 Shapes have N first. Pictures are float32 N,C,H,W in 0..1 (the graphs turn uint8 N,H,W,C into that), vectors N,F.
-Nets know no corruption, no loss and no randomness: the same input always gives the same output.
+Nets know no corruption and no loss. Without a generator and in `eval` the same item always gives the same output,
+whatever lies beside it in the batch; a net may draw from a generator that it is given, and look around while training.
 """
 
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from training.section import Section
 
@@ -18,10 +19,18 @@ OPERATIONS: tuple[Operation, ...] = ("encode", "decode", "reconstruct", "denoise
 
 
 class Pass(NamedTuple):
-    """One pass: the raw output (before `finish`), N and the item's shape, and the code it went through."""
+    """One pass: the raw output (before `finish`), N and the item's shape, and the code it went through.
+
+    `spread`: where the code is a normal distribution, the logarithm of its variance; `code` is then its mean.
+    """
 
     output: Tensor
     code: Tensor
+    spread: Tensor | None = None
+
+    def in_float32(self) -> "Pass":
+        """The same in float32, whatever precision it was computed in."""
+        return Pass(self.output.float(), self.code.float(), None if self.spread is None else self.spread.float())
 
 
 class Autoencoder(nn.Module, ABC):
@@ -50,7 +59,7 @@ class Autoencoder(nn.Module, ABC):
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw outputs of the items' shape: logits where `sigmoid`, else the values themselves."""
 
-    def through(self, x: Tensor) -> Pass:
+    def through(self, x: Tensor, generator: Generator | None = None) -> Pass:  # noqa: ARG002 - for nets that draw
         """The whole way, keeping the code for the penalties."""
         code = self.encode(x)
         return Pass(self.decode(code), code)
@@ -58,6 +67,13 @@ class Autoencoder(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """`decode(encode(x))`, raw."""
         return self.through(x).output
+
+    def prepare(self, items: Tensor) -> None:
+        """Takes from the training items what the net keeps of them, once, before the first step: nothing, for most."""
+
+    def units(self, x: Tensor) -> Tensor:
+        """Items on the scale that losses compare: as they are, for most."""
+        return x
 
     def finish(self, output: Tensor) -> Tensor:
         """Raw outputs as values on the scale of the data."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Len
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
@@ -63,7 +63,7 @@ class Conv(Autoencoder):
         """N,code,h,w -> N,C,H,W, raw; only for nets without skips."""
         return self._ascend(code, [])[:, :, : self.shape[1], : self.shape[2]]
 
-    def through(self, x: Tensor) -> Pass:
+    def through(self, x: Tensor, generator: Generator | None = None) -> Pass:  # noqa: ARG002 - it draws nothing
         code, seen = self._descend(x)
         output = self._ascend(code, seen if self.skips else [])
         return Pass(output[:, :, : x.shape[2], : x.shape[3]], code)

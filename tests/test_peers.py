@@ -1,0 +1,93 @@
+"""Several processes fit as one: by torchrun with gloo, against one process with the same global batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.recipes import silent, small
+from training.checkpoint import read_checkpoint
+from training.errors import RunError
+from training.fit import fit
+from training.peers import Peers
+
+PART = """
+import sys
+from pathlib import Path
+from training.data import load
+from training.fit import fit
+from training.peers import peers
+from training.recipe import read_recipe
+
+recipe = read_recipe(sys.argv[1])
+with peers() as together:
+    fit(recipe, load(recipe.data, None), Path(sys.argv[2]), lambda *_: None, peers=together)
+"""
+RECIPE = """
+[model]
+name = "blobs"
+title = "Blobs"
+description = "Blobs through 4 numbers."
+licence = "CC0-1.0"
+operations = ["encode", "decode", "reconstruct"]
+[data]
+name = "arrays"
+path = "{path}"
+licence = "CC0-1.0"
+test = 0.2
+[net]
+family = "dense"
+code = 4
+[corruption]
+kind = "gaussian"
+sigma = 0.2
+[objective]
+loss = "bce"
+[optimisation]
+epochs = 6
+batch = 8
+lr = 1e-2
+warmup = 3
+ema = 0.9
+clip = 1.0
+seed = 1
+"""
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    checkpoint = read_checkpoint(folder)
+    assert checkpoint
+    assert checkpoint.step == 60
+    return checkpoint.part("averaged")
+
+
+def test_two_processes_fit_as_one_with_the_same_batch(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path, corruption={"kind": "gaussian", "sigma": 0.2}, optimisation={"clip": 1.0})
+    fit(recipe, data, tmp_path / "alone", silent())
+    (tmp_path / "part.py").write_text(PART)
+    (tmp_path / "recipe.toml").write_text(RECIPE.format(path=tmp_path / "items.npy"))
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "part.py"]
+    run = subprocess.run(
+        [sys.executable, *command, "recipe.toml", "together"],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    one, two = weights(tmp_path / "alone"), weights(tmp_path / "together")
+    for name, wanted in one.items():
+        torch.testing.assert_close(two[name], wanted, rtol=0, atol=2e-5)
+
+
+def test_a_batch_is_shared_out_whole() -> None:
+    batch = torch.arange(6)
+    assert torch.cat([Peers(rank, 3).part(batch) for rank in range(3)]).equal(batch)
+    with pytest.raises(RunError, match="cannot be shared by 4"):
+        Peers(0, 4).part(batch)

@@ -1,0 +1,61 @@
+"""Variational nets: the code is a normal distribution, held near the standard one, so that any code can be decoded.
+
+After Kingma and Welling, Auto-Encoding Variational Bayes (2014).
+"""
+
+from math import prod
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Len
+from pydantic import PositiveInt
+from torch import Generator, Tensor, nn
+
+from training.nets.base import Activation, Autoencoder, NetSection, Pass, Shape
+from training.nets.dense import layers
+
+
+class Variational(Autoencoder):
+    """features -> hidden -> mean and log-variance of the code; a draw of it -> hidden reversed -> features."""
+
+    def __init__(self, section: "VariationalSection", shape: Shape) -> None:
+        super().__init__(shape, (section.code,), sigmoid=section.output == "sigmoid")
+        widths = [prod(shape), *section.hidden]
+        self.encoder = nn.Sequential(nn.Flatten(), *layers([*widths, 2 * section.code], section.activation))
+        self.decoder = nn.Sequential(*layers([section.code, *widths[::-1]], section.activation), nn.Unflatten(1, shape))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """N and the item's shape -> N,code: the means."""
+        return self.posterior(x)[0]
+
+    def decode(self, code: Tensor) -> Tensor:
+        """N,code -> N and the item's shape, raw."""
+        return self.decoder(code)
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """N and the item's shape -> the mean and the log-variance of the code, N,code each."""
+        mean, spread = self.encoder(x).chunk(2, 1)
+        return mean, spread
+
+    def through(self, x: Tensor, generator: Generator | None = None) -> Pass:
+        """With a generator the code is drawn; without one it is the mean."""
+        mean, spread = self.posterior(x)
+        if generator is None:
+            return Pass(self.decode(mean), mean, spread)
+        draw = torch.randn(mean.shape, generator=generator)
+        return Pass(self.decode(mean + (spread / 2).exp() * draw), mean, spread)
+
+
+class VariationalSection(NetSection):
+    """`family = "variational"`."""
+
+    family: Literal["variational"] = "variational"
+    code: PositiveInt
+    """Numbers in the code."""
+    hidden: Annotated[list[PositiveInt], Len(min_length=1)]
+    """Widths between the input and the code; the decoder has them in reverse."""
+    activation: Activation = "gelu"
+    """After each hidden layer."""
+
+    def build(self, shape: Shape) -> Variational:
+        return Variational(self, shape)

@@ -1,0 +1,21 @@
+"""What moves the weights, and how far at each step. Knows no data and no loss."""
+
+import math
+
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from training.recipe import Optimisation
+
+
+def optimiser(plan: Optimisation, net: nn.Module) -> Optimizer:
+    """The plan's method over the net's weights."""
+    if plan.method == "sgd":
+        return SGD(net.parameters(), lr=plan.lr, momentum=plan.momentum, weight_decay=plan.weight_decay)
+    return AdamW(net.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
+
+
+def learning_rate(plan: Optimisation, step: int, total: int) -> float:
+    """Of one step, counted from 0: linear up to the peak through the warm-up, times half a cosine down to 0."""
+    warm = min(1.0, (step + 1) / (plan.warmup + 1))
+    return plan.lr * warm * 0.5 * (1 + math.cos(math.pi * step / total))

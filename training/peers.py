@@ -1,0 +1,71 @@
+"""The processes that fit together, as torchrun starts them: each takes its part of every batch, gradients are averaged.
+
+Every process draws the same batch and the same corruption, then keeps its part: the weights go where one process with
+the same batch would take them. Without torchrun there is one process, and nothing here costs anything.
+"""
+
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from training.errors import RunError
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """`size` processes; this is number `rank`, counted from 0. The first alone writes."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def part(self, batch: Tensor) -> Tensor:
+        """This process's items of a batch. Raises RunError where the batch cannot be shared out evenly."""
+        if len(batch) % self.size:
+            raise RunError(f"a batch of {len(batch)} cannot be shared by {self.size} processes: set optimisation.batch")
+        return batch.chunk(self.size)[self.rank]
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each by its mean over the processes."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.all_reduce(flat)
+        for tensor, mean in zip(tensors, flat.div_(self.size).split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in any of the processes."""
+        if self.size == 1:
+            return flag
+        count = torch.tensor(float(flag))
+        distributed.all_reduce(count)
+        return bool(count)
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+ALONE = Peers()
+
+
+@contextmanager
+def peers() -> Generator[Peers]:
+    """Those that torchrun started together with this process, or this process alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    distributed.init_process_group("gloo")
+    try:
+        yield Peers(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
