@@ -17,7 +17,19 @@ from cyclopts import App, Parameter
 
 from training.data.sources import DATASETS, IdxName, cache_folder, fetch
 from training.errors import NothingToDraw, TrainingError
-from training.flags import DEFAULT_MODELS, AsJson, Changes, DataFolder, Models, RecipeName, Resume, RunFolder, Weights
+from training.flags import (
+    DEFAULT_MODELS,
+    DEFAULT_RESULTS,
+    AsJson,
+    Changes,
+    DataFolder,
+    Models,
+    RecipeName,
+    ResultsFolder,
+    Resume,
+    RunFolder,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from training.data import Data
@@ -53,7 +65,7 @@ def fit_command(
     from training.fit import fit
     from training.peers import peers
     from training.pictures import draw_pictures
-    from training.publish import newest, publish
+    from training.publish import newest, opened, publish
     from training.run import CURVE_FILE, PICTURES_FILE, read_log
 
     plan, items, folder = _prepare(recipe, data, changes, run)
@@ -65,7 +77,7 @@ def fit_command(
     write(folder / CURVE_FILE, draw_curve(read_log(folder), plan.model.name))
     target, measured = publish(plan, items, fitted, out)
     with suppress(NothingToDraw):
-        write(folder / PICTURES_FILE, draw_pictures(plan, items, newest(plan, out)))
+        write(folder / PICTURES_FILE, draw_pictures(plan, items, opened(newest(plan, out))))
     show(plan.model.name, measured)
     print(f"published {target} after {fitted.steps} steps in {fitted.seconds:.0f} s")
 
@@ -134,10 +146,10 @@ def pictures_command(
     """
     from training.durable import write
     from training.pictures import draw_pictures
-    from training.publish import newest
+    from training.publish import newest, opened
 
     plan, items, _ = _prepare(recipe, data, changes, None)
-    write(to, draw_pictures(plan, items, newest(plan, out)))
+    write(to, draw_pictures(plan, items, opened(newest(plan, out))))
     print(to)
 
 
@@ -149,6 +161,40 @@ def data_command(name: IdxName, *, data: DataFolder = None) -> None:
     """
     for file in fetch(DATASETS[name], data, cache_folder()).values():
         print(file.path)
+
+
+@app.command(name="study")
+def study_command(
+    names: Annotated[list[str], Parameter(help="Studies to measure; `all` for every one of them.", negative="")],
+    *,
+    data: DataFolder = None,
+    out: Models = DEFAULT_MODELS,
+    results: ResultsFolder = DEFAULT_RESULTS,
+    runs: Annotated[Path, Parameter(help="Where fits leave their state, and go on from.")] = Path("runs"),
+) -> None:
+    """Measure what answers a question of the lecture; fits what is not fitted yet, which may take hours.
+
+    Example: hourglass-train study linear --data ~/data
+    """
+    from training.console import progress
+    from training.report import store
+    from training.studies import find
+    from training.workshop import Workshop
+
+    workshop = Workshop(data, out, runs, progress)
+    for study in find(names):
+        print(store(results, study, study.measure(workshop)))
+
+
+@app.command(name="report")
+def report_command(*, results: ResultsFolder = DEFAULT_RESULTS) -> None:
+    """Draw the figures of all stored studies and write the report, one page that needs nothing beside it.
+
+    Example: hourglass-train report --results docs/lecture
+    """
+    from training.report import report
+
+    print(report(results))
 
 
 @app.command(name="schema")

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 DEFAULT_MODELS = Path("models")
+DEFAULT_RESULTS = Path("docs/lecture")
 SHIPPED = sorted(path.stem for path in (Path(__file__).parent / "recipes").glob("*.toml"))
 
 RecipeName = Annotated[str, Parameter(help=f"The path of a .toml, or a shipped recipe: {', '.join(SHIPPED)}.")]
@@ -26,3 +27,4 @@ Resume = Annotated[
 ]
 Weights = Annotated[Path | None, Parameter(name="--init", help="A weights.safetensors of the same net to start from.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
+ResultsFolder = Annotated[Path, Parameter(name="--results", help="The folder of what the studies found.")]

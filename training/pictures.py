@@ -36,14 +36,14 @@ def draw_pictures(recipe: Recipe, data: Data, graphs: Mapping[Operation, Run]) -
         given = corrupted(recipe, clean, NOISE_SEED)
         rows += [given, graphs["denoise"](given)]
     out = BytesIO()
-    imsave(out, _sheet(rows), format="png")
+    imsave(out, sheet(rows), format="png")
     return out.getvalue()
 
 
-def _sheet(rows: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
-    """Rows of pictures (N,H,W,C) as one picture H,W,3 with white between."""
+def sheet(rows: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
+    """Rows of pictures (uint8 N,H,W,C) as one picture H,W,3 with white between; small ones are enlarged."""
     scale = max(1, SMALLEST // max(rows[0].shape[1:3]))
     gaps = [(0, 0), (GAP, GAP), (GAP, GAP), (0, 0)]
     framed = [np.pad(row.repeat(scale, 1).repeat(scale, 2), gaps, constant_values=255) for row in rows]
-    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in framed])
-    return np.ascontiguousarray(np.broadcast_to(sheet, (*sheet.shape[:2], 3)))
+    joined = np.concatenate([np.concatenate(list(row), axis=1) for row in framed])
+    return np.ascontiguousarray(np.broadcast_to(joined, (*joined.shape[:2], 3)))

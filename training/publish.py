@@ -37,12 +37,16 @@ def publish(recipe: Recipe, data: Data, fitted: Fitted, out: Path) -> tuple[Path
     return target, measured
 
 
-def newest(recipe: Recipe, out: Path) -> dict[Operation, Run]:
-    """The graphs of the highest version of the recipe's model, opened as the service does. Raises NotPublished."""
+def newest(recipe: Recipe, out: Path) -> Path:
+    """The folder of the highest version of the recipe's model. Raises NotPublished where there is none."""
     versions = [int(path.name) for path in (out / recipe.model.name).glob("*") if path.name.isdecimal()]
     if not versions:
         raise NotPublished(f"{out} holds no {recipe.model.name}: fit the recipe first")
-    folder = out / recipe.model.name / str(max(versions))
+    return out / recipe.model.name / str(max(versions))
+
+
+def opened(folder: Path) -> dict[Operation, Run]:
+    """The graphs of a published version, opened as the service does. Raises NotPublished where it would refuse."""
     return prove(folder, read(folder))
 
 

@@ -1,0 +1,114 @@
+"""The report: what the studies found, as one page that needs nothing beside it, and their figures as files.
+
+Made from stored results in seconds; knows neither torch's nets nor data.
+"""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from training import durable
+from training.errors import NothingToDraw
+from training.studies import STUDIES, Results, Row, Study
+
+PAGE_FILE = "index.html"
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 1px solid #ddd; padding-top: 1.5rem; }
+blockquote { margin: 0; padding-left: 1rem; border-left: 3px solid #1f77b4; font-style: italic; }
+table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
+th, td { text-align: left; padding: 0.3rem 0.6rem; border-bottom: 1px solid #e5e5e5; vertical-align: top; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.yes, .stretch { color: #18794e; font-weight: 600; } .no { color: #b42318; font-weight: 600; }
+img { max-width: 100%; height: auto; margin: 1rem 0; } code { background: #f4f4f4; padding: 0.1rem 0.3rem; }
+"""
+REACHED = {"stretch": "the far bar", "yes": "yes", "no": "no", "": ""}
+
+
+def store(folder: Path, study: Study, results: Results) -> Path:
+    """Writes what a study found; returns the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{study.name}.json"
+    durable.write(path, (json.dumps(results, indent=1) + "\n").encode())
+    return path
+
+
+def report(folder: Path) -> Path:
+    """Draws every stored study of the folder and writes the page; returns it. Raises NothingToDraw where none is."""
+    found = [(study, _stored(folder, study)) for study in STUDIES.values()]
+    parts = [_part(folder, study, results) for study, results in found if results is not None]
+    if not parts:
+        raise NothingToDraw(f"{folder} holds no results: hourglass-train study NAME measures them")
+    missing = [study.name for study, results in found if results is None]
+    page = _page([(study, results) for study, results in found if results is not None], parts, missing)
+    durable.write(folder / PAGE_FILE, page.encode())
+    return folder / PAGE_FILE
+
+
+def _stored(folder: Path, study: Study) -> Results | None:
+    path = folder / f"{study.name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def _part(folder: Path, study: Study, results: Results) -> str:
+    """One study's section; its figures are written as files too."""
+    pictures = {name: _png(made) for name, made in study.draw(results).items()}
+    for name, content in pictures.items():
+        durable.write(folder / f"{study.name}-{name}.png", content)
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in study.words(results).split("\n\n"))
+    return (
+        f'<h2 id="{study.name}">{escape(study.title)}</h2><blockquote>{escape(study.question)}</blockquote>'
+        f"{paragraphs}<p><code>{escape(study.command)}</code></p>{_table(study.rows(results))}{_images(pictures)}"
+    )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in ("what", "ours", "to reach", "reached", "reference"))
+    return f"<table><tr>{head}</tr>{''.join(_line(row) for row in rows)}</table>"
+
+
+def _line(row: Row) -> str:
+    return (
+        f'<tr><td>{escape(row.what)}</td><td class="number">{row.figure:.5g}</td><td>{escape(_aim(row))}</td>'
+        f'<td class="{row.reached}">{REACHED[row.reached]}</td>'
+        f"<td>{escape(row.reference)} ({escape(row.source)})</td></tr>"
+    )
+
+
+def _aim(row: Row) -> str:
+    sign = "≥" if row.higher else "≤"
+    bars = [f"{sign} {bar:g}" for bar in (row.bar, row.stretch) if bar is not None]
+    return " / ".join(bars)
+
+
+def _images(pictures: Mapping[str, bytes]) -> str:
+    return "".join(
+        f'<img alt="{escape(name)}" src="data:image/png;base64,{base64.b64encode(content).decode("ascii")}">'
+        for name, content in pictures.items()
+    )
+
+
+def _png(made: Figure) -> bytes:
+    out = BytesIO()
+    made.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    return out.getvalue()
+
+
+def _page(found: list[tuple[Study, Results]], parts: list[str], missing: list[str]) -> str:
+    contents = "".join(f'<li><a href="#{study.name}">{escape(study.title)}</a></li>' for study, _ in found)
+    rows = [row for study, results in found for row in study.rows(results) if row.reached]
+    reached = sum(row.reached != "no" for row in rows)
+    gap = f"<p>Not measured yet: {escape(', '.join(missing))}.</p>" if missing else ""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Autoencoders, measured</title><style>{STYLE}</style></head><body><h1>Autoencoders, measured</h1>"
+        "<p>Every question of the lecture, the recipe that answers it, and the figures, beside what they are held "
+        f"against. {reached} of {len(rows)} bars are reached.</p>{gap}"
+        f"<ol>{contents}</ol>{''.join(parts)}</body></html>\n"
+    )

@@ -1,0 +1,21 @@
+"""STUDIES: every question of the lecture on one screen. A new one is a file beside this one and a line here."""
+
+from collections.abc import Sequence
+
+from training.errors import RecipeError
+from training.section import near
+from training.studies import linear
+from training.studies.study import Results, Row, Study
+
+STUDIES: dict[str, Study] = {study.name: study for study in (linear.STUDY,)}
+
+
+def find(names: Sequence[str]) -> list[Study]:
+    """The studies of these names, all of them for `all`. Raises RecipeError with the near match of an unknown one."""
+    for name in names:
+        if name not in STUDIES and name != "all":
+            raise RecipeError(f"no study {name!r}: {near(name, list(STUDIES))}")
+    return [study for name, study in STUDIES.items() if "all" in names or name in names]
+
+
+__all__ = ["STUDIES", "Results", "Row", "Study", "find"]

@@ -1,0 +1,96 @@
+"""A linear autoencoder against principal component analysis, which scikit-learn computes and the net never sees."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.linalg import subspace_angles
+from sklearn.decomposition import PCA
+
+from training.batches import as_float, as_tensor
+from training.data import Items
+from training.studies.stored import pack, unpack
+from training.studies.study import Results, Row, Study
+from training.studies.style import COLOURS, figure, gridded, show_rows
+from training.workshop import Workshop
+
+CODE = 32
+SHOWN = 8
+
+
+def measure(workshop: Workshop) -> Results:
+    """Errors before any rounding, angles between the two subspaces, and some directions of each."""
+    trained = workshop.fit("linear-pca")
+    train, test = (_flat(items) for items in (trained.data.train, trained.data.test))
+    pca = PCA(CODE, svd_solver="covariance_eigh").fit(train)
+    net = trained.fitted.net
+    with torch.no_grad():
+        made = net(as_float(as_tensor(trained.data.test))).flatten(1).numpy()
+        directions = (
+            net.decode(torch.eye(CODE)).flatten(1).numpy() - net.decode(torch.zeros(1, CODE)).flatten(1).numpy()
+        )
+    angles = np.degrees(subspace_angles(directions.T.astype(np.float64), pca.components_.T.astype(np.float64)))
+    rotated = np.linalg.qr(directions.T)[0].T[:SHOWN]
+    return {
+        "net_mse": float(np.square(made - test).mean()),
+        "pca_mse": float(np.square(pca.inverse_transform(pca.transform(test)) - test).mean()),
+        "angles": [float(angle) for angle in angles],
+        "seconds": trained.fitted.seconds,
+        "parameters": net.parameter_count(),
+        "net_directions": pack(_picture(rotated)),
+        "pca_directions": pack(_picture(components[:SHOWN])),
+    }
+
+
+def rows(results: Results) -> Sequence[Row]:
+    gap = results["net_mse"] - results["pca_mse"]
+    return (
+        Row("distance of the MSE from PCA-32's", abs(gap), f"PCA-32: {results['pca_mse']:.5f}", "scikit-learn", 1e-4),
+        Row("largest principal angle, degrees", max(results["angles"]), "the same subspace: 0", "scipy", 1.0),
+    )
+
+
+def draw(results: Results) -> Mapping[str, Figure]:
+    made = figure("A linear autoencoder and PCA span the same 32 directions", height=5.5)
+    above, below = made.subplots(2, 1, height_ratios=(2, 1.3))
+    show_rows(
+        above,
+        [unpack(results["net_directions"]), unpack(results["pca_directions"])],
+        ["the net's,\northogonalised", "PCA's first"],
+    )
+    gridded(below).bar(range(1, CODE + 1), sorted(results["angles"]), color=COLOURS["ours"])
+    below.set(xlabel="pair of directions, best first", ylabel="angle, degrees")
+    return {"subspace": made}
+
+
+def words(results: Results) -> str:
+    return (
+        f"Yes. The net's error is {results['net_mse']:.5f} and PCA's {results['pca_mse']:.5f}, and no direction of the "
+        f"net's subspace leaves PCA's by more than {max(results['angles']):.2f} degrees. The directions themselves are "
+        "not PCA's: the squared error is the same for every basis of the subspace, so the net finds any one of them, "
+        "neither orthogonal nor sorted by variance."
+    )
+
+
+def _flat(items: Items) -> NDArray[np.float64]:
+    return items.reshape(len(items), -1).astype(np.float64) / 255
+
+
+def _picture(directions: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Directions (N, 784) as grey pictures: 0 is grey, the largest magnitude of each black or white."""
+    scaled = directions / np.abs(directions).max(1, keepdims=True)
+    return np.round(127.5 + 127.5 * scaled).astype(np.uint8).reshape(-1, 28, 28, 1)
+
+
+STUDY = Study(
+    name="linear",
+    title="A linear autoencoder is PCA",
+    question="Encoder and decoder linear, the loss the squared error: what does such a net learn?",
+    command="hourglass-train fit linear-pca",
+    measure=measure,
+    rows=rows,
+    draw=draw,
+    words=words,
+)
