@@ -19,6 +19,7 @@ STOP_SECONDS=5 # an idle service has nothing to drain
 scratch=$(mktemp -d)
 engine=buildah
 container=""
+sandbox=""
 status=0
 failures=0
 
