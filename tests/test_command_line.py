@@ -84,6 +84,8 @@ def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path:
         (["denoise", "{folder}", "-o", "{folder}", "--model", "digits"], "overwrite its own source"),
         (["denoise", "{folder}", "-o", "out", "--model", "nobody"], "no such model"),
         (["denoise", "{folder}", "-o", "out"], "name one by"),
+        (["denoise", "{folder}/0.png", "-o", "out.txt", "--model", "digits"], "not to out.txt"),
+        (["denoise", "{folder}/0.png", "-o", "out", "--model", "digits"], "not to out"),
         (["encode", "{folder}", "-o", "codes.npy", "--model", "photos"], "photos offers denoise, not encode"),
         (["denoise", "{empty}", "-o", "out", "--model", "digits"], "there is no picture in"),
         (["serve", "--workers", "0"], "greater than 0"),
