@@ -160,6 +160,13 @@ def test_a_body_over_the_limit_is_refused_while_it_is_read(serve: Serve) -> None
     assert client.post("/denoise", content=GOOD).status_code == 200
 
 
+def test_a_wrong_number_is_named_by_its_place(client: TestClient) -> None:
+    answer = client.post(
+        "/decode", content=b'{"values": [[0, 0, 0, 0], [0, "1", 0, 0]]}', headers={"content-type": JSON}
+    )
+    assert answer.json()["detail"] == "values.1.1: Input should be a valid number"
+
+
 def test_too_many_items_are_refused_by_every_transport(serve: Serve) -> None:
     client = serve(max_items=2)
     array = write_npy(np.zeros((3, SIDE, SIDE, 1), np.uint8))
