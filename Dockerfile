@@ -111,7 +111,7 @@ ENV HOME=/tmp \
 WORKDIR /work
 COPY --from=learning /opt/hourglass /opt/hourglass
 COPY --from=code /code /opt/hourglass
-# What Ctrl-C sends: the run says that it stopped, and goes on from its checkpoint when called again.
+# What Ctrl-C sends: the run says that it stopped, and goes on from its checkpoint when called with --resume.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["hourglass-train"]
 CMD ["--help"]

@@ -19,6 +19,7 @@ STOP_SECONDS=5 # an idle service has nothing to drain
 scratch=$(mktemp -d)
 engine=buildah
 container=""
+sandbox=""
 status=0
 failures=0
 
@@ -119,7 +120,7 @@ sys.exit(clean.format != "PNG")' <"$scratch/clean.png" &&
 }
 
 clean() {
-    "${engine}_clean" >/dev/null 2>&1 || true
+    "${engine}_clean" >/dev/null 2>&1 || true # also where nothing was started
     rm -rf "$scratch"
 }
 
@@ -159,7 +160,7 @@ buildah_health() { buildah_config 'range .Docker.Config.Healthcheck.Test}}{{prin
 buildah_start() { # [VARIABLE=VALUE ...]
     port=$((20000 + RANDOM % 10000))
     while (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done # the network is the host's
-    ROOT=$root MODELS=$MODELS unshare --mount --pid --fork --kill-child bash -euc '
+    ROOT=$root MODELS=$MODELS unshare --mount --pid --fork bash -euc '
         mount --bind "$ROOT" "$ROOT"
         cd "$ROOT"
         mount -t proc proc proc
@@ -187,11 +188,12 @@ buildah_stop() {
     status=0
     kill -TERM "$(buildah_first)"
     for _ in {1..250}; do buildah_alive && sleep 0.1; done
-    kill -KILL "$sandbox" 2>/dev/null || true
+    ! buildah_alive || kill -KILL "$(buildah_first)"
     wait "$sandbox" || status=$?
 }
 buildah_clean() {
-    kill -KILL "$sandbox"
+    ! buildah_alive || kill -KILL "$(buildah_first)" # its end is that of all in the namespaces
+    wait "$sandbox"
     $BUILDAH rm "$container"
 }
 

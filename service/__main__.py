@@ -7,24 +7,35 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter, config
+from cyclopts import App, CycloptsError, Parameter, config
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from service import files
 from service.app import open_state
 from service.card import Operation
 from service.config import PREFIX, Settings
-from service.errors import Problem
+from service.errors import AmbiguousModel, ModelNotFound, Problem
 from service.exchange import State
 from service.runtime import Array, DeviceUnavailable
 from service.store import Autoencoder
 from service.telemetry import configure_logs
 
+
+def sentence(error: Exception) -> Text:
+    """What went wrong, in one line; of what pydantic found, the first. Text, since brackets are markup to rich."""
+    cause = error.__cause__ if isinstance(error, CycloptsError) else error
+    first = cause.errors()[0] if isinstance(cause, ValidationError) else None
+    said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
+    return Text(f"hourglass: {said}", "red")
+
+
 app = App(
     name="hourglass",
+    error_formatter=sentence,
     version=metadata.version("hourglass"),
     help="Autoencoders over HTTP, and on files without a server.",
     config=config.Env(PREFIX, command=False),
@@ -36,11 +47,7 @@ Models = Annotated[
 Source = Annotated[Path, Parameter(show_env_var=False, help="a picture or a folder")]
 Output = Annotated[
     Path,
-    Parameter(
-        name=["--output", "-o"],
-        show_env_var=False,
-        help="a picture for a picture, a folder for a folder; codes: .npy or .csv",
-    ),
+    Parameter(["--output", "-o"], show_env_var=False, help="a picture or a folder, as SOURCE is; codes: .npy or .csv"),
 ]
 Wish = Annotated[
     str, Parameter(show_env_var=False, help="model to use; without it the operation's default, or the only one")
@@ -115,8 +122,7 @@ def encode(source: Source, *, output: Output, model: Wish = "", models: Models =
 
 
 def _pictures(operation: Operation, source: Path, output: Path, model: str, settings: Settings) -> None:
-    failures = _run(operation, files.plan(source, output), model, settings, [])
-    sys.exit(1 if failures else 0)
+    sys.exit(1 if _run(operation, files.plan(source, output), model, settings, []) else 0)
 
 
 def _run(
@@ -152,8 +158,13 @@ def _run(
 
 
 async def _choose(state: State, operation: Operation, wish: str) -> Autoencoder:
-    name = wish or state.store.choose(operation, state.settings.default(operation))
-    model = await state.store.get(name, None)
+    name = wish or state.settings.default(operation)
+    try:
+        model = await state.store.get(name or state.store.choose(operation, ""), None)
+    except (AmbiguousModel, ModelNotFound) as problem:
+        said = f"there is no model {name}" if name else "no model is named"
+        names = ", ".join(state.store.offering(operation)) or "none is here"
+        raise Failed(f"{said}; name one by --model that offers {operation}: {names}") from problem
     if operation not in model.runners:
         raise Failed(f"{name} offers {', '.join(model.runners)}, not {operation}")
     return model
@@ -165,6 +176,8 @@ def _settings(models: Path | None) -> Settings:
 
 
 def _open(settings: Settings) -> State:
+    if not settings.models.is_dir():
+        raise Failed(f"there is no folder of models {settings.models}; name one by --models")
     configure_logs(settings.log_format, settings.log_level)
     state = open_state(settings)
     state.store.refresh()
@@ -175,18 +188,8 @@ def main() -> None:
     """Run the command line. A failure is one sentence on stderr and exit status 2."""
     try:
         app()
-    except (Failed, ValueError, DeviceUnavailable) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        notes.print(
-            f"hourglass: {'.'.join(map(str, first['loc']))}: {first['msg']}" if first else f"hourglass: {error}",
-            style="red",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-        sys.exit(2)
-    except Problem as problem:
-        notes.print(f"hourglass: {problem.detail}", style="red", markup=False, highlight=False)
+    except (Failed, ValueError, DeviceUnavailable, Problem) as error:
+        notes.print(sentence(error), soft_wrap=True)
         sys.exit(2)
 
 

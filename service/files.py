@@ -44,6 +44,8 @@ def plan(source: Path, output: Path | None) -> list[Job]:
         raise ValueError(f"there is no {source}")
     if source.is_file():
         into = output / source.name if output and output.is_dir() else output
+        if into and into is output and into.suffix.lower() not in TYPES:
+            raise ValueError(f"pictures are written to {', '.join(TYPES)} or into a folder, not to {into.name}")
         jobs = [Job(source, into)]
     else:
         found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())

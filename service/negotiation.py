@@ -118,7 +118,7 @@ def _parse(model: type[Model], data: bytes) -> Model:
         return model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part)[:40] for part in first["loc"][:4])
+        place = ".".join(str(part)[:40] for part in first["loc"][:4] if "[" not in str(part))  # no type of a union
         if first["type"] == "json_invalid":
             raise MalformedBody("the body is not JSON") from error
         kind = InvalidImage if model is Images else InvalidArray

@@ -85,7 +85,11 @@ CASES: list[tuple[str, str, bytes, str, int, str]] = [
     ("npy of 16 GiB", "/encode", npy("(65536, 65536)", b""), NPY, 400, "malformed-body"),
     ("npy of 2^62", "/encode", npy("(4611686018427387904,)", b""), NPY, 400, "malformed-body"),
     ("npy of negative side", "/encode", npy("(-1, 4)", b""), NPY, 400, "malformed-body"),
-    ("npy of no rows", "/encode", npy(f"(0, {SIDE}, {SIDE}, 1)", b""), NPY, 400, "malformed-body"),
+    ("npy of two negative sides", "/encode", npy("(-2, -2)", b"x" * 16), NPY, 400, "malformed-body"),
+    ("npy of a side that is true", "/encode", npy("(True, 4)", b"x" * 16), NPY, 400, "malformed-body"),
+    ("npy of no rows", "/encode", npy(f"(0, {SIDE}, {SIDE}, 1)", b""), NPY, 422, "invalid-array"),
+    ("npy of no dimensions", "/encode", npy("()", b"x" * 4), NPY, 422, "invalid-array"),
+    ("npy of ten dimensions", "/encode", npy("(" + "1, " * 10 + ")", b"x" * 4), NPY, 422, "invalid-array"),
     ("npy cut", "/encode", write_npy(digit()[None])[:-1], NPY, 400, "malformed-body"),
     ("npy with a tail", "/encode", write_npy(digit()[None]) + b"x", NPY, 400, "malformed-body"),
     ("npy of text", "/encode", npy("(4,)", b"x" * 16, "'<U1'"), NPY, 422, "invalid-array"),
@@ -154,6 +158,13 @@ def test_a_body_over_the_limit_is_refused_while_it_is_read(serve: Serve) -> None
     announced = client.post("/denoise", content=GOOD, headers={"content-length": str(1 << 40)})
     assert announced.status_code == 413
     assert client.post("/denoise", content=GOOD).status_code == 200
+
+
+def test_a_wrong_number_is_named_by_its_place(client: TestClient) -> None:
+    answer = client.post(
+        "/decode", content=b'{"values": [[0, 0, 0, 0], [0, "1", 0, 0]]}', headers={"content-type": JSON}
+    )
+    assert answer.json()["detail"] == "values.1.1: Input should be a valid number"
 
 
 def test_too_many_items_are_refused_by_every_transport(serve: Serve) -> None:

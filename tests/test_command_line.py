@@ -82,11 +82,17 @@ def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path:
         (["denoise", "nowhere.png", "-o", "x.png", "--model", "digits"], "there is no nowhere.png"),
         (["encode", ".", "-o", "codes.txt", "--model", "digits"], ".npy or .csv"),
         (["denoise", "{folder}", "-o", "{folder}", "--model", "digits"], "overwrite its own source"),
-        (["denoise", "{folder}", "-o", "out", "--model", "nobody"], "no such model"),
-        (["denoise", "{folder}", "-o", "out"], "name one by"),
+        (["denoise", "{folder}", "-o", "out", "--model", "nobody"], "there is no model nobody; name one by --model"),
+        (["denoise", "{folder}", "-o", "out"], "no model is named; name one by --model that offers denoise: "),
+        (["denoise", "{folder}", "-o", "out", "--models", "nowhere"], "there is no folder of models nowhere"),
+        (["models", "--models", "nowhere"], "there is no folder of models nowhere"),
+        (["denoise", "{folder}/0.png", "-o", "out.txt", "--model", "digits"], "not to out.txt"),
+        (["denoise", "{folder}/0.png", "-o", "out", "--model", "digits"], "not to out"),
         (["encode", "{folder}", "-o", "codes.npy", "--model", "photos"], "photos offers denoise, not encode"),
         (["denoise", "{empty}", "-o", "out", "--model", "digits"], "there is no picture in"),
-        (["serve", "--workers", "0"], "greater than 0"),
+        (["serve", "--workers", "0"], "hourglass: workers: Input should be greater than 0"),
+        (["serve", "--port", "[/x]"], "hourglass: port: Input should be a valid integer"),
+        (["serve", "extra"], "hourglass: Unused Tokens: ['extra']"),
         (["serve", "--formats", "png,xyz"], "formats"),
     ],
 )
@@ -99,6 +105,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert run.returncode != 0
     assert message in " ".join(run.stderr.split() + run.stdout.split())
     assert "Traceback" not in run.stderr
+    assert "pydantic" not in run.stderr
 
 
 def test_the_version_is_the_packages() -> None:

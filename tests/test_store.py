@@ -1,6 +1,5 @@
 """The models folder while serving: what is good is served, what is bad is refused with its reason, nothing is lost."""
 
-import asyncio
 import json
 import shutil
 import threading
@@ -17,7 +16,6 @@ from service.card import CARD_FILE
 from service.config import Settings
 from service.errors import ModelRefused
 from service.store import Loading, Store
-from service.watch import watch
 from tests.conftest import digit, listening, png
 from tests.tiny import SIDE, graph, node, publish
 
@@ -197,25 +195,3 @@ def test_a_folder_changed_under_load_loses_no_request(tmp_path: Path, how: str) 
     assert all(future.exception() is None for future in asking)
     assert not wrong
     assert {version for _, version in seen} == {"1", "2"}
-
-
-@pytest.mark.anyio
-async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[int] = []
-    good = store.refresh_soon
-
-    async def look() -> bool:
-        looks.append(1)
-        if len(looks) == 1:
-            raise OSError("the disk is away")
-        return await good()
-
-    monkeypatch.setattr(store, "refresh_soon", look)
-    watching = asyncio.create_task(watch(store, "auto"))
-    version = 2
-    while served(store) == {"digits": 1}:
-        publish(store.folder, "digits", version=version)
-        version += 1
-        await asyncio.sleep(0.3)
-    watching.cancel()
-    assert len(looks) >= 2

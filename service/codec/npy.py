@@ -17,7 +17,8 @@ READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 def read_npy(data: bytes) -> NDArray[Any]:
     """The array: any byte order and layout, of floats, integers or booleans; a view where the bytes allow it.
 
-    Raises MalformedBody on what is no .npy, InvalidArray on types that are not taken (objects are never unpickled).
+    Raises MalformedBody on what is no .npy, InvalidArray on types and shapes that are not taken (objects are never
+    unpickled).
     """
     file = BytesIO(data)
     try:
@@ -28,8 +29,10 @@ def read_npy(data: bytes) -> NDArray[Any]:
     if dtype.kind not in "fiub" or dtype.itemsize > 8:
         raise InvalidArray("the array is of a type that is not taken; send uint8 or float32")
     rest = memoryview(data)[file.tell() :]
-    if not 1 <= len(shape) <= 8 or not all(shape) or prod(shape) * dtype.itemsize != len(rest):
-        raise MalformedBody("the .npy does not hold as many bytes as its header says, or holds none")
+    if any(type(side) is not int or side < 0 for side in shape) or prod(shape) * dtype.itemsize != len(rest):
+        raise MalformedBody("the .npy does not hold as many bytes as its header says")
+    if not 1 <= len(shape) <= 8 or not all(shape):
+        raise InvalidArray("the array is empty, or has no dimension or more than eight")
     flat = np.frombuffer(rest, dtype)
     array = flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,99 @@
+"""The models folder watched: late, replaced, unreadable, or on a system that sends no events."""
+
+import asyncio
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from watchfiles import awatch
+
+from service.store import Loading, Store
+from service.watch import watch
+from tests.tiny import publish
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Generator[Store]:
+    """A store of one good version of digits."""
+    folder = tmp_path / "models"
+    publish(folder, "digits")
+    with ThreadPoolExecutor(1) as pool:
+        store = Store(folder, Loading("cpu", 0, 8, pool, 1), old_versions=1)
+        store.refresh()
+        yield store
+        store.close()
+
+
+def served(store: Store) -> dict[str, int]:
+    return {name: model.card.version for name, model in store.shelf.loaded.items()}
+
+
+async def until_served(store: Store, wanted: dict[str, int]) -> None:
+    for _ in range(1000):
+        if served(store) == wanted:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{served(store)} is served, not {wanted}")
+
+
+@pytest.mark.anyio
+async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    good = store.refresh_soon
+
+    async def look() -> bool:
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("the disk is away")
+        return await good()
+
+    monkeypatch.setattr(store, "refresh_soon", look)
+    watching = asyncio.create_task(watch(store, "auto"))
+    version = 2
+    while served(store) == {"digits": 1}:
+        publish(store.folder, "digits", version=version)
+        version += 1
+        await asyncio.sleep(0.3)
+    watching.cancel()
+    assert len(looks) >= 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["auto", "poll"])
+async def test_a_folder_made_later_or_put_in_anothers_place_is_watched(
+    tmp_path: Path, store: Store, how: Literal["auto", "poll"]
+) -> None:
+    late = Store(tmp_path / "late", store.loading, old_versions=0)
+    watching = asyncio.create_task(watch(late, how))
+    try:
+        await asyncio.sleep(0.1)
+        publish(late.folder, "digits")
+        await until_served(late, {"digits": 1})
+        publish(tmp_path / "next", "digits", version=2)
+        late.folder.rename(tmp_path / "former")
+        (tmp_path / "next").rename(late.folder)
+        await until_served(late, {"digits": 2})
+        publish(late.folder, "digits", version=3)
+        await until_served(late, {"digits": 3})
+    finally:
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+        late.close()
+
+
+@pytest.mark.anyio
+async def test_a_folder_that_sends_no_events_is_polled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def limited(*places: Path, force_polling: bool | None, **options: Any) -> Any:
+        if not force_polling:
+            raise OSError("OS file watch limit reached")
+        return awatch(*places, force_polling=True, **options)
+
+    monkeypatch.setattr("service.watch.awatch", limited)
+    watching = asyncio.create_task(watch(store, "auto"))
+    await asyncio.sleep(0.1)
+    publish(store.folder, "digits", version=2)
+    await until_served(store, {"digits": 2})
+    watching.cancel()
