@@ -28,10 +28,9 @@ def measure(workshop: Workshop) -> Results:
     net = trained.fitted.net
     with torch.no_grad():
         made = net(as_float(as_tensor(trained.data.test))).flatten(1).numpy()
-        directions = (
-            net.decode(torch.eye(CODE)).flatten(1).numpy() - net.decode(torch.zeros(1, CODE)).flatten(1).numpy()
-        )
-    angles = np.degrees(subspace_angles(directions.T.astype(np.float64), pca.components_.T.astype(np.float64)))
+        corners = net.decode(torch.cat([torch.zeros(1, CODE), torch.eye(CODE)])).flatten(1).numpy().astype(np.float64)
+    directions, components = corners[1:] - corners[0], np.asarray(pca.components_)
+    angles = np.degrees(subspace_angles(directions.T, components.T))
     rotated = np.linalg.qr(directions.T)[0].T[:SHOWN]
     return {
         "net_mse": float(np.square(made - test).mean()),
