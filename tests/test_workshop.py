@@ -1,0 +1,69 @@
+"""What studies work with: nothing is fitted, published or read twice."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.recipes import pictures
+from training import recipe as recipes
+from training.fit import Tell
+from training.workshop import Workshop
+
+TOML = """
+[model]
+name = "blobs"
+title = "Blobs"
+description = "Blobs through 4 numbers."
+licence = "CC0-1.0"
+operations = ["encode", "decode", "reconstruct"]
+[data]
+name = "arrays"
+path = "items.npy"
+licence = "CC0-1.0"
+[net]
+family = "dense"
+code = 4
+[objective]
+loss = "bce"
+[optimisation]
+epochs = 2
+batch = 8
+lr = 1e-2
+warmup = 3
+"""
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workshop, list[str]]:
+    """A workshop of one shipped recipe, and the fits that took a step, by name."""
+    monkeypatch.setattr(recipes, "SHIPPED", tmp_path)
+    (tmp_path / "blobs.toml").write_text(TOML)
+    np.save(tmp_path / "items.npy", pictures(60))
+    fits: list[str] = []
+
+    @contextmanager
+    def progress(name: str) -> Generator[Tell]:
+        yield lambda step, _total, _loss, _rate: fits.append(name) if step == 1 else None
+
+    return Workshop(tmp_path, tmp_path / "models", tmp_path / "runs", progress), fits
+
+
+def test_a_model_is_fitted_and_published_once(workshop: tuple[Workshop, list[str]]) -> None:
+    shop, fits = workshop
+    first, again = shop.model("blobs"), shop.model("blobs")
+    assert fits == ["blobs"]
+    assert first.card == again.card
+    assert first.card.version == 1
+    assert first.graphs["reconstruct"](first.data.test).shape == first.data.test.shape
+
+
+def test_variants_have_runs_of_their_own(workshop: tuple[Workshop, list[str]]) -> None:
+    shop, fits = workshop
+    plain, other = shop.fit("blobs"), shop.fit("blobs", "net.code=2", variant="two")
+    assert (plain.fitted.net.code_shape, other.fitted.net.code_shape) == ((4,), (2,))
+    shop.fit("blobs", "net.code=2", variant="two")
+    assert fits == ["blobs", "blobs-two"]
+    assert plain.data is other.data or (plain.data.train == other.data.train).all()
