@@ -122,6 +122,19 @@ def test_an_archive_names_what_is_trained_on(tmp_path: Path) -> None:
         load(ArraysSection(name="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
 
 
+def test_an_archive_may_hold_classes(tmp_path: Path) -> None:
+    section = ArraysSection(name="arrays", path="a.npz", licence="CC0-1.0")
+    labels = np.array([0, 1, 2, 0, 1], np.uint8)
+    np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2), train_labels=labels, test_labels=labels[:2])
+    data = load(section, tmp_path)
+    assert data.train_labels is not None
+    assert data.test_labels is not None
+    assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 1, 2, 0, 1], [0, 1])
+    np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2), train_labels=labels[:4], test_labels=labels[:2])
+    with pytest.raises(DataError, match="one an item"):
+        load(section, tmp_path)
+
+
 def test_labels_are_cut_with_the_items() -> None:
     labels = np.arange(5)
     data = Data("a", "b", pictures(5), pictures(2), labels, labels[:2]).first(3)

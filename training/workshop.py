@@ -4,7 +4,7 @@ Everything is found again where it was left: a fit that was stopped goes on, one
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +12,10 @@ from pathlib import Path
 from service.card import Card
 from training.data import Data, load
 from training.evaluate import Run
-from training.export import prove, read
+from training.export import read
 from training.fit import Fitted, Tell, fit
-from training.nets import Operation
-from training.publish import newest, publish
+from training.nets import Autoencoder, Operation
+from training.publish import newest, opened, publish
 from training.recipe import Recipe, read_recipe
 
 
@@ -26,6 +26,11 @@ class Trained:
     recipe: Recipe
     data: Data
     fitted: Fitted
+
+    @property
+    def net(self) -> Autoencoder:
+        """In torch: pictures float32 N,C,H,W in 0..1, vectors N,F."""
+        return self.fitted.net
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +43,52 @@ class Model:
     graphs: Mapping[Operation, Run]
 
 
+def silent(_name: str) -> AbstractContextManager[Tell]:
+    """Shows nothing."""
+    return nullcontext(lambda _step, _total, _loss, _rate: None)
+
+
 @dataclass(frozen=True)
 class Workshop:
     """`folder`: looked into first for data; `models`: where models are published; `runs`: where fits leave their state.
 
-    `progress`: what shows the progress of a fit of that name.
+    `progress`: what shows the progress of a fit of that name, as `console.progress` does. Recipes are named as on the
+    command line: a shipped one, or the path of a .toml; `changes` are what --set takes.
     """
 
-    folder: Path | None
-    models: Path
-    runs: Path
-    progress: Callable[[str], AbstractContextManager[Tell]]
+    folder: Path | None = None
+    models: Path = Path("models")
+    runs: Path = Path("runs")
+    progress: Callable[[str], AbstractContextManager[Tell]] = silent
 
-    def model(self, name: str) -> Model:
-        """The newest version of a shipped recipe's model; fitted and published first where there is none."""
-        recipe = read_recipe(name)
-        data = self.data(name)
-        if not any((self.models / name).glob("*/card.json")):
-            publish(recipe, data, self.fit(name).fitted, self.models)
-        folder = newest(recipe, self.models)
-        card = read(folder)
-        return Model(recipe, data, card, prove(folder, card))
+    def fit(self, recipe: str, *changes: str, variant: str = "") -> Trained:
+        """The recipe, fitted in a run folder of its own: NAME or NAME-VARIANT.
 
-    def fit(self, name: str, *changes: str, variant: str = "") -> Trained:
-        """A shipped recipe with `key=value` changes, fitted in a run folder of its own: name, or name-variant."""
-        recipe = read_recipe(name, changes)
-        called = f"{name}-{variant}" if variant else name
-        data = self.data(name, *changes)
+        Goes on where it stopped. Raises RunError where the folder holds another recipe's run.
+        """
+        plan, data = read_recipe(recipe, changes), self.data(recipe, *changes)
+        called = f"{plan.model.name}-{variant}" if variant else plan.model.name
         with self.progress(called) as tell:
-            return Trained(recipe, data, fit(recipe, data, self.runs / called, tell, resume=True))
+            return Trained(plan, data, fit(plan, data, self.runs / called, tell, resume=True))
 
-    def data(self, name: str, *changes: str) -> Data:
-        """The data of a shipped recipe with changes."""
-        return _load(name, changes, self.folder)
+    def publish(self, trained: Trained) -> Model:
+        """The next version of the recipe's model. Raises NotPublished where a graph is not what was trained."""
+        folder, _ = publish(trained.recipe, trained.data, trained.fitted, self.models)
+        return Model(trained.recipe, trained.data, read(folder), opened(folder))
+
+    def model(self, recipe: str) -> Model:
+        """The newest version of a recipe's model; fitted and published first where there is none."""
+        plan = read_recipe(recipe)
+        if not any((self.models / plan.model.name).glob("*/card.json")):
+            return self.publish(self.fit(recipe))
+        folder = newest(plan, self.models)
+        return Model(plan, self.data(recipe), read(folder), opened(folder))
+
+    def data(self, recipe: str, *changes: str) -> Data:
+        """The data of a recipe."""
+        return _load(recipe, changes, self.folder)
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, changes: tuple[str, ...], folder: Path | None) -> Data:
-    return load(read_recipe(name, changes).data, folder)
+def _load(recipe: str, changes: tuple[str, ...], folder: Path | None) -> Data:
+    return load(read_recipe(recipe, changes).data, folder)

@@ -7,14 +7,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.items import Data, HeldOut, Items, Source, hold_out
+from training.data.items import Data, HeldOut, Items, Labels, Source, hold_out
 from training.errors import DataError
 
 TABLES = {".csv", ".tsv", ".txt"}
 
 
 class ArraysSection(Source):
-    """A .npy, .npz (arrays `train` and perhaps `test`), .csv, .tsv or .txt file of pictures or vectors."""
+    """A .npy, .npz, .csv, .tsv or .txt file of pictures or vectors.
+
+    An .npz holds the array `train`, perhaps `test`, and then perhaps `train_labels` and `test_labels`.
+    """
 
     name: Literal["arrays"]
     path: str
@@ -29,8 +32,9 @@ class ArraysSection(Source):
     def read(self, folder: Path | None) -> Data:
         file = (folder or Path()) / self.path
         items, own = read_arrays(file, self.array)
-        train, test = hold_out(items, self.test) if own is None else (items, own)
-        return Data(file.name, self.licence, train, test)
+        if own is None:
+            return Data(file.name, self.licence, *hold_out(items, self.test))
+        return Data(file.name, self.licence, items, own, *read_classes(file, len(items), len(own)))
 
 
 def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
@@ -47,6 +51,21 @@ def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
     if array not in arrays:
         raise DataError(f"{path} holds {', '.join(arrays)}, but no array named {array}: set data.array")
     return as_items(arrays[array]), as_items(arrays["test"]) if "test" in arrays else None
+
+
+def read_classes(path: Path, train: int, test: int) -> tuple[Labels | None, Labels | None]:
+    """The classes of the training and test items in an .npz that has them. Raises DataError where they don't fit."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if not {"train_labels", "test_labels"} <= set(arrays.files):
+                return None, None
+            found = arrays["train_labels"], arrays["test_labels"]
+    except ValueError as error:
+        raise DataError(f"{path}: its labels cannot be read: {error}") from error
+    for labels, count in zip(found, (train, test), strict=True):
+        if labels.dtype.kind not in "iu" or labels.shape != (count,):
+            raise DataError(f"{path}: labels are whole numbers, one an item, not {labels.dtype} {labels.shape}")
+    return found[0].astype(np.int64), found[1].astype(np.int64)
 
 
 def read_table(path: Path) -> NDArray[np.float32]:
