@@ -1,5 +1,6 @@
 """What the documents say is so: settings, problems, files, commands, and the examples when pasted."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import pytest
 from service.config import PREFIX, Settings
 from service.errors import problems
 from tests.conftest import listening
+from training.report import REACHED
+from training.studies import STUDIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -38,6 +41,24 @@ def test_the_readme_has_every_setting() -> None:
 
 def test_the_readme_has_every_problem() -> None:
     assert problems_table() in README, problems_table()
+
+
+def studies_table() -> str:
+    """The table of what the studies reached, as the README must have it."""
+    rows = ["| question | measured | ours | to reach | reached |", "|---|---|---|---|---|"]
+    for study in STUDIES.values():
+        results = json.loads((ROOT / "docs" / "lecture" / f"{study.name}.json").read_text())
+        figure = next(iter(study.draw(results)))
+        first = f"[{study.title}](docs/lecture/{study.name}-{figure}.png)"
+        for row in study.rows(results):
+            if row.bar is not None:
+                rows.append(f"| {first} | {row.what} | {row.figure:.4g} | {row.aim} | {REACHED[row.reached]} |")
+                first = ""
+    return "\n".join(rows)
+
+
+def test_the_readme_has_what_the_studies_reached() -> None:
+    assert studies_table() in README, studies_table()
 
 
 @pytest.mark.parametrize("package", ["service", "training"])

@@ -56,7 +56,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             log.warning("%s is broken (%s): falling back to the one before", path, error)
     if files:
-        raise RunError(f"every checkpoint in {folder} is broken: start over with --fresh")
+        raise RunError(f"every checkpoint in {folder} is broken: fit anew with --fresh")
     return None
 
 

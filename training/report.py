@@ -74,16 +74,10 @@ def _table(rows: Sequence[Row]) -> str:
 
 def _line(row: Row) -> str:
     return (
-        f'<tr><td>{escape(row.what)}</td><td class="number">{row.figure:.5g}</td><td>{escape(_aim(row))}</td>'
+        f'<tr><td>{escape(row.what)}</td><td class="number">{row.figure:.5g}</td><td>{escape(row.aim)}</td>'
         f'<td class="{row.reached}">{REACHED[row.reached]}</td>'
         f"<td>{escape(row.reference)} ({escape(row.source)})</td></tr>"
     )
-
-
-def _aim(row: Row) -> str:
-    sign = "≥" if row.higher else "≤"
-    bars = [f"{sign} {bar:g}" for bar in (row.bar, row.stretch) if bar is not None]
-    return " / ".join(bars)
 
 
 def _images(pictures: Mapping[str, bytes]) -> str:

@@ -37,6 +37,12 @@ class Row:
             return "stretch"
         return "yes" if self._within(self.bar) else "no"
 
+    @property
+    def aim(self) -> str:
+        """The bars, in a few signs."""
+        sign = "≥" if self.higher else "≤"
+        return " / ".join(f"{sign} {bar:g}" for bar in (self.bar, self.stretch) if bar is not None)
+
     def _within(self, bound: float) -> bool:
         return self.figure >= bound if self.higher else self.figure <= bound
 
