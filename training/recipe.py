@@ -46,8 +46,8 @@ class Model(Section):
 class Optimisation(Section):
     """The `[optimisation]` table: linear warm-up, then half a cosine down to zero."""
 
-    method: Literal["adamw", "sgd"] = "adamw"
-    """AdamW (Loshchilov and Hutter 2019), or plain stochastic gradient descent."""
+    method: Literal["adamw", "adam", "sgd"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015), or plain stochastic gradient descent."""
     momentum: Share = 0.0
     """Of sgd."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -61,7 +61,7 @@ class Optimisation(Section):
     lr: PositiveFloat = 1e-3
     """The learning rate at its peak."""
     weight_decay: NonNegativeFloat = 0.0
-    """Share of the weights that a step at learning rate 1 would take away."""
+    """Share of the weights that a step at lr 1 takes away; of adam and sgd, twice the price of their squares."""
     warmup: NonNegativeInt = 500
     """Steps from zero to the peak."""
     ema: Share = 0.0

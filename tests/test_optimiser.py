@@ -1,0 +1,20 @@
+"""What moves the weights: each method's price on large weights, where the loss itself has no slope."""
+
+import pytest
+import torch
+
+from training.optimiser import optimiser
+from training.recipe import Optimisation
+
+
+@pytest.mark.parametrize(
+    ("method", "left"),
+    [("adamw", 4 * (1 - 0.1 * 0.5)), ("adam", 4 - 0.1), ("sgd", 4 - 0.1 * 0.5 * 4)],
+)
+def test_weights_without_a_slope_shrink(method: str, left: float) -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(net.weight, 4.0)
+    plan = Optimisation.model_validate({"method": method, "epochs": 1, "lr": 0.1, "weight_decay": 0.5})
+    net.weight.grad = torch.zeros_like(net.weight)
+    optimiser(plan, net).step()
+    assert net.weight.item() == pytest.approx(left, rel=1e-5)
