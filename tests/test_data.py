@@ -143,10 +143,12 @@ def test_labels_are_cut_with_the_items() -> None:
 
 
 def test_the_sheet_is_curved_and_the_same_for_a_seed() -> None:
-    points = sheet(500, 0.0, seed=1)
-    assert (points == sheet(500, 0.0, seed=1)).all()
-    assert (points != sheet(500, 0.0, seed=2)).any()
-    np.testing.assert_allclose(points[:, 2], 0.1 + 0.8 * ((points[:, 0] + points[:, 1]) / 2) ** 2, atol=1e-6)
+    points = sheet(500, 90, 0.0, seed=1)
+    assert (points == sheet(500, 90, 0.0, seed=1)).all()
+    assert (points != sheet(500, 90, 0.0, seed=2)).any()
+    np.testing.assert_allclose(np.hypot(points[:, 0] - 0.1, points[:, 2] - 0.1), 0.8, atol=1e-6)
+    assert 0 < points.min() < points.max() < 1
+    assert sheet(500, 30, 0.0, seed=1)[:, 2].max() == pytest.approx(0.1 + 0.8 * 0.5, abs=0.01)
     assert len(load(SurfaceSection(name="surface", items=100), None).train) == 100
 
 
@@ -171,11 +173,20 @@ def test_patches_are_vectors_without_a_mean(tmp_path: Path) -> None:
     section = PatchesSection(name="patches", path=".", side=6, count=300, licence="CC0-1.0")
     data = load(section, tmp_path)
     assert (data.train.shape, data.test.shape, data.train.dtype) == ((270, 36), (30, 36), np.float32)
-    assert 0.0999 < data.train.min() < data.train.max() < 0.9001
-    assert np.abs(data.train.mean(1) - 0.5).max() < 0.05
+    assert data.train.std() == pytest.approx(1, abs=0.02)
+    assert np.abs(data.train.mean(1)).max() < 1e-5
     assert (load(section, tmp_path).train == data.train).all()
     with pytest.raises(DataError, match="too small"):
         load(section.model_copy(update={"side": 40}), tmp_path)
+
+
+def test_patches_have_one_contrast_but_for_the_faintest(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(90, 90))
+    contrast = np.where(np.arange(90) < 45, 5, 60)
+    Image.fromarray(np.uint8(np.clip(128 + contrast * noise, 0, 255))).save(tmp_path / "a.png")
+    found = load(PatchesSection(name="patches", path=".", side=6, count=300, licence="CC0-1.0"), tmp_path).train.std(1)
+    assert np.percentile(found, 90) / np.median(found) < 1.5
+    assert found.min() < 0.5 * np.median(found)
 
 
 @pytest.mark.skipif("HOURGLASS_DATA" not in os.environ, reason="HOURGLASS_DATA names no folder with the real MNIST")

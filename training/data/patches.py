@@ -17,14 +17,14 @@ from training.data.items import Data, HeldOut, Pixels, Source, hold_out
 from training.errors import DataError
 from training.section import Share
 
-CUT_OFF = 0.8
+CUT_OFF = 0.65
 """Frequencies above this share of the highest are damped: there, photographs hold noise and traces of their JPEG."""
-SPREAD = 3.0
-"""Standard deviations that are kept; they are laid on 0.1..0.9, where a sigmoid can answer them."""
+FAINT = 0.1
+"""Variance, as a share of the mean patch's, below which a patch is left faint: it would be noise made loud."""
 
 
 class PatchesSection(Source):
-    """Squares of `side` x `side` pixels from a folder of pictures: grey, whitened, without their mean, as vectors."""
+    """Squares of `side` x `side` pixels from a folder of pictures: grey, whitened, of one contrast, as vectors."""
 
     name: Literal["patches"]
     path: str
@@ -84,7 +84,11 @@ def _cut(picture: NDArray[np.float32], side: int, count: int, random: np.random.
 
 
 def _levelled(patches: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each without its mean; SPREAD standard deviations of all on 0.1..0.9, cut beyond."""
+    """Each without its mean, and of about the same contrast; all numbers together have a variance of 1.
+
+    Contrast is what patches differ in most: without this a few strong ones would decide what is learnt.
+    """
     level = patches - patches.mean(1, keepdims=True)
-    bound = SPREAD * level.std()
-    return (0.5 + 0.4 * np.clip(level, -bound, bound) / bound).astype(np.float32)
+    variance = np.square(level).mean(1, keepdims=True)
+    even = level / np.sqrt(variance + FAINT * variance.mean())
+    return even / max(float(even.std()), 1e-12)

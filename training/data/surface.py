@@ -1,11 +1,11 @@
 """Points on a curved sheet in space, made by a formula: what the lecture reduces from three dimensions to two."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from training.data.items import Data, HeldOut, Source, hold_out
 
@@ -13,9 +13,11 @@ COUNT = 2000
 
 
 class SurfaceSection(Source):
-    """A sheet bent upwards along one diagonal of its square, inside the unit cube, with noise around it."""
+    """A sheet bent round a part of a cylinder, inside the unit cube, with noise around it."""
 
     name: Literal["surface"]
+    bend: Annotated[float, Field(gt=0, le=90)] = 90
+    """Degrees of the cylinder that the sheet covers."""
     noise: NonNegativeFloat = 0.01
     """Standard deviation of the points around the sheet, along each axis."""
     seed: NonNegativeInt = 0
@@ -24,14 +26,16 @@ class SurfaceSection(Source):
     """Share held out as the test set."""
 
     def read(self, folder: Path | None) -> Data:  # noqa: ARG002 - one signature for all sources
-        points = sheet(COUNT, self.noise, self.seed)
+        points = sheet(COUNT, self.bend, self.noise, self.seed)
         return Data("surface", "CC0-1.0", *hold_out(points, self.test))
 
 
-def sheet(count: int, noise: float, seed: int) -> NDArray[np.float32]:
-    """`count` points (float32 count,3) around z = ((x + y) / 2)^2 over the square 0.1..0.9, raised into the cube."""
+def sheet(count: int, bend: float, noise: float, seed: int) -> NDArray[np.float32]:
+    """`count` points (float32 count,3) around a cylinder of radius 0.8 about the line x = z = 0.1.
+
+    They are spread evenly over `bend` degrees of its angle and over y from 0.1 to 0.9.
+    """
     random = np.random.default_rng(seed)
-    flat = random.uniform(0.1, 0.9, (count, 2))
-    height = 0.1 + 0.8 * np.square(flat.mean(1, keepdims=True))
-    points = np.concatenate([flat, height], axis=1) + random.normal(scale=noise, size=(count, 3))
-    return points.astype(np.float32)
+    angle, along = random.uniform(0, np.radians(bend), count), random.uniform(0.1, 0.9, count)
+    points = np.stack([0.1 + 0.8 * np.cos(angle), along, 0.1 + 0.8 * np.sin(angle)], axis=1)
+    return (points + random.normal(scale=noise, size=points.shape)).astype(np.float32)
