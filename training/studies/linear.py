@@ -25,8 +25,8 @@ def measure(workshop: Workshop) -> Results:
     trained = workshop.fit("linear-pca")
     train, test = (_flat(items) for items in (trained.data.train, trained.data.test))
     pca = PCA(CODE + 1, svd_solver="covariance_eigh").fit(train)
-    components = np.asarray(pca.components_[:CODE])
-    centred = test - pca.mean_
+    components = np.asarray(pca.components_)[:CODE]
+    centred = test - np.asarray(pca.mean_)
     net = trained.fitted.net
     with torch.no_grad():
         made = net(as_float(as_tensor(trained.data.test))).flatten(1).numpy()
@@ -77,8 +77,8 @@ def words(results: Results) -> str:
         "not PCA's: the squared error is the same for every basis of the subspace, so the net finds any one of them, "
         "neither orthogonal nor sorted by variance.\n\n"
         f"The last direction is the hard one: PCA's {CODE}nd and the next, which is to be left out, differ in "
-        f"variance by {100 * (1 - leaving / staying):.0f} % only; a net that mixes them up has almost the same error. The recipe "
-        "therefore goes down the plain gradient with much momentum and a step that shrinks to nothing: "
+        f"variance by {100 * (1 - leaving / staying):.0f} % only; a net that mixes them up has almost the same error. "
+        "The recipe therefore goes down the plain gradient with much momentum, in steps that shrink to nothing: "
         f"{results['parameters']} weights, {results['seconds']:.0f} s of training, seed {results['seed']}."
     )
 
