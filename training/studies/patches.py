@@ -112,8 +112,9 @@ def words(results: Results) -> str:
     return (
         "Edges. Most units answer to a bar or an edge of one direction at one place of the patch, a few to a texture. "
         f"Half of the filters have more than {100 * net:.0f} % of their energy within a quarter of the patch, half of "
-        f"PCA's directions more than {100 * pca:.0f} %. Those are waves over all of it, as they are for any data whose statistics are "
-        f"the same everywhere. A unit is on for {100 * results['on_share']:.1f} % of the patches.\n\n"
+        f"PCA's directions more than {100 * pca:.0f} %. Those are waves over all of it, as "
+        "they are for any data whose statistics are the same everywhere. "
+        f"A unit is on for {100 * results['on_share']:.1f} % of the patches.\n\n"
         f"It has its price: an error of {results['net_mse']:.2f} of the variance, where PCA-50 leaves "
         f"{results['pca_mse']:.3f}. PCA may use all of its 50 numbers, of either sign and any size, for every patch; "
         "here a patch has to be put together of the few units that are on, whose activity is between 0 and 1. What is "
