@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from service.card import Card
 from training.data import Data, load
 from training.evaluate import Run
-from training.export import read
+from training.export import Card, read
 from training.fit import Fitted, Tell, fit
 from training.nets import Autoencoder, Operation
 from training.publish import newest, opened, publish
