@@ -13,6 +13,7 @@ from training.errors import RecipeError
 from training.graphs import Served, draw
 from training.nets import NETS, Autoencoder, NetSection, Operation, Shape
 from training.nets.base import ACTIVATIONS, OPERATIONS, Activation
+from training.nets.compressive import Compressive, CompressiveSection, Density
 from training.nets.conv import Block, ConvSection
 from training.nets.dense import DenseSection
 from training.nets.sparsity import lifetime, strongest
@@ -77,7 +78,8 @@ def test_shapes_are_what_the_net_says(section: NetSection) -> None:
 @every_section
 def test_every_weight_gets_a_gradient(section: NetSection) -> None:
     net = net_of(section)
-    net(items(4)).square().sum().backward()
+    made = net.through(items(4))
+    (made.output.square().sum() + (0 if made.nats is None else made.nats.sum())).backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in net.parameters())
 
 
@@ -184,6 +186,47 @@ def test_a_variational_code_is_drawn_around_its_mean() -> None:
     torch.testing.assert_close(drawn.mean(0), mean[0], rtol=0, atol=0.05)
     torch.testing.assert_close(drawn.var(0).log(), spread[0], rtol=0, atol=0.05)
     assert torch.equal(net.through(one[:1]).output, mean)
+
+
+def compressive(output: str = "sigmoid") -> Compressive:
+    net = CompressiveSection.model_validate({"code": 4, "hidden": [9], "step": 0.1, "output": output}).build(PICTURE)
+    return net.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("deviation", [0.1, 5.0, 40.0])
+def test_what_a_unit_may_be_has_probability_one_in_all(deviation: float) -> None:
+    density = Density(1)
+    with torch.no_grad():
+        density.spread(torch.tensor([deviation]))
+        chances = (-density.nats(torch.arange(-2000.0, 2001).unsqueeze(1))).exp()
+    assert chances.sum().item() == pytest.approx(1, abs=1e-4)
+    assert chances.argmax() == 2000
+
+
+@pytest.mark.parametrize("count", [200, 30])
+def test_a_compressive_net_begins_as_the_linear_codec(count: int) -> None:
+    pictures = (items(count) * 255).round().to(torch.uint8)
+    net = compressive("linear")
+    net.prepare(pictures)
+    flat = pictures.flatten(1).double().numpy() / 255
+    mean = flat.mean(0)
+    _, lengths, directions = np.linalg.svd(flat - mean, full_matrices=False)
+    wanted = (flat - mean) @ directions[:4].T / 0.1
+    code = net.unrounded(pictures / 255).numpy()
+    np.testing.assert_allclose(np.abs(code), np.abs(wanted), rtol=0, atol=1e-3)
+    variances = lengths[:4] ** 2 / count
+    kept = np.sign((code * wanted).sum(0)) * variances / (variances + 0.1**2 / 12)
+    made = net.decode(torch.from_numpy(code.round())).flatten(1).numpy()
+    np.testing.assert_allclose(made, 0.1 * code.round() * kept @ directions[:4] + mean, rtol=0, atol=1e-3)
+
+
+def test_noise_stands_for_the_rounding_in_training_alone() -> None:
+    net, given = compressive().train(), items(500)
+    away = net.through(given, Generator().manual_seed(0)).code - net.unrounded(given)
+    assert away.abs().max() <= 0.5 + 1e-4
+    assert away.std().item() == pytest.approx(12**-0.5, rel=0.05)
+    assert torch.equal(net.eval().through(given, Generator().manual_seed(0)).code, net.encode(given))
+    assert torch.equal(net.encode(given), net.unrounded(given).round())
 
 
 ANY_SIZE = ConvSection(widths=[4, 6], code=3, skips=True, any_size=True)

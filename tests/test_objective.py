@@ -63,6 +63,14 @@ def test_prior_is_the_divergence_from_the_standard_normal() -> None:
         PENALTIES["prior"](Pass(RAW, CODE), Objective(loss="bce"))
 
 
+def test_rate_is_in_bits_per_value_of_the_item() -> None:
+    chances = torch.tensor([0.5, 0.25, 0.125, 1.0, 0.5])
+    made = Pass(RAW, CODE, nats=-chances.log())
+    assert PENALTIES["rate"](made, Objective(loss="mse")).item() == pytest.approx((1 + 2 + 3 + 0 + 1) / (5 * 6))
+    with pytest.raises(RecipeError, match="compressive"):
+        PENALTIES["rate"](Pass(RAW, CODE), Objective(loss="mse"))
+
+
 def test_binary_draws_black_and_white_with_the_grey_as_chance() -> None:
     grey = torch.full((4000,), 0.3)
     drawn = Objective(loss="bce", binary=True).draw(grey, Generator().manual_seed(1))

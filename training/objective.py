@@ -3,6 +3,7 @@
 A new loss or penalty is one function and one line in its table. All are means, so that weights do not depend on sizes.
 """
 
+import math
 from collections.abc import Callable
 from typing import Annotated
 
@@ -50,7 +51,19 @@ def prior(made: Pass, objective: "Objective") -> Tensor:  # noqa: ARG001
     return nats.sum() / made.output.numel()
 
 
-PENALTIES: dict[str, Callable[[Pass, "Objective"], Tensor]] = {"activity": activity, "rare": rare, "prior": prior}
+def rate(made: Pass, objective: "Objective") -> Tensor:  # noqa: ARG001
+    """Bits that the code costs, per value of the item: with `mse` and its weight, the trade of rate and distortion."""
+    if made.nats is None:
+        raise RecipeError("the penalty rate needs a code whose bits are known: net.family = 'compressive'")
+    return made.nats.sum() / (math.log(2) * made.output.numel())
+
+
+PENALTIES: dict[str, Callable[[Pass, "Objective"], Tensor]] = {
+    "activity": activity,
+    "rare": rare,
+    "prior": prior,
+    "rate": rate,
+}
 
 
 class Objective(Section):
@@ -59,7 +72,8 @@ class Objective(Section):
     loss: str
     """`mse` or `bce`; `bce` wants a net with sigmoid output and data in 0..1."""
     penalties: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """Weights by name; `activity`: L1 on the code; `rare`: KL of its units to rho; `prior`: KL to a normal code."""
+    """Weights by name; `activity`: L1 on the code; `rare`: KL of its units to rho; `prior`: KL to a normal code;
+    `rate`: bits of a compressive one."""
     rho: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """For `rare`: the share of the items for which a unit is to be on."""
     binary: bool = False

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Discriminator
 
 from training.nets.base import Autoencoder, NetSection, Operation, Pass, Shape
+from training.nets.compressive import CompressiveSection
 from training.nets.conv import ConvSection
 from training.nets.dense import DenseSection
 from training.nets.variational import VariationalSection
 
 NETS: dict[str, type[NetSection]] = {
+    "compressive": CompressiveSection,
     "conv": ConvSection,
     "dense": DenseSection,
     "variational": VariationalSection,

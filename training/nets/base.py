@@ -22,15 +22,17 @@ class Pass(NamedTuple):
     """One pass: the raw output (before `finish`), N and the item's shape, and the code it went through.
 
     `spread`: where the code is a normal distribution, the logarithm of its variance; `code` is then its mean.
+    `nats`: where the net knows how probable its codes are, minus the logarithm of that, one number for each item.
     """
 
     output: Tensor
     code: Tensor
     spread: Tensor | None = None
+    nats: Tensor | None = None
 
     def in_float32(self) -> "Pass":
         """The same in float32, whatever precision it was computed in."""
-        return Pass(self.output.float(), self.code.float(), None if self.spread is None else self.spread.float())
+        return Pass._make(None if part is None else part.float() for part in self)
 
 
 class Autoencoder(nn.Module, ABC):

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from training.errors import RecipeError
 from training.section import near
-from training.studies import copying, linear, patches, points
+from training.studies import compression, copying, faces, linear, patches, points
 from training.studies.study import Results, Row, Study
 
-STUDIES: dict[str, Study] = {study.name: study for study in (points.STUDY, patches.STUDY, linear.STUDY, copying.STUDY)}
+IN_ORDER = (points.STUDY, patches.STUDY, linear.STUDY, copying.STUDY, compression.STUDY, faces.STUDY)
+"""The lecture's."""
+STUDIES: dict[str, Study] = {study.name: study for study in IN_ORDER}
 
 
 def find(names: Sequence[str]) -> list[Study]:
