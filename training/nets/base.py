@@ -22,15 +22,18 @@ class Pass(NamedTuple):
     """One pass: the raw output (before `finish`), N and the item's shape, and the code it went through.
 
     `spread`: where the code is a normal distribution, the logarithm of its variance; `code` is then its mean.
+    `drawn`: the codes drawn of it, if any, all items' first draws before their second; `output` is then of each draw.
     """
 
     output: Tensor
     code: Tensor
     spread: Tensor | None = None
+    drawn: Tensor | None = None
 
     def in_float32(self) -> "Pass":
         """The same in float32, whatever precision it was computed in."""
-        return Pass(self.output.float(), self.code.float(), None if self.spread is None else self.spread.float())
+        spread, drawn = (None if part is None else part.float() for part in (self.spread, self.drawn))
+        return Pass(self.output.float(), self.code.float(), spread, drawn)
 
 
 class Autoencoder(nn.Module, ABC):
