@@ -4,10 +4,19 @@ from collections.abc import Sequence
 
 from training.errors import RecipeError
 from training.section import near
-from training.studies import copying, linear, patches, points
+from training.studies import copying, linear, patches, plane, points
 from training.studies.study import Results, Row, Study
 
-STUDIES: dict[str, Study] = {study.name: study for study in (points.STUDY, patches.STUDY, linear.STUDY, copying.STUDY)}
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        points.STUDY,
+        patches.STUDY,
+        linear.STUDY,
+        plane.STUDY,
+        copying.STUDY,
+    )
+}
 
 
 def find(names: Sequence[str]) -> list[Study]:
