@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from training.errors import RecipeError
 from training.section import near
-from training.studies import copying, linear, patches, plane, points
+from training.studies import copying, linear, patches, plane, points, undercomplete
 from training.studies.study import Results, Row, Study
 
 STUDIES: dict[str, Study] = {
@@ -13,6 +13,7 @@ STUDIES: dict[str, Study] = {
         points.STUDY,
         patches.STUDY,
         linear.STUDY,
+        undercomplete.STUDY,
         plane.STUDY,
         copying.STUDY,
     )
