@@ -49,7 +49,7 @@ def measure(workshop: Workshop) -> Results:
         "pca_uncut": float(np.square(cut["test"] - _unit(data.test)).mean()),
         "pca_pictures": pack(eight_bits(cut["test"][:SHOWN])),
         "originals": pack(data.test[:SHOWN]),
-        "entropy": _entropy(data.test),
+        "entropy": entropy(data.test),
         "fashion": _fashion(workshop),
     }
 
@@ -164,7 +164,7 @@ def _through(pca: PCA, items: Items) -> NDArray[np.float64]:
     return np.asarray(pca.inverse_transform(pca.transform(flat))).reshape(items.shape)
 
 
-def _entropy(items: Items) -> float:
+def entropy(items: Items) -> float:
     """Mean of the pixels' own, in nats: the cross-entropy of perfect answers."""
     grey = np.arange(256) / 255
     inside = np.clip(grey, 1e-12, 1 - 1e-12)
