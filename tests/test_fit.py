@@ -16,7 +16,6 @@ from training.batches import as_float, as_tensor
 from training.data import Data, hold_out
 from training.errors import Collapsed, DataError, Diverged, Interrupted, RunError
 from training.fit import Fitted, Tell, fit, fitted
-from training.guards import refuse_another
 from training.optimiser import learning_rate
 from training.recipe import Optimisation, Recipe
 from training.run import locked, read_log
@@ -133,16 +132,6 @@ def test_another_recipe_or_other_data_is_refused_by_name(tmp_path: Path) -> None
         fit(recipe, other, run, silent(), resume=True)
     renamed, _ = small(tmp_path, model={"title": "Another title"})
     fit(renamed, data, run, silent(), resume=True)
-
-
-def test_a_key_that_came_after_a_run_was_begun_does_not_make_it_another() -> None:
-    before = {"recipe": {"net": {"code": 4}}, "data": "abc"}
-    now = {"recipe": {"net": {"code": 4, "draws": 1}}, "data": "abc"}
-    refuse_another(Path("run"), before, now, chosen={"recipe": {"net": {"code": 4}}})
-    with pytest.raises(RunError, match=r"net.draws is None there and 1 here"):
-        refuse_another(Path("run"), before, now, chosen=now)
-    with pytest.raises(RunError, match=r"net.draws is 1 there and None here"):
-        refuse_another(Path("run"), now, before, chosen=before)
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
