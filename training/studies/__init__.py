@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from training.errors import RecipeError
 from training.section import near
-from training.studies import copying, linear, patches, plane, points, undercomplete
+from training.studies import copying, generation, linear, patches, plane, points, undercomplete
 from training.studies.study import Results, Row, Study
 
 STUDIES: dict[str, Study] = {
@@ -15,6 +15,7 @@ STUDIES: dict[str, Study] = {
         linear.STUDY,
         undercomplete.STUDY,
         plane.STUDY,
+        generation.STUDY,
         copying.STUDY,
     )
 }

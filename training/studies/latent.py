@@ -5,6 +5,7 @@ What is asked of a plain net and of a variational one alike; knows neither, only
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -100,7 +101,7 @@ def judge(
     }
 
 
-def survey(model: Model, classifier: Classifier) -> Results:
+def survey(model: Model, classifier: Classifier, shown: int = SHOWN) -> Results:
     """What the plane of a model with codes of two numbers decodes to: a map, some of its pictures, and codes on it."""
     codes, decode = answers(model.graphs["encode"], model.data.test), model.graphs["decode"]
     low, high = np.percentile(codes, BOX, axis=0)
@@ -114,7 +115,7 @@ def survey(model: Model, classifier: Classifier) -> Results:
         "crowded": _crowded(counted),
         "box": [low.tolist(), high.tolist()],
         "map": pack(found.astype(np.int8).reshape(SIDE, SIDE)),
-        "pictures": pack(answers(decode, _grid(low, high, SHOWN))),
+        "pictures": pack(answers(decode, _grid(low, high, shown))),
         "codes": pack(codes[:DOTS]),
         "labels": pack(labels[:DOTS].astype(np.uint8)),
     }
@@ -172,7 +173,7 @@ def show_pictures(axes: Axes, surveyed: Results) -> None:
     """What places of the plane decode to, each where it lies."""
     (left, bottom), (right, top) = surveyed["box"]
     pictures = unpack(surveyed["pictures"])
-    height, width = pictures.shape[1:3]
-    tiled = pictures.reshape(SHOWN, SHOWN, height, width).swapaxes(1, 2).reshape(SHOWN * height, SHOWN * width)
+    side, (height, width) = isqrt(len(pictures)), pictures.shape[1:3]
+    tiled = pictures.reshape(side, side, height, width).swapaxes(1, 2).reshape(side * height, side * width)
     axes.imshow(tiled, cmap="gray", extent=(left, right, bottom, top), aspect="auto", interpolation="antialiased")
     axes.set(xlabel="first number of the code", ylabel="second number")
