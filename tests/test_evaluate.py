@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tests.recipes import pictures, small, vectors
 from training.batches import as_float, as_tensor
-from training.evaluate import NOISE_SEED, answers, corrupted, errors, item_errors, measure
+from training.evaluate import NOISE_SEED, Run, answers, corrupted, errors, item_errors, measure
+from training.nets import Operation
 
 Array = NDArray[Any]
 NOISE = {"kind": "gaussian", "sigma": 0.5}
@@ -30,6 +31,21 @@ def test_errors_are_on_the_scale_of_0_to_1() -> None:
 def test_every_item_is_answered_in_order() -> None:
     items = pictures(1203)
     assert (answers(lambda batch: batch[..., ::-1, :], items) == items[..., ::-1, :]).all()
+
+
+def test_two_halves_reconstruct_where_no_graph_does(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path)
+    net = recipe.net.build((1, 8, 8))
+    halves: dict[Operation, Run] = {
+        "encode": lambda items: items[..., 0, 0] / 255,
+        "decode": lambda codes: np.full((len(codes), 8, 8, 1), 9, np.uint8),
+    }
+    found = measure(recipe, data, net, halves)
+    wanted = errors(np.full_like(data.test, 9), data.test)
+    assert found.figures["reconstruct_mse"] == wanted["mse"]
+    assert "pca-4" in found.baselines
+    assert found.percentiles is None
+    assert "reconstruct_mse" not in measure(recipe, data, net, {"encode": halves["encode"]}).figures
 
 
 def test_the_noise_on_the_test_set_is_fixed_and_storable(tmp_path: Path) -> None:

@@ -33,6 +33,11 @@ FULL: dict[str, dict[str, Any]] = {
         "objective": {"loss": "bce", "penalties": {"prior": 0.05}, "binary": True},
         "optimisation": {"checkpoint": 7, "warmup": 90, "method": "sgd", "momentum": 0.9, "precision": "bfloat16"},
     },
+    "variational by importance": {
+        "net": {"family": "variational", "code": 3, "hidden": [16], "draws": 4},
+        "objective": {"loss": "bce", "importance": True, "binary": True},
+        "optimisation": {"checkpoint": 7, "warmup": 30},
+    },
 }
 """Per epoch 8 steps of 8 items with the validation share, 10 without."""
 

@@ -35,7 +35,17 @@ def test_dull_answers_and_dull_data_pass() -> None:
 
 def test_differences_are_named_by_their_dotted_keys() -> None:
     there, here = {"net": {"code": 4, "hidden": [1]}, "data": "a"}, {"net": {"code": 5, "hidden": [1]}, "seed": 1}
-    refuse_another(Path("run"), there, there)
+    refuse_another(Path("run"), there, there, chosen=there)
     with pytest.raises(RunError) as refusal:
-        refuse_another(Path("run"), there, here)
+        refuse_another(Path("run"), there, here, chosen=here)
     assert "data is 'a' there and None here; net.code is 4 there and 5 here; seed is None" in str(refusal.value)
+
+
+def test_a_key_that_came_after_a_run_was_begun_does_not_make_it_another() -> None:
+    before = {"recipe": {"net": {"code": 4}}, "data": "abc"}
+    now = {"recipe": {"net": {"code": 4, "draws": 1}}, "data": "abc"}
+    refuse_another(Path("run"), before, now, chosen={"recipe": {"net": {"code": 4}}})
+    with pytest.raises(RunError, match=r"net.draws is None there and 1 here"):
+        refuse_another(Path("run"), before, now, chosen=now)
+    with pytest.raises(RunError, match=r"net.draws is 1 there and None here"):
+        refuse_another(Path("run"), now, before, chosen=before)

@@ -17,7 +17,7 @@ from training.nets.compressive import Compressive, CompressiveSection, Density
 from training.nets.conv import Block, ConvSection
 from training.nets.dense import DenseSection
 from training.nets.sparsity import lifetime, strongest
-from training.nets.variational import Variational
+from training.nets.variational import Variational, VariationalSection
 
 PICTURE, VECTOR = (1, 12, 10), (6,)
 
@@ -174,6 +174,17 @@ def test_a_net_takes_the_range_of_its_vectors_into_itself() -> None:
     assert (made <= raw.amax(0)).all()
     with pytest.raises(RecipeError, match="for vectors"):
         DenseSection(code=2, units="range").build(PICTURE)
+
+
+def test_draws_are_all_items_first_then_all_their_second() -> None:
+    net = net_of(VariationalSection(code=3, hidden=[9], draws=4)).eval()
+    made = net.through(items(2), Generator().manual_seed(0))
+    assert made.drawn is not None
+    assert (made.output.shape, made.code.shape, made.drawn.shape) == ((8, *PICTURE), (2, 3), (8, 3))
+    assert torch.equal(net.decode(made.drawn), made.output)
+    noise = torch.randn(4, 2, 3, generator=Generator().manual_seed(0))
+    assert made.spread is not None
+    torch.testing.assert_close(made.drawn.view(4, 2, 3), made.code + (made.spread / 2).exp() * noise)
 
 
 def test_a_variational_code_is_drawn_around_its_mean() -> None:

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Generator
-from torch.distributions import Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from training.errors import RecipeError
 from training.nets import Pass
 from training.nets.dense import DenseSection
-from training.objective import LOSSES, PENALTIES, Objective
+from training.nets.variational import VariationalSection
+from training.objective import LOSSES, PENALTIES, Objective, log_weights
 
 GENERATOR = Generator().manual_seed(0)
 RAW, CLEAN = torch.randn(5, 6, generator=GENERATOR), torch.rand(5, 6, generator=GENERATOR)
@@ -69,6 +71,42 @@ def test_rate_is_in_bits_per_value_of_the_item() -> None:
     assert PENALTIES["rate"](made, Objective(loss="mse")).item() == pytest.approx((1 + 2 + 3 + 0 + 1) / (5 * 6))
     with pytest.raises(RecipeError, match="compressive"):
         PENALTIES["rate"](Pass(RAW, CODE), Objective(loss="mse"))
+
+
+def test_the_bound_weighs_every_draw_by_its_densities() -> None:
+    net = VariationalSection(code=3, hidden=[4], draws=7).build((6,))
+    clean = torch.bernoulli(CLEAN, generator=GENERATOR)
+    made = net.through(clean, Generator().manual_seed(2))
+    assert made.spread is not None
+    assert made.drawn is not None
+    posterior = Normal(made.code, (made.spread / 2).exp())
+    drawn = made.drawn.view(7, 5, 3)
+    densities = Normal(0.0, 1.0).log_prob(drawn).sum(2) - posterior.log_prob(drawn).sum(2)
+    pixels = Bernoulli(logits=net.decode(made.drawn).view(7, 5, 6)).log_prob(clean).sum(2)
+    weights = (pixels + densities).detach().double().numpy()
+    wanted = -np.log(np.exp(weights).mean(0)).mean()
+    objective = Objective(loss="bce", importance=True)
+    assert list(parts := objective.parts(made, clean, net)) == ["loss", "importance"]
+    assert parts["loss"].item() == pytest.approx(wanted / 6, rel=1e-5)
+    np.testing.assert_allclose(log_weights(made, clean, net).detach().numpy(), weights, rtol=1e-5)
+
+
+def test_one_draw_of_the_bound_is_on_average_the_loss_and_the_prior() -> None:
+    net, clean = VariationalSection(code=3, hidden=[4], draws=20_000).build((6,)), torch.bernoulli(CLEAN)
+    with torch.no_grad():
+        made = net.through(clean, Generator().manual_seed(3))
+        parts = Objective(loss="bce", penalties={"prior": 1.0}).parts(made, clean, net)
+        one = -log_weights(made, clean, net).mean().item() / 6
+    assert parts["loss"].item() == pytest.approx(parts["bce"].item() + parts["prior"].item())
+    assert one == pytest.approx(parts["loss"].item(), abs=2e-3)
+
+
+def test_importance_is_for_distributions_and_likelihoods() -> None:
+    net = DenseSection(code=3).build((6,))
+    with pytest.raises(RecipeError, match="variational"):
+        Objective(loss="bce", importance=True).parts(net.through(CLEAN), CLEAN, net)
+    with pytest.raises(ValidationError, match="the bound holds it already"):
+        Objective(loss="bce", importance=True, penalties={"prior": 1.0})
 
 
 def test_binary_draws_black_and_white_with_the_grey_as_chance() -> None:

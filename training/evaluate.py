@@ -42,7 +42,10 @@ class Measured:
 
 
 def measure(recipe: Recipe, data: Data, net: Autoencoder, graphs: Mapping[Operation, Run]) -> Measured:
-    """The figures of what `graphs` offer, named `<operation>_<figure>`; the baselines' have the same names."""
+    """The figures of what `graphs` offer, named `<operation>_<figure>`; the baselines' have the same names.
+
+    Who offers both halves reconstructs, too; `percentiles` are of a graph of its own.
+    """
     figures: Figures = {}
     beside: dict[str, Figures] = {}
     percentiles = None
@@ -50,11 +53,11 @@ def measure(recipe: Recipe, data: Data, net: Autoencoder, graphs: Mapping[Operat
     active = _active_share(graphs["encode"], data.test) if "encode" in graphs else 1.0
     if active < 1:
         figures["encode_active_share"] = active
-    if "reconstruct" in graphs:
-        made = answers(graphs["reconstruct"], data.test)
+    if reconstruct := reconstruction(graphs):
+        made = answers(reconstruct, data.test)
         figures |= {f"reconstruct_{name}": figure for name, figure in errors(made, data.test).items()}
         figures |= _bce("reconstruct", net, data.test, data.test)
-        percentiles = _percentiles(item_errors(made, data.test))
+        percentiles = _percentiles(item_errors(made, data.test)) if "reconstruct" in graphs else None
         methods = _reconstructions(data, net, active)
         _add(beside, "reconstruct", methods, data.test, data.test)
     if "denoise" in graphs:
@@ -64,6 +67,13 @@ def measure(recipe: Recipe, data: Data, net: Autoencoder, graphs: Mapping[Operat
         figures |= _bce("denoise", net, noisy, data.test)
         _add(beside, "denoise", _denoisers(recipe, data), noisy, data.test)
     return Measured("; ".join(words), figures, beside, percentiles)
+
+
+def reconstruction(graphs: Mapping[Operation, Run]) -> Run | None:
+    """The graph that reconstructs, or else the two that do it one after the other."""
+    if "reconstruct" in graphs or not {"encode", "decode"} <= graphs.keys():
+        return graphs.get("reconstruct")
+    return lambda items: graphs["decode"](graphs["encode"](items))
 
 
 def answers(run: Run, items: Items) -> NDArray[Any]:

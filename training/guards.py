@@ -36,13 +36,16 @@ def refuse_collapse(outputs: Tensor, items: Tensor, step: int) -> None:
         )
 
 
-def refuse_another(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Raises RunError naming the first differences between the run in the folder and the one that is asked for."""
-    old, new = _flat(there), _flat(here)
+def refuse_another(folder: Path, there: dict[str, Any], here: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Raises RunError naming the first differences between the run in the folder and the one that is asked for.
+
+    `chosen`: those of `here` that are no defaults. A default that the run does not know came with a later version.
+    """
+    old, new, wanted = _flat(there), _flat(here), _flat(chosen)
     differences = [
         f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
+        if old.get(key) != new.get(key) and (key in old or key in wanted)
     ]
     if differences:
         raise RunError(f"{folder} holds another run ({'; '.join(differences[:NAMED])}): use --fresh or another --run")

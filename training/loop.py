@@ -69,7 +69,8 @@ class Loop:
         """Goes to where the folder's newest checkpoint stands; False where there is none."""
         checkpoint = read_checkpoint(self.folder)
         if checkpoint:
-            refuse_another(self.folder, checkpoint.state["facts"], self.facts)
+            chosen = {"recipe": self.recipe.model_dump(mode="json", exclude_defaults=True), "data": self.facts["data"]}
+            refuse_another(self.folder, checkpoint.state["facts"], self.facts, chosen)
             self.course.restore(checkpoint)
         return checkpoint is not None
 

@@ -5,10 +5,11 @@ A new loss or penalty is one function and one line in its table. All are means, 
 
 import math
 from collections.abc import Callable
-from typing import Annotated
+from math import log
+from typing import Annotated, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, field_validator
+from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -48,7 +49,7 @@ def prior(made: Pass, objective: "Objective") -> Tensor:  # noqa: ARG001
     if made.spread is None:
         raise RecipeError("the penalty prior needs a code that is a distribution: net.family = 'variational'")
     nats = 0.5 * (made.code.square() + made.spread.exp() - 1 - made.spread)
-    return nats.sum() / made.output.numel()
+    return nats.sum() / (len(nats) * made.output[0].numel())
 
 
 def rate(made: Pass, objective: "Objective") -> Tensor:  # noqa: ARG001
@@ -66,6 +67,22 @@ PENALTIES: dict[str, Callable[[Pass, "Objective"], Tensor]] = {
 }
 
 
+def log_weights(made: Pass, clean: Tensor, net: Autoencoder) -> Tensor:
+    """log p(x|z) + log p(z) - log q(z|x) in nats of every draw z and black and white item x: draws,N."""
+    if made.spread is None or made.drawn is None:
+        raise RecipeError("objective.importance needs a code that is a distribution: net.family = 'variational'")
+    draws = made.drawn.view(-1, *made.code.shape)
+    logits = made.output.view(len(draws), *clean.shape)
+    likelihood = (net.units(clean) * logits - F.softplus(logits)).flatten(2).sum(2)
+    noise = (draws - made.code).square() / made.spread.exp()
+    return likelihood + 0.5 * (noise + made.spread - draws.square()).flatten(2).sum(2)  # the 2 pi cancel
+
+
+def evidence(weights: Tensor) -> Tensor:
+    """log of the mean of the weights, each item's: a lower bound of log p(x) that more draws tighten; draws,N -> N."""
+    return weights.logsumexp(0) - log(len(weights))
+
+
 class Objective(Section):
     """The `[objective]` table: loss + the sum of weight * penalty."""
 
@@ -79,6 +96,9 @@ class Objective(Section):
     binary: bool = False
     """Model black and white pictures: every pixel is drawn anew each time, with its grey as the probability of white,
     for the input and the target alike (Salakhutdinov and Murray 2008)."""
+    importance: bool = False
+    """With `bce` on a variational net: weigh the draws of a code by their importance. The loss is then the bound of
+    Burda, Grosse and Salakhutdinov (2016), in nats per value; the prior is in it, and more `net.draws` tighten it."""
 
     @field_validator("loss")
     @classmethod
@@ -95,14 +115,24 @@ class Objective(Section):
                 raise ValueError(f"no penalty {name!r}: {near(name, list(PENALTIES))}")
         return penalties
 
+    @model_validator(mode="after")
+    def _importance_is_a_whole_loss(self) -> Self:
+        if self.importance and (self.loss != "bce" or "prior" in self.penalties):
+            raise ValueError("importance needs loss = 'bce', and no penalty prior: the bound holds it already")
+        return self
+
     def draw(self, items: Tensor, generator: Generator) -> Tensor:
         """What the net is to model of these items: themselves, or where `binary` a draw."""
         return torch.bernoulli(items, generator=generator) if self.binary else items
 
     def parts(self, made: Pass, clean: Tensor, net: Autoencoder) -> dict[str, Tensor]:
         """`loss`, the number to make small, first; then what it consists of, unweighted, by name."""
-        parts = {self.loss: LOSSES[self.loss](made.output, clean, net)}
-        total = parts[self.loss]
+        if self.importance:
+            parts = {"importance": -evidence(log_weights(made, clean, net)).mean() / clean[0].numel()}
+        else:
+            wanted = clean.repeat(len(made.output) // len(clean), *[1] * (clean.ndim - 1))  # for each draw
+            parts = {self.loss: LOSSES[self.loss](made.output, wanted, net)}
+        total = next(iter(parts.values()))
         for name, weight in self.penalties.items():
             parts[name] = PENALTIES[name](made, self)
             total = total + weight * parts[name]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.data import Data
 from training.errors import NothingToDraw
-from training.evaluate import NOISE_SEED, Run, corrupted
+from training.evaluate import NOISE_SEED, Run, corrupted, reconstruction
 from training.nets import Operation
 from training.recipe import Recipe
 
@@ -24,14 +24,15 @@ def draw_pictures(recipe: Recipe, data: Data, graphs: Mapping[Operation, Run]) -
 
     Raises NothingToDraw where the data is no pictures or the model answers none.
     """
-    if data.test.ndim != 4 or not {"denoise", "reconstruct"} & set(graphs):
+    reconstruct = reconstruction(graphs)
+    if data.test.ndim != 4 or not (reconstruct or "denoise" in graphs):
         raise NothingToDraw(
             "there is nothing to draw: pictures are drawn of models that reconstruct or denoise pictures"
         )
     clean = data.test[:COLUMNS]
     rows = [clean]
-    if "reconstruct" in graphs:
-        rows.append(graphs["reconstruct"](clean))
+    if reconstruct:
+        rows.append(reconstruct(clean))
     if "denoise" in graphs:
         given = corrupted(recipe, clean, NOISE_SEED)
         rows += [given, graphs["denoise"](given)]

@@ -22,12 +22,14 @@ class Pass(NamedTuple):
     """One pass: the raw output (before `finish`), N and the item's shape, and the code it went through.
 
     `spread`: where the code is a normal distribution, the logarithm of its variance; `code` is then its mean.
+    `drawn`: the codes drawn of it, if any, all items' first draws before their second; `output` is then of each draw.
     `nats`: where the net knows how probable its codes are, minus the logarithm of that, one number for each item.
     """
 
     output: Tensor
     code: Tensor
     spread: Tensor | None = None
+    drawn: Tensor | None = None
     nats: Tensor | None = None
 
     def in_float32(self) -> "Pass":

@@ -20,6 +20,7 @@ class Variational(Autoencoder):
 
     def __init__(self, section: "VariationalSection", shape: Shape) -> None:
         super().__init__(shape, (section.code,), sigmoid=section.output == "sigmoid")
+        self.draws = section.draws
         widths = [prod(shape), *section.hidden]
         self.encoder = nn.Sequential(nn.Flatten(), *layers([*widths, 2 * section.code], section.activation))
         self.decoder = nn.Sequential(*layers([section.code, *widths[::-1]], section.activation), nn.Unflatten(1, shape))
@@ -38,12 +39,14 @@ class Variational(Autoencoder):
         return mean, spread
 
     def through(self, x: Tensor, generator: Generator | None = None) -> Pass:
-        """With a generator the code is drawn; without one it is the mean."""
+        """With a generator codes are drawn; without one the code is the mean."""
         mean, spread = self.posterior(x)
         if generator is None:
             return Pass(self.decode(mean), mean, spread)
-        draw = torch.randn(mean.shape, generator=generator)
-        return Pass(self.decode(mean + (spread / 2).exp() * draw), mean, spread)
+        mean, spread = mean.float(), spread.float()  # the draw and its density are of the same numbers
+        noise = torch.randn((self.draws, *mean.shape), generator=generator)
+        drawn = (mean + (spread / 2).exp() * noise).flatten(0, 1)
+        return Pass(self.decode(drawn), mean, spread, drawn)
 
 
 class VariationalSection(NetSection):
@@ -56,6 +59,8 @@ class VariationalSection(NetSection):
     """Widths between the input and the code; the decoder has them in reverse."""
     activation: Activation = "gelu"
     """After each hidden layer."""
+    draws: PositiveInt = 1
+    """Codes drawn of each item's distribution at every step."""
 
     def build(self, shape: Shape) -> Variational:
         return Variational(self, shape)

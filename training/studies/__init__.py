@@ -4,10 +4,30 @@ from collections.abc import Sequence
 
 from training.errors import RecipeError
 from training.section import near
-from training.studies import compression, copying, faces, linear, patches, points
+from training.studies import (
+    compression,
+    copying,
+    faces,
+    generation,
+    linear,
+    patches,
+    plane,
+    points,
+    undercomplete,
+)
 from training.studies.study import Results, Row, Study
 
-IN_ORDER = (points.STUDY, patches.STUDY, linear.STUDY, copying.STUDY, compression.STUDY, faces.STUDY)
+IN_ORDER = (
+    points.STUDY,
+    patches.STUDY,
+    linear.STUDY,
+    undercomplete.STUDY,
+    plane.STUDY,
+    generation.STUDY,
+    copying.STUDY,
+    compression.STUDY,
+    faces.STUDY,
+)
 """The lecture's."""
 STUDIES: dict[str, Study] = {study.name: study for study in IN_ORDER}
 

@@ -1,6 +1,7 @@
-"""Small arrays inside JSON: base64 of their bytes, with type and shape."""
+"""Small arrays inside JSON: base64 of their bytes, compressed, with type and shape."""
 
 import base64
+import zlib
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ def pack(array: NDArray[Any]) -> dict[str, Any]:
     return {
         "dtype": little.dtype.str,
         "shape": list(array.shape),
-        "data": base64.b64encode(little.tobytes()).decode("ascii"),
+        "zlib": base64.b64encode(zlib.compress(little.tobytes(), 9)).decode("ascii"),
     }
 
 
 def unpack(packed: dict[str, Any]) -> NDArray[Any]:
     """The array that `pack` was given; floats as float32."""
-    array = np.frombuffer(base64.b64decode(packed["data"]), packed["dtype"]).reshape(packed["shape"])
+    content = (
+        base64.b64decode(packed["data"]) if "data" in packed else zlib.decompress(base64.b64decode(packed["zlib"]))
+    )
+    array = np.frombuffer(content, packed["dtype"]).reshape(packed["shape"])
     return array.astype(np.float32) if array.dtype.kind == "f" else array

@@ -1,0 +1,49 @@
+"""The studies of the plane and of generation: what they tell of stored results."""
+
+from typing import Any
+
+import numpy as np
+
+from training.studies import generation, plane
+from training.studies.stored import pack
+
+RANDOM = np.random.default_rng(0)
+JUDGED = {"purity": 0.8, "distance": 0.25, "floor": 0.01, "drawn": 0.83, "rarest": 0.02, "reconstructed": 0.9}
+CONTROLS = {"accuracy": 0.99, "digits": 0.97, "mixed": 0.05}
+SURVEYED: dict[str, Any] = {
+    "gaps": 0.1,
+    "empty": 0.07,
+    "crowded": 0.03,
+    "box": [[-1.0, -2.0], [1.0, 2.0]],
+    "map": pack(RANDOM.integers(-1, 10, (100, 100)).astype(np.int8)),
+    "pictures": pack(RANDOM.integers(0, 256, (256, 8, 8, 1), np.uint8)),
+    "codes": pack(RANDOM.normal(size=(50, 2)).astype(np.float32)),
+    "labels": pack(RANDOM.integers(0, 10, 50).astype(np.uint8)),
+}
+FACTS = {"parameters": 1000, "seconds": 5.0, "seed": 1}
+
+
+def test_the_problems_of_a_plane_are_told_with_their_figures() -> None:
+    found = {"mse": 0.036, "pca_mse": 0.055, "pca_uncut": 0.056, "pca_purity": 0.4, "pca_codes": SURVEYED["codes"]}
+    results = {**FACTS, **JUDGED, **SURVEYED, **found, "controls": CONTROLS}
+    rows = plane.STUDY.rows(results)
+    assert rows[0].reached == "yes"
+    assert {0.1, 0.03, 0.8, 0.25, 0.83, 0.02} <= {row.figure for row in rows}
+    assert set(plane.STUDY.draw(results)) == {"codes", "plane"}
+
+
+def test_a_likelihood_is_held_against_its_bars() -> None:
+    shown = RANDOM.integers(0, 256, (generation.ROWS * generation.COLUMNS, 8, 8, 1), np.uint8)
+    likely = {"nll": 87.0, "elbo": 92.0, "items": 10_000, "samples": 1000, **FACTS}
+    results = {
+        "judged": dict.fromkeys((*generation.PLANES, *generation.DEEP), JUDGED),
+        "planes": dict.fromkeys(generation.PLANES, SURVEYED),
+        "controls": CONTROLS,
+        "likelihood": {"digits-vae": likely, "digits-vae-2d": {**likely, "nll": 130.0}},
+        "samples": pack(shown),
+        "ways": pack(shown.reshape(generation.ROWS, generation.COLUMNS, 8, 8, 1)),
+    }
+    rows = generation.STUDY.rows(results)
+    assert [row.reached for row in rows[:2]] == ["yes", ""]
+    assert set(generation.STUDY.draw(results)) == {"planes", "pictures", "samples", "ways"}
+    assert "under the bar of 88, not under 86" in generation.STUDY.words(results)

@@ -1,0 +1,146 @@
+"""The latent space of digits on a plane, and its problems: gaps, classes that overlap, no statistical model."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+
+from training.data import Items
+from training.evaluate import answers, eight_bits, errors
+from training.studies import latent
+from training.studies.classifier import SURE, labels_of, learn
+from training.studies.stored import pack, unpack
+from training.studies.study import Results, Row, Study
+from training.studies.style import figure
+from training.workshop import Workshop
+
+
+def measure(workshop: Workshop) -> Results:
+    """The error, beside PCA-2; the map of the plane; and its three problems, each as a figure."""
+    model = workshop.model("digits-2d")
+    data, card = model.data, model.card
+    classes, labels = labels_of(data)
+    classifier = learn(data.train, classes)
+    codes = answers(model.graphs["encode"], data.test)
+    train, test = _flat(data.train), _flat(data.test)
+    pca = PCA(2, svd_solver="covariance_eigh").fit(train)
+    flat = np.asarray(pca.transform(test))
+    made = np.asarray(pca.inverse_transform(flat)).reshape(data.test.shape)
+    return {
+        "mse": errors(answers(model.graphs["decode"], codes), data.test)["mse"],
+        "pca_mse": errors(eight_bits(made), data.test)["mse"],
+        "pca_uncut": float(np.square(made.reshape(test.shape) - test).mean()),
+        "parameters": card.parameters,
+        "seconds": card.made.seconds,
+        "seed": card.made.seed,
+        **latent.judge(model.graphs, data.test, labels, classifier, latent.fitted(codes), codes),
+        **latent.survey(model, classifier),
+        "controls": latent.controls(classifier, data.test, labels),
+        "pca_purity": latent.purity(flat, labels),
+        "pca_codes": pack(flat[: latent.DOTS]),
+    }
+
+
+def rows(results: Results) -> Sequence[Row]:
+    facts = f"{results['parameters']:,} weights, {results['seconds']:.0f} s, seed {results['seed']}"
+    controls = results["controls"]
+    return (
+        Row(
+            f"digits-2d ({facts}): test MSE, as served",
+            results["mse"],
+            f"PCA-2: {results['pca_mse']:.5f} ({results['pca_uncut']:.5f} before it is cut to 8 bits)",
+            "scikit-learn",
+            0.037,
+            0.034,
+        ),
+        Row(
+            "gaps: share of the plane that decodes to nothing recognised",
+            results["gaps"],
+            f"reconstructed test digits: {1 - results['reconstructed']:.3f}, the digits: {1 - controls['digits']:.3f}",
+        ),
+        Row(
+            "gaps: share of the plane (25 x 25 cells) that holds half of the training digits",
+            results["crowded"],
+            f"were they spread evenly: 0.5; without a single digit: {results['empty']:.3f}",
+        ),
+        Row(
+            f"separability: share of a code's {latent.NEIGHBOURS} nearest that are of its class",
+            results["purity"],
+            f"PCA-2: {results['pca_purity']:.3f}, at random: 0.100",
+            "scikit-learn",
+        ),
+        Row(
+            "no statistical model: distance from the best normal distribution, in its standard deviations",
+            results["distance"],
+            f"draws of that distribution: {results['floor']:.3f}",
+        ),
+        Row(
+            "no statistical model: share of draws of that distribution that decode to something recognised",
+            results["drawn"],
+            f"reconstructed test digits: {results['reconstructed']:.3f}",
+        ),
+        Row(
+            "no statistical model: share of the rarest class among them",
+            results["rarest"],
+            "of ten equal classes: 0.100",
+        ),
+    )
+
+
+def draw(results: Results) -> Mapping[str, Figure]:
+    codes = figure("10,000 test digits as two numbers, coloured by class (4,000 drawn)", width=10, height=4.6)
+    left, right = codes.subplots(1, 2)
+    labels = unpack(results["labels"])
+    latent.show_codes(left, unpack(results["pca_codes"]), labels)
+    left.set_title("PCA-2", fontsize=10)
+    latent.show_codes(right, unpack(results["codes"]), labels, results["box"])
+    right.set_title("digits-2d", fontsize=10)
+    latent.name_classes(right)
+    plane = figure("What the plane of digits-2d decodes to", width=10, height=4.8)
+    left, right = plane.subplots(1, 2)
+    latent.show_pictures(left, results)
+    left.set_title("the decoded pictures, each where its code lies", fontsize=10)
+    latent.show_map(right, results)
+    right.set_title(f"the class that is recognised (p ≥ {SURE}); white: none", fontsize=10)
+    latent.name_classes(right)
+    return {"codes": codes, "plane": plane}
+
+
+def words(results: Results) -> str:
+    controls = results["controls"]
+    return (
+        f"Two numbers leave an error of {results['mse']:.4f} where PCA-2 leaves {results['pca_mse']:.4f}, and "
+        f"the classes part by themselves: {results['purity']:.0%} of a digit's {latent.NEIGHBOURS} nearest codes are "
+        f"of its class, {results['pca_purity']:.0%} in PCA's plane. No label was shown to the net.\n\n"
+        f"The problems are there, and can be counted. Gaps: {results['gaps']:.0%} of the plane (the box between the "
+        f"outer 0.5 % of the codes on each axis) decodes to nothing that a classifier recognises, against "
+        f"{1 - results['reconstructed']:.0%} of reconstructed test digits; they lie along the borders of the classes. "
+        f"And half of the digits crowd in {results['crowded']:.1%} of it, while {results['empty']:.0%} holds none at "
+        "all: there the decoder was never told what to answer, and goes on with what it knows. Separability: "
+        f"{1 - results['purity']:.0%} of the neighbours are of another class, so classes run into each other where the "
+        "plane is full. No statistical model: seen along a direction, a code lies "
+        f"{results['distance']:.2f} standard deviations from where the normal distribution that fits best has it "
+        f"({results['floor']:.3f} for true draws); {1 - results['drawn']:.0%} of its draws decode to nothing "
+        f"recognised, and of the others {results['rarest']:.1%} are of the rarest class, not a tenth. To ask the "
+        "decoder for a new digit one has to know where the codes lie, and the training says nothing about that.\n\n"
+        f"The judge is a convolutional classifier ({controls['accuracy']:.2%} right on test digits, its probabilities "
+        f"calibrated by a temperature). It recognises, with {SURE:.0%} or more, {controls['digits']:.1%} of the test "
+        f"digits and {controls['mixed']:.1%} of the means of two digits of different classes, which are none."
+    )
+
+
+def _flat(items: Items) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+    return items.reshape(len(items), -1).astype(np.float64) / 255
+
+
+STUDY = Study(
+    name="plane",
+    title="The latent space of digits",
+    question="Two numbers for a digit: what does their plane look like, and what is wrong with it?",
+    command="hourglass-train fit digits-2d",
+    measure=measure,
+    rows=rows,
+    draw=draw,
+    words=words,
+)
