@@ -10,11 +10,13 @@ from training.nets.base import Autoencoder, NetSection, Operation, Pass, Shape
 from training.nets.conv import ConvSection
 from training.nets.dense import DenseSection
 from training.nets.variational import VariationalSection
+from training.nets.winners import WinnersSection
 
 NETS: dict[str, type[NetSection]] = {
     "conv": ConvSection,
     "dense": DenseSection,
     "variational": VariationalSection,
+    "winners": WinnersSection,
 }
 
 if TYPE_CHECKING:
