@@ -11,12 +11,14 @@ from training.nets.compressive import CompressiveSection
 from training.nets.conv import ConvSection
 from training.nets.dense import DenseSection
 from training.nets.variational import VariationalSection
+from training.nets.winners import WinnersSection
 
 NETS: dict[str, type[NetSection]] = {
     "compressive": CompressiveSection,
     "conv": ConvSection,
     "dense": DenseSection,
     "variational": VariationalSection,
+    "winners": WinnersSection,
 }
 
 if TYPE_CHECKING:

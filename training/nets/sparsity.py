@@ -14,7 +14,11 @@ def lifetime(code: Tensor, share: float) -> Tensor:
 
     So every unit learns from some items and none from many (winner-take-all, Makhzani and Frey 2015).
     """
+    return code * (code >= least_kept(code, share)).to(code.dtype)
+
+
+def least_kept(code: Tensor, share: float) -> Tensor:
+    """N,code -> code: the least value of each unit among the `share` of the batch where it is largest; no gradient."""
     count = max(1, round(share * len(code)))
     columns = code.detach().t().contiguous()  # the values of a unit side by side: many times as fast
-    least = columns.kthvalue(len(code) - count + 1, 1).values
-    return code * (code >= least).to(code.dtype)
+    return columns.kthvalue(len(code) - count + 1, 1).values

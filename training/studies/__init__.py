@@ -13,6 +13,7 @@ from training.studies import (
     patches,
     plane,
     points,
+    sparsity,
     undercomplete,
 )
 from training.studies.study import Results, Row, Study
@@ -25,6 +26,7 @@ IN_ORDER = (
     plane.STUDY,
     generation.STUDY,
     copying.STUDY,
+    sparsity.STUDY,
     compression.STUDY,
     faces.STUDY,
 )
