@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from training.errors import RecipeError
 from training.section import near
-from training.studies import linear
+from training.studies import denoising, linear
 from training.studies.study import Results, Row, Study
 
-STUDIES: dict[str, Study] = {study.name: study for study in (linear.STUDY,)}
+STUDIES: dict[str, Study] = {study.name: study for study in (linear.STUDY, denoising.STUDY)}
 
 
 def find(names: Sequence[str]) -> list[Study]:
