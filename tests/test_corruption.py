@@ -7,9 +7,18 @@ import torch
 from pydantic import TypeAdapter
 from torch import Generator, Tensor
 
-from training.corruption import Corruption, Gaussian, Masking, Nothing, SaltAndPepper
+from training.corruption import Corruption, Dropout, Gaussian, Masking, Mixture, Nothing, Occlusion, SaltAndPepper
 
-KINDS = [Nothing(), Gaussian(sigma=0.5), Gaussian(sigma=0.5, clip=False), Masking(share=0.3), SaltAndPepper(share=0.3)]
+KINDS = [
+    Nothing(),
+    Gaussian(sigma=0.5),
+    Gaussian(sigma=0.5, clip=False),
+    Masking(share=0.3),
+    SaltAndPepper(share=0.3),
+    Occlusion(share=0.3),
+    Dropout(share=0.3),
+    Mixture(of=[Masking(share=0.3), Occlusion(share=0.3)]),
+]
 every_kind = pytest.mark.parametrize("corruption", KINDS, ids=str)
 
 
@@ -64,3 +73,58 @@ def test_salt_and_pepper_come_in_equal_parts() -> None:
     for value in (0.0, 1.0):
         assert abs((noisy == value).float().mean().item() - 0.1) < 6 * (0.1 * 0.9 / 1e5) ** 0.5
     assert set(noisy.unique().tolist()) == {0.0, 1.0, grey(1).item()}
+
+
+def rectangle(hidden: Tensor) -> tuple[int, int, int, int]:
+    """Top, left, height and width of the one filled rectangle in H,W; fails where there is anything else."""
+    rows, columns = hidden.any(1).nonzero().flatten().tolist(), hidden.any(0).nonzero().flatten().tolist()
+    filled = torch.zeros_like(hidden)
+    filled[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    assert torch.equal(filled, hidden)
+    return rows[0], columns[0], len(rows), len(columns)
+
+
+@pytest.mark.parametrize(("height", "width", "share", "size"), [(8, 8, 0.25, (4, 4)), (9, 30, 0.5, (6, 21))])
+def test_occlusion_is_one_rectangle_in_all_channels_anywhere(
+    height: int, width: int, share: float, size: tuple[int, int]
+) -> None:
+    clean = torch.rand(600, 3, height, width, generator=seeded()) + 0.1
+    noisy = Occlusion(share=share)(clean, seeded())
+    found = [rectangle(picture[0] == 0) for picture in noisy]
+    assert {(tall, wide) for _, _, tall, wide in found} == {size}
+    assert {top for top, *_ in found} == set(range(height - size[0] + 1))
+    assert {left for _, left, *_ in found} == set(range(width - size[1] + 1))
+    hidden = (noisy == 0).all(1, keepdim=True).expand_as(noisy)
+    assert torch.equal(noisy, clean.where(~hidden, 0.0))
+
+
+def test_occlusion_of_a_vector_is_one_run_anywhere() -> None:
+    noisy = Occlusion(share=0.3)(torch.ones(200, 10), seeded())
+    runs = [rectangle(item[None] == 0) for item in noisy]
+    assert {length for *_, length in runs} == {3}
+    assert {start for _, start, *_ in runs} == set(range(8))
+
+
+def test_occlusion_of_nothing_changes_nothing() -> None:
+    assert torch.equal(Occlusion(share=0.0)(grey(3, 1, 8, 8), seeded()), grey(3, 1, 8, 8))
+
+
+def test_dropout_is_what_torch_calls_so() -> None:
+    noisy = Dropout(share=0.2)(grey(100, 1000), seeded())
+    torch.manual_seed(0)
+    wanted = torch.nn.Dropout(0.2)(grey(100, 1000))
+    assert noisy.unique().tolist() == pytest.approx(wanted.unique().tolist())
+    assert abs((noisy == 0).float().mean().item() - 0.2) < 6 * (0.2 * 0.8 / 1e5) ** 0.5
+    assert len((noisy == 0).sum(1).unique()) > 10  # the count is left to chance
+    unscaled = Dropout(share=0.2, scale=False)(grey(100, 1000), seeded())
+    assert torch.equal(unscaled, grey(100, 1000).where(noisy != 0, 0.0))
+
+
+def test_a_mixture_gives_each_item_one_corruption_and_each_corruption_its_part() -> None:
+    clean = torch.ones(4000, 16)
+    mixture = Mixture(of=[Nothing(), Masking(share=0.25), Masking(share=0.75)])
+    lost = (mixture(clean, seeded()) == 0).sum(1)
+    counts = torch.bincount(lost, minlength=17)
+    assert counts.nonzero().flatten().tolist() == [0, 4, 12]
+    assert ((counts[[0, 4, 12]] - 4000 / 3).abs() < 6 * (4000 * 2 / 9) ** 0.5).all()
+    assert mixture(clean[:1], seeded()).shape == (1, 16)

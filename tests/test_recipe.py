@@ -76,6 +76,10 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
         ("optimisation.lr=-1", "optimisation.lr: Input should be greater than 0"),
         ("optimisation.lr=nan", "optimisation.lr"),
         ("corruption.kind=gaussian", "corruption.sigma: Field required"),
+        (
+            'corruption={kind="mixture", of=[{kind="none"}, {kind="masking", shar=1}]}',
+            "of.1.shar: no such key; did you",
+        ),
         ("net.output=linear", "objective.loss = 'bce' needs net.output = 'sigmoid'"),
         ("optimisation.patience=3", "patience needs a validation share"),
         ('model.operations=["denoise"]', "a net learns to denoise from a [corruption]"),

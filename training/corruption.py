@@ -7,6 +7,7 @@ The generator is the run's; nothing here touches global randomness.
 from typing import Annotated, Literal
 
 import torch
+from annotated_types import Len
 from pydantic import Discriminator, PositiveFloat
 from torch import Generator, Tensor
 
@@ -65,4 +66,67 @@ class SaltAndPepper(Section):
         return clean.where(draw >= self.share, (draw < self.share / 2).to(clean.dtype))
 
 
-Corruption = Annotated[Nothing | Gaussian | Masking | SaltAndPepper, Discriminator("kind")]
+class Occlusion(Section):
+    """Sets a part of each item to 0, at a place drawn anew each time: the whole item's shape made smaller.
+
+    Of a picture a rectangle, a square where the picture is one, in all channels; of a vector a run of neighbours, which
+    means something where the features have an order, as a signal's do.
+    """
+
+    kind: Literal["occlusion"] = "occlusion"
+    share: Share
+    """Of an item's area; each side of the part is rounded to whole pixels."""
+
+    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
+        first = min(2, clean.ndim - 1)  # the sides of N,C,H,W are behind the channels
+        hidden = torch.ones([1] * clean.ndim, dtype=torch.bool)
+        for axis in range(first, clean.ndim):
+            side = clean.shape[axis]
+            extent = round(side * self.share ** (1 / (clean.ndim - first)))
+            start = torch.randint(side - extent + 1, (len(clean), 1), generator=generator)
+            places = torch.arange(side)
+            inside = (places >= start) & (places < start + extent)
+            hidden = hidden & inside.view([-1 if at == 0 else side if at == axis else 1 for at in range(clean.ndim)])
+        return clean.masked_fill(hidden, 0.0)
+
+
+class Dropout(Section):
+    """Sets each value to 0 with probability `share` and scales the others up, as a dropout layer on the inputs does.
+
+    Beside `masking`, to measure what the difference is: how many values are lost is left to chance, and what is left
+    keeps the mean of the whole (Srivastava et al. 2014).
+    """
+
+    kind: Literal["dropout"] = "dropout"
+    share: Share
+    """Of all values, on average."""
+    scale: bool = True
+    """Divide what is left by 1 - share."""
+
+    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
+        kept = torch.rand(clean.shape, generator=generator) >= self.share
+        return torch.where(kept, clean / (1 - self.share) if self.scale else clean, 0.0)
+
+
+One = Annotated[Nothing | Gaussian | Masking | SaltAndPepper | Occlusion | Dropout, Discriminator("kind")]
+
+
+class Mixture(Section):
+    """Each item under one of several corruptions, drawn by a fair die."""
+
+    kind: Literal["mixture"] = "mixture"
+    of: Annotated[list[One], Len(min_length=2)]
+    """The corruptions, each a table as it would stand alone."""
+
+    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
+        which = torch.randint(len(self.of), (len(clean),), generator=generator)
+        made = clean.clone()
+        for number, corruption in enumerate(self.of):
+            chosen = which == number
+            made[chosen] = corruption(clean[chosen], generator)
+        return made
+
+
+Corruption = Annotated[
+    Nothing | Gaussian | Masking | SaltAndPepper | Occlusion | Dropout | Mixture, Discriminator("kind")
+]

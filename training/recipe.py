@@ -175,7 +175,10 @@ def _sentence(fault: Any) -> str:
 
 
 def _walk(location: list[str]) -> tuple[list[str], list[type[Section]]]:
-    """The keys in pydantic's location, which also names the member of a union, and the tables that the last lies in."""
+    """The keys in pydantic's location, which also names the member of a union, and the tables that the last lies in.
+
+    The number of a table in a list is a key that leads to no other table.
+    """
     keys: list[str] = []
     tables: list[type[Section]] = []
     inside: list[type[Section]] = [Recipe]
@@ -185,6 +188,8 @@ def _walk(location: list[str]) -> tuple[list[str], list[type[Section]]]:
             inside = chosen
             continue
         keys.append(part)
+        if part.isdecimal():
+            continue
         tables, inside = (
             inside,
             [

@@ -7,6 +7,7 @@ from training.section import near
 from training.studies import (
     compression,
     copying,
+    denoising,
     faces,
     generation,
     linear,
@@ -27,6 +28,7 @@ IN_ORDER = (
     generation.STUDY,
     copying.STUDY,
     sparsity.STUDY,
+    denoising.STUDY,
     compression.STUDY,
     faces.STUDY,
 )

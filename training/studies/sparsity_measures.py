@@ -100,8 +100,9 @@ def _facts(variant: Variant, codes: NDArray[Any], data: Data) -> dict[str, Any]:
 
 
 def _drawn(variant: Variant, codes: NDArray[Any]) -> NDArray[np.uint8]:
-    """What some units draw alone at their strongest, against an empty code; grey is no change, and units that change little
-    are left out.
+    """What some units draw alone at their strongest, against an empty code; grey is no change.
+
+    Units that change little are left out.
     """
     strongest = _flat(codes).max(0)
     alone = np.concatenate([np.diag(strongest), np.zeros_like(strongest)[np.newaxis]])
