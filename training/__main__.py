@@ -19,17 +19,16 @@ from training.data.sources import DATASETS, IdxName, cache_folder, fetch
 from training.errors import NothingToDraw, TrainingError
 from training.flags import (
     DEFAULT_MODELS,
-    DEFAULT_RESULTS,
     AsJson,
     Changes,
     DataFolder,
     Models,
     RecipeName,
-    ResultsFolder,
     Resume,
     RunFolder,
     Weights,
 )
+from training.lecture import report_command, study_command
 
 if TYPE_CHECKING:
     from training.data import Data
@@ -163,38 +162,8 @@ def data_command(name: IdxName, *, data: DataFolder = None) -> None:
         print(file.path)
 
 
-@app.command(name="study")
-def study_command(
-    names: Annotated[list[str], Parameter(help="Studies to measure; `all` for every one of them.", negative="")],
-    *,
-    data: DataFolder = None,
-    out: Models = DEFAULT_MODELS,
-    results: ResultsFolder = DEFAULT_RESULTS,
-    runs: Annotated[Path, Parameter(help="Where fits leave their state, and go on from.")] = Path("runs"),
-) -> None:
-    """Measure what answers a question of the lecture; fits what is not fitted yet, which may take hours.
-
-    Example: hourglass-train study linear --data ~/data
-    """
-    from training.console import progress
-    from training.report import store
-    from training.studies import find
-    from training.workshop import Workshop
-
-    workshop = Workshop(data, out, runs, progress)
-    for study in find(names):
-        print(store(results, study, study.measure(workshop)))
-
-
-@app.command(name="report")
-def report_command(*, results: ResultsFolder = DEFAULT_RESULTS) -> None:
-    """Draw the figures of all stored studies and write the report, one page that needs nothing beside it.
-
-    Example: hourglass-train report --results docs/lecture
-    """
-    from training.report import report
-
-    print(report(results))
+app.command(study_command, name="study")
+app.command(report_command, name="report")
 
 
 @app.command(name="schema")

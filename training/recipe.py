@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -19,6 +19,7 @@ from pydantic import (
 from training.corruption import Corruption, Nothing
 from training.data import DataSection
 from training.errors import RecipeError
+from training.faults import sentence
 from training.nets import NETS, Net, Operation
 from training.objective import Objective
 from training.section import Section, Share, near
@@ -143,7 +144,7 @@ def parse(tables: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(tables)
     except ValidationError as error:
-        faults = [_sentence(fault) for fault in error.errors()]
+        faults = [sentence(fault, Recipe) for fault in error.errors()]
         raise RecipeError("the recipe cannot be used:\n  " + "\n  ".join(faults)) from error
 
 
@@ -163,47 +164,3 @@ def _change(tables: dict[str, Any], change: str) -> None:
         if not isinstance(table, dict):
             raise RecipeError(f"--set {change}: {parent} is a value, not a table")
     table[last] = value
-
-
-def _sentence(fault: Any) -> str:
-    """One pydantic fault as `key: what is wrong`, with the near match of an unknown key."""
-    path, tables = _walk([str(part) for part in fault["loc"]])
-    if fault["type"] == "extra_forbidden":
-        known = [key for table in tables for key in table.model_fields]
-        return f"{'.'.join(path)}: no such key; {near(path[-1], known)}"
-    return f"{'.'.join(path) or 'recipe'}: {fault['msg'].removeprefix('Value error, ')}"
-
-
-def _walk(location: list[str]) -> tuple[list[str], list[type[Section]]]:
-    """The keys in pydantic's location, which also names the member of a union, and the tables that the last lies in.
-
-    The number of a table in a list is a key that leads to no other table.
-    """
-    keys: list[str] = []
-    tables: list[type[Section]] = []
-    inside: list[type[Section]] = [Recipe]
-    for part in location:
-        chosen = [table for table in inside if any(field.default == part for field in table.model_fields.values())]
-        if chosen and len(inside) > 1:
-            inside = chosen
-            continue
-        keys.append(part)
-        if part.isdecimal():
-            continue
-        tables, inside = (
-            inside,
-            [
-                section
-                for table in inside
-                if part in table.model_fields
-                for section in _sections(table.model_fields[part].annotation)
-            ],
-        )
-    return keys, tables
-
-
-def _sections(annotation: Any) -> list[type[Section]]:
-    """The tables that an annotation allows."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    return [section for part in get_args(annotation) for section in _sections(part)]

@@ -78,7 +78,8 @@ def _classes(probes: dict[str, Any]) -> Figure:
         axes.axvline(error, color=COLOURS["other"], linestyle=line, label=label, zorder=1.5)
     said = [f"{probes[name]['error']:.2f} % ({probes[name]['size']} numbers)" for name in names]
     axes.bar_label(bars, said, padding=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    axes.set(xlabel="test digits named wrongly, %", xlim=(0, 1.35 * max(p["error"] for p in probes.values())))
+    worst = max(probe["error"] for probe in probes.values())
+    axes.set(xlabel="test digits named wrongly, %", ylabel="classified by what", xlim=(0, 1.35 * worst))
     axes.legend(loc="upper right")
     return made
 
