@@ -29,9 +29,8 @@ def draw(results: dict[str, Any]) -> Mapping[str, Figure]:
 
 def colour(name: str) -> str:
     """Of a variant, or of classical features."""
-    return {"no penalty": COLOURS["ours"], "pixels": COLOURS["input"], "PCA-32": COLOURS["pca"]}.get(
-        name, COLOURS["sparse"]
-    )
+    named = {"no penalty": "ours", "pixels": "input", "PCA-32": "pca", "strokes, untrained": "classical"}
+    return COLOURS[named.get(name, "sparse")]
 
 
 def _activity(results: dict[str, Any]) -> Figure:

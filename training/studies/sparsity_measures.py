@@ -14,12 +14,14 @@ from training.data import Data, Items
 from training.evaluate import answers, errors
 from training.run import read_log
 from training.studies.features import Floats, probe
-from training.studies.sparsity_variants import VARIANTS, Variant
+from training.studies.sparsity_variants import VARIANTS, Variant, untrained
 from training.studies.stored import pack
 from training.studies.study import Results
 from training.workshop import Workshop
 
 LABELLED = (100, 1000, 10_000)
+CHANCE = "strokes, untrained"
+"""What of strokes' success is its shape and its pooling, not what it learnt."""
 JUDGED = 10_000
 """Training items whose error stands beside the test set's."""
 SHOWN = 12
@@ -57,6 +59,9 @@ def measure(workshop: Workshop) -> Results:
         probes[name] = _probe(data, train, test)
         if name in COMPARED:
             few[name] = _few(data, train, test)
+    chance = untrained("digits-strokes", workshop)
+    train, test = (_flat(answers(chance, items)) for items in (data.train, data.test))
+    probes[CHANCE], few[CHANCE] = _probe(data, train, test), _few(data, train, test)
     return {
         "variants": found,
         "probes": probes,
@@ -100,10 +105,7 @@ def _facts(variant: Variant, codes: NDArray[Any], data: Data) -> dict[str, Any]:
 
 
 def _drawn(variant: Variant, codes: NDArray[Any]) -> NDArray[np.uint8]:
-    """What some units draw alone at their strongest, against an empty code; grey is no change.
-
-    Units that change little are left out.
-    """
+    """What some units draw alone at their strongest, against an empty code: on grey; some change too little."""
     strongest = _flat(codes).max(0)
     alone = np.concatenate([np.diag(strongest), np.zeros_like(strongest)[np.newaxis]])
     drawn = answers(variant.decode, alone.reshape(-1, *codes.shape[1:])).astype(np.float32)

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from training.batches import as_float, as_tensor
 from training.data import Data
 from training.evaluate import Run
 from training.graphs import Served
 from training.nets import Autoencoder, Operation
+from training.recipe import read_recipe
 from training.workshop import Workshop
 
 
@@ -49,6 +51,17 @@ def fitted(name: str, *changes: str, variant: str = "", on: float = 0.0) -> Call
         return Variant(trained.data, *runs, net.parameter_count(), epochs, trained.fitted.seconds, on)
 
     return find
+
+
+def untrained(name: str, workshop: Workshop) -> Run:
+    """The codes of a recipe's net as it is before its first step, but for what it sees of the data as it passes."""
+    recipe, data = read_recipe(name), workshop.data(name)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(recipe.optimisation.seed)
+        net = recipe.net.build(as_tensor(data.train[:1]).shape[1:])
+        for batch in as_tensor(data.train).split(recipe.optimisation.batch):
+            net(as_float(batch))
+    return _run(net, "encode")
 
 
 UNLIMITED = ("net.lifetime=0.0", "net.output=sigmoid", "objective.loss=bce")
