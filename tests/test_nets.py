@@ -108,9 +108,9 @@ def test_one_batch_can_be_learnt(section: NetSection) -> None:
 
 @every_section
 def test_weights_survive_the_disk(section: NetSection) -> None:
-    net = net_of(section)
+    net = net_of(section).eval()  # a net that trains may look around and be another afterwards
     stored = save({name: tensor.contiguous() for name, tensor in net.state_dict().items()})
-    other = section.build(PICTURE)
+    other = section.build(PICTURE).eval()
     assert not torch.equal(other(items(2)), net(items(2)))
     other.load_state_dict(load(stored))
     assert torch.equal(other(items(2)), net(items(2)))
