@@ -78,7 +78,7 @@ def _classes(probes: dict[str, Any]) -> Figure:
     said = [f"{probes[name]['error']:.2f} % ({probes[name]['size']} numbers)" for name in names]
     axes.bar_label(bars, said, padding=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     worst = max(probe["error"] for probe in probes.values())
-    axes.set(xlabel="test digits named wrongly, %", ylabel="classified by what", xlim=(0, 1.35 * worst))
+    axes.set(xlabel="test digits named wrongly, %", ylabel="classified by what", xlim=(0, 1.5 * worst))
     axes.legend(loc="upper right")
     return made
 
