@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Generator, Tensor
 
@@ -22,6 +23,8 @@ Method = Callable[[Tensor], Tensor]
 """From corrupted to restored, both N,C,H,W."""
 EXACT = 1e-12
 """The smallest mean squared error that is told apart from none: 120 dB."""
+ROUNDS, RUNS, PAUSE_SECONDS = 15, 40, 1.0
+"""Of the stopwatch."""
 
 
 def given(kind: Mapping[str, Any], clean: Tensor, seed: int = NOISE_SEED) -> Tensor:
@@ -55,15 +58,27 @@ def psnr(made: Tensor, clean: Tensor) -> float:
     return -10 * float(np.log10(max(error, EXACT)))
 
 
-def milliseconds(run: Run, batch: Items, rounds: int) -> dict[str, float]:
-    """Median time of one picture in a batch: by this thread's own clock, which rests while others have the core, and
-    by the wall's.
+def milliseconds(run: Run, batch: Items) -> dict[str, float]:
+    """One picture's time in a batch: of the medians of all rounds the median, least and most.
+
+    By this thread's own clock, which rests while others have the core; `wall` by the wall's. A pause between rounds
+    keeps them from sharing one moment of a busy machine.
     """
-    own: list[float] = []
-    wall: list[float] = []
-    for _ in range(rounds):
-        thread, start = time.thread_time(), time.perf_counter()
-        run(batch)
-        own.append(time.thread_time() - thread)
-        wall.append(time.perf_counter() - start)
-    return {name: 1e3 * float(np.median(some)) / len(batch) for name, some in (("own", own), ("wall", wall))}
+    rounds: list[NDArray[np.float64]] = []
+    for _ in range(ROUNDS):
+        time.sleep(PAUSE_SECONDS)
+        rounds.append(np.median([_once(run, batch) for _ in range(RUNS)], axis=0))
+    own, wall = 1e3 * np.array(rounds).T / len(batch)
+    return {
+        "own": float(np.median(own)),
+        "least": float(own.min()),
+        "most": float(own.max()),
+        "wall": float(np.median(wall)),
+    }
+
+
+def _once(run: Run, batch: Items) -> tuple[float, float]:
+    """Seconds by the thread's clock and by the wall's."""
+    thread, start = time.thread_time(), time.perf_counter()
+    run(batch)
+    return time.thread_time() - thread, time.perf_counter() - start
