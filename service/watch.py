@@ -44,11 +44,13 @@ async def _follow(store: Store, place: tuple[int, int], how: Literal["auto", "po
     )
     try:
         async with aclosing(changes):
+            standing = False
             async for changed in changes:
                 if await asyncio.to_thread(_identity, store.folder) != place:
                     return
-                if changed:
+                if changed or not standing:  # what came after the last look and before the watch stood sends no event
                     await _look(store)
+                standing = True
     except FileNotFoundError:  # it went between two looks
         return
     finally:

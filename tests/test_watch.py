@@ -85,6 +85,18 @@ async def test_a_folder_made_later_or_put_in_anothers_place_is_watched(
 
 
 @pytest.mark.anyio
+async def test_what_comes_just_before_the_watch_stands_is_seen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*places: Path, **options: Any) -> Any:
+        publish(store.folder, "digits", version=2)  # after the look at the start, before the first snapshot
+        return awatch(*places, **options)
+
+    monkeypatch.setattr("service.watch.awatch", late)
+    watching = asyncio.create_task(watch(store, "poll"))
+    await until_served(store, {"digits": 2})
+    watching.cancel()
+
+
+@pytest.mark.anyio
 async def test_a_folder_that_sends_no_events_is_polled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited(*places: Path, force_polling: bool | None, **options: Any) -> Any:
         if not force_polling:
