@@ -70,21 +70,27 @@ def rows(results: Results) -> Sequence[Row]:
             f"PCA-2: {results['pca_purity']:.3f}, at random: 0.100",
             "scikit-learn",
         ),
-        Row(
-            "no statistical model: distance from the best normal distribution, in its standard deviations",
-            results["distance"],
-            f"draws of that distribution: {results['floor']:.3f}",
+        *_unmodelled(results),
+    )
+
+
+def _unmodelled(results: Results) -> Sequence[Row]:
+    """What there is instead of a statistical model."""
+    figures = (
+        ("distance from the best normal distribution, in its standard deviations", "distance", "true draws", "floor"),
+        (
+            "share of its draws that decode to something recognised",
+            "drawn",
+            "reconstructed test digits",
+            "reconstructed",
         ),
-        Row(
-            "no statistical model: share of draws of that distribution that decode to something recognised",
-            results["drawn"],
-            f"reconstructed test digits: {results['reconstructed']:.3f}",
+    )
+    return (
+        *(
+            Row(f"no statistical model: {what}", results[key], f"{of}: {results[by]:.3f}")
+            for what, key, of, by in figures
         ),
-        Row(
-            "no statistical model: share of the rarest class among them",
-            results["rarest"],
-            "of ten equal classes: 0.100",
-        ),
+        Row("no statistical model: share of the rarest class among those", results["rarest"], "of ten classes: 0.100"),
     )
 
 
