@@ -1,0 +1,77 @@
+"""`make bench`: floors, Hourglass and their ratios in interleaved rounds, as a table and a picture in results/."""
+
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from platform import processor
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks import lifecycle, serving
+from benchmarks.load import WrkMissing, wrk
+from benchmarks.process import ServerFailed
+from benchmarks.serving import Sample, standing
+from benchmarks.table import Row, markdown, store, worse
+
+ALLOWED = 0.15  # what a ratio may lose against the stored run before the guard says so; rounds differ by half of it
+CASES = (*serving.CASES, *lifecycle.CASES)
+NAMES = ", ".join(case.name for case in CASES)
+Rounds = Annotated[int, Parameter(help="of every case; the table shows their medians")]
+Seconds = Annotated[float, Parameter(help="of load in a round")]
+Only = Annotated[str, Parameter(help=f"cases to measure, by commas; nothing is stored then: {NAMES}")]
+Guard = Annotated[bool, Parameter(help=f"store nothing; fail where a ratio is {ALLOWED:.0%} behind the stored one")]
+notes = Console(stderr=True)
+app = App(name="python -m benchmarks", help="Measure the service beside its floors. wrk sends the load.")
+
+
+@app.default
+def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard: Guard = False) -> None:
+    """Measure all cases, print the table and store it in benchmarks/results.
+
+    Example: python -m benchmarks --only png,bulk --rounds 5
+    """
+    wrk()
+    names = [name for name in only.split(",") if name]
+    if unknown := set(names) - {case.name for case in CASES}:
+        raise ValueError(f"there is no case {unknown.pop()}: {NAMES}")
+    chosen = [case for case in CASES if not names or case.name in names]
+    found: dict[str, list[Sample]] = {case.name: [] for case in chosen}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, console=notes, transient=True)
+    with tempfile.TemporaryDirectory() as folder, standing(Path(folder), seconds) as floors, progress:
+        task = progress.add_task("", total=sum(1 if case.once else rounds for case in chosen))
+        for turn in range(rounds):
+            for case in chosen:
+                if turn and case.once:
+                    continue
+                progress.update(task, description=f"round {turn + 1}: {case.title}")
+                found[case.name].append(case.measure(floors))
+                progress.advance(task)
+    rows = [Row(case, found[case.name]) for case in chosen]
+    print(markdown(rows))
+    if guard:
+        lost = worse(rows, ALLOWED)
+        print("\n".join(lost) or "nothing is behind the stored run")
+        sys.exit(1 if lost else 0)
+    if not names:
+        store(rows, machine())
+
+
+def machine() -> str:
+    """What the figures were measured on, in a line."""
+    info = Path("/proc/cpuinfo")
+    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("hourglass", "onnxruntime", "uvicorn", "fastapi"))
+    return f"{models[0] if models else processor()}, {len(models)} processors; {versions}"
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (WrkMissing, ServerFailed, ValueError) as error:
+        notes.print(str(error), style="red", markup=False, highlight=False)
+        sys.exit(2)

@@ -1,0 +1,89 @@
+"""The cases about a process as a whole: how soon it answers, what it weighs, whether it grows, whether two do twice."""
+
+import shutil
+from pathlib import Path
+
+from benchmarks import fixtures
+from benchmarks.load import Request, load
+from benchmarks.serving import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_ours
+
+SHIPPED = Path(__file__).parent.parent / "models"
+DIGITS = ("digits", "digits-2d", "digits-denoise")
+MIXED = 200_000
+NOISY = Request("/denoise", PNG.body, "image/png")
+BROKEN = Request("/denoise?model=dense", PNG.body[:-20], "image/png")
+ARRAY = Request("/reconstruct?model=dense", fixtures.npy(fixtures.digits(16)), "application/x-npy")
+
+
+def digits_models(bench: Bench) -> Path:
+    """A folder with the three shipped models of digits."""
+    folder = bench.folder / "digits"
+    for name in DIGITS:
+        if not (folder / name).exists():
+            shutil.copytree(SHIPPED / name, folder / name)
+    return folder
+
+
+def start(bench: Bench) -> Sample:
+    """Seconds from the start of the process to its first denoised digit."""
+    with start_ours(bench.folder, digits_models(bench)) as server:
+        seconds = server.first_answer(NOISY)
+    return Sample(seconds, f"{seconds:.2f} s")
+
+
+def idle(bench: Bench) -> Sample:
+    """Megabytes (PSS) of the service with the digits models, after its first answer."""
+    with start_ours(bench.folder, digits_models(bench)) as server:
+        server.first_answer(NOISY)
+        megabytes = server.pss()
+    return Sample(megabytes, f"{megabytes:.0f} MB")
+
+
+def growth(bench: Bench) -> Sample:
+    """PSS after 200,000 requests of all kinds, bad ones among them, over what it was after the first thousands."""
+    with start_ours(bench.folder, bench.folder / "models") as server:
+        server.wait()
+        before = 0.0
+        done = 0.0
+        while done < MIXED:
+            for request in (PNG, FORM, TEXT, CODE, ARRAY, BROKEN):
+                run = load(server.port, request, connections=32, seconds=2, cores=LOAD_CORE, folder=bench.folder)
+                done += 2 * run.rate
+            before = before or server.pss()
+        after = server.pss()
+    return Sample(after / before, f"{before:.1f} -> {after:.1f} MB after {done:,.0f} requests")
+
+
+def workers(bench: Bench, request: Request, connections: int) -> Sample:
+    """Requests a second of two workers on both processors over one on one; the load generator shares them."""
+    rates: list[float] = []
+    failed = 0
+    for count, cores, beside in ((1, "0", "1"), (2, "0,1", "0,1")):
+        with start_ours(bench.folder, bench.folder / "models", cores=cores, workers=count) as server:
+            server.wait()
+            for seconds in (1.0, bench.seconds):  # the first warms both up
+                run = load(
+                    server.port,
+                    request,
+                    connections=connections,
+                    seconds=seconds,
+                    cores=beside,
+                    folder=bench.folder,
+                )
+            rates.append(run.rate)
+            failed += run.failed
+    return Sample(rates[1] / rates[0], f"{rates[1]:,.0f} / {rates[0]:,.0f} req/s", failed)
+
+
+BULK = Request("/denoise?model=dense", fixtures.npy(fixtures.digits(256)), "application/x-npy")
+CASES = (
+    Case("workers", "two workers over one, 256 pictures a request", 1.8, "higher", "", lambda b: workers(b, BULK, 8)),
+    Case(
+        "workers-png", "two workers over one, one picture a request", 1.8, "higher", "", lambda b: workers(b, PNG, 64)
+    ),
+    Case(
+        "start", "seconds from start to the first /denoise", 1.0, "lower", "naive 0.6, LitServe 1.1, Triton 3.6", start
+    ),
+    Case("idle", "PSS with the digits models, MB", 130, "lower", "Triton 210, BentoML 260, Ray 692", idle),
+    Case("growth", "PSS after 200,000 mixed requests / before", 1.05, "lower", "", growth, once=True),
+)

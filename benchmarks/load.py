@@ -1,0 +1,70 @@
+"""Load by wrk, one thread of it on one core: requests a second, latencies, and what was not answered 200."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPT = """
+wrk.method = "POST"
+local file = io.open(%s, "rb")
+wrk.body = file:read("*a")
+file:close()
+wrk.headers["Content-Type"] = %s
+%s
+done = function(summary, latency, requests)
+  local e = summary.errors
+  io.write(string.format('\\n{"requests":%%d,"microseconds":%%d,"p50":%%d,"p99":%%d,"failed":%%d}\\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    e.status + e.connect + e.read + e.write + e.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent again and again."""
+
+    path: str
+    body: bytes
+    content_type: str
+    accept: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Of one run: requests a second, milliseconds of the median and the 99th percentile, failures."""
+
+    rate: float
+    p50: float
+    p99: float
+    failed: int
+
+
+class WrkMissing(Exception):
+    """There is no load generator; the message says how to get it."""
+
+
+def load(port: int, request: Request, *, connections: int, seconds: float, cores: str, folder: Path) -> Measured:
+    """Closed loop over kept-alive connections of this machine."""
+    (folder / "body").write_bytes(request.body)
+    headers = [*request.headers, *([("Accept", request.accept)] if request.accept else [])]
+    lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers)
+    script = SCRIPT % (json.dumps(str(folder / "body")), json.dumps(request.content_type), lines)
+    (folder / "load.lua").write_text(script)
+    command = ["taskset", "-c", cores, wrk(), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
+    command += ["--timeout", "20s", "-s", str(folder / "load.lua"), f"http://127.0.0.1:{port}{request.path}"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = json.loads(said.strip().splitlines()[-1])
+    rate = found["requests"] / (found["microseconds"] / 1e6)
+    return Measured(rate, found["p50"] / 1000, found["p99"] / 1000, found["failed"])
+
+
+def wrk() -> str:
+    """Where wrk is. Raises WrkMissing."""
+    found = shutil.which("wrk")
+    if not found:
+        raise WrkMissing("the benchmark loads the service with wrk: apt install wrk, or brew install wrk")
+    return found

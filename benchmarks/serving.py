@@ -1,0 +1,195 @@
+"""The cases under load: each measures us and our floor in the same round and states its goal.
+
+A server stands on one core, the load generator on the other; ratios are of one round, since the machine's own speed
+changes between rounds.
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmarks import fixtures
+from benchmarks.load import Measured, Request, load
+from benchmarks.process import Server, free_port
+
+SERVER_CORE, LOAD_CORE = "0", "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One round of one case: the ratio that the goal is about, and what it came from, in words."""
+
+    ratio: float
+    shown: str
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class Bench:
+    """The servers under load, the graphs beside them, and how long each is loaded."""
+
+    folder: Path
+    seconds: float
+    servers: dict[str, Server] = field(default_factory=dict[str, Server])
+
+    def load(self, server: str, request: Request, connections: int) -> Measured:
+        """One run against one of the servers."""
+        port = self.servers[server].port
+        return load(port, request, connections=connections, seconds=self.seconds, cores=LOAD_CORE, folder=self.folder)
+
+    def raw(self, model: str, operation: str, items: np.ndarray) -> float:
+        """Items a second of onnxruntime alone on the server's core."""
+        np.save(self.folder / "items.npy", items)
+        graph = self.folder / "models" / model / "1" / f"{operation}.onnx"
+        command = ["taskset", "-c", SERVER_CORE, sys.executable, "-m", "benchmarks.floors.raw"]
+        command += [str(graph), str(self.folder / "items.npy"), str(self.seconds)]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A claim: its goal, what others reach (reference measurements), and how one round of it is measured."""
+
+    name: str
+    title: str
+    goal: float
+    better: Literal["higher", "lower"]
+    others: str
+    measure: Callable[[Bench], Sample]
+    once: bool = False  # takes long, and does not depend on the machine's speed
+
+    def met(self, ratio: float) -> bool:
+        """Whether a ratio reaches the goal."""
+        return ratio >= self.goal if self.better == "higher" else ratio <= self.goal
+
+
+def throughput(request: Request, connections: int) -> Callable[[Bench], Sample]:
+    """Requests a second over those of FastAPI's echo of the same picture, as many connections."""
+
+    def measure(bench: Bench) -> Sample:
+        floor = bench.load("fastapi", PNG, connections)
+        ours = bench.load("ours", request, connections)
+        return Sample(ours.rate / floor.rate, f"{ours.rate:,.0f} / {floor.rate:,.0f} req/s", ours.failed)
+
+    return measure
+
+
+def tail(bench: Bench) -> Sample:
+    """99th percentile over the median of our own latencies at 128 connections."""
+    floor, ours = bench.load("fastapi", PNG, 128), bench.load("ours", PNG, 128)
+    shown = f"{ours.p99:.1f} / {ours.p50:.1f} ms (echo {floor.p99:.1f} / {floor.p50:.1f})"
+    return Sample(ours.p99 / ours.p50, shown, ours.failed)
+
+
+def alone(bench: Bench) -> Sample:
+    """Median latency of a lone caller over that of FastAPI's echo."""
+    floor, ours = bench.load("fastapi", PNG, 1), bench.load("ours", PNG, 1)
+    return Sample(ours.p50 / floor.p50, f"{ours.p50:.3f} / {floor.p50:.3f} ms", ours.failed)
+
+
+def bulk(bench: Bench) -> Sample:
+    """Pictures a second of 256 in one array, over onnxruntime alone at that batch."""
+    items = fixtures.digits(256)
+    request = Request("/denoise?model=dense", fixtures.npy(items), "application/x-npy")
+    floor, ours = bench.raw("dense", "denoise", items), bench.load("ours", request, 1)
+    return Sample(256 * ours.rate / floor, f"{256 * ours.rate:,.0f} / {floor:,.0f} pictures/s", ours.failed)
+
+
+def megapixel(bench: Bench) -> Sample:
+    """Megapixels a second of a JPEG photo in and out, over onnxruntime alone on its pixels."""
+    pixels = fixtures.photo()
+    request = Request("/denoise?model=photo", fixtures.picture(pixels, "JPEG"), "image/jpeg")
+    size = pixels.shape[0] * pixels.shape[1] / 1e6
+    floor, ours = size * bench.raw("photo", "denoise", pixels[np.newaxis]), bench.load("ours", request, 1)
+    return Sample(size * ours.rate / floor, f"{size * ours.rate:.2f} / {floor:.2f} MP/s", ours.failed)
+
+
+def fairness(bench: Bench) -> Sample:
+    """99th percentile of a lone caller of single pictures while another sends 1024 at a time, over that bulk's median.
+
+    A first-come queue would make every single wait for a whole bulk: ratio 1 or more.
+    """
+    many = Request("/denoise?model=dense", fixtures.npy(fixtures.digits(1024)), "application/x-npy")
+    found: list[Measured] = []
+    beside = bench.folder / "beside"
+    beside.mkdir(exist_ok=True)
+    port = bench.servers["ours"].port
+
+    def send() -> None:
+        found.append(load(port, many, connections=1, seconds=bench.seconds + 1, cores=LOAD_CORE, folder=beside))
+
+    crowd = threading.Thread(target=send)
+    crowd.start()
+    single = bench.load("ours", PNG, 1)
+    crowd.join()
+    shown = f"single {single.p50:.2f}, p99 {single.p99:.2f} ms beside a bulk of {found[0].p50:.1f} ms"
+    return Sample(single.p99 / found[0].p50, shown, single.failed + found[0].failed)
+
+
+PICTURE = fixtures.picture(fixtures.digits(1)[0], "PNG")
+PNG = Request("/denoise?model=dense", PICTURE, "image/png")
+FORM = Request("/denoise?model=dense", *fixtures.multipart(PICTURE))
+TEXT = Request("/denoise?model=dense", fixtures.images(PICTURE), "application/json")
+CODE = Request("/encode?model=dense", PICTURE, "image/png")
+
+CASES = (
+    Case("png", "28x28 PNG to denoised PNG, 32 connections / echo", 0.9, "higher", "naive 0.18", throughput(PNG, 32)),
+    Case("multipart", "the same as a form, JSON answer / echo", 0.5, "higher", "naive 0.18", throughput(FORM, 32)),
+    Case("json", "the same as base64 in JSON / echo", 0.5, "higher", "naive 0.18", throughput(TEXT, 32)),
+    Case("encode", "PNG to its code as JSON / echo", 0.8, "higher", "naive 0.22", throughput(CODE, 32)),
+    Case("tail", "p99 / p50 at 128 connections", 3.0, "lower", "naive 22, Triton 1.9", tail),
+    Case("alone", "p50 at one connection / echo", 2.5, "lower", "naive 4.2", alone),
+    Case("bulk", "256 pictures in one npy / raw onnxruntime", 0.85, "higher", "Triton 0.26, MLServer 0.10", bulk),
+    Case("photo", "1 MP JPEG, any-size net / raw onnxruntime", 0.95, "higher", "naive 0.83", megapixel),
+    Case("fair", "p99 of singles beside a bulk of 1024 / the bulk's p50", 0.5, "lower", "first come: 1", fairness),
+)
+
+
+def command(app: str, port: int) -> list[str]:
+    """A floor under uvicorn, as we run."""
+    options = [
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+        "--no-access-log",
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+    ]
+    return [sys.executable, "-m", "uvicorn", app, *options]
+
+
+def start_ours(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers: int = 1) -> Server:
+    """Hourglass as `hourglass serve` starts it, every setting at its default but where it listens."""
+    port = free_port()
+    environ = {"HOURGLASS_MODELS": str(models), "HOURGLASS_PORT": str(port), "HOURGLASS_WORKERS": str(workers)}
+    environ["HOURGLASS_DEFAULT_DENOISE"] = "digits-denoise"
+    serve = [sys.executable, "-m", "service", "serve"]
+    log = folder / f"ours-{workers}-{cores}.log"
+    return Server("hourglass", serve, port=port, cores=cores, log=log, ready="/readyz", environ=environ)
+
+
+@contextmanager
+def standing(folder: Path, seconds: float) -> Generator[Bench]:
+    """Fixtures published, floors and Hourglass up on one core."""
+    bench = Bench(folder, seconds)
+    fixtures.publish_all(folder / "models")
+    with ExitStack() as stack:
+        for name, app in (("asgi", "benchmarks.floors.asgi:app"), ("fastapi", "benchmarks.floors.fastapi_echo:app")):
+            port = free_port()
+            log = folder / f"{name}.log"
+            floor = Server(name, command(app, port), port=port, cores=SERVER_CORE, log=log, ready="/livez", environ={})
+            bench.servers[name] = stack.enter_context(floor)
+        bench.servers["ours"] = stack.enter_context(start_ours(folder, folder / "models"))
+        for server in bench.servers.values():
+            server.wait()
+        yield bench

@@ -1,0 +1,93 @@
+"""What a run found, as a table for people, as JSON for the next run to be held against, and as a picture."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from matplotlib.figure import Figure
+
+from benchmarks.serving import Case, Sample
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A case and its rounds."""
+
+    case: Case
+    samples: Sequence[Sample]
+
+    @property
+    def ratio(self) -> float:
+        """The median of the rounds."""
+        return median(sample.ratio for sample in self.samples)
+
+    @property
+    def shown(self) -> str:
+        """The figures of the round whose ratio is the median."""
+        return min(self.samples, key=lambda sample: abs(sample.ratio - self.ratio)).shown
+
+    @property
+    def failed(self) -> int:
+        """Requests that were not answered 200."""
+        return sum(sample.failed for sample in self.samples)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table, a line a case."""
+    lines = ["| case | goal | reached | rounds | figures of the median round | others (reference) |"]
+    lines.append("|---|---|---|---|---|---|")
+    for row in rows:
+        case, ratios = row.case, [sample.ratio for sample in row.samples]
+        goal = f"{'≥' if case.better == 'higher' else '≤'} {case.goal:g}"
+        mark = "" if case.met(row.ratio) else " (missed)"
+        failed = f"; {row.failed} failed" if row.failed else ""
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        lines.append(
+            f"| {case.title} | {goal} | **{row.ratio:.2f}**{mark} | {spread} | {row.shown}{failed} | {case.others} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def store(rows: Sequence[Row], machine: str) -> None:
+    """Write results/serving.json, .md and .png."""
+    RESULTS.mkdir(exist_ok=True)
+    found = {row.case.name: [round(sample.ratio, 4) for sample in row.samples] for row in rows}
+    text = json.dumps({"machine": machine, "ratios": found}, indent=2)
+    (RESULTS / "serving.json").write_text(text + "\n")
+    (RESULTS / "serving.md").write_text(f"{machine}\n\n{markdown(rows)}")
+    draw(rows, RESULTS / "serving.png")
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """How far each case is from its goal, as a multiple of it; beyond the line is better."""
+    figure = Figure(figsize=(9, 0.42 * len(rows) + 1.4), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(reversed(rows)):
+        case = row.case
+        reached = row.ratio / case.goal if case.better == "higher" else case.goal / row.ratio
+        axes.barh(place, reached, color="#2a7f62" if case.met(row.ratio) else "#c8553d", height=0.6)
+        axes.text(reached + 0.02, place, f"{row.ratio:.2f}", va="center", fontsize=9)
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_yticks(range(len(rows)), [row.case.title for row in reversed(rows)], fontsize=9)
+    axes.set_xlabel("reached, as a multiple of the goal (the line); the number is the case's own")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.1)
+    figure.savefig(path, dpi=110)
+
+
+def worse(rows: Sequence[Row], allowed: float) -> list[str]:
+    """Cases whose ratio has fallen behind that of the stored run by more than the allowed share, in words."""
+    stored = json.loads((RESULTS / "serving.json").read_text())["ratios"]
+    found: list[str] = []
+    for row in rows:
+        if row.case.name not in stored:
+            continue
+        before = median(stored[row.case.name])
+        lost = before / row.ratio if row.case.better == "higher" else row.ratio / before
+        if lost > 1 + allowed:
+            found.append(f"{row.case.name}: {row.ratio:.2f}, was {before:.2f} ({row.case.title})")
+    return found
