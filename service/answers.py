@@ -1,7 +1,8 @@
 """From outcomes to the bytes and headers of an answer; the JSON is what `schemas` says, written faster."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from service.codec import Picture
 from service.errors import NotAcceptable, Problem
 from service.inputs import Inputs
 from service.negotiation import JSON, NPY
-from service.operations import Outcome
+from service.operations import OPERATIONS, Figures, Outcome
 
 Array = NDArray[Any]
-FIGURE_HEADERS = {"mse": "x-mse", "psnr": "x-psnr", "percentile": "x-percentile", "noise_sigma": "x-noise-sigma"}
-FITTED_HEADERS = {"resized_from": "x-resized", "depth_from": "x-depth"}
+Headers = list[tuple[bytes, bytes]]
+FIGURE_HEADERS = {"mse": b"x-mse", "psnr": b"x-psnr", "percentile": b"x-percentile", "noise_sigma": b"x-noise-sigma"}
+FITTED_HEADERS = {"resized_from": b"x-resized", "depth_from": b"x-depth"}
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,16 +42,11 @@ def picture_type(pictures: Sequence[Picture | None]) -> str:
     return first.type if first and first.type in codec.WRITTEN else "image/png"
 
 
-def write(reply: Reply, kind: str) -> tuple[bytes, dict[str, str]]:
+def write(reply: Reply, kind: str) -> tuple[bytes, Headers]:
     """The body and its headers. Raises the problem of the only item, or of any where the type has no place for it."""
     if len(reply.inputs) == 1 or kind != JSON:
         _raise_first(reply)
-    headers = {
-        "content-type": kind,
-        "x-model": reply.card.name,
-        "x-model-version": str(reply.card.version),
-        "vary": "Accept",
-    }
+    headers = [*_head(reply.card.name, reply.card.version, kind)]
     if kind == JSON:
         return orjson.dumps(_document(reply), option=orjson.OPT_SERIALIZE_NUMPY), headers
     if kind == NPY:
@@ -57,11 +54,27 @@ def write(reply: Reply, kind: str) -> tuple[bytes, dict[str, str]]:
     (picture,), (output,) = reply.inputs.pictures, reply.outcome.outputs
     if isinstance(output, Problem):
         raise output
-    for name, value in reply.outcome.figures[0].items():
-        headers[FIGURE_HEADERS[name]] = f"{value:.6g}"
+    for name, value in _figures(reply, reply.inputs.arrays[0][0], output).items():
+        headers.append((FIGURE_HEADERS[name], b"%.6g" % value))
     for name, value in _fitted(picture, reply.card).items():
-        headers[FITTED_HEADERS[name]] = "x".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
+        headers.append((FITTED_HEADERS[name], text.encode()))
     return codec.encode(restore(output, picture), kind, quality=reply.quality), headers
+
+
+@lru_cache(maxsize=256)
+def _head(model: str, version: int, kind: str) -> Headers:
+    """The headers that all answers of this type from this model share."""
+    return [
+        (b"content-type", kind.encode()),
+        (b"x-model", model.encode()),
+        (b"x-model-version", b"%d" % version),
+        (b"vary", b"Accept"),
+    ]
+
+
+def _figures(reply: Reply, given: Array, output: Array) -> Figures:
+    return OPERATIONS[reply.operation](reply.card, given, output)
 
 
 def _raise_first(reply: Reply) -> None:
@@ -94,20 +107,17 @@ def _document(reply: Reply) -> dict[str, object]:
 
 
 def _results(reply: Reply) -> Iterator[dict[str, object]]:
-    items = zip(reply.inputs.pictures, reply.outcome.outputs, reply.outcome.figures, strict=True)
+    given = (item for array in reply.inputs.arrays for item in array)
+    items = zip(reply.inputs.pictures, given, reply.outcome.outputs, strict=True)
     for place in range(len(reply.inputs)):
-        if place in reply.inputs.problems:
-            yield {"error": reply.inputs.problems[place].body(reply.request_id)}
-            continue
-        picture, output, figure = next(items)
-        yield _result(reply, picture, output, figure)
+        problem = reply.inputs.problems.get(place)
+        yield {"error": problem.body(reply.request_id)} if problem else _result(reply, *next(items))
 
 
-def _result(
-    reply: Reply, picture: Picture | None, output: Array | Problem, figures: dict[str, float]
-) -> dict[str, object]:
+def _result(reply: Reply, picture: Picture | None, given: Array, output: Array | Problem) -> dict[str, object]:
     if isinstance(output, Problem):
         return {"error": output.body(reply.request_id)}
+    figures = _figures(reply, given, output)
     if output.dtype != np.uint8:
         name = "code" if reply.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_fitted(picture, reply.card)}
@@ -137,4 +147,4 @@ def restore(output: Array, picture: Picture | None) -> Picture:
     height, width = output.shape[:2]
     channels = 1 if picture.pixels.shape[2] == 1 else output.shape[2]
     alpha = None if picture.alpha is None else codec.fit_alpha(picture.alpha, height, width)
-    return replace(picture, pixels=codec.fit(output, None, None, channels), alpha=alpha)
+    return Picture(codec.fit(output, None, None, channels), picture.type, alpha, picture.icc)

@@ -1,10 +1,12 @@
 """The FastAPI application: what is shared, what is routed where, how failures are answered."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypedDict
 
 from fastapi import FastAPI, Request
@@ -19,9 +21,11 @@ from service.documents import OperationRoute
 from service.errors import InternalError, InvalidParameter, MethodNotAllowed, NotFound, Problem
 from service.exchange import Exchange, State, problem_answer
 from service.hardware import cores
+from service.metrics import FOLDER as METRICS_FOLDER
+from service.metrics import Metrics, save_often
 from service.operations import OPERATIONS
-from service.store import Loading, Store
-from service.telemetry import Metrics
+from service.runner import Loading, measure_idly
+from service.store import Store
 from service.watch import report, watch
 
 
@@ -40,14 +44,19 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.service = state
         await state.store.refresh_soon()
         report(state.store)
-        watching = None if settings.watch == "off" else asyncio.create_task(watch(state.store, settings.watch))
+        beside = [asyncio.create_task(measure_idly(state.store.runners, lambda: state.admission.items == 0))]
+        if METRICS_FOLDER in os.environ:
+            beside.append(asyncio.create_task(save_often(state.metrics)))
+        if settings.watch != "off":
+            beside.append(asyncio.create_task(watch(state.store, settings.watch)))
         try:
             yield {"service": state}
         finally:
-            if watching:
-                watching.cancel()
+            for task in beside:
+                task.cancel()
                 with suppress(asyncio.CancelledError):
-                    await watching
+                    await task
+            state.metrics.save()
             state.store.close()
             state.pool.shutdown(wait=True, cancel_futures=True)
 
@@ -75,14 +84,16 @@ def create_app(settings: Settings) -> FastAPI:
 def open_state(settings: Settings) -> State:
     """Everything requests share, nothing loaded yet."""
     share = settings.share()
-    metrics = Metrics()
-    runners = max(1, cores().value // settings.workers)
-    pool = ThreadPoolExecutor(runners, "pool")
-    loading = Loading(settings.device, settings.threads, settings.max_batch, pool, runners, metrics.batch)
+    admission = Admission(items=share.queue_items, size=share.queue_bytes)
+    folder = os.environ.get(METRICS_FOLDER)
+    metrics = Metrics(lambda: admission.items, Path(folder) if folder else None)
+    mine = max(1, cores().value // settings.workers)
+    pool = ThreadPoolExecutor(mine, "pool")
+    loading = Loading(settings.device, settings.threads, settings.max_batch, pool, mine, metrics.batch)
     return State(
         settings=settings,
         store=Store(settings.models, loading, old_versions=settings.old_versions),
-        admission=Admission(items=share.queue_items, size=share.queue_bytes),
+        admission=admission,
         metrics=metrics,
         pool=pool,
     )
@@ -102,5 +113,5 @@ async def answer_problem(request: Request, error: Exception) -> Response:
         problem = (
             NotFound("GET /docs shows what there is") if unknown else MethodNotAllowed("see Allow", headers=headers)
         )
-    status, body, extra = problem_answer(problem, exchange.id if exchange else "")
-    return Response(body, status, extra)
+    status, body, pairs = problem_answer(problem, exchange.id if exchange else "")
+    return Response(body, status, {name.decode(): value.decode() for name, value in pairs})

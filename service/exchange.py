@@ -13,8 +13,8 @@ from starlette.types import Scope
 from service.admission import Admission
 from service.config import Settings
 from service.errors import Problem
+from service.metrics import Metrics
 from service.store import Store
-from service.telemetry import Metrics
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -35,9 +35,10 @@ class State:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and what becomes of it."""
+    """One request and what becomes of it. `headers`: what came in; of repeated ones the last."""
 
     id: str
+    headers: dict[bytes, bytes]
     started: float = field(default_factory=perf_counter)
     path: str = "other"
     model: str = ""
@@ -53,14 +54,15 @@ def state_of(scope: Scope) -> State:
 
 def begin(scope: Scope) -> Exchange:
     """The request's id: the caller's where it is fit to be repeated, else its trace's, else a new one."""
-    found = b""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
-            found = value
-            break
-        if name == b"traceparent" and (match := TRACEPARENT.fullmatch(value)):
-            found = match[1]
-    exchange = scope["exchange"] = Exchange(found.decode() if found else os.urandom(8).hex())
+    headers = dict(scope["headers"])
+    given, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
+    if given is not None and REQUEST_ID.fullmatch(given):
+        found = given.decode()
+    elif trace is not None and (match := TRACEPARENT.fullmatch(trace)):
+        found = match[1].decode()
+    else:
+        found = os.urandom(8).hex()
+    exchange = scope["exchange"] = Exchange(found, headers)
     return exchange
 
 
@@ -70,7 +72,6 @@ def finish(exchange: Exchange, state: State, scope: Scope) -> None:
     state.metrics.request(exchange.path, exchange.model, exchange.status, seconds)
     if exchange.stages:
         state.metrics.stages(exchange.stages)
-    state.metrics.items.set(state.admission.items)
     if state.settings.access_log or exchange.status >= 500:
         log.info(
             "request",
@@ -83,7 +84,8 @@ def finish(exchange: Exchange, state: State, scope: Scope) -> None:
         )
 
 
-def problem_answer(problem: Problem, request_id: str) -> tuple[int, bytes, dict[str, str]]:
+def problem_answer(problem: Problem, request_id: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     """Status, body and headers of a problem."""
     body = orjson.dumps(problem.body(request_id))
-    return problem.status, body, {"content-type": "application/problem+json", **problem.headers}
+    extra = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
+    return problem.status, body, [(b"content-type", b"application/problem+json"), *extra]

@@ -19,7 +19,8 @@ from service.card import Operation
 from service.errors import InvalidImage, Problem
 from service.exchange import State
 from service.inputs import limits, prepare
-from service.operations import OPERATIONS
+from service.operations import OPERATIONS, Figures
+from service.operations import run as run_model
 from service.store import Autoencoder
 
 Array = NDArray[Any]
@@ -60,10 +61,10 @@ def plan(source: Path, output: Path | None) -> list[Job]:
 
 async def run(
     state: State, model: Autoencoder, operation: Operation, jobs: Sequence[Job]
-) -> AsyncGenerator[tuple[Job, Array | Problem, dict[str, float]]]:
+) -> AsyncGenerator[tuple[Job, Array | Problem, Figures]]:
     """Every job with its output (already written where it has a target) or its problem, and figures, in order."""
-    window: list[asyncio.Task[tuple[Array | Problem, dict[str, float]]]] = []
-    ahead = max(2, 2 * state.store.loading.runners)
+    window: list[asyncio.Task[tuple[Array | Problem, Figures]]] = []
+    ahead = max(2, 2 * state.store.loading.cores)
     try:
         for at, job in enumerate(jobs):
             while len(window) < ahead and at + len(window) < len(jobs):
@@ -75,9 +76,7 @@ async def run(
             task.cancel()
 
 
-async def _one(
-    state: State, model: Autoencoder, operation: Operation, job: Job
-) -> tuple[Array | Problem, dict[str, float]]:
+async def _one(state: State, model: Autoencoder, operation: Operation, job: Job) -> tuple[Array | Problem, Figures]:
     loop = asyncio.get_running_loop()
     formats, max_pixels = limits(model.card, state.settings)
     try:
@@ -86,7 +85,7 @@ async def _one(
             state.pool, lambda: codec.decode(data, formats=formats, max_pixels=max_pixels)
         )
         row = prepare(picture, model.card, operation, state.settings)
-        outcome = await OPERATIONS[operation](model, [row[np.newaxis]])
+        outcome = await run_model(model, operation, [row[np.newaxis]])
         output = outcome.outputs[0]
         if isinstance(output, Problem):
             raise output
@@ -99,7 +98,7 @@ async def _one(
         return InvalidImage(f"{error.strerror}: {error.filename}"), {}
     except Problem as problem:
         return problem, {}
-    return output, outcome.figures[0]
+    return output, OPERATIONS[operation](model.card, row, output)
 
 
 def write(target: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ from service.card import Card, ImageInput, Operation
 from service.codec import Opened, Picture
 from service.config import Settings
 from service.errors import Problem
-from service.negotiation import Body
+from service.negotiation import Body, unpack
 
 Array = NDArray[Any]
 
@@ -35,10 +35,20 @@ def limits(card: Card, settings: Settings) -> tuple[Collection[str], int]:
     return settings.formats.split(","), settings.max_pixels_any if any_size else settings.max_pixels
 
 
-def open_all(body: Body, card: Card, settings: Settings) -> tuple[list[Opened | Problem], int]:
-    """The pictures of a body with their headers read, or what is wrong with them; and the bytes of all once decoded."""
+@dataclass(slots=True)
+class Parcel:
+    """An unpacked body: its pictures with their headers read, or what is wrong with them; the bytes of all decoded."""
+
+    body: Body
+    opened: list[Opened | Problem]
+    size: int
+
+
+def unwrap(data: bytes, content_type: str, card: Card, operation: Operation, settings: Settings) -> Parcel:
+    """What a body holds, measured but not decoded. Raises a 4xx Problem."""
+    body = unpack(data, content_type, card, operation, settings.max_items)
     if body.array is not None:
-        return [], body.array.nbytes
+        return Parcel(body, [], body.array.nbytes)
     formats, max_pixels = limits(card, settings)
     opened: list[Opened | Problem] = []
     for blob in body.blobs:
@@ -46,16 +56,16 @@ def open_all(body: Body, card: Card, settings: Settings) -> tuple[list[Opened | 
             opened.append(blob if isinstance(blob, Problem) else Opened(blob, formats=formats, max_pixels=max_pixels))
         except Problem as problem:
             opened.append(problem)
-    return opened, sum(it.width * it.height * 3 for it in opened if isinstance(it, Opened))
+    return Parcel(body, opened, sum(it.width * it.height * 3 for it in opened if isinstance(it, Opened)))
 
 
-def load(body: Body, opened: list[Opened | Problem], card: Card, operation: Operation, settings: Settings) -> Inputs:
+def load(parcel: Parcel, card: Card, operation: Operation, settings: Settings) -> Inputs:
     """Everything decoded and checked, before it may join others. A bad item is a problem in its place."""
-    if body.array is not None:
-        return Inputs([body.array], [None] * len(body.array))
+    if parcel.body.array is not None:
+        return Inputs([parcel.body.array], [None] * len(parcel.body.array))
     inputs = Inputs([], [])
     rows: list[Array] = []
-    for place, it in enumerate(opened):
+    for place, it in enumerate(parcel.opened):
         try:
             if isinstance(it, Problem):
                 raise it
@@ -81,6 +91,8 @@ def prepare(picture: Picture, card: Card, operation: Operation, settings: Settin
 
 def batches(rows: list[Array]) -> list[Array]:
     """One array where all rows are alike, else one a row."""
+    if len(rows) == 1:
+        return [rows[0][np.newaxis]]
     if len({row.shape for row in rows}) == 1:
-        return [rows[0][np.newaxis] if len(rows) == 1 else np.stack(rows)]
+        return [np.stack(rows)]
     return [row[np.newaxis] for row in rows]

@@ -11,7 +11,8 @@ from starlette.types import ASGIApp
 from service.app import create_app
 from service.config import PREFIX, Settings
 from service.front import Front
-from service.telemetry import MULTIPROCESS, configure_logs
+from service.metrics import FOLDER as METRICS_FOLDER
+from service.telemetry import configure_logs
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ def serve(settings: Settings) -> None:
         _run(settings)
         return
     with tempfile.TemporaryDirectory(prefix="hourglass-metrics-") as folder:
-        os.environ[MULTIPROCESS] = folder  # before the workers import prometheus_client
+        os.environ[METRICS_FOLDER] = folder
         _run(settings)
 
 

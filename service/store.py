@@ -1,38 +1,22 @@
 """models/ -> named autoencoders: found, proven, swapped in whole, dropped when gone.
 
-A version that cannot be proven is refused with its reason and what served before goes on. Knows the runtime and the
-batcher, nothing of requests. Only `get` may be called from the event loop; `refresh` blocks and runs on one thread.
+A version that cannot be proven is refused with its reason and what served before goes on. Knows runners, nothing of
+requests. Only `get` may be called from the event loop; `refresh` blocks and runs on one thread.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from service import runtime
-from service.batcher import Batcher
-from service.card import Card, Graph, ImageInput, Operation
+from service.card import Card, Operation
 from service.errors import AmbiguousModel, ModelNotFound, ModelRefused
 from service.folder import Fingerprint, load_card, scan
-from service.hardware import Choice, cores
-from service.runtime import Device
-
-INLINE_SECONDS = 0.005  # a full batch of a graph that runs on the event loop takes at most this
+from service.runner import Loading, Runner, open_runner
 
 Version = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Runner:
-    """One graph, ready to take callers; `choices` says what was chosen for it and why."""
-
-    graph: Graph
-    batcher: Batcher
-    choices: dict[str, Choice[str | int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +26,6 @@ class Autoencoder:
     card: Card
     runners: dict[Operation, Runner]
     fingerprint: Fingerprint
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """How graphs are loaded: device, threads of a run (0: chosen), items of a batch, pool for long runs."""
-
-    device: Device
-    threads: int
-    max_batch: int
-    pool: Executor
-    runners: int
-    observe: Callable[[str, Operation, int], None] = lambda *_: None
 
 
 @dataclass(slots=True)
@@ -116,25 +88,11 @@ class Store:
         if (card.name, card.version) != (name, version):
             raise ModelRefused(f"the card is of {card.name} {card.version}, not of {name} {version}")
         runners: dict[Operation, Runner] = {
-            graph.operation: self._runner(folder, card, graph)
+            graph.operation: open_runner(folder, card, graph, self.loading)
             for graph in card.graphs
             if graph.precision == "float32"  # choosing int8 waits for its first model
         }
         return Autoencoder(card, runners, fingerprint)
-
-    def _runner(self, folder: Path, card: Card, graph: Graph) -> Runner:
-        loading = self.loading
-        threads = choose_threads(loading.threads, card)
-        session = runtime.open_graph(folder, card, graph, device=loading.device, threads=threads.value)
-        place = choose_place(session, card, graph, loading.max_batch)
-        batcher = Batcher(
-            session.run,
-            max_batch=loading.max_batch,
-            pool=None if place.value == "event loop" else loading.pool,
-            runners=1 if place.value == "event loop" else loading.runners,
-            observe=lambda items: loading.observe(card.name, graph.operation, items),
-        )
-        return Runner(graph, batcher, {"device": session.device, "threads": threads, "place": place})
 
     async def get(self, name: str, version: int | None) -> Autoencoder:
         """The named model; an older version is loaded when asked for. Raises ModelNotFound or ModelRefused."""
@@ -163,6 +121,11 @@ class Store:
         """`refresh` on the loader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._loader, self.refresh)
 
+    def runners(self) -> Iterator[Runner]:
+        """Those of every model in memory."""
+        for model in [*self.shelf.loaded.values(), *self._old.values()]:
+            yield from model.runners.values()
+
     def offering(self, operation: Operation) -> list[str]:
         """Names of the loaded models that offer an operation."""
         return [name for name, model in self.shelf.loaded.items() if operation in model.runners]
@@ -181,22 +144,3 @@ class Store:
     def close(self) -> None:
         """Let go of the loader; sessions end with their last caller."""
         self._loader.shutdown(wait=False, cancel_futures=True)
-
-
-def choose_threads(wanted: int, card: Card) -> Choice[int]:
-    """Threads of one run: one for small fixed inputs, where batches share the cores; all cores for large pictures."""
-    if wanted:
-        return Choice(wanted, "asked for")
-    if isinstance(card.input, ImageInput) and card.input.height is None:
-        found = cores()
-        return Choice(found.value, f"pictures of any size; {found.reason}")
-    return Choice(1, "small inputs: batches run side by side instead")
-
-
-def choose_place(session: runtime.Session, card: Card, graph: Graph, max_batch: int) -> Choice[str]:
-    """Where batches run: on the event loop if a full one is measured to be short, else in the pool."""
-    if isinstance(card.input, ImageInput) and card.input.height is None:
-        return Choice("pool", "pictures of any size")
-    seconds = session.seconds(np.repeat(runtime.to_array(graph.probe.input)[:1], max_batch, axis=0))
-    reason = f"a batch of {max_batch} takes {seconds * 1000:.2f} ms, the bound is {INLINE_SECONDS * 1000:g}"
-    return Choice("event loop" if seconds <= INLINE_SECONDS else "pool", reason)

@@ -25,7 +25,7 @@ def test_models_are_listed_with_what_was_chosen_and_why(client: TestClient) -> N
     assert set(listed) == {"digits", "photos", "points"}
     assert listed["digits"]["default_for"] == ["encode", "decode", "reconstruct", "denoise"]
     chosen = listed["photos"]["runs"]["denoise"]
-    assert set(chosen) == {"device", "threads", "place"}
+    assert set(chosen) == {"device", "threads", "place", "batch"}
     assert all(choice["reason"] for choice in chosen.values())
 
 

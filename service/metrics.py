@@ -1,0 +1,158 @@
+"""What is counted under which name: lists of numbers while requests run, Prometheus' text when somebody scrapes.
+
+With several workers each leaves its numbers in a file of a shared folder, before it adds them all up for a scrape and
+once a second, so that no sum ever falls. Knows no request and no model.
+"""
+
+import asyncio
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from time import time_ns
+from typing import Final
+
+import orjson
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from service.card import Operation
+
+FOLDER = "SERVICE_METRICS_FOLDER"  # set by the server before workers start
+SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
+STAGES = ("decode", "queue", "run", "encode")
+
+Labels = tuple[str, ...]
+Rows = dict[Labels, list[float]]  # of a counter or gauge its value; of a histogram a count a bucket, then the sum
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A metric: its name, what it says, its labels, and a histogram's upper bounds."""
+
+    name: str
+    help: str
+    labels: Labels = ()
+    buckets: tuple[float, ...] = ()
+
+    def row(self) -> list[float]:
+        """Nothing counted yet; beyond the last bucket is one more."""
+        return [0.0] * (len(self.buckets) + 2 if self.buckets else 1)
+
+
+REQUESTS: Final = Definition("hourglass_requests", "Requests answered.", ("path", "model", "status"))
+REQUEST_SECONDS: Final = Definition("hourglass_request_seconds", "From head to answer.", ("path",), SECONDS)
+STAGE_SECONDS: Final = Definition("hourglass_stage_seconds", "Parts of a request.", ("stage",), SECONDS)
+BATCHES: Final = Definition("hourglass_batch_items", "Items of a model run.", ("model", "operation"), ITEMS)
+ADMITTED: Final = Definition("hourglass_admitted_items", "Items under way.")
+COUNTED: Final = (REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, BATCHES)
+
+
+class Metrics(Collector):
+    """The numbers of this process, and at a scrape those of all workers of `folder`."""
+
+    def __init__(self, admitted: Callable[[], int], folder: Path | None = None) -> None:
+        self._admitted = admitted
+        self._rows: dict[str, Rows] = {definition.name: {} for definition in COUNTED}
+        self._stages = [self._row(STAGE_SECONDS, (stage,)) for stage in STAGES]
+        self._lock = Lock()  # batches end on several threads
+        self._file = folder / f"{os.getpid()}-{time_ns()}.json" if folder else None
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def request(self, path: str, model: str, status: int, seconds: float) -> None:
+        """Count an answer. `path` and `model` are names of ours, never the caller's words."""
+        self._row(REQUESTS, (path, model, str(status)))[0] += 1
+        _observe(self._row(REQUEST_SECONDS, (path,)), SECONDS, seconds)
+
+    def stages(self, seconds: tuple[float, float, float, float]) -> None:
+        """Observe the parts of a request, in the order of STAGES."""
+        for row, value in zip(self._stages, seconds, strict=True):
+            _observe(row, SECONDS, value)
+
+    def batch(self, model: str, operation: Operation, items: int) -> None:
+        """Observe the items of one model run."""
+        with self._lock:
+            _observe(self._row(BATCHES, (model, operation)), ITEMS, items)
+
+    def _row(self, definition: Definition, labels: Labels) -> list[float]:
+        rows = self._rows[definition.name]
+        found = rows.get(labels)
+        if found is None:
+            found = rows[labels] = definition.row()
+        return found
+
+    def text(self) -> bytes:
+        """The text format of Prometheus, over all workers."""
+        return generate_latest(self._registry)
+
+    def save(self) -> None:
+        """Leave the numbers where the other workers add them up; nothing to do for a lone one."""
+        if self._file is None:
+            return
+        rows = {name: [[labels, row] for labels, row in rows.items()] for name, rows in self._rows.items()}
+        beside = self._file.with_suffix(".part")
+        beside.write_bytes(orjson.dumps({"rows": rows, "admitted": self._admitted()}))
+        beside.replace(self._file)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        self.save()
+        total, admitted = {name: {**rows} for name, rows in self._rows.items()}, self._admitted()
+        for file in self._file.parent.glob("*.json") if self._file else ():
+            if file == self._file:
+                continue
+            with suppress(OSError, orjson.JSONDecodeError):  # a worker is leaving
+                found = orjson.loads(file.read_bytes())
+                admitted += found["admitted"] if _alive(int(file.stem.partition("-")[0])) else 0
+                for name, rows in found["rows"].items():
+                    _add(total[name], rows)
+        for definition in COUNTED:
+            yield _family(definition, total[definition.name])
+        yield GaugeMetricFamily(ADMITTED.name, ADMITTED.help, admitted)
+
+
+async def save_often(metrics: Metrics) -> None:
+    """Once a second, until cancelled: a worker that is killed takes no more than that with it."""
+    while True:
+        await asyncio.sleep(1)
+        metrics.save()
+
+
+def _observe(row: list[float], bounds: tuple[float, ...], value: float) -> None:
+    row[bisect_left(bounds, value)] += 1
+    row[-1] += value
+
+
+def _add(total: Rows, rows: list[tuple[list[str], list[float]]]) -> None:
+    for labels, row in rows:
+        mine = total.get(tuple(labels))
+        total[tuple(labels)] = [a + b for a, b in zip(mine, row, strict=True)] if mine else row
+
+
+def _family(definition: Definition, rows: Rows) -> Metric:
+    if not definition.buckets:
+        counter = CounterMetricFamily(definition.name, definition.help, labels=definition.labels)
+        for labels, row in rows.items():
+            counter.add_metric(labels, row[0])
+        return counter
+    histogram = HistogramMetricFamily(definition.name, definition.help, labels=definition.labels)
+    bounds = [*(str(float(bound)) for bound in definition.buckets), "+Inf"]
+    for labels, (*counts, total) in rows.items():
+        below = [sum(counts[: at + 1]) for at in range(len(counts))]
+        histogram.add_metric(labels, list(zip(bounds, below, strict=True)), total)
+    return histogram
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
