@@ -9,7 +9,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")])
-BORDERS = {"onnxruntime": {"service/runtime.py"}, "PIL": {"service/codec/picture.py", "service/codec/fit.py"}}
+BORDERS = {
+    "onnxruntime": {"service/runtime.py"},
+    "PIL": {"service/codec/picture.py", "service/codec/fit.py", "service/codec/png.py"},
+    "isal": {"service/codec/png.py"},
+    "simplejpeg": {"service/codec/jpeg.py"},
+}
 
 
 def loaded_by(module: str) -> set[str]:

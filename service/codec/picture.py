@@ -1,4 +1,8 @@
-"""Pictures: recognised by their bytes, measured by their header, then decoded whole or refused; and written again."""
+"""Pictures: recognised by their bytes, measured by their header, then decoded whole or refused; and written again.
+
+Pillow is the reference: plain pictures take a shorter way to the same pixels (`png`, `jpeg`), all others and all that
+fails on that way are Pillow's, and so is every verdict.
+"""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -11,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from service.codec import jpeg, png
 from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImage
 
 Pixels = NDArray[np.uint8]
@@ -30,6 +35,7 @@ MAGIC = (
     ("BMP", b"BM"),
 )
 WRITTEN = ("image/png", "image/jpeg", "image/webp")
+PLAIN = {"PNG": png.scan, "JPEG": jpeg.scan}
 JPEG_SCANS = 100  # no real picture has more; each costs a pass over all pixels
 ICC_BYTES = 1 << 20
 # The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
@@ -51,9 +57,11 @@ def recognise(data: bytes, formats: Collection[str]) -> str:
     """Pillow's name of the format that the magic bytes tell. Raises UnsupportedImage unless it is allowed."""
     if not data:
         raise InvalidImage("the picture is empty")
-    found = next((name for name, magic in MAGIC if data.startswith(magic)), None)
-    if found is None and data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        found = "WEBP"
+    found = "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
+    for name, magic in MAGIC:
+        if data.startswith(magic):
+            found = name
+            break
     if found is None or found.lower() not in formats:
         raise UnsupportedImage(f"these bytes are no picture of a format taken here ({', '.join(sorted(formats))})")
     return found
@@ -64,30 +72,45 @@ class Opened:
 
     def __init__(self, data: bytes, *, formats: Collection[str], max_pixels: int) -> None:
         """Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
-        name = recognise(data, formats)
-        try:
-            self._image = Image.open(BytesIO(data), formats=[name])
-        except Exception as error:  # a reader may raise anything on hostile bytes
-            raise InvalidImage(f"the header of the {name} is broken") from error
-        self.width, self.height = self._image.size  # before orientation
+        self._data = data
+        self._format = recognise(data, formats)
+        scan = PLAIN.get(self._format)
+        self._source = (scan(data) if scan else None) or self._open()
+        self.width, self.height = self._source.size  # before orientation
         if self.width * self.height > max_pixels:
             raise ImageTooLarge(f"{self.width}x{self.height} pixels are over the limit of {max_pixels}")
         if not self.width * self.height:
             raise InvalidImage("the picture has no pixels")
-        if name == "JPEG" and data.count(b"\xff\xda") > JPEG_SCANS:
+        if self._format == "JPEG" and data.count(b"\xff\xda") > JPEG_SCANS:
             raise InvalidImage(f"a JPEG may have {JPEG_SCANS} scans")
-        self._format = name
-        self._deep = name == "PNG" and data[24] == 16
+
+    @property
+    def plain(self) -> bool:
+        """Whether the picture takes the shorter way."""
+        return not isinstance(self._source, Image.Image)
 
     def decode(self) -> Picture:
         """The whole first frame, upright; once. Raises InvalidImage."""
         try:
-            self._image.load()
-            return _picture(self._image, self._format, deep=self._deep)
+            image = self._source
+            if not isinstance(image, Image.Image):
+                pixels, alpha = _split(image.pixels())
+                return Picture(pixels, f"image/{self._format.lower()}", alpha)
+        except Exception:  # whatever it was, Pillow judges it
+            image = self._open()
+        try:
+            image.load()
+            return _picture(image, self._format, deep=self._format == "PNG" and self._data[24] == 16)
         except Problem:
             raise
         except Exception as error:
             raise InvalidImage(f"the {self._format} is broken or cut off") from error
+
+    def _open(self) -> Image.Image:
+        try:
+            return Image.open(BytesIO(self._data), formats=[self._format])
+        except Exception as error:  # a reader may raise anything on hostile bytes
+            raise InvalidImage(f"the header of the {self._format} is broken") from error
 
 
 def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture:
@@ -99,7 +122,6 @@ def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
     with suppress(Exception):  # a broken EXIF block is no reason to refuse the pixels
         ImageOps.exif_transpose(image, in_place=True)
     icc = image.info.get("icc_profile")
-    alpha = None
     if image.mode in DEEP_MODES:
         deep = True
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -111,14 +133,10 @@ def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
         image = image.convert("RGB")
     else:
         raise InvalidImage(f"pictures of mode {image.mode} are not taken")
-    pixels = np.asarray(image)
-    pixels = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
-    if image.mode in ("LA", "RGBA"):
-        pixels, alpha = pixels[:, :, :-1], np.ascontiguousarray(pixels[:, :, -1])
-        alpha = None if (alpha == 255).all() else alpha
+    pixels, alpha = _split(np.asarray(image))
     keep_icc = isinstance(icc, bytes) and len(icc) <= ICC_BYTES and image.mode[0] == "R"
     return Picture(
-        pixels=np.ascontiguousarray(pixels),
+        pixels=pixels,
         type=f"image/{name.lower()}",
         alpha=alpha,
         icc=icc if keep_icc else None,
@@ -126,17 +144,28 @@ def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
     )
 
 
+def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
+    """H,W or H,W,C to H,W,1 or H,W,3 and the alpha, if any of it is less than opaque."""
+    if pixels.ndim == 2:
+        return pixels[:, :, np.newaxis], None
+    if pixels.shape[2] in (1, 3):
+        return pixels, None
+    alpha = np.ascontiguousarray(pixels[:, :, -1])
+    return np.ascontiguousarray(pixels[:, :, :-1]), None if (alpha == 255).all() else alpha
+
+
 def encode(picture: Picture, kind: str, *, quality: int = 90) -> bytes:
     """The picture as `image/png`, `image/jpeg` or `image/webp`. JPEG has no alpha: it comes back on black."""
     bands = picture.pixels
     if picture.alpha is not None:
         bands = composite(bands, picture.alpha, "black") if kind == "image/jpeg" else np.dstack([bands, picture.alpha])
+    icc = picture.icc if bands.shape[2] >= 3 else None
+    if kind == "image/png":
+        return png.write(bands, icc)
     image = Image.fromarray(bands[:, :, 0] if bands.shape[2] == 1 else bands)
     out = BytesIO()
-    extra = {"icc_profile": picture.icc} if picture.icc and bands.shape[2] >= 3 else {}
-    if kind == "image/png":
-        image.save(out, "PNG", compress_level=1, **extra)
-    elif kind == "image/jpeg":
+    extra = {"icc_profile": icc} if icc else {}
+    if kind == "image/jpeg":
         image.save(out, "JPEG", quality=quality, **extra)
     else:
         image.save(out, "WEBP", quality=quality, method=0, **extra)
