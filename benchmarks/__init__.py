@@ -1,0 +1,1 @@
+"""What Hourglass claims of its speed, re-measured beside its floors and its peers in one run."""
