@@ -1,0 +1,1 @@
+"""The servers our service is measured against, each set up as its own documentation says."""

@@ -1,0 +1,67 @@
+"""Triton through PyTriton: a Python callable with Triton's dynamic batching, binary uint8 tensors over HTTP.
+
+Follows PyTriton's "Binding models to Triton" and "Dynamic batching" (https://triton-inference-server.github.io/pytriton/).
+"""
+
+import argparse
+import os
+import signal
+import socket
+import sysconfig
+
+import numpy as np
+from pytriton.decorators import batch
+from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
+from pytriton.triton import Triton, TritonConfig
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime as ort
+
+
+def free_port() -> int:
+    """For the metrics, which have a fixed port else."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(graph: str, port: int) -> None:
+    """Until the signal to end, which stops Triton with us."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    (given,), (made,) = session.get_inputs(), session.get_outputs()
+
+    @batch
+    def denoise(**inputs: np.ndarray) -> dict[str, np.ndarray]:
+        return {made.name: session.run(None, {given.name: inputs[given.name]})[0]}
+
+    # Triton's Python stub must load the libpython that this interpreter is of, not whichever the system has.
+    os.environ["LD_LIBRARY_PATH"] = ":".join(
+        filter(None, [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")])
+    )
+    config = TritonConfig(
+        http_address="127.0.0.1",
+        http_port=port,
+        allow_grpc=False,
+        metrics_address="127.0.0.1",
+        metrics_port=free_port(),
+    )
+    with Triton(config=config) as triton:
+        triton.bind(
+            model_name="denoise",
+            infer_func=denoise,
+            inputs=[Tensor(name=given.name, dtype=np.uint8, shape=tuple(given.shape[1:]))],
+            outputs=[Tensor(name=made.name, dtype=np.uint8, shape=tuple(made.shape[1:]))],
+            config=ModelConfig(max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=100)),
+        )
+        triton.serve()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--graph", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    serve(given.graph, given.port)
