@@ -5,17 +5,18 @@ BIN := $(VENV)/bin
 # Where pip takes torch from, if not from where it takes everything: the address of PyTorch's index of CPU builds.
 TORCH_INDEX ?=
 SERVE ?=
+BENCH ?=
 
 export HOURGLASS_DEFAULT_ENCODE ?= digits
 export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
 export HOURGLASS_DEFAULT_DENOISE ?= digits-denoise
 
-.PHONY: help serve test check bench format clean
+.PHONY: help serve test check bench bench-guard bench-peers bench-training format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 serve: $(VENV)/.serve ## install what serving needs and serve models/ at http://127.0.0.1:8000 (SERVE="--port 9000")
 	@$(BIN)/hourglass serve $(SERVE)
@@ -34,7 +35,17 @@ format: $(VENV)/.dev ## rewrite the code in the house style
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(VENV)/.dev ## measure images/s of the training loop against a plain DataLoader
+bench: $(VENV)/.dev ## measure the service beside its floors, a few minutes; needs wrk (BENCH="--only png,bulk")
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+bench-guard: $(VENV)/.dev ## the same, stored nowhere: fail where a ratio has fallen behind the stored run
+	@$(BIN)/python -m benchmarks --guard $(BENCH)
+
+bench-peers: $(VENV)/.dev ## install its peers, each into an environment of its own, and measure them and the service
+	@$(BIN)/python -m benchmarks.peers.install
+	@$(BIN)/python -m benchmarks.peers $(BENCH)
+
+bench-training: $(VENV)/.dev ## measure images/s of the training loop against a plain DataLoader
 	@$(BIN)/python -m benchmarks.training_loop
 
 clean: ## remove what the other commands made

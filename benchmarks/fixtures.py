@@ -1,9 +1,7 @@
-"""The models and pictures that are measured with: seeded, made by code, published like any other. Knows onnx."""
+"""The models that are measured with: seeded, made by code, published like any other. Knows onnx."""
 
-import base64
 import hashlib
 import json
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 
+from benchmarks.bodies import SIDE, digits, photo
 from service.card import CARD_FILE, Card, Operation
 from service.runtime import Session, to_tensor
 
 Array = NDArray[Any]
 WIDTHS = (784, 512, 128, 32)  # the dense net, down; the way up mirrors it
-SIDE, PHOTO_SIDE = 28, 1024
 
 Ends = tuple[int, list[int | str]]  # element type and shape of a port
 DIGIT: Ends = (TensorProto.UINT8, ["n", SIDE, SIDE, 1])
@@ -132,51 +129,6 @@ def photo_graphs() -> dict[Operation, bytes]:
     at = build.node("DepthToSpace", build.conv(build.node("Relu", at), 48, 12), blocksize=2)
     levels = build.node("Cast", build.grey(at, 32.0), to=TensorProto.UINT8)
     return {"denoise": build.bytes(("image", PHOTO), PHOTO, build.node("Transpose", levels, perm=[0, 2, 3, 1]))}
-
-
-def digits(count: int) -> Array:
-    """Blurred blots of digits' size, N,28,28,1: compressible as written digits are, unlike noise."""
-    random = np.random.default_rng(5)
-    rows, columns = np.mgrid[:SIDE, :SIDE]
-    centres = random.uniform(6, 22, (count, 4, 2, 1, 1))
-    distance = (rows - centres[:, :, 0]) ** 2 + (columns - centres[:, :, 1]) ** 2
-    blots = 255 * np.exp(-distance / 8).max(axis=1)
-    return np.where(blots < 8, 0, blots).astype(np.uint8)[..., np.newaxis]
-
-
-def photo() -> Array:
-    """One megapixel of soft colour with grain, H,W,3."""
-    random = np.random.default_rng(6)
-    coarse = Image.fromarray(random.integers(0, 256, (32, 32, 3), np.uint8))
-    soft = np.asarray(coarse.resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.BICUBIC)).astype(np.float32)
-    return np.clip(soft + random.normal(0, 8, soft.shape), 0, 255).astype(np.uint8)
-
-
-def picture(pixels: Array, kind: str) -> bytes:
-    """H,W,C as a picture file."""
-    out = BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(out, kind, quality=90)
-    return out.getvalue()
-
-
-def npy(array: Array) -> bytes:
-    """The array as a .npy file."""
-    out = BytesIO()
-    np.save(out, array)
-    return out.getvalue()
-
-
-def multipart(blob: bytes) -> tuple[bytes, str]:
-    """A form with one field `image`, and its Content-Type."""
-    head = (
-        b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
-    )
-    return head + blob + b"\r\n--edge--\r\n", "multipart/form-data; boundary=edge"
-
-
-def images(blob: bytes) -> bytes:
-    """The JSON body of one picture."""
-    return json.dumps({"images": [base64.b64encode(blob).decode()]}).encode()
 
 
 def publish(folder: Path, name: str, graphs: dict[Operation, bytes], given: Array) -> None:

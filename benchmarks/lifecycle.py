@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from benchmarks import fixtures
+from benchmarks import bodies
 from benchmarks.load import Request, load
 from benchmarks.serving import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_ours
 
@@ -12,7 +12,7 @@ DIGITS = ("digits", "digits-2d", "digits-denoise")
 MIXED = 200_000
 NOISY = Request("/denoise", PNG.body, "image/png")
 BROKEN = Request("/denoise?model=dense", PNG.body[:-20], "image/png")
-ARRAY = Request("/reconstruct?model=dense", fixtures.npy(fixtures.digits(16)), "application/x-npy")
+ARRAY = Request("/reconstruct?model=dense", bodies.npy(bodies.digits(16)), "application/x-npy")
 
 
 def digits_models(bench: Bench) -> Path:
@@ -75,7 +75,7 @@ def workers(bench: Bench, request: Request, connections: int) -> Sample:
     return Sample(rates[1] / rates[0], f"{rates[1]:,.0f} / {rates[0]:,.0f} req/s", failed)
 
 
-BULK = Request("/denoise?model=dense", fixtures.npy(fixtures.digits(256)), "application/x-npy")
+BULK = Request("/denoise?model=dense", bodies.npy(bodies.digits(256)), "application/x-npy")
 CASES = (
     Case("workers", "two workers over one, 256 pictures a request", 1.8, "higher", "", lambda b: workers(b, BULK, 8)),
     Case(

@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from service.answers import Headers, Reply, picture_type, write
 from service.card import Operation
+from service.deadline import Deadline
 from service.errors import (
     BodyTooLarge,
-    DeadlineExceeded,
     InternalError,
     InvalidParameter,
     MethodNotAllowed,
@@ -102,11 +102,8 @@ class Endpoint:
         state, wish = state_of(scope), Wish.of(scope, exchange.headers)
         model = await self.model(state, wish.query)
         data = await read_body(receive, exchange.headers, state.settings.max_body)
-        try:
-            async with asyncio.timeout(state.settings.deadline):
-                return await self.work(state, model, wish, data, exchange)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"not done within {state.settings.deadline:g} s") from error
+        with Deadline(state.settings.deadline):
+            return await self.work(state, model, wish, data, exchange)
 
     async def model(self, state: State, query: Query) -> Autoencoder:
         """The model that the request asks for. Raises what is wrong with its wish."""

@@ -47,7 +47,7 @@ def install(name: str) -> None:
     venv.EnvBuilder(with_pip=True, clear=True).create(environment(name))
     command = [str(interpreter(name)), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
     command += ["--requirement", str(PEERS / name / "requirements.txt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words only
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotInstall(_reason(done.stderr) or f"pip ended with status {done.returncode}")
     (environment(name) / STAMP).write_text(_digest(name))

@@ -4,6 +4,7 @@ Reads 8-bit grey or colour, with alpha or without, and nothing else in the file 
 or fails, is the reference's to judge (`picture`). Writes every PNG that is answered.
 """
 
+import zlib
 from binascii import crc32
 from dataclasses import dataclass
 from struct import Struct, pack
@@ -22,6 +23,7 @@ COLOURS = (0, 4, 2, 6)  # by channels less one
 IDLE = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"tIME": 7}
 BLOCK = 1 << 16  # Pillow reads so much at a time; broken data ends alike only in like pieces
 NONE, UP = 0, 2  # filters of a row
+SMALL = 1200  # bytes of rows that are not worth compressing well
 
 HEAD, NUMBER = Struct(">I4s"), Struct(">I")
 
@@ -85,8 +87,16 @@ def write(bands: NDArray[np.uint8], icc: bytes | None) -> bytes:
     height, width, channels = bands.shape
     head = pack(">IIBBBBB", width, height, 8, COLOURS[channels - 1], 0, 0, 0)
     profile = _chunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc)) if icc else b""
-    body = isal_zlib.compress(_filtered(bands.reshape(height, width * channels)), 1)
+    body = _deflated(_filtered(bands.reshape(height, width * channels)))
     return b"".join((START[:8], _chunk(b"IHDR", head), profile, _chunk(b"IDAT", body), END))
+
+
+def _deflated(rows: NDArray[np.uint8]) -> bytes:
+    """What fits a packet and a disk block anyway is written the quickest way, a sixth of the time: a third larger."""
+    if rows.size > SMALL:
+        return isal_zlib.compress(rows, 1)
+    body = isal_zlib.compress(rows.data, 0)
+    return body if len(body) < rows.size else zlib.compress(rows.data, 0)
 
 
 def _filtered(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
