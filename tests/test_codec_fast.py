@@ -60,10 +60,11 @@ def smooth(height: int, width: int, channels: int) -> Array:
 
 
 def strokes(height: int, width: int) -> Array:
-    """Bright on black, as digits are."""
+    """Bright on pure black, as digits are."""
     y, x = np.mgrid[:height, :width]
     distance = np.abs(np.hypot(y - height / 2, x - width / 2) - min(height, width) / 3)
-    return (255 * np.exp(-((distance / 2) ** 2))).astype(np.uint8)[:, :, np.newaxis]
+    light = 255 * np.exp(-((distance / 2) ** 2))
+    return np.where(light < 20, 0, light).astype(np.uint8)[:, :, np.newaxis]
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -190,6 +191,8 @@ SPECIAL = {
     "text that means something": written(GREY, "PNG", pnginfo=text("transparency")),
     "text behind the data": with_chunk(PLAIN["RGB PNG"], b"tEXt", b"transparency\0" + b"1", 2),
     "animated": written(RGB, "PNG", save_all=True, append_images=[Image.fromarray(RGB[::-1].copy())]),
+    "PNG of many chunks": joined([*chunks(PLAIN["RGB PNG"])[:-1], *[(b"IDAT", b"")] * 5000, (b"IEND", b"")]),
+    "JPEG of many comments": PLAIN["RGB JPEG"][:20] + b"\xff\xfe\0\2" * 100 + PLAIN["RGB JPEG"][20:],
     "PNG with a tail": PLAIN["RGB PNG"] + b"tail",
     "JPEG turned": written(RGB, "JPEG", exif=turned()),
     "JPEG with a profile": written(RGB, "JPEG", icc_profile=b"x" * 200),

@@ -15,13 +15,14 @@ START = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 IDLE = frozenset((0xDB, 0xC4, 0xDD, 0xFE))  # tables, the restart interval, comments
 FRAMES = frozenset((0xC0, 0xC2))  # baseline and progressive
 SCAN = 0xDA
+SEGMENTS = 64  # before the first scan; to walk over them must be short
 # Components with their samplings, tables left out -> the colour space to decode to.
 SPACES = {b"\1\1\x11": "GRAY"} | {bytes((3, 1, luma, 2, 0x11, 3, 0x11)): "RGB" for luma in (0x11, 0x21, 0x22)}
 
 SEGMENT, SIDES = Struct(">BBH"), Struct(">HH")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlainJpeg:
     """A file whose segments up to its first scan are plain: its size and colour space."""
 
@@ -43,7 +44,9 @@ def scan(data: bytes) -> PlainJpeg | None:
     if not data.startswith(START):
         return None
     at, frame = 20, b""
-    while at + 4 <= len(data):
+    for _ in range(SEGMENTS):
+        if at + 4 > len(data):
+            return None
         lead, kind, length = SEGMENT.unpack_from(data, at)
         if lead != 0xFF or length < 2:
             return None

@@ -22,19 +22,21 @@ COLOURS = (0, 4, 2, 6)  # by channels less one
 # Chunks of this length that no decoder of ours heeds; `tRNS`, profiles, EXIF, text and animation are not plain.
 IDLE = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"tIME": 7}
 BLOCK = 1 << 16  # Pillow reads so much at a time; broken data ends alike only in like pieces
+CHUNKS = 4096  # to walk over them must be short
 NONE, UP = 0, 2  # filters of a row
 SMALL = 1200  # bytes of rows that are not worth compressing well
 
-HEAD, NUMBER = Struct(">I4s"), Struct(">I")
+HEAD, SIDES, NUMBER = Struct(">I4s"), Struct(">II"), Struct(">I")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PlainPng:
-    """A whole file of plain chunks: its size and mode, and its pixels still packed."""
+    """A whole file of plain chunks: its size and mode, and where its packed pixels lie."""
 
     size: tuple[int, int]
     mode: str
-    packed: list[bytes]
+    data: bytes
+    spans: list[tuple[int, int]]
 
     def pixels(self) -> NDArray[np.uint8]:
         """H,W,C as the reference decodes them. Raises on data that are broken or cut off."""
@@ -43,10 +45,10 @@ class PlainPng:
         decoder = Image.core.zip_decoder(self.mode, self.mode)
         decoder.setimage(image, (0, 0, width, height))
         left, error = 0, 0
-        for piece in self.packed:
-            left, error = decoder.decode(piece)
-            if left < 0:
-                break
+        for start, end in self.spans:
+            while left >= 0 and start < end:
+                left, error = decoder.decode(self.data[start : min(start + BLOCK, end)])
+                start += BLOCK
         decoder.cleanup()
         if left >= 0 or error:
             raise ValueError("the rows are broken or cut off")
@@ -61,21 +63,21 @@ def scan(data: bytes) -> PlainPng | None:
     mode = MODES.get(data[24:29])
     if mode is None or not data.startswith(START) or not data.endswith(END) or not _sound(data, 12, 29):
         return None
-    size = NUMBER.unpack_from(data, 16)[0], NUMBER.unpack_from(data, 20)[0]
+    width, height = SIDES.unpack_from(data, 16)
     at, end = 33, len(data) - len(END)
-    packed: list[bytes] = []
-    found = False
-    while at < end:
+    spans: list[tuple[int, int]] = []
+    for _ in range(CHUNKS):
+        if at == end:
+            return PlainPng((width, height), mode, data, spans) if spans and width and height else None
         length, kind = HEAD.unpack_from(data, at)
         start, at = at + 8, at + 12 + length
         if at > end:
             return None
         if kind == b"IDAT":
-            found = True
-            packed += [data[part : min(part + BLOCK, at - 4)] for part in range(start, at - 4, BLOCK)]
-        elif found or IDLE.get(kind) != length or not _sound(data, start - 4, at - 4):
+            spans.append((start, at - 4))
+        elif spans or IDLE.get(kind) != length or not _sound(data, start - 4, at - 4):
             return None
-    return PlainPng(size, mode, packed) if found and all(size) else None
+    return None
 
 
 def _sound(data: bytes, start: int, end: int) -> bool:
