@@ -44,7 +44,7 @@ def is_installed(name: str) -> bool:
 
 def install(name: str) -> None:
     """Makes the peer's environment anew; the stamp comes last, so a broken one is never taken for finished."""
-    venv.EnvBuilder(with_pip=True, clear=True).create(environment(name))
+    venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(environment(name))
     command = [str(interpreter(name)), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
     command += ["--requirement", str(PEERS / name / "requirements.txt")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ Follows LitServe's "Batching" (https://lightning.ai/docs/litserve/features/batch
 
 import argparse
 import io
+import multiprocessing
 import os
 import signal
 from typing import Any
@@ -55,13 +56,19 @@ class Denoiser(ls.LitAPI):
         return Response(out.getvalue(), media_type="image/png")
 
 
+def end(*_: object) -> None:
+    """Takes the workers along, which LitServe itself leaves behind on this signal."""
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(0)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--graph", required=True)
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
     api = Denoiser(given.graph, api_path="/denoise", max_batch_size=32, batch_timeout=0.01)
-    # LitServe takes its workers along on an interrupt only.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, end)
     server = ls.LitServer(api, accelerator="cpu", devices=1, workers_per_device=1)
     server.run(host="127.0.0.1", port=given.port, log_level="warning", generate_client_file=False)

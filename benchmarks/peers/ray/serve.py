@@ -4,62 +4,19 @@ Follows Ray's "Performance Tuning" (https://docs.ray.io/en/latest/serve/advanced
 High Throughput on Ray Serve".
 """
 
-import argparse
-import io
-import os
-import secrets
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
-os.environ |= {
-    "ORT_DISABLE_TELEMETRY": "1",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else it leaves one in ~/.ray
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-}
 
-import numpy as np
-import onnxruntime as ort
-import ray
-from PIL import Image
-from ray import serve
-from starlette.requests import Request
-from starlette.responses import Response
-
-
-@serve.deployment(num_replicas=1, max_ongoing_requests=128, ray_actor_options={"num_cpus": 1})
-class Denoiser:
-    """One session of one thread."""
-
-    def __init__(self, graph: str) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        self.name = self.session.get_inputs()[0].name
-
-    async def __call__(self, request: Request) -> Response:
-        """PNG to PNG; a GET tells that the replica is there, which Ray's own health check answers too early for."""
-        if request.method == "GET":
-            return Response()
-        pixels = np.asarray(Image.open(io.BytesIO(await request.body())).convert("L"))
-        (restored,) = self.session.run(None, {self.name: pixels[np.newaxis, :, :, np.newaxis]})
-        out = io.BytesIO()
-        Image.fromarray(restored[0, :, :, 0]).save(out, "PNG")
-        return Response(out.getvalue(), media_type="image/png")
-
-
-def run(graph: str, port: int) -> None:
-    """A cluster of this machine alone, until the signal to end."""
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(Denoiser.bind(graph), route_prefix="/denoise", logging_config={"enable_access_log": False})
-    signal.pause()  # Ray's own handler of SIGTERM ends us and all that it started
+def main() -> int:
+    """Ray in a session of its own: a signal to all its processes at once would leave HAProxy behind, on its ports."""
+    command = [sys.executable, str(Path(__file__).with_name("cluster.py")), *sys.argv[1:]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as cluster:
+        signal.signal(signal.SIGTERM, lambda *_: cluster.stdin.close())
+        return cluster.wait()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--graph", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
-    run(str(Path(given.graph).resolve()), given.port)
+    sys.exit(main())
