@@ -160,7 +160,7 @@ def _run(
 async def _choose(state: State, operation: Operation, wish: str) -> Autoencoder:
     name = wish or state.settings.default(operation)
     try:
-        model = await state.store.get(name or state.store.choose(operation, ""), None)
+        model = await state.store.get(name or state.store.choose(operation, state.settings), None)
     except (AmbiguousModel, ModelNotFound) as problem:
         said = f"there is no model {name}" if name else "no model is named"
         names = ", ".join(state.store.offering(operation)) or "none is here"

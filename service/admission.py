@@ -3,9 +3,6 @@
 Counts only; knows neither requests nor models.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
 from service.errors import Overloaded
 
 
@@ -16,9 +13,8 @@ class Admission:
         self.max_items, self.max_size = items, size
         self.items = self.size = 0
 
-    @contextmanager
-    def admit(self, items: int, size: int) -> Generator[None]:
-        """A place for `items` and `size` bytes while the block runs. Raises Overloaded when there is none.
+    def enter(self, items: int, size: int) -> None:
+        """Take a place for `items` and `size` bytes, to be given back by `leave`. Raises Overloaded when there is none.
 
         A request larger than the whole limit is let in when nothing else is: it would never fit otherwise.
         """
@@ -27,8 +23,8 @@ class Admission:
             raise Overloaded("as much work is waiting as may wait; try again", headers={"retry-after": "1"})
         self.items += items
         self.size += size
-        try:
-            yield
-        finally:
-            self.items -= items
-            self.size -= size
+
+    def leave(self, items: int, size: int) -> None:
+        """Give the place back."""
+        self.items -= items
+        self.size -= size

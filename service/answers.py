@@ -78,8 +78,11 @@ def _figures(reply: Reply, given: Array, output: Array) -> Figures:
 
 
 def _raise_first(reply: Reply) -> None:
+    outcome = reply.outcome
+    if not reply.inputs.problems and outcome.batch is not None:
+        return
     found = [*reply.inputs.problems.items()]
-    found += [(at, output) for at, output in enumerate(reply.outcome.outputs) if isinstance(output, Problem)]
+    found += [(at, output) for at, output in enumerate(outcome.outputs) if isinstance(output, Problem)]
     if not found:
         return
     place, problem = found[0]

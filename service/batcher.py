@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -28,7 +28,7 @@ class Job:
 
     items: Array
     future: "asyncio.Future[Done]"
-    joined: float = field(default_factory=perf_counter)
+    joined: float
 
 
 @dataclass(slots=True, frozen=True)
@@ -68,24 +68,31 @@ class Batcher:
         """
         if len(items) <= self.max_batch:
             return await self._join(items)
-        pieces = [await self._join(items[at : at + self.max_batch]) for at in range(0, len(items), self.max_batch)]
+        pieces: list[Done] = []
+        at = 0
+        while at < len(items):
+            pieces.append(await self._join(items[at : at + self.max_batch]))
+            at += len(pieces[-1].outputs)
         outputs = np.concatenate([piece.outputs for piece in pieces])
         return Done(outputs, sum(piece.queue for piece in pieces), sum(piece.run for piece in pieces))
 
-    async def _join(self, items: Array) -> Done:
+    def _join(self, items: Array) -> "asyncio.Future[Done]":
         loop = asyncio.get_running_loop()
-        job = Job(items, loop.create_future())
+        job = Job(items, loop.create_future(), perf_counter())
         self._waiting.append(job)
         self._schedule(loop)
-        return await job.future
+        return job.future
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        # One turn of the loop later, so that every request that has just been read joins the batch.
         if self._waiting and self._free and not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._start, loop)
+            loop.call_soon(self._start, loop, len(self._waiting))
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
+        """Run what waits, once a turn of the loop has brought no more: requests that were read meanwhile join."""
+        if seen < len(self._waiting) < self.max_batch:
+            loop.call_soon(self._start, loop, len(self._waiting))
+            return
         self._scheduled = False
         batch = self._take()
         if not batch:

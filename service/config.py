@@ -1,6 +1,7 @@
 """Settings: one frozen object, built once from the environment (`HOURGLASS_*`); unknown names are refused."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -78,6 +79,11 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]}; `hourglass serve --help` lists all")
         return cls()
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """Picture formats taken."""
+        return frozenset(self.formats.split(","))
 
     def default(self, operation: Operation) -> str:
         """The default model of an operation, or the empty string."""

@@ -3,7 +3,7 @@
 import os
 import re
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 
 import orjson
@@ -39,7 +39,7 @@ class Exchange:
 
     id: str
     headers: dict[bytes, bytes]
-    started: float = field(default_factory=perf_counter)
+    started: float
     path: str = "other"
     model: str = ""
     status: int = 0
@@ -62,7 +62,7 @@ def begin(scope: Scope) -> Exchange:
         found = match[1].decode()
     else:
         found = os.urandom(8).hex()
-    exchange = scope["exchange"] = Exchange(found, headers)
+    exchange = scope["exchange"] = Exchange(found, headers, perf_counter())
     return exchange
 
 

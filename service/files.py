@@ -18,7 +18,7 @@ from service.answers import picture_type, restore
 from service.card import Operation
 from service.errors import InvalidImage, Problem
 from service.exchange import State
-from service.inputs import limits, prepare
+from service.inputs import max_pixels, prepare
 from service.operations import OPERATIONS, Figures
 from service.operations import run as run_model
 from service.store import Autoencoder
@@ -78,20 +78,20 @@ async def run(
 
 async def _one(state: State, model: Autoencoder, operation: Operation, job: Job) -> tuple[Array | Problem, Figures]:
     loop = asyncio.get_running_loop()
-    formats, max_pixels = limits(model.card, state.settings)
+    most, settings = max_pixels(model.card, state.settings), state.settings
     try:
         data = await loop.run_in_executor(state.pool, job.source.read_bytes)
         picture = await loop.run_in_executor(
-            state.pool, lambda: codec.decode(data, formats=formats, max_pixels=max_pixels)
+            state.pool, lambda: codec.decode(data, formats=settings.taken, max_pixels=most)
         )
-        row = prepare(picture, model.card, operation, state.settings)
+        row = prepare(picture, model.card, operation, settings)
         outcome = await run_model(model, operation, [row[np.newaxis]])
         output = outcome.outputs[0]
         if isinstance(output, Problem):
             raise output
         if job.target:
             kind = TYPES.get(job.target.suffix.lower()) or picture_type([picture])
-            blob = codec.encode(restore(output, picture), kind, quality=state.settings.quality)
+            blob = codec.encode(restore(output, picture), kind, quality=settings.quality)
             target = job.target if job.target.suffix.lower() in TYPES else job.target.with_suffix(".png")
             await loop.run_in_executor(state.pool, write, target, blob)
     except OSError as error:

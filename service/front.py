@@ -7,7 +7,7 @@ router, so the document describes them and the app works without its front.
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.endpoint import Endpoint
-from service.exchange import begin, finish, state_of
+from service.exchange import Exchange, begin, finish, state_of
 from service.operations import OPERATIONS
 from service.runtime import DeviceUnavailable
 
@@ -17,25 +17,33 @@ class Front:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.endpoints: dict[str, ASGIApp] = {f"/{operation}": Endpoint(operation) for operation in OPERATIONS}
+        self.endpoints = {f"/{operation}": Endpoint(operation) for operation in OPERATIONS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, plainly(send))
             return
         exchange = begin(scope)
-        state = state_of(scope)
-
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                message["headers"].append((b"x-request-id", exchange.id.encode()))
-            await send(message)
-
+        endpoint = self.endpoints.get(scope["path"])
         try:
-            await self.endpoints.get(scope["path"], self.app)(scope, receive, send_with_id)
+            if endpoint:
+                await endpoint(scope, receive, send)
+            else:
+                await self.app(scope, receive, _named(exchange, send))
         finally:
-            finish(exchange, state, scope)
+            finish(exchange, state_of(scope), scope)
+
+
+def _named(exchange: Exchange, send: Send) -> Send:
+    """Sends on what the app answers, with the request's id; the operations put it there themselves."""
+
+    async def send_named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            exchange.status = message["status"]
+            message["headers"].append((b"x-request-id", exchange.id.encode()))
+        await send(message)
+
+    return send_named
 
 
 def plainly(send: Send) -> Send:

@@ -1,6 +1,6 @@
 """From an unpacked body to the arrays a graph takes: pictures measured, decoded whole and fitted, each on its own."""
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from service.card import Card, ImageInput, Operation
 from service.codec import Opened, Picture
 from service.config import Settings
 from service.errors import Problem
-from service.negotiation import Body, unpack
+from service.negotiation import Origin, unpack
 
 Array = NDArray[Any]
 
@@ -29,40 +29,51 @@ class Inputs:
         return len(self.pictures) + len(self.problems)
 
 
-def limits(card: Card, settings: Settings) -> tuple[Collection[str], int]:
-    """Formats taken, and pixels of one picture for this model."""
+def max_pixels(card: Card, settings: Settings) -> int:
+    """Of one picture for this model."""
     any_size = isinstance(card.input, ImageInput) and card.input.height is None
-    return settings.formats.split(","), settings.max_pixels_any if any_size else settings.max_pixels
+    return settings.max_pixels_any if any_size else settings.max_pixels
 
 
 @dataclass(slots=True)
 class Parcel:
-    """An unpacked body: its pictures with their headers read, or what is wrong with them; the bytes of all decoded."""
+    """A body unpacked and measured: an array, or pictures with their headers read (or what is wrong with them).
 
-    body: Body
-    opened: list[Opened | Problem]
+    `size`: bytes of all once decoded.
+    """
+
+    origin: Origin
+    opened: Sequence[Opened | Problem]
+    array: Array | None
     size: int
+
+    def __len__(self) -> int:
+        return len(self.opened) if self.array is None else len(self.array)
 
 
 def unwrap(data: bytes, content_type: str, card: Card, operation: Operation, settings: Settings) -> Parcel:
     """What a body holds, measured but not decoded. Raises a 4xx Problem."""
     body = unpack(data, content_type, card, operation, settings.max_items)
     if body.array is not None:
-        return Parcel(body, [], body.array.nbytes)
-    formats, max_pixels = limits(card, settings)
+        return Parcel(body.origin, (), body.array, body.array.nbytes)
     opened: list[Opened | Problem] = []
+    size = 0
     for blob in body.blobs:
         try:
-            opened.append(blob if isinstance(blob, Problem) else Opened(blob, formats=formats, max_pixels=max_pixels))
+            if isinstance(blob, Problem):
+                raise blob
+            found = Opened(blob, formats=settings.taken, max_pixels=max_pixels(card, settings))
+            size += found.width * found.height * 3
+            opened.append(found)
         except Problem as problem:
             opened.append(problem)
-    return Parcel(body, opened, sum(it.width * it.height * 3 for it in opened if isinstance(it, Opened)))
+    return Parcel(body.origin, opened, None, size)
 
 
 def load(parcel: Parcel, card: Card, operation: Operation, settings: Settings) -> Inputs:
     """Everything decoded and checked, before it may join others. A bad item is a problem in its place."""
-    if parcel.body.array is not None:
-        return Inputs([parcel.body.array], [None] * len(parcel.body.array))
+    if parcel.array is not None:
+        return Inputs([parcel.array], [None] * len(parcel.array))
     inputs = Inputs([], [])
     rows: list[Array] = []
     for place, it in enumerate(parcel.opened):

@@ -61,6 +61,7 @@ class Metrics(Collector):
         self._admitted = admitted
         self._rows: dict[str, Rows] = {definition.name: {} for definition in COUNTED}
         self._stages = [self._row(STAGE_SECONDS, (stage,)) for stage in STAGES]
+        self._known: dict[tuple[str, str, int], tuple[list[float], list[float]]] = {}
         self._lock = Lock()  # batches end on several threads
         self._file = folder / f"{os.getpid()}-{time_ns()}.json" if folder else None
         self._registry = CollectorRegistry()
@@ -68,8 +69,12 @@ class Metrics(Collector):
 
     def request(self, path: str, model: str, status: int, seconds: float) -> None:
         """Count an answer. `path` and `model` are names of ours, never the caller's words."""
-        self._row(REQUESTS, (path, model, str(status)))[0] += 1
-        _observe(self._row(REQUEST_SECONDS, (path,)), SECONDS, seconds)
+        rows = self._known.get((path, model, status))
+        if rows is None:
+            rows = self._row(REQUESTS, (path, model, str(status))), self._row(REQUEST_SECONDS, (path,))
+            self._known[path, model, status] = rows
+        rows[0][0] += 1
+        _observe(rows[1], SECONDS, seconds)
 
     def stages(self, seconds: tuple[float, float, float, float]) -> None:
         """Observe the parts of a request, in the order of STAGES."""

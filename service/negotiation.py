@@ -1,7 +1,7 @@
 """What a caller may send and get: body in by Content-Type, type of the answer by Accept. Decodes no pixels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -33,11 +33,15 @@ UNTOLD = ("", "application/octet-stream", "application/x-www-form-urlencoded")  
 NAMES = {"json": JSON, "npy": NPY, "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
+# What came: one raw picture, pictures in a form or in JSON, an array in JSON, an array as .npy.
+Origin = Literal["picture", "many", "values", "npy"]
+
+
 @dataclass(slots=True)
 class Body:
     """A body unpacked from its transport: encoded pictures in order (or what is wrong with them), or one array."""
 
-    origin: Literal["picture", "many", "npy"]
+    origin: Origin
     blobs: list[bytes | Problem] = field(default_factory=list[bytes | Problem])
     array: Array | None = None
 
@@ -110,7 +114,7 @@ def _json_values(data: bytes, card: Card, operation: Operation) -> Body:
             array = np.asarray(rows, np.float32)
     except ValueError as error:
         raise InvalidArray(f"the rows are not all alike; {wanted(card, operation)}") from error
-    return Body("many", array=checked(array, card, operation))
+    return Body("values", array=checked(array, card, operation))
 
 
 def _parse(model: type[Model], data: bytes) -> Model:
@@ -125,24 +129,18 @@ def _parse(model: type[Model], data: bytes) -> Model:
         raise kind(f"{place or 'the body'}: {first['msg']}") from error
 
 
-def offered(card: Card, operation: Operation, body: Body, picture_type: str) -> list[str]:
-    """The types an answer can have, the default first. `picture_type`: of the picture that came in."""
-    arrays = [NPY, JSON] if body.origin == "npy" else [JSON, NPY]
-    pictures = isinstance(card.input, ImageInput) and operation != "encode"
-    if not pictures or len(body) > 1:
-        return arrays
-    images = [picture_type, *(kind for kind in codec.WRITTEN if kind != picture_type)]
-    single = body.origin == "picture" or (operation == "decode" and body.origin != "npy")
-    return images + arrays if single else arrays + images
+@lru_cache(maxsize=64)
+def answer_type(pictures: bool, origin: Origin, many: bool, came_as: str, accept: str, name: str) -> str:
+    """The type to answer with: `format=` beats Accept, q-values beat our own order. Raises NotAcceptable.
 
-
-def choose(accept: str, name: str, types: Sequence[str]) -> str:
-    """The type to answer with: `format=` beats Accept, q-values beat the order of `types`. Raises NotAcceptable."""
+    `pictures`: whether the model answers in pictures; `came_as`: the type of an answered picture by default.
+    """
+    types = offered(pictures, origin, many, came_as)
     if name:
         if name not in NAMES:
             raise InvalidParameter(f"format is one of {', '.join(NAMES)}")
         accept = NAMES[name]
-    elif not accept or accept == "*/*":
+    elif not accept:
         return types[0]
     ranges = [("", 0.0), *(_range(part) for part in accept.split(",")[:64])]
     best, best_q = "", 0.0
@@ -153,6 +151,15 @@ def choose(accept: str, name: str, types: Sequence[str]) -> str:
     if not best:
         raise NotAcceptable(f"this answer can be {', '.join(types)}")
     return best
+
+
+def offered(pictures: bool, origin: Origin, many: bool, came_as: str) -> list[str]:
+    """The types an answer can have, the default first."""
+    arrays = [NPY, JSON] if origin == "npy" else [JSON, NPY]
+    if not pictures or many:
+        return arrays
+    images = [came_as, *(kind for kind in codec.WRITTEN if kind != came_as)]
+    return images + arrays if origin in ("picture", "values") else arrays + images
 
 
 def _range(part: str) -> tuple[str, float]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batcher import Batcher, Done, RunFailed
+from service.batcher import Batcher, RunFailed
 from service.card import Card, Operation
 from service.errors import InternalError, InvalidArray, OperationNotOffered, Problem
 from service.store import Autoencoder
@@ -23,7 +23,7 @@ BLOCK = 1 << 16  # numbers whose squared error is taken at once: their floats st
 class Outcome:
     """For every item its output or its problem; the seconds waited and run."""
 
-    outputs: Sequence[Array | Problem]
+    outputs: Sequence[Array | Problem] | Array
     queue: float = 0.0
     run: float = 0.0
     batch: Array | None = None  # all outputs in one array, where they came as one
@@ -80,13 +80,12 @@ OPERATIONS: Final[dict[Operation, Callable[[Card, Array, Array], Figures]]] = {
 
 def squared_error(given: Array, output: Array) -> float:
     """Mean squared error of one item on the 0..1 scale (vectors: on their own)."""
-    ours, theirs = given.ravel(), output.ravel()
+    rows = max(1, BLOCK * len(given) // given.size)
     total = 0.0
-    for at in range(0, ours.size, BLOCK):
-        gap = ours[at : at + BLOCK].astype(np.float32)
-        gap -= theirs[at : at + BLOCK]
-        total += float(gap.dot(gap))
-    return total / (ours.size * (255**2 if output.dtype == np.uint8 else 1))
+    for at in range(0, len(given), rows):
+        gap = np.subtract(given[at : at + rows], output[at : at + rows], dtype=np.float32)
+        total += float(np.vdot(gap, gap))
+    return total / (given.size * (255**2 if output.dtype == np.uint8 else 1))
 
 
 def percentile(card: Card, error: float) -> float:
@@ -105,13 +104,8 @@ async def _each(batcher: Batcher, array: Array) -> Outcome:
             return Outcome([problem])
         parts = [await _each(batcher, array[at : at + 1]) for at in range(len(array))]
         return Outcome([part.outputs[0] for part in parts])
-    return _finite(done)
-
-
-def _finite(done: Done) -> Outcome:
-    """What a batch gave; items that are no numbers are problems in their places."""
     outputs = done.outputs
     if outputs.dtype == np.uint8 or np.isfinite(outputs).all():
-        return Outcome(list(outputs), done.queue, done.run, outputs)
+        return Outcome(outputs, done.queue, done.run, outputs)
     refused = InvalidArray("the model has no finite answer for these numbers")
     return Outcome([output if np.isfinite(output).all() else refused for output in outputs], done.queue, done.run)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.card import Card, Operation
+from service.config import Settings
 from service.errors import AmbiguousModel, ModelNotFound, ModelRefused
 from service.folder import Fingerprint, load_card, scan
 from service.runner import Loading, Runner, open_runner
@@ -130,9 +131,9 @@ class Store:
         """Names of the loaded models that offer an operation."""
         return [name for name, model in self.shelf.loaded.items() if operation in model.runners]
 
-    def choose(self, operation: Operation, default: str) -> str:
-        """The model for a request that names none. Raises AmbiguousModel or ModelNotFound."""
-        if default:
+    def choose(self, operation: Operation, settings: Settings) -> str:
+        """The model for requests that name none: the default or the only one. Raises AmbiguousModel or ModelNotFound."""
+        if default := settings.default(operation):
             return default
         names = self.offering(operation)
         if len(names) == 1:

@@ -181,8 +181,9 @@ def test_too_many_items_are_refused_by_every_transport(serve: Serve) -> None:
 def test_what_does_not_fit_the_queue_is_told_to_come_back(serve: Serve) -> None:
     client = serve(queue_items=1)
     state = client.app_state["service"]
-    with state.admission.admit(1, 0):
-        answer = client.post("/denoise", content=GOOD)
+    state.admission.enter(1, 0)
+    answer = client.post("/denoise", content=GOOD)
+    state.admission.leave(1, 0)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert client.post("/denoise", content=GOOD).status_code == 200

@@ -105,7 +105,7 @@ def _filtered(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Rows with their filter in front: one for all, since choosing for each costs more than it saves."""
     height, width = rows.shape
     out = np.empty((height, width + 1), np.uint8)
-    if 2 * np.count_nonzero(rows) < rows.size:  # strokes on black are smallest as they are
+    if out.size <= SMALL or 2 * np.count_nonzero(rows) < rows.size:  # strokes on black are smallest as they are
         out[:, 0] = NONE
         out[:, 1:] = rows
     else:
