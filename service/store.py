@@ -132,7 +132,7 @@ class Store:
         return [name for name, model in self.shelf.loaded.items() if operation in model.runners]
 
     def choose(self, operation: Operation, settings: Settings) -> str:
-        """The model for requests that name none: the default or the only one. Raises AmbiguousModel or ModelNotFound."""
+        """The model where none is named: the default or the only one. Raises AmbiguousModel or ModelNotFound."""
         if default := settings.default(operation):
             return default
         names = self.offering(operation)
