@@ -42,7 +42,7 @@ ICC_BYTES = 1 << 20
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Picture:
     """A decoded picture, upright. `pixels`: uint8 H,W,C, C 1 or 3; `alpha`: uint8 H,W; `depth`: bits it came with."""
 
