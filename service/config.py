@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.card import Operation
@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     )
     deadline: PositiveFloat = Field(default=30.0, description="seconds a request may take once its body is here")
     drain: PositiveInt = Field(default=20, description="seconds that a stop waits for requests under way")
+    linger: NonNegativeFloat = Field(
+        default=1.0, description="seconds that a stop goes on taking connections before it closes the port"
+    )
 
     log_format: Literal["auto", "json", "human"] = Field(
         default="auto", description="auto: human on a terminal, else json"

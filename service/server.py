@@ -1,19 +1,25 @@
 """Runs the service under uvicorn: processes, addresses, signals. Knows settings and the front, no request."""
 
+import asyncio
 import gc
 import os
+import socket
+import sys
 import tempfile
-from typing import Any
+from contextlib import suppress
 
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.adoption import AdoptingServer
 from service.app import create_app
 from service.config import PREFIX, Settings
 from service.front import Front
 from service.metrics import FOLDER as METRICS_FOLDER
+from service.stopping import LingeringServer
 from service.telemetry import configure_logs
+from service.workers import STARTUP_FAILURE, supervise
 
 log = structlog.get_logger()
 
@@ -36,33 +42,52 @@ def serve(settings: Settings) -> None:
         os.environ[PREFIX + name.upper()] = str(value)
     configure_logs(settings.log_format, settings.log_level)
     share = settings.share()
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     log.info(
         "hourglass",
-        address=f"http://{settings.host}:{settings.port}",
+        address=f"http://{host}:{settings.port}",
         models=str(settings.models),
         workers=settings.workers,
         queue_items_per_worker=share.queue_items,
         queue_bytes_per_worker=share.queue_bytes,
     )
     if settings.workers == 1:
-        _run(settings)
+        _run(LingeringServer(_config(settings), settings.linger))
         return
+    if sys.platform == "win32":
+        raise ValueError("several workers share a port as Unix can; on Windows, workers is 1")
     with tempfile.TemporaryDirectory(prefix="hourglass-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
-        _run(settings)
+        config = _config(settings)
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, config.bind_socket() as listener:
+            sys.exit(runner.run(supervise(listener, work, settings.workers, settings.linger, settings.drain)))
 
 
-def _run(settings: Settings) -> None:
-    options: dict[str, Any] = {
-        "host": settings.host,
-        "port": settings.port,
-        "workers": settings.workers,
-        "http": "httptools",
-        "lifespan": "on",
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": False,  # nothing here asks who or by which scheme
-        "timeout_graceful_shutdown": settings.drain,
-    }
-    uvicorn.run("service.server:application", factory=True, **options)
+def work(channel: socket.socket) -> None:
+    """Be one of several workers: serve what arrives on the channel, until its end."""
+    settings = Settings.from_env(os.environ)
+    configure_logs(settings.log_format, settings.log_level)
+    _run(AdoptingServer(_config(settings), channel))
+
+
+def _run(server: uvicorn.Server) -> None:
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # nothing here asks who, or by which scheme
+        timeout_graceful_shutdown=settings.drain,
+    )

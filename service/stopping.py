@@ -1,0 +1,57 @@
+"""uvicorn's server with an end of its own: what has been sent is answered before anything is closed.
+
+Knows connections and the moment of the signal; no route, no model, and nothing of other processes.
+"""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import uvicorn
+
+CLOSE = (b"connection", b"close")
+TICK = 0.1  # seconds; uvicorn too looks this often
+SETTLING = 10  # ticks that the last connections have, at most, to have their requests read
+
+
+class LingeringServer(uvicorn.Server):
+    """After a signal it takes connections for `linger` seconds more and answers with `Connection: close`."""
+
+    def __init__(self, config: uvicorn.Config, linger: float) -> None:
+        super().__init__(config)
+        self.linger = linger
+
+    async def main_loop(self) -> None:
+        """Serve until a signal, then until nothing more can come; uvicorn's shutdown follows."""
+        await super().main_loop()
+        self.config.encoded_headers.append(CLOSE)  # goes into the list that uvicorn makes anew every second
+        self.server_state.default_headers.append(CLOSE)
+        await self.last_connections()
+        await self._settle()
+
+    async def last_connections(self) -> None:
+        """Take connections a little longer: who sent them could not know of the signal."""
+        for _ in range(round(self.linger / TICK)):
+            if self.force_exit:
+                return
+            await asyncio.sleep(TICK)
+        for server in self.servers:
+            server.close()
+
+    async def _settle(self) -> None:
+        """Until nothing has begun or ended for two ticks: uvicorn closes whoever's request it has not read."""
+        seen = [(-1, -1, -1)]
+        for _ in range(SETTLING):
+            state = self.server_state
+            seen.append((state.total_requests, len(state.tasks), len(state.connections)))
+            if self.force_exit or seen[-3:] == [seen[-1]] * 3:
+                return
+            await asyncio.sleep(TICK)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """As uvicorn does, but a clean end is status 0 and no death by the signal, raised again."""
+        with super().capture_signals():
+            yield
+            if not self.force_exit:
+                self._captured_signals.clear()
