@@ -32,8 +32,11 @@ def until(true: Callable[[], bool]) -> None:
 
 def children(pid: int) -> list[int]:
     """The workers of a supervisor; its resource tracker is none."""
-    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [child for child in found if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+    found: list[int] = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(FileNotFoundError):  # ended meanwhile
+            found += [int(child)] if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text() else []
+    return found
 
 
 def sockets(pid: int) -> int:
