@@ -11,7 +11,7 @@ SHIPPED = Path(__file__).parent.parent / "models"
 DIGITS = ("digits", "digits-2d", "digits-denoise")
 MIXED = 200_000
 NOISY = Request("/denoise", PNG.body, "image/png")
-BROKEN = Request("/denoise?model=dense", PNG.body[:-20], "image/png")
+BROKEN = Request("/denoise?model=dense", PNG.body[: len(PNG.body) // 2], "image/png")
 ARRAY = Request("/reconstruct?model=dense", bodies.npy(bodies.digits(16)), "application/x-npy")
 
 

@@ -63,16 +63,13 @@ class Batcher:
         self.max_batch = max_batch
 
     async def submit(self, items: Array) -> Done:
-        """The outputs of `items`. More than a batch is cut, and its pieces queue up one after the other,
-        so that a bulk caller leaves room for single ones. Raises RunFailed. A cancelled caller's items never run.
+        """The outputs of `items`. More than a batch is cut into halves of one, which queue up one after the other, so
+        that a bulk caller leaves room for single ones. Raises RunFailed. A cancelled caller's items never run.
         """
         if len(items) <= self.max_batch:
             return await self._join(items)
-        pieces: list[Done] = []
-        at = 0
-        while at < len(items):
-            pieces.append(await self._join(items[at : at + self.max_batch]))
-            at += len(pieces[-1].outputs)
+        step = max(1, self.max_batch // 2)
+        pieces = [await self._join(items[at : at + step]) for at in range(0, len(items), step)]
         outputs = np.concatenate([piece.outputs for piece in pieces])
         return Done(outputs, sum(piece.queue for piece in pieces), sum(piece.run for piece in pieces))
 

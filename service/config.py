@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda never falls back to the processor")
     threads: int = Field(default=0, ge=0, description="threads of one model run; 0 chooses and says why in /models")
     max_batch: PositiveInt = Field(
-        default=128, description="items that one model run takes at most; how many pay is measured and told in /models"
+        default=256, description="items that one model run takes at most; how many pay is measured and told in /models"
     )
     watch: Literal["auto", "poll", "off"] = Field(
         default="auto", description="how changes of the models folder are seen"

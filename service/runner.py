@@ -22,7 +22,7 @@ from service.runtime import Device, Session
 Array = NDArray[Any]
 
 SHORT_RUN = 0.001  # seconds of one item's run that the event loop may be held up by
-SHORT_BATCH = 0.005  # seconds of a batch there
+SHORT_BATCH = 0.008  # seconds of a batch there
 LONG_BATCH = 0.05  # seconds of a batch in the pool; a lone caller may have to wait for one
 FIXED_SHARE = 0.05  # a batch is large enough where what a run costs whatever its items is this share of it
 WIDE = 4  # threads beyond which one run of a small net gains little

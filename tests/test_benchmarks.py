@@ -1,0 +1,85 @@
+"""The benchmark measures what it says: its models serve, its requests are answered, its guard tells what was lost."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from benchmarks import fixtures, lifecycle, serving, table
+from benchmarks.load import Request, load
+from benchmarks.peers.__main__ import request_of
+from benchmarks.serving import Case, Sample
+from benchmarks.table import Row, markdown, worse
+from service.app import create_app
+from service.config import Settings
+from service.front import Front
+from tests.conftest import listening
+
+GOOD = {"png": serving.PNG, "form": serving.FORM, "json": serving.TEXT, "code": serving.CODE, "npy": lifecycle.ARRAY}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The models that are measured with."""
+    folder = tmp_path_factory.mktemp("fixtures")
+    fixtures.publish_all(folder)
+    return Settings(models=folder, watch="off", default_denoise="dense")
+
+
+def case(better: str, goal: float = 1.0) -> Case:
+    return Case("x", "a case", goal, "higher" if better == "higher" else "lower", "", lambda _: Sample(1.0, ""))
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_its_requests_are_answered_by_its_models(settings: Settings, name: str) -> None:
+    request = GOOD[name]
+    with TestClient(Front(create_app(settings))) as client:
+        assert client.get("/models").json()["refused"] == []
+        answer = client.post(request.path, content=request.body, headers={"content-type": request.content_type})
+        assert answer.status_code == 200
+        broken = lifecycle.BROKEN
+        refused = client.post(broken.path, content=broken.body, headers={"content-type": broken.content_type})
+        assert refused.status_code == 422
+
+
+def test_a_peer_is_sent_the_same_picture_in_its_own_way() -> None:
+    form = request_of({"body": "multipart", "path": "/denoise", "field": "file"})
+    assert serving.PICTURE in form.body
+    assert b'name="file"' in form.body
+    tensor = json.loads(request_of({"body": "oip-json", "path": "/x"}).body)["inputs"][0]
+    assert len(tensor["data"]) == 28 * 28
+    assert tensor["shape"] == [1, 28, 28, 1]
+    binary = request_of({"body": "oip-binary", "path": "/x", "content_type": "application/octet-stream"})
+    head = int(dict(binary.headers)["Inference-Header-Content-Length"])
+    assert list(binary.body[head:]) == tensor["data"]
+
+
+def test_the_table_shows_the_median_round_and_says_what_was_missed() -> None:
+    samples = [Sample(0.5, "slow"), Sample(0.9, "middle"), Sample(2.0, "fast")]
+    shown = markdown([Row(case("higher"), samples), Row(case("lower"), samples)])
+    assert shown.count("middle") == 2
+    assert shown.count("(missed)") == 1
+
+
+def test_the_guard_tells_what_has_fallen_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    table.store([Row(case("higher"), [Sample(1.0, "")])], "a machine")
+    assert {path.name for path in tmp_path.iterdir()} == {"serving.json", "serving.md", "serving.png"}
+    assert worse([Row(case("higher"), [Sample(0.9, "")])], 0.15) == []
+    assert len(worse([Row(case("higher"), [Sample(0.8, "")])], 0.15)) == 1
+    assert len(worse([Row(case("lower"), [Sample(1.2, "")])], 0.15)) == 1
+
+
+@pytest.mark.skipif(not (shutil.which("wrk") and shutil.which("taskset")), reason="wrk is not installed")
+def test_a_run_counts_answers_and_failures(settings: Settings, tmp_path: Path) -> None:
+    with listening(settings) as address:
+        port = int(address.rpartition(":")[2])
+        good = load(port, serving.PNG, connections=2, seconds=1, cores="0", folder=tmp_path)
+        missing = Request("/denoise?model=nobody", b"x", "image/png")
+        bad = load(port, missing, connections=2, seconds=1, cores="0", folder=tmp_path)
+    assert good.rate > 0
+    assert good.failed == 0
+    assert 0 < good.p50 <= good.p99
+    assert bad.failed > 0
