@@ -68,8 +68,6 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
         axes.text(ratio + 0.01, place, f"{ratio:.3g}", va="center", fontsize=9)
     axes.axvline(1.0, color="black", linewidth=1)
     axes.set_yticks(range(len(entries)), [entry.title.strip("*") for entry in reversed(ranked(entries))], fontsize=9)
-    axes.set_xlabel(
-        "28x28 denoise, 32 connections, one core: requests a second over those of FastAPI's echo (the line)"
-    )
+    axes.set_xlabel("requests a second at 32 connections, as a share of FastAPI's echo (the line)", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
