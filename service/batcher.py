@@ -59,6 +59,7 @@ class Batcher:
         self._run, self._pool, self._observe = run, pool, observe
         self._free = runners
         self._waiting: deque[Job] = deque()
+        self._items = 0  # that wait
         self._scheduled = False
         self.max_batch = max_batch
 
@@ -77,18 +78,19 @@ class Batcher:
         loop = asyncio.get_running_loop()
         job = Job(items, loop.create_future(), perf_counter())
         self._waiting.append(job)
+        self._items += len(items)
         self._schedule(loop)
         return job.future
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting and self._free and not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._start, loop, len(self._waiting))
+            loop.call_soon(self._start, loop, self._items)
 
     def _start(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
         """Run what waits, once a turn of the loop has brought no more: requests that were read meanwhile join."""
-        if seen < len(self._waiting) < self.max_batch:
-            loop.call_soon(self._start, loop, len(self._waiting))
+        if seen < self._items < self.max_batch:
+            loop.call_soon(self._start, loop, self._items)
             return
         self._scheduled = False
         batch = self._take()
@@ -118,6 +120,7 @@ class Batcher:
                 room -= len(job.items)
                 batch.append(job)
             self._waiting.popleft()
+            self._items -= len(job.items)
         return batch
 
     def _outcomes(self, batch: Sequence[Job]) -> list[Done | Exception]:
