@@ -57,6 +57,21 @@ def test_what_waits_together_runs_together_and_never_over_the_limit() -> None:
     assert sizes == [8, 8, 4]
 
 
+def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_but_not_beyond_its_limit() -> None:
+    sizes: list[int] = []
+
+    async def work() -> None:
+        batcher = Batcher(double, max_batch=8, observe=sizes.append)
+        callers: list[asyncio.Task[Any]] = []
+        for _ in range(10):
+            callers += [asyncio.create_task(batcher.submit(items(1))) for _ in range(2)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*callers)
+
+    run(work)
+    assert sizes == [8, 8, 4]
+
+
 def test_a_lone_caller_waits_for_nobody() -> None:
     sizes: list[int] = []
 
