@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def write(reply: Reply, kind: str) -> tuple[bytes, Headers]:
     (picture,), (output,) = reply.inputs.pictures, reply.outcome.outputs
     if isinstance(output, Problem):
         raise output
-    for name, value in _figures(reply, reply.inputs.arrays[0][0], output).items():
+    for name, value in _figures(reply, 0, reply.inputs.arrays[0][0], output).items():
         headers.append((FIGURE_HEADERS[name], b"%.6g" % value))
     for name, value in _fitted(picture, reply.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -73,13 +74,13 @@ def _head(model: str, version: int, kind: str) -> Headers:
     ]
 
 
-def _figures(reply: Reply, given: Array, output: Array) -> Figures:
-    return OPERATIONS[reply.operation](reply.card, given, output)
+def _figures(reply: Reply, place: int, given: Array, output: Array) -> Figures:
+    return OPERATIONS[reply.operation](reply.card, partial(reply.outcome.error, place, given, output), output)
 
 
 def _raise_first(reply: Reply) -> None:
     outcome = reply.outcome
-    if not reply.inputs.problems and outcome.batch is not None:
+    if not reply.inputs.problems and outcome.done is not None:
         return
     found = [*reply.inputs.problems.items()]
     found += [(at, output) for at, output in enumerate(outcome.outputs) if isinstance(output, Problem)]
@@ -92,8 +93,8 @@ def _raise_first(reply: Reply) -> None:
 
 
 def _stack(outcome: Outcome) -> Array:
-    if outcome.batch is not None:
-        return outcome.batch
+    if outcome.done is not None:
+        return outcome.done.outputs
     outputs = [output for output in outcome.outputs if not isinstance(output, Problem)]
     if len({output.shape for output in outputs}) > 1:
         raise NotAcceptable("pictures of several sizes do not fit one array; accept application/json")
@@ -111,16 +112,18 @@ def _document(reply: Reply) -> dict[str, object]:
 
 def _results(reply: Reply) -> Iterator[dict[str, object]]:
     given = (item for array in reply.inputs.arrays for item in array)
-    items = zip(reply.inputs.pictures, given, reply.outcome.outputs, strict=True)
+    items = zip(count(), reply.inputs.pictures, given, reply.outcome.outputs)
     for place in range(len(reply.inputs)):
         problem = reply.inputs.problems.get(place)
         yield {"error": problem.body(reply.request_id)} if problem else _result(reply, *next(items))
 
 
-def _result(reply: Reply, picture: Picture | None, given: Array, output: Array | Problem) -> dict[str, object]:
+def _result(
+    reply: Reply, place: int, picture: Picture | None, given: Array, output: Array | Problem
+) -> dict[str, object]:
     if isinstance(output, Problem):
         return {"error": output.body(reply.request_id)}
-    figures = _figures(reply, given, output)
+    figures = _figures(reply, place, given, output)
     if output.dtype != np.uint8:
         name = "code" if reply.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_fitted(picture, reply.card)}

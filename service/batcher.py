@@ -31,13 +31,24 @@ class Job:
     joined: float
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Items that ran together and their outputs. `errors`: worked out for all of them when the first asks."""
+
+    items: Array
+    outputs: Array
+    errors: Array | None = None
+
+
+@dataclass(slots=True)
 class Done:
-    """Outputs (N first), and the seconds they waited and ran."""
+    """Outputs (N first), the seconds they waited and ran, and their place in the batch that they ran in."""
 
     outputs: Array
     queue: float
     run: float
+    batch: Batch
+    at: int
 
 
 class Batcher:
@@ -72,7 +83,8 @@ class Batcher:
         step = max(1, self.max_batch // 2)
         pieces = [await self._join(items[at : at + step]) for at in range(0, len(items), step)]
         outputs = np.concatenate([piece.outputs for piece in pieces])
-        return Done(outputs, sum(piece.queue for piece in pieces), sum(piece.run for piece in pieces))
+        queue, run = sum(piece.queue for piece in pieces), sum(piece.run for piece in pieces)
+        return Done(outputs, queue, run, Batch(items, outputs), 0)
 
     def _join(self, items: Array) -> "asyncio.Future[Done]":
         loop = asyncio.get_running_loop()
@@ -138,10 +150,10 @@ class Batcher:
         self._observe(len(items))
         seconds = perf_counter() - start
         outcomes: list[Done | Exception] = []
-        at = 0
+        whole, at = Batch(items, outputs), 0
         for job in batch:
             mine = outputs if len(batch) == 1 else outputs[at : at + len(job.items)]
-            outcomes.append(Done(mine, start - job.joined, seconds))
+            outcomes.append(Done(mine, start - job.joined, seconds, whole, at))
             at += len(job.items)
         return outcomes
 

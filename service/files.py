@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ async def _one(state: State, model: Autoencoder, operation: Operation, job: Job)
         return InvalidImage(f"{error.strerror}: {error.filename}"), {}
     except Problem as problem:
         return problem, {}
-    return output, OPERATIONS[operation](model.card, row, output)
+    return output, OPERATIONS[operation](model.card, partial(outcome.error, 0, row, output), output)
 
 
 def write(target: Path, data: bytes) -> None:

@@ -8,13 +8,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from service.batcher import Batcher, RunFailed
+from service.batcher import Batcher, Done, RunFailed
 from service.card import Card, Operation
 from service.errors import InternalError, InvalidArray, OperationNotOffered, Problem
 from service.store import Autoencoder
 
 Array = NDArray[Any]
 Figures = dict[str, float]
+Error = Callable[[], float]  # an item's mean squared error, worked out when it is asked for
 
 BLOCK = 1 << 16  # numbers whose squared error is taken at once: their floats stay in the cache
 
@@ -26,7 +27,16 @@ class Outcome:
     outputs: Sequence[Array | Problem] | Array
     queue: float = 0.0
     run: float = 0.0
-    batch: Array | None = None  # all outputs in one array, where they came as one
+    done: Done | None = None  # where all outputs came as one and none is a problem
+
+    def error(self, place: int, given: Array, output: Array) -> float:
+        """Mean squared error of an item on the 0..1 scale (vectors: on their own)."""
+        if self.done is None:
+            return float(squared_errors(given[np.newaxis], output[np.newaxis])[0])
+        batch = self.done.batch
+        if batch.errors is None:
+            batch.errors = squared_errors(batch.items, batch.outputs)
+        return float(batch.errors[self.done.at + place])
 
 
 async def run(model: Autoencoder, operation: Operation, inputs: Sequence[Array]) -> Outcome:
@@ -45,32 +55,32 @@ async def run(model: Autoencoder, operation: Operation, inputs: Sequence[Array])
     )
 
 
-def encode(card: Card, given: Array, output: Array) -> Figures:  # noqa: ARG001
+def encode(card: Card, error: Error, output: Array) -> Figures:  # noqa: ARG001
     """Codes, float32: they speak for themselves."""
     return {}
 
 
-def decode(card: Card, given: Array, output: Array) -> Figures:  # noqa: ARG001
+def decode(card: Card, error: Error, output: Array) -> Figures:  # noqa: ARG001
     """Pictures (uint8) or vectors of codes, with nothing to hold them against."""
     return {}
 
 
-def reconstruct(card: Card, given: Array, output: Array) -> Figures:
+def reconstruct(card: Card, error: Error, output: Array) -> Figures:
     """Pictures or vectors through the code and back: `mse`, `psnr` (pictures) and `percentile`."""
-    error = squared_error(given, output)
-    figures = {"mse": error}
+    mse = error()
+    figures = {"mse": mse}
     if output.dtype == np.uint8:
-        figures["psnr"] = float("inf") if error == 0 else float(-10 * np.log10(error))
-    figures["percentile"] = percentile(card, error)
+        figures["psnr"] = float("inf") if mse == 0 else float(-10 * np.log10(mse))
+    figures["percentile"] = percentile(card, mse)
     return figures
 
 
-def denoise(card: Card, given: Array, output: Array) -> Figures:  # noqa: ARG001
+def denoise(card: Card, error: Error, output: Array) -> Figures:  # noqa: ARG001
     """Pictures or vectors without their noise: `noise_sigma` is the root mean square of what was removed."""
-    return {"noise_sigma": squared_error(given, output) ** 0.5}
+    return {"noise_sigma": error() ** 0.5}
 
 
-OPERATIONS: Final[dict[Operation, Callable[[Card, Array, Array], Figures]]] = {
+OPERATIONS: Final[dict[Operation, Callable[[Card, Error, Array], Figures]]] = {
     "encode": encode,
     "decode": decode,
     "reconstruct": reconstruct,
@@ -78,14 +88,19 @@ OPERATIONS: Final[dict[Operation, Callable[[Card, Array, Array], Figures]]] = {
 }
 
 
-def squared_error(given: Array, output: Array) -> float:
-    """Mean squared error of one item on the 0..1 scale (vectors: on their own)."""
-    rows = max(1, BLOCK * len(given) // given.size)
-    total = 0.0
-    for at in range(0, len(given), rows):
-        gap = np.subtract(given[at : at + rows], output[at : at + rows], dtype=np.float32)
-        total += float(np.vdot(gap, gap))
-    return total / (given.size * (255**2 if output.dtype == np.uint8 else 1))
+def squared_errors(given: Array, output: Array) -> Array:
+    """Mean squared errors of items (N first) on the 0..1 scale (vectors: on their own); float64, N."""
+    count = len(given)
+    ours, theirs = given.reshape(count, -1), output.reshape(count, -1)
+    size = ours.shape[1]
+    errors = np.zeros(count)
+    items = max(1, BLOCK // size)
+    for first in range(0, count, items):
+        for at in range(0, size, BLOCK):
+            block = slice(first, first + items), slice(at, at + BLOCK)
+            gap = np.subtract(ours[block], theirs[block], dtype=np.float32)
+            errors[first : first + items] += np.einsum("ij,ij->i", gap, gap)
+    return errors / (size * (255**2 if output.dtype == np.uint8 else 1))
 
 
 def percentile(card: Card, error: float) -> float:
@@ -106,6 +121,6 @@ async def _each(batcher: Batcher, array: Array) -> Outcome:
         return Outcome([part.outputs[0] for part in parts])
     outputs = done.outputs
     if outputs.dtype == np.uint8 or np.isfinite(outputs).all():
-        return Outcome(outputs, done.queue, done.run, outputs)
+        return Outcome(outputs, done.queue, done.run, done)
     refused = InvalidArray("the model has no finite answer for these numbers")
     return Outcome([output if np.isfinite(output).all() else refused for output in outputs], done.queue, done.run)
