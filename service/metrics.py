@@ -103,8 +103,9 @@ class Metrics(Collector):
             return
         rows = {name: [[labels, row] for labels, row in rows.items()] for name, rows in self._rows.items()}
         beside = self._file.with_suffix(".part")
-        beside.write_bytes(orjson.dumps({"rows": rows, "admitted": self._admitted()}))
-        beside.replace(self._file)
+        with suppress(OSError):  # as where the disk is full: nothing is lost, the next second tries again
+            beside.write_bytes(orjson.dumps({"rows": rows, "admitted": self._admitted()}))
+            beside.replace(self._file)
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""

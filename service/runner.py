@@ -73,10 +73,16 @@ class Runner:
         size = 2 ** len(self._costs)
         inline = self.choices["place"].value == "event loop"
         item = runtime.to_array(self.graph.probe.input)[:1]
-        self._costs[size] = seconds = self.session.seconds(np.repeat(item, size, axis=0))
-        if 2 * size <= self.limit and 2 * seconds <= (SHORT_BATCH if inline else LONG_BATCH):
+        try:
+            self._costs[size] = seconds = self.session.seconds(np.repeat(item, size, axis=0))
+        except Exception as error:  # a graph may hold a size that only the probe's batch fits
+            self._settle(Choice(max(1, size // 2), f"a run of {size} fails: {type(error).__name__}"))
             return
-        self.choices["batch"] = batch = choose_batch(self._costs, self.limit)
+        if 2 * size > self.limit or 2 * seconds > (SHORT_BATCH if inline else LONG_BATCH):
+            self._settle(choose_batch(self._costs, self.limit))
+
+    def _settle(self, batch: Choice[int]) -> None:
+        self.choices["batch"] = batch
         self.batcher.max_batch = batch.value
         self.measured = True
 

@@ -73,3 +73,11 @@ def test_what_a_dead_worker_answered_still_counts_and_what_it_held_does_not(tmp_
 def test_a_half_written_file_is_passed_over(workers: tuple[Metrics, Metrics], tmp_path: Path) -> None:
     (tmp_path / "77-7.json").write_bytes(b'{"rows": {')
     assert samples(workers[0])["hourglass_admitted_items", ()] == 3
+
+
+def test_numbers_that_cannot_be_saved_are_kept(workers: tuple[Metrics, Metrics], tmp_path: Path) -> None:
+    first, _ = workers
+    first.request("other", "", 200, 0.001)
+    tmp_path.rename(tmp_path.with_name("gone"))
+    first.save()
+    assert samples(first)["hourglass_requests_total", (("model", ""), ("path", "other"), ("status", "200"))] == 1

@@ -86,6 +86,20 @@ def test_the_batcher_takes_what_was_measured_to_pay(opened: Runner) -> None:
     assert max(cast("Timed", opened.session).sizes) == 64, "the setting is the largest that is tried"
 
 
+def test_a_graph_that_fails_on_larger_batches_keeps_to_those_that_work(opened: Runner) -> None:
+    class Fixed(Timed):
+        def seconds(self, batch: NDArray[Any]) -> float:
+            if len(batch) > 4:
+                raise ValueError("reshape")
+            return super().seconds(batch)
+
+    opened.session = cast("Session", Fixed(fixed=1e-3, item=1e-6))
+    while not opened.measured:
+        opened.measure()
+    assert opened.batcher.max_batch == 4
+    assert opened.choices["batch"].reason == "a run of 8 fails: ValueError"
+
+
 @pytest.mark.anyio
 async def test_nothing_is_measured_while_somebody_waits(opened: Runner) -> None:
     session = Timed(fixed=20e-6, item=20e-6)
