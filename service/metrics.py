@@ -101,7 +101,8 @@ class Metrics(Collector):
         """Leave the numbers where the other workers add them up; nothing to do for a lone one."""
         if self._file is None:
             return
-        rows = {name: [[labels, row] for labels, row in rows.items()] for name, rows in self._rows.items()}
+        with self._lock:  # a batch on another thread may add a row
+            rows = {name: [[labels, row] for labels, row in rows.items()] for name, rows in self._rows.items()}
         beside = self._file.with_suffix(".part")
         with suppress(OSError):  # as where the disk is full: nothing is lost, the next second tries again
             beside.write_bytes(orjson.dumps({"rows": rows, "admitted": self._admitted()}))
@@ -110,7 +111,9 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
         self.save()
-        total, admitted = {name: {**rows} for name, rows in self._rows.items()}, self._admitted()
+        with self._lock:
+            total = {name: {**rows} for name, rows in self._rows.items()}
+        admitted = self._admitted()
         for file in self._file.parent.glob("*.json") if self._file else ():
             if file == self._file:
                 continue

@@ -20,6 +20,7 @@ from service.reception import Desk, Reception
 
 YOUNG = 10.0  # seconds; whoever dies sooner may die again, so the next waits longer, up to LONGEST
 LONGEST = 30.0
+RETRY = 1.0  # seconds until another try where the system had no room for a process
 MARGIN = 5.0  # seconds above what workers take to stop; then they are killed
 STARTUP_FAILURE = 3  # the status that uvicorn ends with
 
@@ -72,13 +73,26 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         process = multiprocessing.get_context("spawn").Process(target=self._target, args=(theirs,))
-        process.start()
-        theirs.close()
+        try:
+            process.start()
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         worker = Worker(process, Desk(ours), first)
         self._workers.add(worker)
         self._desks[process.sentinel] = worker.desk
         self._loop.add_reader(ours, self._listen, worker)
         self._loop.add_reader(process.sentinel, self._ended, worker)
+
+    def _replace(self) -> None:
+        """Start a worker in place of one that ended; where the system has no room for it now, try again."""
+        try:
+            self._start()
+        except OSError as error:  # no files, memory or processes to be had
+            log.warning("no worker can be started now", reason=str(error), seconds=RETRY)
+            self._loop.call_later(RETRY, self._replace)
 
     def _listen(self, worker: Worker) -> None:
         desk = worker.desk
@@ -131,7 +145,7 @@ class Supervisor:
         seconds = min(LONGEST, max(0.0, 2.0 ** min(self._deaths, 10) / 2 - 1))
         lost = worker.desk.held
         log.warning("worker ended, another follows", pid=pid, status=status, lost_connections=lost, seconds=seconds)
-        self._loop.call_later(seconds, self._start)
+        self._loop.call_later(seconds, self._replace)
 
     def _bury(self, worker: Worker) -> tuple[int, int]:
         process = worker.process

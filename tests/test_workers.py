@@ -182,3 +182,19 @@ def test_workers_that_cannot_start_end_the_service_with_their_sentence(models: P
     assert run.returncode == 3
     assert "install the gpu extra" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(models: Path) -> None:
+    import resource
+
+    with serving(models, "--workers", "2") as (address, process):
+        doomed = both_ready(address, process.pid)
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (12, limits[1]))
+        for pid in doomed:
+            os.kill(pid, signal.SIGKILL)
+        sleep(1.5)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+        until(lambda: len(set(children(process.pid)) - set(doomed)) == 2)
+        with connections(address, 4):
+            pass
