@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from time import perf_counter
@@ -35,7 +36,7 @@ class State:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and what becomes of it. `headers`: what came in; of repeated ones the last."""
+    """One request and what becomes of it. `headers`: what came in; repeated ones are joined by commas."""
 
     id: str
     headers: dict[bytes, bytes]
@@ -55,6 +56,8 @@ def state_of(scope: Scope) -> State:
 def begin(scope: Scope) -> Exchange:
     """The request's id: the caller's where it is fit to be repeated, else its trace's, else a new one."""
     headers = dict(scope["headers"])
+    if len(headers) < len(scope["headers"]):
+        headers = joined(scope["headers"])
     given, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
     if given is not None and REQUEST_ID.fullmatch(given):
         found = given.decode()
@@ -64,6 +67,14 @@ def begin(scope: Scope) -> Exchange:
         found = os.urandom(8).hex()
     exchange = scope["exchange"] = Exchange(found, headers, perf_counter())
     return exchange
+
+
+def joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name, the values of a repeated one as one list (RFC 9110, 5.3)."""
+    found: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        found[name] = b", ".join((found[name], value)) if name in found else value
+    return found
 
 
 def finish(exchange: Exchange, state: State, scope: Scope) -> None:

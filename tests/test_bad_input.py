@@ -220,3 +220,11 @@ def test_every_problem_has_its_own_type() -> None:
 @pytest.mark.parametrize("make", [lambda: b"\0" * 5, lambda: b"\x80\x04]", lambda: b"PK\x03\x04"])
 def test_nothing_is_ever_unpickled(client: TestClient, make: Callable[[], bytes]) -> None:
     assert client.post("/encode", content=make(), headers={"content-type": NPY}).status_code == 400
+
+
+def test_repeated_headers_are_one_list(client: TestClient) -> None:
+    accepts = [("accept", "application/json"), ("accept", "text/html;q=0.5"), ("content-type", "image/png")]
+    answer = client.post("/denoise", content=GOOD, headers=accepts)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    packed = [("content-encoding", "gzip"), ("content-encoding", "identity"), ("content-type", "image/png")]
+    assert client.post("/denoise", content=GOOD, headers=packed).status_code == 415
