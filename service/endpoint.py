@@ -33,8 +33,10 @@ from service.store import Autoencoder
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SHORT_BODY = 64 << 10  # bytes of a body handled on the event loop; of its decoded pictures three times as many
-SHORT_ARRAY = 1 << 20  # bytes of an array handled there: it is taken as it lies
+SHORT_BODY = (
+    64 << 10
+)  # bytes of a body handled on the event loop; of decoded pictures and of outputs three times as many
+SHORT_ARRAY = 1 << 20  # bytes of an array handled there: it is taken, and given, as it lies
 SHORT_HEAD = 512  # bytes of query, Accept and Content-Type that are remembered with what they say
 
 log = structlog.get_logger()
@@ -109,14 +111,14 @@ class Endpoint:
         try:
             given = (parcel, card, operation, settings)
             inputs = load(*given) if pool is None else await aside(pool, load, *given)
-            came_as, pictures = (
-                picture_type(inputs.pictures),
-                isinstance(card.input, ImageInput) and operation != "encode",
-            )
+            pictures = operation != "encode" and isinstance(card.input, ImageInput)
+            came_as = picture_type(inputs.pictures)
             kind = answer_type(pictures, parcel.origin, items > 1, came_as, wish.accept, wish.format)
             decoded = perf_counter()
             outcome = await run(model, operation, inputs.arrays)
             ran = perf_counter()
+            if outcome.size > (SHORT_ARRAY if kind == NPY else 3 * SHORT_BODY):
+                pool = state.pool
             reply = Reply(card, operation, inputs, outcome, exchange.id, settings.quality)
             payload, headers = write(reply, kind) if pool is None else await aside(pool, write, reply, kind)
         finally:

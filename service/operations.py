@@ -29,6 +29,13 @@ class Outcome:
     run: float = 0.0
     done: Done | None = None  # where all outputs came as one and none is a problem
 
+    @property
+    def size(self) -> int:
+        """Bytes of all outputs."""
+        if self.done is not None:
+            return self.done.outputs.nbytes
+        return sum(0 if isinstance(output, Problem) else output.nbytes for output in self.outputs)
+
     def error(self, place: int, given: Array, output: Array) -> float:
         """Mean squared error of an item on the 0..1 scale (vectors: on their own)."""
         if self.done is None:

@@ -1,6 +1,7 @@
 """The four operations over HTTP: every body and every answer of the tables, against what numpy says."""
 
 import base64
+import threading
 from io import BytesIO
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from service import endpoint
+from service.answers import Headers, Reply, write
 from service.codec import write_npy
 from service.front import Front
 from tests.conftest import Serve, digit, pixels, png
@@ -245,3 +248,20 @@ def test_the_app_without_its_front_answers_alike(client: TestClient) -> None:
     whole = post(client, "/denoise", png(digit()), "image/png")
     assert bare.content == whole.content
     assert bare.headers["x-model"] == whole.headers["x-model"]
+
+
+@pytest.mark.parametrize(("count", "accept", "thread"), [(1, JSON, "loop"), (4000, JSON, "pool"), (4000, NPY, "loop")])
+def test_what_takes_long_to_write_is_written_off_the_loop(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, count: int, accept: str, thread: str
+) -> None:
+    seen: list[str] = []
+
+    def noted(reply: Reply, kind: str) -> tuple[bytes, Headers]:
+        seen.append(threading.current_thread().name)
+        return write(reply, kind)
+
+    monkeypatch.setattr(endpoint, "write", noted)
+    body = write_npy(np.zeros((count, SIDE, SIDE, 1), np.uint8))
+    answer = serve(max_items=4000).post("/denoise", content=body, headers={"content-type": NPY, "accept": accept})
+    assert answer.status_code == 200
+    assert [name.startswith("pool") for name in seen] == [thread == "pool"]
