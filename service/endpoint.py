@@ -66,12 +66,11 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope.get("exchange") or begin(scope)
-        exchange.path = self.path
-        exchange.status = 200
+        exchange.path, exchange.status = self.path, 499  # unless there is an answer
         try:
             body, headers = await self.answer(scope, receive, exchange)
+            exchange.status = 200
         except Disconnected:
-            exchange.status = 499
             return
         except Problem as problem:
             exchange.status, body, headers = problem_answer(problem, exchange.id)
@@ -143,7 +142,7 @@ def wish_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Wish:
     """The wish of a request. Raises MethodNotAllowed, InvalidParameter or UnsupportedMediaType."""
     if scope["method"] != "POST":
         raise MethodNotAllowed("send POST", headers={"allow": "POST"})
-    if headers.get(b"content-encoding", b"identity") != b"identity":
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("send the body without Content-Encoding")
     query, accept, content_type = scope["query_string"], headers.get(b"accept", b""), headers.get(b"content-type", b"")
     short = len(query) + len(accept) + len(content_type) <= SHORT_HEAD

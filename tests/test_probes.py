@@ -1,9 +1,13 @@
 """What operators ask: health, metrics, models."""
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
+from service.endpoint import Endpoint
 from tests.conftest import Serve, digit, png
 from tests.tiny import publish
 
@@ -66,3 +70,16 @@ def test_metrics_never_hold_a_callers_words(serve: Serve) -> None:
     client.post("/denoise?model=secret", content=png(digit()))
     client.get("/secret")
     assert "secret" not in client.get("/metrics").text
+
+
+def test_a_request_that_is_cancelled_is_not_counted_as_answered(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    client = serve()
+    monkeypatch.setattr(Endpoint, "answer", cancelled)
+    with suppress(Exception, asyncio.CancelledError):
+        client.post("/denoise", content=png(digit()))
+    text = client.get("/metrics").text
+    assert 'path="/denoise",status="499"} 1.0' in text
+    assert 'path="/denoise",status="200"' not in text
