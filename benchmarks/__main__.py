@@ -35,6 +35,8 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
     Example: python -m benchmarks --only png,bulk --rounds 5
     """
     wrk()
+    if rounds < 1 or seconds <= 0:
+        raise ValueError("a round or more, and some seconds of each")
     names = [name for name in only.split(",") if name]
     if unknown := set(names) - {case.name for case in CASES}:
         raise ValueError(f"there is no case {unknown.pop()}: {NAMES}")

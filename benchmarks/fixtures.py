@@ -109,26 +109,24 @@ def dense_graphs() -> dict[Operation, bytes]:
     return graphs
 
 
+def _convolutional(build: Builder, channels: int, width: int, layers: int, port: Ends) -> dict[Operation, bytes]:
+    """Convolutions at half size between one of stride 2 and a rearrangement of channels into pixels."""
+    at = build.conv(build.node("Transpose", _unit(build), perm=[0, 3, 1, 2]), channels, width, 2, 2)
+    for _ in range(layers):
+        at = build.conv(build.node("Relu", at), width, width)
+    at = build.node("DepthToSpace", build.conv(build.node("Relu", at), width, 4 * channels), blocksize=2)
+    levels = build.node("Cast", build.grey(at, 32.0), to=TensorProto.UINT8)
+    return {"denoise": build.bytes(("image", port), port, build.node("Transpose", levels, perm=[0, 2, 3, 1]))}
+
+
 def conv_graphs() -> dict[Operation, bytes]:
     """28x28 through four convolutions of 32 channels at half size: arithmetic that batches gain little on."""
-    build = Builder(3)
-    at = build.conv(build.node("Transpose", _unit(build), perm=[0, 3, 1, 2]), 1, 32, 2, 2)
-    for _ in range(4):
-        at = build.conv(build.node("Relu", at), 32, 32)
-    at = build.node("DepthToSpace", build.conv(build.node("Relu", at), 32, 4), blocksize=2)
-    levels = build.node("Cast", build.grey(at, 32.0), to=TensorProto.UINT8)
-    return {"denoise": build.bytes(("image", DIGIT), DIGIT, build.node("Transpose", levels, perm=[0, 2, 3, 1]))}
+    return _convolutional(Builder(3), 1, 32, 4, DIGIT)
 
 
 def photo_graphs() -> dict[Operation, bytes]:
     """Colour pictures of any even size: eight convolutions of 48 channels at half size, 43 GMACs a megapixel."""
-    build = Builder(4)
-    at = build.conv(build.node("Transpose", _unit(build), perm=[0, 3, 1, 2]), 3, 48, 2, 2)
-    for _ in range(8):
-        at = build.conv(build.node("Relu", at), 48, 48)
-    at = build.node("DepthToSpace", build.conv(build.node("Relu", at), 48, 12), blocksize=2)
-    levels = build.node("Cast", build.grey(at, 32.0), to=TensorProto.UINT8)
-    return {"denoise": build.bytes(("image", PHOTO), PHOTO, build.node("Transpose", levels, perm=[0, 2, 3, 1]))}
+    return _convolutional(Builder(4), 3, 48, 8, PHOTO)
 
 
 def publish(folder: Path, name: str, graphs: dict[Operation, bytes], given: Array) -> None:

@@ -80,14 +80,16 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def worse(rows: Sequence[Row], allowed: float) -> list[str]:
-    """Cases whose ratio has fallen behind that of the stored run by more than the allowed share, in words."""
+    """Cases whose ratio has fallen behind the stored one by more than the allowed share, or that failed, in words."""
     stored = json.loads((RESULTS / "serving.json").read_text())["ratios"]
     found: list[str] = []
     for row in rows:
+        if row.failed:  # a refusal is quickly written
+            found.append(f"{row.case.name}: {row.failed} requests were not answered 200 ({row.case.title})")
         if row.case.name not in stored:
             continue
         before = median(stored[row.case.name])
-        lost = before / row.ratio if row.case.better == "higher" else row.ratio / before
-        if lost > 1 + allowed:
+        kept, due = (row.ratio, before) if row.case.better == "higher" else (before, row.ratio)
+        if due > kept * (1 + allowed):
             found.append(f"{row.case.name}: {row.ratio:.2f}, was {before:.2f} ({row.case.title})")
     return found

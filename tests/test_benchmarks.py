@@ -68,6 +68,8 @@ def test_the_guard_tells_what_has_fallen_behind(tmp_path: Path, monkeypatch: pyt
     table.store([Row(case("higher"), [Sample(1.0, "")])], "a machine")
     assert {path.name for path in tmp_path.iterdir()} == {"serving.json", "serving.md", "serving.png"}
     assert worse([Row(case("higher"), [Sample(0.9, "")])], 0.15) == []
+    assert len(worse([Row(case("higher"), [Sample(0.0, "")])], 0.15)) == 1
+    assert "7 requests" in worse([Row(case("higher"), [Sample(3.0, "", failed=7)])], 0.15)[0]
     assert len(worse([Row(case("higher"), [Sample(0.8, "")])], 0.15)) == 1
     assert len(worse([Row(case("lower"), [Sample(1.2, "")])], 0.15)) == 1
 
