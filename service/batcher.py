@@ -1,5 +1,5 @@
-"""Many callers -> one array -> each its own answer. One queue per graph, and never a timer:
-what waits when a runner is free is the next batch. Knows arrays and a function to run, nothing of pictures or HTTP.
+"""Many callers -> one array -> each its own answer. One queue per graph, and never a timer: when a runner is free, what
+waits is the next batch, once the event loop brings no more to it. Knows arrays and a function to run, not HTTP.
 """
 
 import asyncio
@@ -143,11 +143,11 @@ class Batcher:
             outputs = self._run(items)
             if len(outputs) != len(items):
                 raise RunFailed(f"the graph answered {len(outputs)} items for {len(items)}")
+            self._observe(len(items))
         except Exception as error:  # whatever a graph raises belongs to its items
             if len(batch) == 1:
                 return [RunFailed(f"{type(error).__name__}: {error}")]
             return [outcome for job in batch for outcome in self._outcomes([job])]
-        self._observe(len(items))
         seconds = perf_counter() - start
         outcomes: list[Done | Exception] = []
         whole, at = Batch(items, outputs), 0

@@ -100,12 +100,13 @@ def squared_errors(given: Array, output: Array) -> Array:
     count = len(given)
     ours, theirs = given.reshape(count, -1), output.reshape(count, -1)
     size = ours.shape[1]
+    kind = np.float32 if output.dtype == np.uint8 else np.float64  # squares of a vector's numbers may not fit
     errors = np.zeros(count)
     items = max(1, BLOCK // size)
     for first in range(0, count, items):
         for at in range(0, size, BLOCK):
             block = slice(first, first + items), slice(at, at + BLOCK)
-            gap = np.subtract(ours[block], theirs[block], dtype=np.float32)
+            gap = np.subtract(ours[block], theirs[block], dtype=kind)
             errors[first : first + items] += np.einsum("ij,ij->i", gap, gap)
     return errors / (size * (255**2 if output.dtype == np.uint8 else 1))
 

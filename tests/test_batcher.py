@@ -72,6 +72,18 @@ def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_but_not_beyond_i
     assert sizes == [8, 8, 4]
 
 
+def test_an_observer_that_fails_leaves_nobody_waiting() -> None:
+    def fail(_: int) -> None:
+        raise ValueError("observer")
+
+    async def work() -> list[Any]:
+        batcher = Batcher(double, max_batch=8, observe=fail)
+        callers = [batcher.submit(items(1)) for _ in range(3)]
+        return await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 30)
+
+    assert [type(outcome) for outcome in run(work)] == [RunFailed] * 3
+
+
 def test_a_lone_caller_waits_for_nobody() -> None:
     sizes: list[int] = []
 

@@ -265,3 +265,8 @@ def test_what_takes_long_to_write_is_written_off_the_loop(
     answer = serve(max_items=4000).post("/denoise", content=body, headers={"content-type": NPY, "accept": accept})
     assert answer.status_code == 200
     assert [name.startswith("pool") for name in seen] == [thread == "pool"]
+
+
+def test_the_error_of_large_numbers_is_a_number(client: TestClient) -> None:
+    (result,) = client.post("/reconstruct?model=points", json={"values": [[1e20, 0, 0]]}).json()["results"]
+    assert result["mse"] == pytest.approx((0.5e20) ** 2 / 3, rel=1e-5)
