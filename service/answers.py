@@ -103,9 +103,14 @@ def _stack(outcome: Outcome) -> Array:
 
 def _document(reply: Reply) -> bytes:
     """The JSON of all results, each written by a call of its own: in one, nothing else could run meanwhile."""
-    head = orjson.dumps({"model": reply.card.name, "version": reply.card.version, "operation": reply.operation})
+    head = _opening(reply.card.name, reply.card.version, reply.operation)
     written = (orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY) for result in _results(reply))
-    return b"".join((head[:-1], b',"results":[', b",".join(written), b"]}"))
+    return b"".join((head, b",".join(written), b"]}"))
+
+
+@lru_cache(maxsize=256)
+def _opening(model: str, version: int, operation: Operation) -> bytes:
+    return orjson.dumps({"model": model, "version": version, "operation": operation})[:-1] + b',"results":['
 
 
 def _results(reply: Reply) -> Iterator[dict[str, object]]:

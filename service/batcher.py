@@ -33,11 +33,12 @@ class Job:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Items that ran together and their outputs. `errors`: worked out for all of them when the first asks."""
+    """Items that ran together and their outputs; the rest is worked out for all of them when the first asks."""
 
     items: Array
     outputs: Array
     errors: Array | None = None
+    finite: bool | None = None
 
 
 @dataclass(slots=True)

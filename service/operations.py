@@ -127,8 +127,10 @@ async def _each(batcher: Batcher, array: Array) -> Outcome:
             return Outcome([problem])
         parts = [await _each(batcher, array[at : at + 1]) for at in range(len(array))]
         return Outcome([part.outputs[0] for part in parts])
-    outputs = done.outputs
-    if outputs.dtype == np.uint8 or np.isfinite(outputs).all():
+    outputs, batch = done.outputs, done.batch
+    if batch.finite is None:
+        batch.finite = outputs.dtype == np.uint8 or bool(np.isfinite(batch.outputs).all())
+    if batch.finite or np.isfinite(outputs).all():  # if not all that ran together, then perhaps these
         return Outcome(outputs, done.queue, done.run, done)
     refused = InvalidArray("the model has no finite answer for these numbers")
     return Outcome([output if np.isfinite(output).all() else refused for output in outputs], done.queue, done.run)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.batcher import Batcher, RunFailed
+from service.errors import InvalidArray
+from service.operations import Outcome
+from service.operations import run as ask
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -175,3 +179,20 @@ def test_every_caller_gets_exactly_its_own_answer(
         else:
             assert (outcome.outputs == given_items * 2).all()
             assert outcome.outputs.shape == given_items.shape
+
+
+def test_an_answer_that_is_no_number_is_a_problem_of_its_own_caller_alone() -> None:
+    def invert(batch: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            return 1 / batch
+
+    async def work() -> list[Outcome]:
+        runner = SimpleNamespace(batcher=Batcher(invert, max_batch=8))
+        model: Any = SimpleNamespace(card=None, runners={"encode": runner})
+        callers = [ask(model, "encode", [items(*values)]) for values in ((0.0,), (2.0,), (0.0, 4.0))]
+        return await asyncio.gather(*callers)
+
+    bad, good, mixed = run(work)
+    assert isinstance(bad.outputs[0], InvalidArray)
+    assert good.outputs[0] == 0.5
+    assert [isinstance(output, InvalidArray) for output in mixed.outputs] == [True, False]
