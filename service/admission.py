@@ -24,6 +24,11 @@ class Admission:
         self.items += items
         self.size += size
 
+    @property
+    def megapixels(self) -> float:
+        """Of all that is under way, in pictures of three channels."""
+        return self.size / 3e6
+
     def leave(self, items: int, size: int) -> None:
         """Give the place back."""
         self.items -= items

@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.stopping import TICK, LingeringServer
+from service.stopping import TICK, LingeringServer, More
 
 # What a worker says, a byte each. What it is told: any byte with a connection; and the end, after which none comes.
 READY, ADOPTED, CLOSED, LEAVING = b"r", b"a", b"c", b"l"
@@ -32,8 +32,8 @@ class AdoptedProtocol(HttpToolsProtocol):
 class AdoptingServer(LingeringServer):
     """Listens to no port but to a channel on which connections arrive; its end is the end of serving."""
 
-    def __init__(self, config: uvicorn.Config, channel: socket.socket) -> None:
-        super().__init__(config, linger=0)
+    def __init__(self, config: uvicorn.Config, channel: socket.socket, more: More) -> None:
+        super().__init__(config, 0, more)
         channel.setblocking(False)
         self._channel = channel
         self._unsaid = b""

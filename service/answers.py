@@ -35,6 +35,7 @@ class Reply:
     outcome: Outcome
     request_id: str
     quality: int
+    metadata: bool = False
 
 
 def picture_type(pictures: Sequence[Picture | None]) -> str:
@@ -60,7 +61,7 @@ def write(reply: Reply, kind: str) -> tuple[bytes, Headers]:
     for name, value in _fitted(picture, reply.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
         headers.append((FITTED_HEADERS[name], text.encode()))
-    return codec.encode(restore(output, picture), kind, quality=reply.quality), headers
+    return codec.encode(restore(output, picture, reply.metadata), kind, quality=reply.quality), headers
 
 
 @lru_cache(maxsize=256)
@@ -75,7 +76,7 @@ def _head(model: str, version: int, kind: str) -> Headers:
 
 
 def _figures(reply: Reply, place: int, given: Array, output: Array) -> Figures:
-    return OPERATIONS[reply.operation](reply.card, partial(reply.outcome.error, place, given, output), output)
+    return OPERATIONS[reply.operation](reply.card, partial(reply.outcome.error, place, given, output), given, output)
 
 
 def _raise_first(reply: Reply) -> None:
@@ -131,7 +132,7 @@ def _result(
         name = "code" if reply.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_fitted(picture, reply.card)}
     kind = picture_type([picture])
-    blob = codec.encode(restore(output, picture), kind, quality=reply.quality)
+    blob = codec.encode(restore(output, picture, reply.metadata), kind, quality=reply.quality)
     text = pybase64.b64encode_as_string(blob)
     return {"image": text, "type": kind, **figures, **_fitted(picture, reply.card)}
 
@@ -149,11 +150,15 @@ def _fitted(picture: Picture | None, card: Card) -> dict[str, list[int] | int]:
     return found
 
 
-def restore(output: Array, picture: Picture | None) -> Picture:
-    """An output of the model as a picture like the one that came in: grey if that was grey, its alpha and profile."""
+def restore(output: Array, picture: Picture | None, metadata: bool) -> Picture:
+    """An output of the model as a picture like the one that came in: grey if that was grey, its alpha and profile.
+
+    Its `metadata` only where its size is still what they say.
+    """
     if picture is None:
         return Picture(output, "image/png")
     height, width = output.shape[:2]
     channels = 1 if picture.pixels.shape[2] == 1 else output.shape[2]
     alpha = None if picture.alpha is None else codec.fit_alpha(picture.alpha, height, width)
-    return Picture(codec.fit(output, None, None, channels), picture.type, alpha, picture.icc)
+    exif = picture.exif if metadata and picture.pixels.shape[:2] == (height, width) else None
+    return Picture(codec.fit(output, None, None, channels), picture.type, alpha, picture.icc, exif=exif)

@@ -88,8 +88,17 @@ def open_state(settings: Settings) -> State:
     folder = os.environ.get(METRICS_FOLDER)
     metrics = Metrics(lambda: admission.items, Path(folder) if folder else None)
     mine = max(1, cores().value // settings.workers)
-    pool = ThreadPoolExecutor(mine, "pool")
-    loading = Loading(settings.device, settings.threads, settings.max_batch, pool, mine, metrics.batch)
+    pool = ThreadPoolExecutor(mine + 1, "pool")  # one more than processors: what is small goes beside the tiles
+    loading = Loading(
+        device=settings.device,
+        threads=settings.threads,
+        max_batch=settings.max_batch,
+        precision=settings.precision,
+        tile_pixels=settings.tile_pixels,
+        pool=pool,
+        cores=mine,
+        observe=metrics.batch,
+    )
     return State(
         settings=settings,
         store=Store(settings.models, loading, old_versions=settings.old_versions),

@@ -31,6 +31,12 @@ class Settings(BaseSettings):
     max_batch: PositiveInt = Field(
         default=256, description="items that one model run takes at most; how many pay is measured and told in /models"
     )
+    precision: Literal["auto", "float32", "int8"] = Field(
+        default="auto", description="of models that come in both; auto: int8 where this processor is made for it"
+    )
+    tile_pixels: int = Field(
+        default=950_000, ge=1 << 16, description="pixels that one run takes of a larger picture; memory follows from it"
+    )
     watch: Literal["auto", "poll", "off"] = Field(
         default="auto", description="how changes of the models folder are seen"
     )
@@ -46,6 +52,9 @@ class Settings(BaseSettings):
     )
     background: Literal["black", "white"] = Field(default="black", description="behind transparent pixels")
     quality: int = Field(default=90, ge=1, le=100, description="of JPEG and WebP answers")
+    metadata: Literal["keep", "strip"] = Field(
+        default="keep", description="EXIF of answered pictures, unless a request says; a colour profile always stays"
+    )
 
     max_body: PositiveInt = Field(default=64 << 20, description="bytes of a request body")
     max_pixels: PositiveInt = Field(default=4_000_000, description="pixels of a picture for a model of fixed size")
@@ -56,6 +65,9 @@ class Settings(BaseSettings):
         default=1 << 30, description="decoded bytes admitted at once; more are answered 503"
     )
     deadline: PositiveFloat = Field(default=30.0, description="seconds a request may take once its body is here")
+    deadline_megapixel: NonNegativeFloat = Field(
+        default=4.0, description="seconds more that a request, or a stop, may take for every megapixel admitted"
+    )
     drain: PositiveInt = Field(default=20, description="seconds that a stop waits for requests under way")
     linger: NonNegativeFloat = Field(
         default=1.0, description="seconds that a stop goes on taking connections before it closes the port"
@@ -91,6 +103,11 @@ class Settings(BaseSettings):
     def default(self, operation: Operation) -> str:
         """The default model of an operation, or the empty string."""
         return str(getattr(self, f"default_{operation}"))
+
+    @property
+    def longest_drain(self) -> float:
+        """Seconds after which a stop waits for nobody: as many megapixels as may be admitted have had their time."""
+        return self.drain + self.deadline_megapixel * self.queue_bytes / 3e6
 
     def share(self) -> Self:
         """The settings of one worker: what is counted over the whole service, divided by the workers."""

@@ -23,6 +23,12 @@ class Deadline:
         self._handle = asyncio.get_running_loop().call_later(self._seconds, self._pass)
         return self
 
+    def allow(self, more: float) -> None:
+        """Let the block take so many seconds more, from now on, than it was given."""
+        self._handle.cancel()
+        self._seconds += more
+        self._handle = asyncio.get_running_loop().call_later(self._seconds, self._pass)
+
     def _pass(self) -> None:
         self._passed = True
         self._task.cancel()

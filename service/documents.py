@@ -6,7 +6,7 @@ Everything the page needs is shipped: it works without a network.
 import copy
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pybase64
@@ -28,6 +28,7 @@ from service.operations import OPERATIONS
 from service.runtime import to_array
 from service.schemas import EncodeAnswer, Images, PictureAnswer, ProblemDocument, Values
 from service.store import Autoencoder
+from service.wishes import Metadata
 
 STATIC = Path(__file__).parent / "static"
 PROBLEM = "application/problem+json"
@@ -58,17 +59,27 @@ class OperationRoute(APIRoute):
             description=DESCRIPTION,
             response_model=EncodeAnswer if operation == "encode" else PictureAnswer,
             responses=_responses(operation),
-            openapi_extra={"parameters": _parameters(), "requestBody": _request(operation)},
+            openapi_extra={"parameters": _parameters(operation), "requestBody": _request(operation)},
         )
         self.app = Endpoint(operation)
 
 
-def _parameters() -> list[dict[str, Any]]:
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
     formats = {"type": "string", "enum": list(NAMES)}
-    return [
+    policies = {"type": "string", "enum": list(get_args(Metadata))}
+    share = {"type": "number", "minimum": 0, "maximum": 1, "default": 1}
+    common: list[dict[str, Any]] = [
         {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "name, see GET /models"},
         {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 999999999}},
         {"name": "format", "in": "query", "schema": formats, "description": "type of the answer, over Accept"},
+    ]
+    if operation != "denoise":
+        return common
+    return [
+        *common,
+        {"name": "strength", "in": "query", "schema": share, "description": "share of the cleaned picture"},
+        {"name": "grey", "in": "query", "schema": {"type": "boolean"}, "description": "make the picture grey first"},
+        {"name": "metadata", "in": "query", "schema": policies, "description": "what becomes of EXIF"},
     ]
 
 

@@ -1,13 +1,10 @@
 """One operation as an ASGI callable: body in, room taken, decoded, run, written, answered. Knows no route."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from functools import lru_cache
 from time import perf_counter
-from typing import ParamSpec, TypeVar
-from urllib.parse import parse_qsl
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -18,17 +15,15 @@ from service.deadline import Deadline
 from service.errors import (
     BodyTooLarge,
     InternalError,
-    InvalidParameter,
-    MethodNotAllowed,
     OperationNotOffered,
     Problem,
-    UnsupportedMediaType,
 )
 from service.exchange import Exchange, State, begin, problem_answer, state_of
 from service.inputs import load, unwrap
 from service.negotiation import NPY, answer_type
-from service.operations import run
+from service.operations import blend, run
 from service.store import Autoencoder
+from service.wishes import Wish, wish_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,24 +32,13 @@ SHORT_BODY = (
     64 << 10
 )  # bytes of a body handled on the event loop; of decoded pictures and of outputs three times as many
 SHORT_ARRAY = 1 << 20  # bytes of an array handled there: it is taken, and given, as it lies
-SHORT_HEAD = 512  # bytes of query, Accept and Content-Type that are remembered with what they say
+LONG = 1 << 20  # decoded bytes above which a request is given time by its size, and its caller is watched for leaving
 
 log = structlog.get_logger()
 
 
 class Disconnected(Exception):
     """The caller has gone; there is nobody to answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a request asks for, by its query and head."""
-
-    model: str
-    version: int | None
-    format: str
-    accept: str
-    content_type: str
 
 
 class Endpoint:
@@ -85,18 +69,25 @@ class Endpoint:
 
     async def answer(self, scope: Scope, receive: Receive, exchange: Exchange) -> tuple[bytes, Headers]:
         """The answer's body and headers. Raises the Problem to answer with, or Disconnected."""
-        state, wish = state_of(scope), wish_of(scope, exchange.headers)
+        state, wish = state_of(scope), wish_of(scope, exchange.headers, self.operation)
         settings = state.settings
         model = await state.store.get(wish.model or state.store.choose(self.operation, settings), wish.version)
         if self.operation not in model.runners:
             raise OperationNotOffered(f"{model.card.name} offers {', '.join(model.runners)}")
         exchange.model = model.card.name
         data = await read_body(receive, exchange.headers, settings.max_body)
-        with Deadline(settings.deadline):
-            return await self.work(state, model, wish, data, exchange)
+        with Deadline(settings.deadline) as deadline:
+            return await self.work(state, model, wish, data, exchange, deadline, receive)
 
     async def work(
-        self, state: State, model: Autoencoder, wish: Wish, data: bytes, exchange: Exchange
+        self,
+        state: State,
+        model: Autoencoder,
+        wish: Wish,
+        data: bytes,
+        exchange: Exchange,
+        deadline: Deadline,
+        receive: Receive,
     ) -> tuple[bytes, Headers]:
         """Unpack, take room, decode, run, write."""
         card, operation, settings, started = model.card, self.operation, state.settings, perf_counter()
@@ -105,20 +96,27 @@ class Endpoint:
         parcel = unwrap(*args) if pool is None else await aside(pool, unwrap, *args)
         if wish.content_type != NPY and parcel.size > 3 * SHORT_BODY:
             pool = state.pool
-        items = len(parcel)
+        items, long = len(parcel), parcel.size > LONG
         state.admission.enter(items, parcel.size)
         try:
-            given = (parcel, card, operation, settings)
+            if long:
+                deadline.allow(settings.deadline_megapixel * state.admission.megapixels)
+            given = (parcel, card, operation, settings, wish)
             inputs = load(*given) if pool is None else await aside(pool, load, *given)
             pictures = operation != "encode" and isinstance(card.input, ImageInput)
             came_as = picture_type(inputs.pictures)
             kind = answer_type(pictures, parcel.origin, items > 1, came_as, wish.accept, wish.format)
             decoded = perf_counter()
-            outcome = await run(model, operation, inputs.arrays)
+            running = run(model, operation, inputs.arrays)
+            outcome = await (unless_gone(receive, running) if long else running)
             ran = perf_counter()
             if outcome.size > (SHORT_ARRAY if kind == NPY else 3 * SHORT_BODY):
                 pool = state.pool
-            reply = Reply(card, operation, inputs, outcome, exchange.id, settings.quality)
+            if wish.strength < 1:
+                strong = (outcome, inputs.arrays, wish.strength)
+                blend(*strong) if pool is None else await aside(pool, blend, *strong)
+            keep = (wish.metadata or settings.metadata) == "keep"
+            reply = Reply(card, operation, inputs, outcome, exchange.id, settings.quality, keep)
             payload, headers = write(reply, kind) if pool is None else await aside(pool, write, reply, kind)
         finally:
             state.admission.leave(items, parcel.size)
@@ -136,41 +134,6 @@ def server_timing(stages: tuple[float, float, float, float]) -> bytes:
         run * 1e3,
         encode * 1e3,
     )
-
-
-def wish_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Wish:
-    """The wish of a request. Raises MethodNotAllowed, InvalidParameter or UnsupportedMediaType."""
-    if scope["method"] != "POST":
-        raise MethodNotAllowed("send POST", headers={"allow": "POST"})
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise UnsupportedMediaType("send the body without Content-Encoding")
-    query, accept, content_type = scope["query_string"], headers.get(b"accept", b""), headers.get(b"content-type", b"")
-    short = len(query) + len(accept) + len(content_type) <= SHORT_HEAD
-    return (remembered if short else read_wish)(query, accept, content_type)
-
-
-def read_wish(query: bytes, accept: bytes, content_type: bytes) -> Wish:
-    """What the head says. Raises InvalidParameter on parameters that are unknown or repeated."""
-    try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
-    except ValueError as error:
-        raise InvalidParameter("the query string is malformed") from error
-    found = dict(pairs)
-    if len(found) < len(pairs) or not found.keys() <= {"model", "version", "format"}:
-        raise InvalidParameter("the query takes model, version and format, each once")
-    version = found.get("version", "")
-    if version and not (version.isascii() and version.isdecimal() and len(version) < 10 and int(version)):
-        raise InvalidParameter("version is a positive integer")
-    return Wish(
-        model=found.get("model", ""),
-        version=int(version) if version else None,
-        format=found.get("format", ""),
-        accept=accept.decode("latin-1"),
-        content_type=content_type.decode("latin-1"),
-    )
-
-
-remembered = lru_cache(maxsize=256)(read_wish)
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
@@ -196,3 +159,21 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
 async def aside(pool: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The work's result, done in the pool."""
     return await asyncio.get_running_loop().run_in_executor(pool, lambda: work(*args, **kwargs))
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; it is stopped when the caller leaves. Raises Disconnected."""
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_departure(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Disconnected
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
+
+
+async def _departure(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -92,14 +92,14 @@ async def _one(state: State, model: Autoencoder, operation: Operation, job: Job)
             raise output
         if job.target:
             kind = TYPES.get(job.target.suffix.lower()) or picture_type([picture])
-            blob = codec.encode(restore(output, picture), kind, quality=settings.quality)
+            blob = codec.encode(restore(output, picture, settings.metadata == "keep"), kind, quality=settings.quality)
             target = job.target if job.target.suffix.lower() in TYPES else job.target.with_suffix(".png")
             await loop.run_in_executor(state.pool, write, target, blob)
     except OSError as error:
         return InvalidImage(f"{error.strerror}: {error.filename}"), {}
     except Problem as problem:
         return problem, {}
-    return output, OPERATIONS[operation](model.card, partial(outcome.error, 0, row, output), output)
+    return output, OPERATIONS[operation](model.card, partial(outcome.error, 0, row, output), row, output)
 
 
 def write(target: Path, data: bytes) -> None:

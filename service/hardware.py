@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T", covariant=True)
 
+INT8 = ("avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # as Linux names them, on x86 and ARM
+
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T]):
@@ -24,6 +26,16 @@ def cores() -> Choice[int]:
     if quota is not None and ceil(quota) < affinity:
         return Choice(max(1, ceil(quota)), f"the control group grants {quota:g} of {affinity} processors")
     return Choice(affinity, f"{affinity} processors by affinity, no smaller quota")
+
+
+def fast_int8() -> Choice[bool]:
+    """Whether this processor adds up products of 8-bit numbers in one instruction; others are slow and saturate."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return Choice(False, "this system does not say what its processor can do")
+    found = next((name for name in INT8 if name in words), None)
+    return Choice(True, f"this processor has {found}") if found else Choice(False, "this processor has no VNNI")
 
 
 def _cgroup_quota() -> float | None:

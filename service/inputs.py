@@ -11,8 +11,9 @@ from service import codec
 from service.card import Card, ImageInput, Operation
 from service.codec import Opened, Picture
 from service.config import Settings
-from service.errors import Problem
+from service.errors import InvalidParameter, Problem
 from service.negotiation import Origin, unpack
+from service.wishes import Wish
 
 Array = NDArray[Any]
 
@@ -70,8 +71,13 @@ def unwrap(data: bytes, content_type: str, card: Card, operation: Operation, set
     return Parcel(body.origin, opened, None, size)
 
 
-def load(parcel: Parcel, card: Card, operation: Operation, settings: Settings) -> Inputs:
-    """Everything decoded and checked, before it may join others. A bad item is a problem in its place."""
+def load(parcel: Parcel, card: Card, operation: Operation, settings: Settings, wish: Wish) -> Inputs:
+    """Everything decoded and checked, before it may join others. A bad item is a problem in its place.
+
+    Raises InvalidParameter where grey is asked of what is no picture.
+    """
+    if wish.grey and parcel.array is not None:
+        raise InvalidParameter("grey is for encoded pictures; make the array grey before it is sent")
     if parcel.array is not None:
         return Inputs([parcel.array], [None] * len(parcel.array))
     inputs = Inputs([], [])
@@ -84,6 +90,8 @@ def load(parcel: Parcel, card: Card, operation: Operation, settings: Settings) -
         except Problem as problem:
             inputs.problems[place] = problem
             continue
+        if wish.grey:
+            picture.pixels = codec.fit(picture.pixels, None, None, 1)
         rows.append(prepare(picture, card, operation, settings))
         inputs.pictures.append(picture)
     inputs.arrays = batches(rows)

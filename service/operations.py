@@ -8,10 +8,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from service import noise
 from service.batcher import Batcher, Done, RunFailed
 from service.card import Card, Operation
 from service.errors import InternalError, InvalidArray, OperationNotOffered, Problem
+from service.runner import any_size
 from service.store import Autoencoder
+from service.tiler import Tiler
 
 Array = NDArray[Any]
 Figures = dict[str, float]
@@ -62,17 +65,17 @@ async def run(model: Autoencoder, operation: Operation, inputs: Sequence[Array])
     )
 
 
-def encode(card: Card, error: Error, output: Array) -> Figures:  # noqa: ARG001
+def encode(card: Card, error: Error, given: Array, output: Array) -> Figures:  # noqa: ARG001
     """Codes, float32: they speak for themselves."""
     return {}
 
 
-def decode(card: Card, error: Error, output: Array) -> Figures:  # noqa: ARG001
+def decode(card: Card, error: Error, given: Array, output: Array) -> Figures:  # noqa: ARG001
     """Pictures (uint8) or vectors of codes, with nothing to hold them against."""
     return {}
 
 
-def reconstruct(card: Card, error: Error, output: Array) -> Figures:
+def reconstruct(card: Card, error: Error, given: Array, output: Array) -> Figures:  # noqa: ARG001
     """Pictures or vectors through the code and back: `mse`, `psnr` (pictures) and `percentile`."""
     mse = error()
     figures = {"mse": mse}
@@ -82,17 +85,43 @@ def reconstruct(card: Card, error: Error, output: Array) -> Figures:
     return figures
 
 
-def denoise(card: Card, error: Error, output: Array) -> Figures:  # noqa: ARG001
-    """Pictures or vectors without their noise: `noise_sigma` is the root mean square of what was removed."""
-    return {"noise_sigma": error() ** 0.5}
+def denoise(card: Card, error: Error, given: Array, output: Array) -> Figures:  # noqa: ARG001
+    """Pictures or vectors without their noise: `noise_sigma` is the noise's estimated standard deviation.
+
+    Of pictures of any size it is told by the picture alone (`noise`); of others, too small for that, and of vectors it
+    is the root mean square of what was removed.
+    """
+    found = noise.level(given) if any_size(card) else None
+    return {"noise_sigma": error() ** 0.5 if found is None else found}
 
 
-OPERATIONS: Final[dict[Operation, Callable[[Card, Error, Array], Figures]]] = {
+OPERATIONS: Final[dict[Operation, Callable[[Card, Error, Array, Array], Figures]]] = {
     "encode": encode,
     "decode": decode,
     "reconstruct": reconstruct,
     "denoise": denoise,
 }
+
+
+def blend(outcome: Outcome, inputs: Sequence[Array], strength: float) -> None:
+    """Mixes every output with its input: `strength` of it, rounded where it is a picture."""
+    given = [item for array in inputs for item in array]
+    outcome.outputs = [
+        output if isinstance(output, Problem) else _mixed(item, output, strength)
+        for item, output in zip(given, outcome.outputs, strict=True)
+    ]
+    outcome.done = None
+
+
+def _mixed(given: Array, output: Array, strength: float) -> Array:
+    """By blocks, so that a large picture has no copy in floats."""
+    mixed = np.empty_like(output)
+    flat, old, new = mixed.reshape(-1), given.reshape(-1), output.reshape(-1)
+    for at in range(0, flat.size, BLOCK):
+        block = slice(at, at + BLOCK)
+        values = old[block] + np.float32(strength) * (new[block].astype(np.float32) - old[block])
+        flat[block] = np.rint(values) if output.dtype == np.uint8 else values
+    return mixed
 
 
 def squared_errors(given: Array, output: Array) -> Array:
@@ -117,7 +146,7 @@ def percentile(card: Card, error: float) -> float:
     return float(np.interp(error, known, np.arange(101.0)))
 
 
-async def _each(batcher: Batcher, array: Array) -> Outcome:
+async def _each(batcher: Batcher | Tiler, array: Array) -> Outcome:
     try:
         done = await batcher.submit(array)
     except RunFailed as error:

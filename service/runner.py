@@ -7,17 +7,20 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service import runtime
 from service.batcher import Batcher
-from service.card import Card, Graph, ImageInput, Operation
-from service.hardware import Choice
-from service.runtime import Device, Session
+from service.card import Card, Graph, ImageInput, Operation, Precision
+from service.hardware import Choice, fast_int8
+from service.runtime import Device, Session, choose_device
+from service.tiler import Tiler
+from service.tiling import Grid
 
 Array = NDArray[Any]
 
@@ -30,7 +33,9 @@ WIDE = 4  # threads beyond which one run of a small net gains little
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """How graphs are loaded: device, threads of a run (0: chosen), most items of a batch, processors, pool."""
+    """How graphs are loaded: device, threads of a run (0: chosen), most items of a batch, processors, pool; precision
+    of graphs that come in several; pixels of a tile.
+    """
 
     device: Device
     threads: int
@@ -38,6 +43,8 @@ class Loading:
     pool: Executor
     cores: int
     observe: Callable[[str, Operation, int], None] = lambda *_: None
+    precision: Precision | Literal["auto"] = "auto"
+    tile_pixels: int = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Runner:
 
     graph: Graph
     session: Session
-    batcher: Batcher
+    batcher: Batcher | Tiler
     choices: dict[str, Choice[str | int]]
     limit: int
     measured: bool = False
@@ -83,30 +90,33 @@ class Runner:
 
     def _settle(self, batch: Choice[int]) -> None:
         self.choices["batch"] = batch
-        self.batcher.max_batch = batch.value
+        if isinstance(self.batcher, Batcher):
+            self.batcher.max_batch = batch.value
         self.measured = True
 
 
-def open_runner(folder: Path, card: Card, graph: Graph, loading: Loading) -> Runner:
-    """The graph of a card, proven and placed. Raises ModelRefused."""
+def open_runner(folder: Path, card: Card, operation: Operation, loading: Loading) -> Runner:
+    """An operation's graph of a card, proven and placed. Raises ModelRefused."""
+    precision, graph = choose_precision(loading, [graph for graph in card.graphs if graph.operation == operation])
     threads = choose_threads(loading, card)
     session = runtime.open_graph(folder, card, graph, device=loading.device, threads=threads.value)
-    place, batch = choose_place(session, card, graph, loading.max_batch)
+    choices: dict[str, Choice[str | int]] = {"device": session.device, "precision": precision, "threads": threads}
+    observe = partial(loading.observe, card.name, operation)
+    side_by_side = max(1, loading.cores // threads.value)
+    if any_size(card):
+        tile = Choice(loading.tile_pixels, f"the setting, in pixels; {side_by_side} at once")
+        tiler = Tiler(session.run, grid=grid(card, loading), pool=loading.pool, runners=side_by_side, observe=observe)
+        return Runner(graph, session, tiler, {**choices, "tile": tile}, 1, measured=True)
+    place, batch = choose_place(session, graph, loading.max_batch)
     inline = place.value == "event loop"
     batcher = Batcher(
         session.run,
         max_batch=batch.value,
         pool=None if inline else loading.pool,
-        runners=1 if inline else max(1, loading.cores // threads.value),
-        observe=lambda items: loading.observe(card.name, graph.operation, items),
+        runners=1 if inline else side_by_side,
+        observe=observe,
     )
-    choices: dict[str, Choice[str | int]] = {
-        "device": session.device,
-        "threads": threads,
-        "place": place,
-        "batch": batch,
-    }
-    return Runner(graph, session, batcher, choices, loading.max_batch, measured=any_size(card))
+    return Runner(graph, session, batcher, {**choices, "place": place, "batch": batch}, loading.max_batch)
 
 
 async def measure_idly(runners: Callable[[], Iterable[Runner]], idle: Callable[[], bool]) -> None:
@@ -124,6 +134,28 @@ def any_size(card: Card) -> bool:
     return isinstance(card.input, ImageInput) and card.input.height is None
 
 
+def grid(card: Card, loading: Loading) -> Grid:
+    """How the pictures of a model for any size are cut."""
+    return Grid(card.receptive_radius or 0, card.stride or 1, loading.tile_pixels)
+
+
+def choose_precision(loading: Loading, graphs: Sequence[Graph]) -> tuple[Choice[Precision], Graph]:
+    """Which of an operation's graphs is run, and why: int8 where it is there and the processor is made for it."""
+    found: dict[Precision, Graph] = {graph.precision: graph for graph in graphs}
+    if len(found) == 1:
+        (only,) = graphs
+        return Choice(only.precision, "the only one that the model has"), only
+    fast = fast_int8()
+    chosen: Choice[Precision]
+    if loading.precision != "auto":
+        chosen = Choice(loading.precision, "asked for")
+    elif loading.device != "cpu" and choose_device(loading.device).value == "cuda":
+        chosen = Choice("float32", "a graphics processor")
+    else:
+        chosen = Choice("int8" if fast.value else "float32", fast.reason)
+    return chosen, found[chosen.value]
+
+
 def choose_threads(loading: Loading, card: Card) -> Choice[int]:
     """Threads of one run: one for small fixed inputs, whose batches run side by side; several for large pictures."""
     if loading.threads:
@@ -134,13 +166,11 @@ def choose_threads(loading: Loading, card: Card) -> Choice[int]:
     return Choice(1, "small inputs: batches run side by side instead")
 
 
-def choose_place(session: Session, card: Card, graph: Graph, limit: int) -> tuple[Choice[str], Choice[int]]:
+def choose_place(session: Session, graph: Graph, limit: int) -> tuple[Choice[str], Choice[int]]:
     """Where batches run: on the event loop if one item is measured to be short, else in the pool.
 
     And the items of a batch until its curve is measured: as many as would be short if nothing were gained by them.
     """
-    if any_size(card):
-        return Choice("pool", "pictures of any size"), Choice(1, "pictures of any size: a run fills the processors")
     seconds = session.seconds(runtime.to_array(graph.probe.input)[:1])
     inline = seconds <= SHORT_RUN
     reason = f"one item takes {seconds * 1e3:.3f} ms, the bound is {SHORT_RUN * 1e3:g}"

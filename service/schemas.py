@@ -60,7 +60,7 @@ class ImageResult(Fitted):
     mse: Positive | None = Field(default=None, description="mean squared error on the 0..1 scale")
     psnr: FiniteFloat | None = Field(default=None, description="in dB; null where the pictures are identical")
     percentile: Percentile | None = Field(default=None, description="share of held-out inputs that fare better")
-    noise_sigma: Positive | None = Field(default=None, description="root mean square of what was removed, 0..1 scale")
+    noise_sigma: Positive | None = Field(default=None, description="estimated deviation of the noise, 0..1 scale")
 
 
 class ValuesResult(Strict):

@@ -6,7 +6,9 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 import structlog
 import uvicorn
@@ -15,6 +17,7 @@ from starlette.types import ASGIApp
 from service.adoption import AdoptingServer
 from service.app import create_app
 from service.config import PREFIX, Settings
+from service.exchange import State
 from service.front import Front
 from service.metrics import FOLDER as METRICS_FOLDER
 from service.stopping import LingeringServer
@@ -52,7 +55,7 @@ def serve(settings: Settings) -> None:
         queue_bytes_per_worker=share.queue_bytes,
     )
     if settings.workers == 1:
-        _run(LingeringServer(_config(settings), settings.linger))
+        _run(LingeringServer(_config(settings), settings.linger, seconds_left))
         return
     if sys.platform == "win32":
         raise ValueError("several workers share a port as Unix can; on Windows, workers is 1")
@@ -60,14 +63,20 @@ def serve(settings: Settings) -> None:
         os.environ[METRICS_FOLDER] = folder
         config = _config(settings)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, config.bind_socket() as listener:
-            sys.exit(runner.run(supervise(listener, work, settings.workers, settings.linger, settings.drain)))
+            sys.exit(runner.run(supervise(listener, work, settings.workers, settings.linger, settings.longest_drain)))
 
 
 def work(channel: socket.socket) -> None:
     """Be one of several workers: serve what arrives on the channel, until its end."""
     settings = Settings.from_env(os.environ)
     configure_logs(settings.log_format, settings.log_level)
-    _run(AdoptingServer(_config(settings), channel))
+    _run(AdoptingServer(_config(settings), channel, seconds_left))
+
+
+def seconds_left(lifespan: Mapping[str, Any]) -> float:
+    """That the megapixels under way are given to end, over the drain of the settings."""
+    state: State = lifespan["service"]
+    return state.settings.deadline_megapixel * state.admission.megapixels
 
 
 def _run(server: uvicorn.Server) -> None:

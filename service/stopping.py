@@ -4,22 +4,28 @@ Knows connections and the moment of the signal; no route, no model, and nothing 
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from math import ceil
+from typing import Any
 
 import uvicorn
 
 CLOSE = (b"connection", b"close")
+More = Callable[[Mapping[str, Any]], float]
 TICK = 0.1  # seconds; uvicorn too looks this often
 SETTLING = 10  # ticks that the last connections have, at most, to have their requests read
 
 
 class LingeringServer(uvicorn.Server):
-    """After a signal it takes connections for `linger` seconds more and answers with `Connection: close`."""
+    """After a signal it takes connections for `linger` seconds more and answers with `Connection: close`.
 
-    def __init__(self, config: uvicorn.Config, linger: float) -> None:
+    `more`: seconds over the configured ones that the requests under way may take to end, from the lifespan's state.
+    """
+
+    def __init__(self, config: uvicorn.Config, linger: float, more: More) -> None:
         super().__init__(config)
-        self.linger = linger
+        self.linger, self.more = linger, more
 
     async def main_loop(self) -> None:
         """Serve until a signal, then until nothing more can come; uvicorn's shutdown follows."""
@@ -28,6 +34,8 @@ class LingeringServer(uvicorn.Server):
         self.server_state.default_headers.append(CLOSE)
         await self.last_connections()
         await self._settle()
+        grace = self.config.timeout_graceful_shutdown or 0
+        self.config.timeout_graceful_shutdown = grace + ceil(self.more(self.lifespan.state))
 
     async def last_connections(self) -> None:
         """Take connections a little longer: who sent them could not know of the signal."""

@@ -89,9 +89,7 @@ class Store:
         if (card.name, card.version) != (name, version):
             raise ModelRefused(f"the card is of {card.name} {card.version}, not of {name} {version}")
         runners: dict[Operation, Runner] = {
-            graph.operation: open_runner(folder, card, graph, self.loading)
-            for graph in card.graphs
-            if graph.precision == "float32"  # choosing int8 waits for its first model
+            operation: open_runner(folder, card, operation, self.loading) for operation in card.operations
         }
         return Autoencoder(card, runners, fingerprint)
 

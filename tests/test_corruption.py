@@ -7,12 +7,24 @@ import torch
 from pydantic import TypeAdapter
 from torch import Generator, Tensor
 
-from training.corruption import Corruption, Dropout, Gaussian, Masking, Mixture, Nothing, Occlusion, SaltAndPepper
+from training.corruption import (
+    Blind,
+    Corruption,
+    Dropout,
+    Gaussian,
+    Masking,
+    Mixture,
+    Nothing,
+    Occlusion,
+    SaltAndPepper,
+    levels,
+)
 
 KINDS = [
     Nothing(),
     Gaussian(sigma=0.5),
     Gaussian(sigma=0.5, clip=False),
+    Blind(high=0.2),
     Masking(share=0.3),
     SaltAndPepper(share=0.3),
     Occlusion(share=0.3),
@@ -128,3 +140,34 @@ def test_a_mixture_gives_each_item_one_corruption_and_each_corruption_its_part()
     assert counts.nonzero().flatten().tolist() == [0, 4, 12]
     assert ((counts[[0, 4, 12]] - 4000 / 3).abs() < 6 * (4000 * 2 / 9) ** 0.5).all()
     assert mixture(clean[:1], seeded()).shape == (1, 16)
+
+
+def test_blind_noise_has_another_level_for_every_picture_within_its_bounds() -> None:
+    noisy = Blind(low=0.02, high=0.1)(grey(300, 3, 24, 24), seeded())
+    found = noisy.flatten(1).std(1)
+    assert 0.018 < found.min() < 0.03
+    assert 0.09 < found.max() < 0.11
+    assert found.mean() == pytest.approx(0.06, abs=0.005)
+
+
+def test_blind_noise_is_what_a_stored_picture_keeps() -> None:
+    levels = Blind(high=0.5)(torch.rand(20, 3, 8, 8, generator=seeded(1)), seeded()) * 255
+    assert torch.allclose(levels, levels.round(), atol=1e-4)
+    assert levels.min() == 0
+    assert levels.max() == pytest.approx(255)
+
+
+def test_a_grey_picture_stays_grey_under_blind_noise() -> None:
+    colour = torch.rand(1, 3, 8, 8, generator=seeded(1))
+    noisy = Blind(low=0.1, high=0.1)(torch.cat([grey(1, 3, 8, 8), colour]), seeded())
+    assert (noisy[0] == noisy[0, :1]).all()
+    assert (noisy[1] != noisy[1, :1]).any()
+
+
+def test_of_blind_noise_each_level_in_reach_is_measured() -> None:
+    assert list(levels(Blind(high=55 / 255))) == ["_15", "_25", "_50"]
+    assert list(levels(Blind(high=30 / 255))) == ["_15", "_25"]
+    assert list(levels(Blind(high=0.01))) == [""]
+    assert levels(Masking(share=0.5)) == {"": Masking(share=0.5)}
+    noisy = levels(Blind(high=55 / 255))["_25"](grey(50, 1, 20, 20), seeded())
+    assert noisy.flatten(1).std(1).mean() == pytest.approx(25 / 255, rel=0.02)

@@ -50,10 +50,10 @@ def test_two_halves_reconstruct_where_no_graph_does(tmp_path: Path) -> None:
 
 def test_the_noise_on_the_test_set_is_fixed_and_storable(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, corruption=NOISE)
-    noisy = corrupted(recipe, data.test, NOISE_SEED)
+    noisy = corrupted(recipe.corruption, data.test, NOISE_SEED)
     assert noisy.dtype == np.uint8
-    assert (corrupted(recipe, data.test, NOISE_SEED) == noisy).all()
-    assert (corrupted(recipe, data.test, NOISE_SEED + 1) != noisy).any()
+    assert (corrupted(recipe.corruption, data.test, NOISE_SEED) == noisy).all()
+    assert (corrupted(recipe.corruption, data.test, NOISE_SEED + 1) != noisy).any()
 
 
 def test_a_perfect_graph_has_no_error_and_baselines_have(tmp_path: Path) -> None:

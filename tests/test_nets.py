@@ -1,10 +1,11 @@
 """Every family in NETS, by the same properties; a new family is picked up by its line there."""
 
-from typing import get_origin
+from typing import Any, get_origin
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Generator, Tensor
 
@@ -36,6 +37,9 @@ SECTIONS = {family: smallest(family) for family in NETS} | {
     "dense lifetime": DenseSection(code=20, lifetime=0.2, code_activation="relu"),
     "conv skips": ConvSection(widths=[4, 6, 8], code=3, skips=True),
     "conv any size": ConvSection(widths=[4, 6], code=3, skips=True, any_size=True),
+    "conv residual": ConvSection(
+        widths=[4, 6], code=3, blocks=[[0, 1], [2, 1]], skips=True, any_size=True, residual=True, output="linear"
+    ),
     "conv one level": ConvSection(widths=[6], code=2, unshuffle=1, blocks=2),
 }
 every_section = pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS)
@@ -241,10 +245,12 @@ def test_noise_stands_for_the_rounding_in_training_alone() -> None:
 
 
 ANY_SIZE = ConvSection(widths=[4, 6], code=3, skips=True, any_size=True)
+UNEVEN = ConvSection(widths=[4, 6], code=3, blocks=[[0, 1], [2, 1]], skips=True, any_size=True)
 
 
-def test_no_output_depends_on_what_lies_beyond_the_radius() -> None:
-    net = net_of(ANY_SIZE)
+@pytest.mark.parametrize("section", [ANY_SIZE, UNEVEN], ids=["even", "uneven"])
+def test_no_output_depends_on_what_lies_beyond_the_radius(section: ConvSection) -> None:
+    net = net_of(section)
     assert net.receptive_radius
     image = items(1, (1, 96, 88)).requires_grad_()
     net(image)[0, 0, 47, 42].backward()
@@ -271,6 +277,32 @@ def test_tiles_at_multiples_of_the_stride_are_exact() -> None:
 @pytest.mark.parametrize("sides", [(1, 1), (3, 17), (16, 16), (21, 2)])
 def test_any_size_comes_back_in_its_size(sides: tuple[int, int]) -> None:
     assert net_of(ANY_SIZE)(items(2, (1, *sides))).shape == (2, 1, *sides)
+
+
+def test_blocks_are_counted_on_each_way_of_each_level() -> None:
+    net = UNEVEN.build((1, 8, 8))
+    assert [len(level) for level in net.down] == [0, 2]  # pyright: ignore[reportArgumentType]
+    assert [len(level) for level in net.up] == [1, 1]  # pyright: ignore[reportArgumentType]
+
+
+def test_a_residual_net_takes_its_output_from_its_input() -> None:
+    sections = [UNEVEN.model_copy(update={"output": "linear", "residual": residual}) for residual in (False, True)]
+    plain, residual = (net_of(section) for section in sections)
+    given = items(2, (1, 21, 18))
+    torch.testing.assert_close(residual(given), given - plain(given))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"blocks": [[1, 1]]}, "blocks has 1 levels and widths has 2"),
+        ({"residual": True, "output": "sigmoid", "skips": True}, "residual needs"),
+        ({"residual": True, "output": "linear", "skips": False}, "residual needs"),
+    ],
+)
+def test_what_no_conv_net_can_be_is_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ConvSection.model_validate({"widths": [4, 6], "code": 3, **changes})
 
 
 def test_a_fresh_block_adds_nothing_of_its_input() -> None:

@@ -35,6 +35,18 @@ def test_bce_is_the_cross_entropy_of_the_sigmoid() -> None:
     assert LOSSES["bce"](RAW, CLEAN, DenseSection(code=3).build((6,))).item() == pytest.approx(wanted, rel=1e-6)
 
 
+def test_mae_is_the_mean_distance_of_the_finished_output() -> None:
+    net = DenseSection(code=3).build((6,))
+    wanted = np.abs(sigmoid() - CLEAN.numpy()).mean()
+    assert LOSSES["mae"](RAW, CLEAN, net).item() == pytest.approx(wanted)
+
+
+def test_psnr_is_minus_the_mean_of_the_items_own() -> None:
+    net = DenseSection(code=3).build((6,))
+    decibels = -10 * np.log10(np.square(sigmoid() - CLEAN.numpy()).mean(1) + 1e-5)
+    assert LOSSES["psnr"](RAW, CLEAN, net).item() == pytest.approx(-decibels.mean() * np.log(10) / 10, rel=1e-5)
+
+
 def test_activity_is_the_mean_magnitude_of_the_code() -> None:
     assert PENALTIES["activity"](Pass(RAW, CODE), Objective(loss="mse")).item() == pytest.approx(
         np.abs(CODE.numpy()).mean(), rel=1e-6

@@ -9,7 +9,7 @@ from training.recipe import Optimisation
 
 @pytest.mark.parametrize(
     ("method", "left"),
-    [("adamw", 4 * (1 - 0.1 * 0.5)), ("adam", 4 - 0.1), ("sgd", 4 - 0.1 * 0.5 * 4)],
+    [("adamw", 4 * (1 - 0.1 * 0.5)), ("adam", 4 - 0.1), ("sgd", 4 - 0.1 * 0.5 * 4), ("muon", 4 * (1 - 0.1 * 0.5))],
 )
 def test_weights_without_a_slope_shrink(method: str, left: float) -> None:
     net = torch.nn.Linear(1, 1, bias=False)

@@ -21,7 +21,7 @@ def test_rows_are_clean_given_and_answered(tmp_path: Path) -> None:
     sheet = np.asarray(Image.open(BytesIO(draw_pictures(recipe, data, {"denoise": lambda items: 255 - items}))))
     count = min(COLUMNS, len(data.test))
     assert sheet.shape[:2] == (3 * CELL, count * CELL)
-    given = corrupted(recipe, data.test[:COLUMNS], NOISE_SEED)
+    given = corrupted(recipe.corruption, data.test[:COLUMNS], NOISE_SEED)
     for row, wanted in enumerate((data.test, given, 255 - given)):
         for column in (0, count - 1):
             cell = sheet[row * CELL + GAP : (row + 1) * CELL - GAP, column * CELL + GAP : (column + 1) * CELL - GAP, 0]

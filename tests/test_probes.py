@@ -28,9 +28,12 @@ def test_models_are_listed_with_what_was_chosen_and_why(client: TestClient) -> N
     listed = {model["name"]: model for model in client.get("/models").json()["models"]}
     assert set(listed) == {"digits", "photos", "points"}
     assert listed["digits"]["default_for"] == ["encode", "decode", "reconstruct", "denoise"]
-    chosen = listed["photos"]["runs"]["denoise"]
-    assert set(chosen) == {"device", "threads", "place", "batch"}
-    assert all(choice["reason"] for choice in chosen.values())
+    wanted = {"photos": {"device", "precision", "threads", "tile"}}
+    wanted["digits"] = {"device", "precision", "threads", "place", "batch"}
+    for name, choices in wanted.items():
+        chosen = listed[name]["runs"]["denoise"]
+        assert set(chosen) == choices
+        assert all(choice["reason"] for choice in chosen.values())
 
 
 def test_a_refused_version_is_listed_with_its_reason(serve: Serve, tmp_path: Path) -> None:

@@ -34,6 +34,20 @@ KINDS: dict[str, tuple[Any, dict[str, dict[str, Any]]]] = {
         },
     ),
 }
+SMALL_PHOTO: dict[str, dict[str, Any]] = {
+    "net": {
+        "family": "conv",
+        "widths": [16, 16],
+        "code": 16,
+        "skips": True,
+        "any_size": True,
+        "residual": True,
+        "output": "linear",
+    },
+    "corruption": {"kind": "blind", "high": 0.2},
+    "objective": {"loss": "psnr"},
+    "model": {"operations": ["denoise"], "int8": True},
+}
 Published = tuple[Recipe, Data, Fitted, Path, Card]
 
 
@@ -187,3 +201,30 @@ def test_a_difference_over_the_bound_is_not_published(
     with pytest.raises(NotPublished, match=r"reconstruct graph differs from the net by \d+ \(levels, at most 1"):
         publish(recipe, data, result, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_int8_is_published_beside_float32_with_what_it_costs(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path, None, **SMALL_PHOTO)
+    result = fit(recipe, data, tmp_path / "run", silent())
+    target, measured = publish(recipe, data, result, tmp_path / "models")
+    card = read_card((target / "card.json").read_bytes())
+    assert [(graph.precision, graph.file) for graph in card.graphs] == [
+        ("float32", "denoise.onnx"),
+        ("int8", "denoise.int8.onnx"),
+    ]
+    exact, small_one = (open_graph(target, card, graph).run(data.test).astype(int) for graph in card.graphs)
+    assert 0 < np.abs(exact - small_one).max() < 30
+    kinds = {node.op_type for node in onnx.load(target / "denoise.int8.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+    for level in (15, 25, 50):
+        lost = measured.figures[f"denoise_psnr_{level}"] - measured.figures[f"int8_denoise_psnr_{level}"]
+        assert abs(lost) < 0.2
+
+
+def test_int8_that_loses_too_much_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, data = small(tmp_path, None, **SMALL_PHOTO)
+    result = fit(recipe, data, tmp_path / "run", silent())
+    monkeypatch.setattr("training.publish.INT8_LOSS", -100.0)
+    with pytest.raises(NotPublished, match="int8 loses"):
+        publish(recipe, data, result, tmp_path / "models")
+    assert not (tmp_path / "models" / "blobs").exists()

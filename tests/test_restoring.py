@@ -20,7 +20,7 @@ def test_what_a_picture_can_store_is_what_the_service_is_given(tmp_path: Any) ->
     items = pictures(600)
     recipe = parse(tables(tmp_path, corruption=HALF))
     stored = eight_bits(given(HALF, as_float(as_tensor(items)), 3).movedim(1, 3).numpy())
-    assert (stored == corrupted(recipe, items, 3)).all()
+    assert (stored == corrupted(recipe.corruption, items, 3)).all()
 
 
 def test_noise_that_is_not_cut_stays_as_it_is() -> None:

@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 from service import runner
 from service.batcher import Batcher
 from service.folder import load_card
-from service.runner import LONG_BATCH, SHORT_BATCH, Curve, Loading, Runner, choose_batch, measure_idly, open_runner
+from service.hardware import Choice
+from service.runner import (
+    LONG_BATCH,
+    SHORT_BATCH,
+    Curve,
+    Loading,
+    Runner,
+    choose_batch,
+    choose_precision,
+    measure_idly,
+    open_runner,
+)
 from service.runtime import Session
 
 
@@ -33,13 +44,18 @@ class Timed:
         return self.fixed + self.item * len(batch)
 
 
+def limit(runner: Runner) -> int:
+    """Items of a batch."""
+    assert isinstance(runner.batcher, Batcher)
+    return runner.batcher.max_batch
+
+
 @pytest.fixture
 def opened(models: Path) -> Runner:
     """The tiny digits' denoiser, not measured yet."""
     card = load_card(models / "digits" / "1")
-    graph = next(graph for graph in card.graphs if graph.operation == "denoise")
     with ThreadPoolExecutor(1) as pool:
-        return open_runner(models / "digits" / "1", card, graph, Loading("cpu", 0, 64, pool, 1))
+        return open_runner(models / "digits" / "1", card, "denoise", Loading("cpu", 0, 64, pool, 1))
 
 
 def test_the_curve_is_found_again() -> None:
@@ -74,7 +90,7 @@ def test_no_batch_is_measured_that_would_be_too_long(opened: Runner, place: str,
     while not opened.measured:
         opened.measure()
     assert session.sizes == [1, 2, 4, 8, 16]
-    assert opened.batcher.max_batch == opened.choices["batch"].value == 1
+    assert limit(opened) == opened.choices["batch"].value == 1
 
 
 def test_the_batcher_takes_what_was_measured_to_pay(opened: Runner) -> None:
@@ -82,7 +98,7 @@ def test_the_batcher_takes_what_was_measured_to_pay(opened: Runner) -> None:
     opened.session = cast("Session", Timed(fixed=20e-6, item=20e-6))
     while not opened.measured:
         opened.measure()
-    assert opened.batcher.max_batch == opened.choices["batch"].value == 32
+    assert limit(opened) == opened.choices["batch"].value == 32
     assert max(cast("Timed", opened.session).sizes) == 64, "the setting is the largest that is tried"
 
 
@@ -96,7 +112,7 @@ def test_a_graph_that_fails_on_larger_batches_keeps_to_those_that_work(opened: R
     opened.session = cast("Session", Fixed(fixed=1e-3, item=1e-6))
     while not opened.measured:
         opened.measure()
-    assert opened.batcher.max_batch == 4
+    assert limit(opened) == 4
     assert opened.choices["batch"].reason == "a run of 8 fails: ValueError"
 
 
@@ -122,14 +138,33 @@ def test_large_pictures_take_the_processors_and_small_ones_share_them(models: Pa
     with ThreadPoolExecutor(1) as pool:
         loading = Loading("cpu", 0, 64, pool, cores=8)
         found = {
-            name: open_runner(folder, card, card.graphs[-1], loading).choices
+            name: open_runner(folder, card, "denoise", loading).choices
             for name in ("photos", "digits")
             for folder in [models / name / "1"]
             for card in [load_card(folder)]
         }
     assert found["photos"]["threads"].value == 4
     assert found["digits"]["threads"].value == 1
-    assert found["photos"]["place"].value == "pool"
+    assert found["photos"]["tile"].value == loading.tile_pixels
+    assert "2 at once" in found["photos"]["tile"].reason
+
+
+@pytest.mark.parametrize(
+    ("asked", "made_for_it", "wanted"),
+    [("auto", True, "int8"), ("auto", False, "float32"), ("float32", True, "float32"), ("int8", False, "int8")],
+)
+def test_int8_is_run_where_it_is_asked_for_or_fast(
+    monkeypatch: pytest.MonkeyPatch, models: Path, asked: Any, made_for_it: bool, wanted: str
+) -> None:
+    monkeypatch.setattr(runner, "fast_int8", lambda: Choice(made_for_it, "this processor"))
+    (graph,) = load_card(models / "photos" / "1").graphs
+    both = [graph, graph.model_copy(update={"precision": "int8", "file": "denoise.int8.onnx"})]
+    with ThreadPoolExecutor(1) as pool:
+        chosen, found = choose_precision(Loading("cpu", 0, 64, pool, 1, precision=asked), both)
+        assert (chosen.value, found.precision) == (wanted, wanted)
+        assert chosen.reason
+        lone, _ = choose_precision(Loading("cpu", 0, 64, pool, 1, precision="int8"), [graph])
+    assert (lone.value, lone.reason) == ("float32", "the only one that the model has")
 
 
 def test_a_batchers_limit_may_change_between_batches() -> None:

@@ -1,4 +1,4 @@
-"""Training items in memory, served by indexing: no workers, no copies but the batch itself.
+"""Training items in memory or a mapped file, served by indexing: no workers, no copies but the batch itself.
 
 The order is a function of seed and epoch, so that a position in the data is one number: the step.
 """
@@ -15,6 +15,8 @@ from training.nets import Shape
 def as_tensor(items: Items) -> Tensor:
     """Pictures N,H,W,C as uint8 N,C,H,W; vectors as they are."""
     moved = np.moveaxis(items, 3, 1) if items.ndim == 4 else items
+    if isinstance(items, np.memmap):
+        return torch.from_numpy(moved)  # read from the file as it is asked for
     return torch.from_numpy(np.array(moved, order="C"))  # a copy: what comes from a file may be read-only
 
 

@@ -38,12 +38,13 @@ def progress(name: str, *, shown: bool = True) -> Generator[Tell]:
 
 
 def show(name: str, measured: Measured) -> None:
-    """The model's figures and the baselines', one method a row."""
-    keys = list(measured.figures)
+    """The model's figures and the baselines', one method a column."""
+    methods = {name: measured.figures, **measured.baselines}
     table = Table(title=f"{name}: {measured.data}", title_justify="left")
-    table.add_column("method")
-    for key in keys:
-        table.add_column(key.replace("_", " "), justify="right")
-    for method, figures in {name: measured.figures, **measured.baselines}.items():
-        table.add_row(method, *(f"{figures[key]:.5g}" if key in figures else "" for key in keys))
+    table.add_column("figure")
+    for method in methods:
+        table.add_column(method, justify="right")
+    for key in measured.figures:
+        cells = (f"{figures[key]:.5g}" if key in figures else "" for figures in methods.values())
+        table.add_row(key.replace("_", " "), *cells)
     Console().print(table)

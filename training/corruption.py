@@ -4,11 +4,11 @@ Each kind is its own recipe table and a function of (clean, generator): float32 
 The generator is the run's; nothing here touches global randomness.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from annotated_types import Len
-from pydantic import Discriminator, PositiveFloat
+from pydantic import Discriminator, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Generator, Tensor
 
 from training.section import Section, Share
@@ -35,6 +35,34 @@ class Gaussian(Section):
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         noisy = torch.randn(clean.shape, generator=generator).mul_(self.sigma).add_(clean)
         return noisy.clamp_(0, 1) if self.clip else noisy
+
+
+class Blind(Section):
+    """Adds normal noise of a level that is drawn for every picture, as the 8 bits of a stored picture keep it.
+
+    A grey picture gets one noise for all its channels, as a picture has that was grey when it was taken.
+    """
+
+    kind: Literal["blind"] = "blind"
+    low: NonNegativeFloat = 0.0
+    """Least standard deviation, where 1 is the whole range from black to white."""
+    high: PositiveFloat
+    """Largest standard deviation; all between are as likely."""
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
+        spread = torch.rand(len(clean), *[1] * (clean.ndim - 1), generator=generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        if clean.ndim == 4:
+            grey = (clean == clean[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
+            noise = torch.where(grey, noise[:, :1], noise)
+        noisy = noise.mul_(spread.mul_(self.high - self.low).add_(self.low)).add_(clean)
+        return noisy.clamp_(0, 1).mul_(255).round_().div_(255)
 
 
 class Masking(Section):
@@ -108,7 +136,7 @@ class Dropout(Section):
         return torch.where(kept, clean / (1 - self.share) if self.scale else clean, 0.0)
 
 
-One = Annotated[Nothing | Gaussian | Masking | SaltAndPepper | Occlusion | Dropout, Discriminator("kind")]
+One = Annotated[Nothing | Gaussian | Blind | Masking | SaltAndPepper | Occlusion | Dropout, Discriminator("kind")]
 
 
 class Mixture(Section):
@@ -128,5 +156,17 @@ class Mixture(Section):
 
 
 Corruption = Annotated[
-    Nothing | Gaussian | Masking | SaltAndPepper | Occlusion | Dropout | Mixture, Discriminator("kind")
+    Nothing | Gaussian | Blind | Masking | SaltAndPepper | Occlusion | Dropout | Mixture, Discriminator("kind")
 ]
+
+
+MEASURED = (15, 25, 50)
+"""Levels of normal noise, of 255, that the field measures at."""
+
+
+def levels(corruption: Corruption) -> dict[str, Corruption]:
+    """What is measured of a corruption: itself, or of a blind one each level of MEASURED in reach, by its name."""
+    if not isinstance(corruption, Blind):
+        return {"": corruption}
+    reached = {level: level / 255 for level in MEASURED if corruption.low <= level / 255 <= corruption.high}
+    return {f"_{level}": Blind(low=sigma, high=sigma) for level, sigma in reached.items()} or {"": corruption}

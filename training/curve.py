@@ -7,14 +7,15 @@ from matplotlib.figure import Figure
 
 
 def draw_curve(records: list[dict[str, Any]], title: str) -> bytes:
-    """A PNG of the training loss and, where there is one, the validation loss; logarithmic."""
+    """A PNG of the training loss and, where there is one, the validation loss; logarithmic where it can be."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     epochs = [record["epoch"] for record in records]
     axes.plot(epochs, [record["train"]["loss"] for record in records], label="training")
     if any(record["validation"] for record in records):
         axes.plot(epochs, [record["validation"]["loss"] for record in records], label="validation")
-    axes.set(title=title, xlabel="epoch", ylabel="loss", yscale="log")
+    positive = all(record["train"]["loss"] > 0 for record in records)  # the logarithms of errors are not
+    axes.set(title=title, xlabel="epoch", ylabel="loss", yscale="log" if positive else "linear")
     axes.legend()
     axes.grid(visible=True, which="both", alpha=0.3)
     out = BytesIO()

@@ -17,13 +17,15 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from training import baselines
 from training.baselines import Floats, Method
 from training.batches import as_float, as_tensor
+from training.corruption import Corruption, levels
 from training.data import Data, Items
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
 NOISE_SEED = 20260
 """Of the noise on the test set; the pairs that LMMSE learns from have the next one."""
-CHUNK = 500
+CHUNK, CHUNK_NUMBERS = 500, 4_000_000
+"""Most items, and most numbers in them, that are worked on at once."""
 HALF_LEVEL = 0.5 / 255
 """Where an 8-bit baseline's 0 and 1 are put for its cross-entropy, which would be infinite."""
 
@@ -49,23 +51,24 @@ def measure(recipe: Recipe, data: Data, net: Autoencoder, graphs: Mapping[Operat
     figures: Figures = {}
     beside: dict[str, Figures] = {}
     percentiles = None
-    words = [f"{data.name} test set, {len(data.test)} items, as served (bce before rounding)"]
+    words = [f"{data.test_name or f'{data.name} test set'}, {len(data.test)} items, as served (bce before rounding)"]
     active = _active_share(graphs["encode"], data.test) if "encode" in graphs else 1.0
     if active < 1:
         figures["encode_active_share"] = active
     if reconstruct := reconstruction(graphs):
         made = answers(reconstruct, data.test)
         figures |= {f"reconstruct_{name}": figure for name, figure in errors(made, data.test).items()}
-        figures |= _bce("reconstruct", net, data.test, data.test)
+        figures |= {f"reconstruct_{name}": figure for name, figure in _bce(net, data.test, data.test).items()}
         percentiles = _percentiles(item_errors(made, data.test)) if "reconstruct" in graphs else None
         methods = _reconstructions(data, net, active)
         _add(beside, "reconstruct", methods, data.test, data.test)
     if "denoise" in graphs:
-        noisy = corrupted(recipe, data.test, NOISE_SEED)
         words.append(f"{recipe.corruption.kind} noise of seed {NOISE_SEED}")
-        figures |= {f"denoise_{name}": f for name, f in errors(answers(graphs["denoise"], noisy), data.test).items()}
-        figures |= _bce("denoise", net, noisy, data.test)
-        _add(beside, "denoise", _denoisers(recipe, data), noisy, data.test)
+        for level, corruption in levels(recipe.corruption).items():
+            noisy = corrupted(corruption, data.test, NOISE_SEED)
+            found = errors(answers(graphs["denoise"], noisy), data.test) | _bce(net, noisy, data.test)
+            figures |= {f"denoise_{name}{level}": figure for name, figure in found.items()}
+            _add(beside, "denoise", _denoisers(corruption, data), noisy, data.test, level, bce=net.sigmoid)
     return Measured("; ".join(words), figures, beside, percentiles)
 
 
@@ -78,15 +81,20 @@ def reconstruction(graphs: Mapping[Operation, Run]) -> Run | None:
 
 def answers(run: Run, items: Items) -> NDArray[Any]:
     """What a graph answers to all items, some at a time."""
-    return np.concatenate([run(items[start : start + CHUNK]) for start in range(0, len(items), CHUNK)])
+    step = _chunk(items)
+    return np.concatenate([run(items[start : start + step]) for start in range(0, len(items), step)])
 
 
-def corrupted(recipe: Recipe, items: Items, seed: int) -> Items:
-    """The items under the recipe's corruption, as a caller would send them: pictures cut and rounded to 8 bits."""
+def _chunk(items: Items) -> int:
+    return max(1, min(CHUNK, CHUNK_NUMBERS // items[0].size))
+
+
+def corrupted(corruption: Corruption, items: Items, seed: int) -> Items:
+    """The items under a corruption, as a caller would send them: pictures cut and rounded to 8 bits."""
     generator = Generator().manual_seed(seed)
     chunks: list[Any] = []
-    for chunk in as_tensor(items).split(CHUNK):
-        noisy = recipe.corruption(as_float(chunk), generator).numpy()
+    for chunk in as_tensor(items).split(_chunk(items)):
+        noisy = corruption(as_float(chunk), generator).numpy()
         chunks.append(noisy if items.ndim == 2 else eight_bits(np.moveaxis(noisy, 1, 3)))
     return np.concatenate(chunks)
 
@@ -123,15 +131,16 @@ def _active_share(encode: Run, items: Items) -> float:
 
 
 @torch.no_grad()
-def _bce(operation: Operation, net: Autoencoder, given: Items, clean: Items) -> Figures:
+def _bce(net: Autoencoder, given: Items, clean: Items) -> Figures:
     """Mean cross-entropy per value in nats, where the net's output is a sigmoid's."""
     if not net.sigmoid:
         return {}
     total = 0.0
-    for noisy, target in zip(as_tensor(given).split(CHUNK), as_tensor(clean).split(CHUNK), strict=True):
+    step = _chunk(given)
+    for noisy, target in zip(as_tensor(given).split(step), as_tensor(clean).split(step), strict=True):
         loss = F.binary_cross_entropy_with_logits(net(as_float(noisy)), as_float(target))
         total += loss.item() * len(noisy) / len(given)
-    return {f"{operation}_bce": total}
+    return {"bce": total}
 
 
 def _reconstructions(data: Data, net: Autoencoder, active: float) -> dict[str, Method]:
@@ -145,31 +154,38 @@ def _reconstructions(data: Data, net: Autoencoder, active: float) -> dict[str, M
     return methods
 
 
-def _denoisers(recipe: Recipe, data: Data) -> dict[str, Method]:
+def _denoisers(corruption: Corruption, data: Data) -> dict[str, Method]:
     """The noisy items themselves, two filters, and the best affine map."""
     methods: dict[str, Method] = {"noisy input": lambda items: items}
-    if data.train.ndim == 4:
-        _, height, width, channels = data.train.shape
+    if data.test.ndim == 4:
+        _, height, width, channels = data.test.shape
         methods["median 3x3"] = baselines.median(height, width, channels)
         methods[f"gaussian {baselines.GAUSSIAN_SIGMA}"] = baselines.gaussian(height, width, channels)
-    train = _flat(data.train)
-    if train.shape[1] <= baselines.MOST_FEATURES:
-        noisy = _flat(corrupted(recipe, data.train, NOISE_SEED + 1))
+    if data.train[0].size <= baselines.MOST_FEATURES:
+        train, noisy = _flat(data.train), _flat(corrupted(corruption, data.train, NOISE_SEED + 1))
         methods["lmmse (affine)"] = baselines.lmmse(noisy, train)
     return methods
 
 
 def _add(
-    beside: dict[str, Figures], operation: Operation, methods: Mapping[str, Method], given: Items, clean: Items
+    beside: dict[str, Figures],
+    operation: Operation,
+    methods: Mapping[str, Method],
+    given: Items,
+    clean: Items,
+    level: str = "",
+    *,
+    bce: bool = True,
 ) -> None:
     """Measures every method as a net would be: cut and rounded to 8 bits where the items are pictures."""
     for name, method in methods.items():
         values = method(_flat(given)).reshape(clean.shape)
         made = values if clean.ndim == 2 else eight_bits(values)
         figures = errors(made, clean)
-        if clean.ndim == 4:
+        if bce and clean.ndim == 4:
             figures["bce"] = _cross_entropy(_flat(made), _flat(clean))
-        beside.setdefault(name, {}).update({f"{operation}_{key}": figure for key, figure in figures.items()})
+        named = {f"{operation}_{key}{level}": figure for key, figure in figures.items()}
+        beside.setdefault(name, {}).update(named)
 
 
 def _cross_entropy(made: Floats, clean: Floats) -> float:

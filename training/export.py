@@ -5,34 +5,45 @@ Knows the card and the loader; not where models live, nor how good they are.
 
 import hashlib
 import json
-import platform
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from service.card import CARD_FILE, Card, Code, Graph, ImageInput, Made, Parity, Probe, Quality, VectorInput, read_card
+from service.card import (
+    CARD_FILE,
+    Card,
+    Code,
+    Graph,
+    ImageInput,
+    Made,
+    Parity,
+    Precision,
+    Probe,
+    Quality,
+    VectorInput,
+    read_card,
+)
 from service.card import Data as CardData
 from service.errors import ModelRefused
-from service.runtime import difference, open_graph, to_tensor
+from service.runtime import Session, difference, open_graph, to_array, to_tensor
+from training.calibrate import calibration
 from training.data import Data, Items
 from training.errors import NotPublished
 from training.evaluate import Measured, Run
 from training.fit import Fitted
 from training.graphs import OPSET, Served, draw
 from training.nets import Autoencoder, Operation
+from training.quantise import quantise
 from training.recipe import Recipe
+from training.trials import inputs, small, torch_answer, trials
+from training.writers import versions
 
-BATCHES = (1, 2, 7, 64)
 LEVELS, RELATIVE = 1.0, 1e-5
 """The largest differences that are published: grey levels of pictures; of floats, relative to the largest of them."""
-WRITERS = ("hourglass", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
 def schema() -> str:
@@ -43,7 +54,10 @@ def schema() -> str:
 def draft(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int) -> Card:
     """Draws the graphs into the folder; their card, without figures yet."""
     net = fitted.net
-    graphs = [_draw(folder, Served(net, operation), data.test[:1]) for operation in recipe.model.operations]
+    item = small(net, data.test[:1])
+    graphs = [_draw(folder, Served(net, operation), item) for operation in recipe.model.operations]
+    if recipe.model.int8:
+        graphs += [_in_int8(folder, graph, calibration(recipe, data, graph.operation)) for graph in graphs]
     return Card(
         format=1,
         name=recipe.model.name,
@@ -63,7 +77,7 @@ def draft(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int)
         data=CardData(name=data.name, sha256=data.sha256, count=len(data.train), licence=data.licence),
         quality=Quality(data="", figures={}, baselines={}),
         made=Made(
-            versions=_versions(),
+            versions=versions(),
             opset=OPSET,
             seed=recipe.optimisation.seed,
             seconds=round(fitted.seconds, 1),
@@ -72,10 +86,13 @@ def draft(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int)
     )
 
 
-def prove(folder: Path, card: Card) -> dict[Operation, Run]:
-    """Every graph of the card, opened as the service does. Raises NotPublished where it would refuse."""
+def prove(folder: Path, card: Card, precision: Precision = "float32") -> dict[Operation, Run]:
+    """Every graph of the card, opened as the service does; those of one precision. Raises NotPublished where it would
+    refuse one.
+    """
     try:
-        return {graph.operation: open_graph(folder, card, graph).run for graph in card.graphs}
+        opened = {graph.file: open_graph(folder, card, graph) for graph in card.graphs}
+        return {graph.operation: opened[graph.file].run for graph in card.graphs if graph.precision == precision}
     except ModelRefused as error:
         raise NotPublished(f"the service would refuse this model: {error.detail}") from error
 
@@ -85,13 +102,14 @@ def compare(net: Autoencoder, graphs: Mapping[Operation, Run], items: Items) -> 
     parity: dict[Operation, list[Parity]] = {}
     for operation, run in graphs.items():
         served = Served(net, operation)
-        parity[operation] = [_parity(served, run, given) for given in _inputs(served, items)]
+        parity[operation] = [_parity(served, run, given) for given in trials(served, items)]
     return parity
 
 
 def state(card: Card, parity: Mapping[Operation, list[Parity]], measured: Measured) -> Card:
     """The card with its figures, in six digits."""
-    graphs = [graph.model_copy(update={"parity": parity[graph.operation]}) for graph in card.graphs]
+    exact = {graph.file: parity[graph.operation] for graph in card.graphs if graph.precision == "float32"}
+    graphs = [graph.model_copy(update={"parity": exact.get(graph.file, [])}) for graph in card.graphs]
     quality = Quality(
         data=measured.data,
         figures=_short(measured.figures),
@@ -126,47 +144,35 @@ def _draw(folder: Path, served: Served, item: Items) -> Graph:
     content = draw(served)
     file = f"{served.operation}.onnx"
     (folder / file).write_bytes(content)
-    given = _given(served, item)
+    example = inputs(served, item)
     return Graph(
         operation=served.operation,
         precision="float32",
         file=file,
         sha256=hashlib.sha256(content).hexdigest(),
-        probe=Probe(input=to_tensor(given), output=to_tensor(_torch(served, given))),
+        probe=Probe(input=to_tensor(example), output=to_tensor(torch_answer(served, example))),
         parity=[],
     )
 
 
-def _given(served: Served, items: Items) -> NDArray[Any]:
-    """Inputs of the operation, made from items: the items, or their codes."""
-    if served.operation != "decode":
-        return items
-    return _torch(Served(served.net, "encode"), items)
-
-
-def _torch(served: Served, given: NDArray[Any]) -> NDArray[Any]:
-    """What the net answers, in torch."""
-    with torch.no_grad():
-        return served(torch.from_numpy(given.copy())).numpy()
-
-
-def _inputs(served: Served, items: Items) -> Iterator[NDArray[Any]]:
-    """The batches to compare on, repeating items where there are too few; where any size is taken, odd ones too."""
-    for count in BATCHES:
-        yield _given(served, _repeated(items, (count, *items.shape[1:])))
-    if served.net.any_size and served.net.stride:
-        stride, channels = served.net.stride, served.net.shape[0]
-        for height, width in ((1, 1), (3 * stride + 1, 2 * stride - 1), (5 * stride, 4 * stride + 3)):
-            yield _repeated(items, (2, height, width, channels))
-
-
-def _repeated(items: Items, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The items' values over and over, in that shape."""
-    return np.resize(items, shape)
+def _in_int8(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Graph:
+    """Writes a graph anew in int8; its probe is what it answers here, since torch has no part in it."""
+    content = quantise((folder / graph.file).read_bytes(), arrays)
+    file = f"{graph.operation}.int8.onnx"
+    (folder / file).write_bytes(content)
+    answer = Session(content, free_sizes=True).run(to_array(graph.probe.input))
+    return graph.model_copy(
+        update={
+            "precision": "int8",
+            "file": file,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "probe": Probe(input=graph.probe.input, output=to_tensor(answer)),
+        }
+    )
 
 
 def _parity(served: Served, run: Run, given: NDArray[Any]) -> Parity:
-    wanted = _torch(served, given)
+    wanted = torch_answer(served, given)
     gap = difference(run(given), wanted)
     unit, bound = ("levels", LEVELS) if wanted.dtype == np.uint8 else ("relative", RELATIVE)
     if not gap <= bound:
@@ -179,12 +185,3 @@ def _parity(served: Served, run: Run, given: NDArray[Any]) -> Parity:
 
 def _short(figures: Mapping[str, float]) -> dict[str, float]:
     return {name: float(f"{figure:.6g}") for name, figure in figures.items()}
-
-
-def _versions() -> dict[str, str]:
-    """Of Python and of every installed package that has a hand in the artefact."""
-    versions = {"python": platform.python_version()}
-    for name in WRITERS:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return versions

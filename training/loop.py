@@ -23,8 +23,9 @@ from training.peers import ALONE, Peers
 from training.recipe import Recipe
 from training.run import read_log, write_log
 
-JUDGED = 1000
-"""Items in a batch of the validation, and of the training items that stand in where there is none."""
+JUDGED, JUDGED_NUMBERS = 1000, 4_000_000
+"""Most items, and most numbers in them, in a batch of the validation; and in all of the training items that stand in
+where there is none."""
 
 
 class Loop:
@@ -43,7 +44,8 @@ class Loop:
         self.recipe, self.folder, self.peers = recipe, folder, peers
         self.batches = Batches(train, plan.batch, plan.seed)
         self.validated = len(held) > 0
-        self.held = as_tensor(held if self.validated else train[:JUDGED])
+        self.judged = max(1, min(JUDGED, JUDGED_NUMBERS // train[0].size))
+        self.held = as_tensor(held if self.validated else train[: self.judged])
         self.course = begin(recipe, self.batches.items, weights)
         self.through = torch.compile(self.course.net.through) if plan.compile else self.course.net.through
         self.total = self.batches.per_epoch * plan.epochs
@@ -80,7 +82,8 @@ class Loop:
         course, plan = self.course, self.recipe.optimisation
         rate = learning_rate(plan, course.step, self.total)
         indices = self.batches.indices(course.step)
-        clean = self.recipe.objective.draw(self.batches.take(indices), course.generator)
+        items = self.recipe.augmentation(self.batches.take(indices), course.generator)
+        clean = self.recipe.objective.draw(items, course.generator)
         given = self.recipe.corruption(clean, course.generator)
         parts = self._parts(self.peers.part(given), self.peers.part(clean), course.net, course.generator)
         course.optimiser.zero_grad()
@@ -144,7 +147,7 @@ class Loop:
         net, plan = self.course.averaged.eval(), self.recipe.optimisation
         generator = Generator().manual_seed(plan.seed + 1)
         sums: dict[str, float] = {}
-        for number, chunk in enumerate(self.held.split(JUDGED)):
+        for number, chunk in enumerate(self.held.split(self.judged)):
             clean = self.recipe.objective.draw(as_float(chunk), generator)
             given = self.recipe.corruption(clean, generator)
             if number == 0 and self.course.step > plan.warmup:

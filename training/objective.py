@@ -17,6 +17,9 @@ from training.errors import RecipeError
 from training.nets import Autoencoder, Pass
 from training.section import Section, near
 
+LEAST_MSE = 1e-5
+"""Added to a mean squared error before its logarithm, 50 dB, so that what is as good as clean does not rule."""
+
 
 def mse(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
     """Mean squared error per value, of what `net.finish` makes of the raw output."""
@@ -28,7 +31,18 @@ def bce(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
     return F.binary_cross_entropy_with_logits(output, net.units(clean))
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, Autoencoder], Tensor]] = {"mse": mse, "bce": bce}
+def mae(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
+    """Mean absolute error per value, of what `net.finish` makes of the raw output."""
+    return F.l1_loss(net.units(net.finish(output)), net.units(clean))
+
+
+def psnr(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
+    """Mean logarithm of each item's mean squared error, whatever its noise: minus its PSNR, in units of 4.34 dB."""
+    gap = net.units(net.finish(output)) - net.units(clean)
+    return (gap.square().flatten(1).mean(1) + LEAST_MSE).log().mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Autoencoder], Tensor]] = {"mse": mse, "bce": bce, "mae": mae, "psnr": psnr}
 
 
 def activity(made: Pass, objective: "Objective") -> Tensor:  # noqa: ARG001 - one signature for all penalties
@@ -87,7 +101,7 @@ class Objective(Section):
     """The `[objective]` table: loss + the sum of weight * penalty."""
 
     loss: str
-    """`mse` or `bce`; `bce` wants a net with sigmoid output and data in 0..1."""
+    """`mse`, `mae`, `psnr` or `bce`; `bce` wants a net with sigmoid output and data in 0..1."""
     penalties: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """Weights by name; `activity`: L1 on the code; `rare`: KL of its units to rho; `prior`: KL to a normal code;
     `rate`: bits of a compressive one."""

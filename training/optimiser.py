@@ -5,6 +5,7 @@ import math
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from training.muon import Muon
 from training.recipe import Optimisation
 
 
@@ -12,6 +13,8 @@ def optimiser(plan: Optimisation, net: nn.Module) -> Optimizer:
     """The plan's method over the net's weights."""
     if plan.method == "sgd":
         return SGD(net.parameters(), lr=plan.lr, momentum=plan.momentum, weight_decay=plan.weight_decay)
+    if plan.method == "muon":
+        return Muon(net.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
     if plan.method == "adam":
         return Adam(net.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
     return AdamW(net.parameters(), lr=plan.lr, weight_decay=plan.weight_decay, fused=True)

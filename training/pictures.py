@@ -34,7 +34,7 @@ def draw_pictures(recipe: Recipe, data: Data, graphs: Mapping[Operation, Run]) -
     if reconstruct:
         rows.append(reconstruct(clean))
     if "denoise" in graphs:
-        given = corrupted(recipe, clean, NOISE_SEED)
+        given = corrupted(recipe.corruption, clean, NOISE_SEED)
         rows += [given, graphs["denoise"](given)]
     out = BytesIO()
     imsave(out, sheet(rows), format="png")

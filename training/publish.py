@@ -3,20 +3,24 @@
 Knows folders and their order; what makes a model good enough is said in `export`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save
 
 from training import durable
+from training.calibrate import decibels
 from training.data import Data
 from training.errors import NotPublished
-from training.evaluate import Measured, Run, measure
+from training.evaluate import Figures, Measured, Run, measure
 from training.export import compare, draft, prove, read, schema, state, write
 from training.fit import Fitted
 from training.nets import Operation
 from training.recipe import Recipe
 
 WEIGHTS_FILE = "weights.safetensors"
+INT8_LOSS = 0.2
+"""Decibels that a graph may lose by 8 bits."""
 SCHEMA_FILE = "card.schema.json"
 
 
@@ -62,12 +66,23 @@ def write_schema(out: Path) -> Path:
     return out / SCHEMA_FILE
 
 
+def _in_int8(recipe: Recipe, data: Data, graphs: Mapping[Operation, Run], exact: Mapping[str, float]) -> Figures:
+    """The decibels of the int8 graphs. Raises NotPublished where they lose more than INT8_LOSS."""
+    found = decibels(recipe, data, graphs)
+    for name, figure in found.items():
+        if exact[name] - figure > INT8_LOSS:
+            raise NotPublished(f"int8 loses {exact[name] - figure:.2f} dB of {name}, at most {INT8_LOSS} is published")
+    return {f"int8_{name}": figure for name, figure in found.items()}
+
+
 def _fill(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int) -> Measured:
     """Puts a whole model into an empty folder, proven; the card comes last."""
     card = draft(folder, recipe, data, fitted, number)
     graphs = prove(folder, card)
     parity = compare(fitted.net, graphs, data.test)
     measured = measure(recipe, data, fitted.net, graphs)
+    if recipe.model.int8:
+        measured.figures.update(_in_int8(recipe, data, prove(folder, card, "int8"), measured.figures))
     if recipe.model.weights:
         weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
         (folder / WEIGHTS_FILE).write_bytes(save(weights))

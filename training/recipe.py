@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from training.augmentation import Augmentation
 from training.corruption import Corruption, Nothing
 from training.data import DataSection
 from training.errors import RecipeError
@@ -40,6 +41,8 @@ class Model(Section):
     """Of the published weights."""
     operations: Annotated[list[Operation], Field(min_length=1)]
     """One graph is published for each: encode, decode, reconstruct, denoise."""
+    int8: bool = False
+    """Publish every graph in int8, too; the service chooses by its processor."""
     weights: bool = True
     """Publish the weights beside the graphs, so that another fit can start from them."""
 
@@ -47,8 +50,9 @@ class Model(Section):
 class Optimisation(Section):
     """The `[optimisation]` table: linear warm-up, then half a cosine down to zero."""
 
-    method: Literal["adamw", "adam", "sgd"] = "adamw"
-    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015), or plain stochastic gradient descent."""
+    method: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015), plain stochastic gradient descent, or Muon (Jordan
+    et al. 2024), which takes a third of the steps on convolutional nets."""
     momentum: Share = 0.0
     """Of sgd."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -91,6 +95,7 @@ class Recipe(Section):
     model: Model
     data: DataSection
     net: Net
+    augmentation: Augmentation = Augmentation()
     corruption: Corruption = Nothing()
     objective: Objective
     optimisation: Optimisation
@@ -104,6 +109,12 @@ class Recipe(Section):
     def _bce_has_logits(self) -> Self:
         if self.objective.loss == "bce" and self.net.output != "sigmoid":
             raise ValueError("objective.loss = 'bce' needs net.output = 'sigmoid'")
+        return self
+
+    @model_validator(mode="after")
+    def _int8_is_of_convolutions(self) -> Self:
+        if self.model.int8 and (self.family != "conv" or not set(self.model.operations) <= {"reconstruct", "denoise"}):
+            raise ValueError("model.int8 is for conv nets that reconstruct or denoise")
         return self
 
     @model_validator(mode="after")

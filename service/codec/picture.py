@@ -38,19 +38,23 @@ WRITTEN = ("image/png", "image/jpeg", "image/webp")
 PLAIN = {"PNG": png.scan, "JPEG": jpeg.scan}
 JPEG_SCANS = 100  # no real picture has more; each costs a pass over all pixels
 ICC_BYTES = 1 << 20
+EXIF_BYTES = (1 << 16) - 32  # what one segment of a JPEG holds
 # The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 @dataclass(slots=True)
 class Picture:
-    """A decoded picture, upright. `pixels`: uint8 H,W,C, C 1 or 3; `alpha`: uint8 H,W; `depth`: bits it came with."""
+    """A decoded picture, upright. `pixels`: uint8 H,W,C, C 1 or 3; `alpha`: uint8 H,W; `depth`: bits it came with;
+    `exif`: its camera's notes, orientation left out.
+    """
 
     pixels: Pixels
     type: str
     alpha: Pixels | None = None
     icc: bytes | None = None
     depth: int = 8
+    exif: bytes | None = None
 
 
 def recognise(data: bytes, formats: Collection[str]) -> str:
@@ -75,8 +79,9 @@ class Opened:
         self._data = data
         self._format = recognise(data, formats)
         scan = PLAIN.get(self._format)
-        self._source = (scan(data) if scan else None) or self._open()
-        self.width, self.height = self._source.size  # before orientation
+        source = (scan(data) if scan else None) or self._open(data)
+        self._source: png.PlainPng | jpeg.PlainJpeg | Image.Image | None = source
+        self.width, self.height = source.size  # before orientation
         if self.width * self.height > max_pixels:
             raise ImageTooLarge(f"{self.width}x{self.height} pixels are over the limit of {max_pixels}")
         if not self.width * self.height:
@@ -91,24 +96,26 @@ class Opened:
 
     def decode(self) -> Picture:
         """The whole first frame, upright; once. Raises InvalidImage."""
+        data, image = self._data, self._source
+        self._data, self._source = b"", None  # neither is needed twice, and both may be large
         try:
-            image = self._source
-            if not isinstance(image, Image.Image):
+            if isinstance(image, png.PlainPng | jpeg.PlainJpeg):
                 pixels, alpha = _split(image.pixels())
                 return Picture(pixels, f"image/{self._format.lower()}", alpha)
+            opened = image or self._open(data)
         except Exception:  # whatever it was, Pillow judges it
-            image = self._open()
+            opened = self._open(data)
         try:
-            image.load()
-            return _picture(image, self._format, deep=self._format == "PNG" and self._data[24] == 16)
+            opened.load()
+            return _picture(opened, self._format, deep=self._format == "PNG" and data[24] == 16)
         except Problem:
             raise
         except Exception as error:
             raise InvalidImage(f"the {self._format} is broken or cut off") from error
 
-    def _open(self) -> Image.Image:
+    def _open(self, data: bytes) -> Image.Image:
         try:
-            return Image.open(BytesIO(self._data), formats=[self._format])
+            return Image.open(BytesIO(data), formats=[self._format])
         except Exception as error:  # a reader may raise anything on hostile bytes
             raise InvalidImage(f"the header of the {self._format} is broken") from error
 
@@ -121,7 +128,7 @@ def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture
 def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
     with suppress(Exception):  # a broken EXIF block is no reason to refuse the pixels
         ImageOps.exif_transpose(image, in_place=True)
-    icc = image.info.get("icc_profile")
+    icc, exif = image.info.get("icc_profile"), _exif(image)
     if image.mode in DEEP_MODES:
         deep = True
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -141,7 +148,17 @@ def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
         alpha=alpha,
         icc=icc if keep_icc else None,
         depth=16 if deep else 8,
+        exif=exif,
     )
+
+
+def _exif(image: Image.Image) -> bytes | None:
+    """The EXIF block of an upright picture, without its small copy of what it showed; None where none is sane."""
+    try:
+        block = image.getexif().tobytes() if image.info.get("exif") else b""
+    except Exception:  # a broken block is no reason to refuse the pixels
+        return None
+    return block if 0 < len(block) <= EXIF_BYTES else None
 
 
 def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
@@ -161,10 +178,10 @@ def encode(picture: Picture, kind: str, *, quality: int = 90) -> bytes:
         bands = composite(bands, picture.alpha, "black") if kind == "image/jpeg" else np.dstack([bands, picture.alpha])
     icc = picture.icc if bands.shape[2] >= 3 else None
     if kind == "image/png":
-        return png.write(bands, icc)
+        return png.write(bands, icc, picture.exif)
     image = Image.fromarray(bands[:, :, 0] if bands.shape[2] == 1 else bands)
     out = BytesIO()
-    extra = {"icc_profile": icc} if icc else {}
+    extra = {name: value for name, value in (("icc_profile", icc), ("exif", picture.exif)) if value}
     if kind == "image/jpeg":
         image.save(out, "JPEG", quality=quality, **extra)
     else:

@@ -84,13 +84,14 @@ def _sound(data: bytes, start: int, end: int) -> bool:
     return crc32(data[start:end]) == NUMBER.unpack_from(data, end)[0]
 
 
-def write(bands: NDArray[np.uint8], icc: bytes | None) -> bytes:
+def write(bands: NDArray[np.uint8], icc: bytes | None, exif: bytes | None = None) -> bytes:
     """H,W,C of 1 to 4 channels, the last of 2 or 4 being alpha."""
     height, width, channels = bands.shape
     head = pack(">IIBBBBB", width, height, 8, COLOURS[channels - 1], 0, 0, 0)
     profile = _chunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc)) if icc else b""
+    notes = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
     body = _deflated(_filtered(bands.reshape(height, width * channels)))
-    return b"".join((START[:8], _chunk(b"IHDR", head), profile, _chunk(b"IDAT", body), END))
+    return b"".join((START[:8], _chunk(b"IHDR", head), profile, notes, _chunk(b"IDAT", body), END))
 
 
 def _deflated(rows: NDArray[np.uint8]) -> bytes:

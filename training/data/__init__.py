@@ -13,10 +13,11 @@ from training.data.folder import FolderSection
 from training.data.idx import IdxSection
 from training.data.items import Data, Items, Labels, Pixels, Source, hold_out
 from training.data.patches import PatchesSection
+from training.data.photos import PhotosSection
 from training.data.surface import SurfaceSection
 
 DataSection = Annotated[
-    IdxSection | FolderSection | PatchesSection | ArraysSection | SurfaceSection, Discriminator("name")
+    IdxSection | FolderSection | PhotosSection | PatchesSection | ArraysSection | SurfaceSection, Discriminator("name")
 ]
 
 

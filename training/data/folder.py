@@ -1,7 +1,7 @@
 """A folder of pictures, decoded and fitted to size by the service's own rules."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -47,18 +47,23 @@ class FolderSection(Source):
 
 def read_folder(root: Path, section: FolderSection) -> Pixels:
     """All pictures under `root`, fitted to the section's size: uint8 N,H,W,C."""
-    pictures = read_pictures(root, section.broken)
+    pictures = read_pictures(pictures_below(root), section.broken)
     return np.stack([fit(pixels, section.height, section.width, section.channels) for pixels in pictures])
 
 
-def read_pictures(root: Path, broken: float) -> Iterator[Pixels]:
-    """All pictures under `root` in the order of their paths: uint8 H,W,C, one at a time, without transparency.
+def pictures_below(root: Path) -> list[Path]:
+    """The files that are pictures by their names, in order of their paths. Raises DataError where there are none."""
+    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def read_pictures(paths: Sequence[Path], broken: float, *, colour: bool = False) -> Iterator[Pixels]:
+    """Pictures one at a time: uint8 H,W,C, without transparency; with `colour` C is 3.
 
     What cannot be read is named and skipped. Raises DataError, at the end, where that is more than the share `broken`.
     """
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     skipped = 0
     for path in paths:
         try:
@@ -67,6 +72,7 @@ def read_pictures(root: Path, broken: float) -> Iterator[Pixels]:
             log.warning("%s is skipped: %s", path, error)
             skipped += 1
             continue
-        yield picture.pixels if picture.alpha is None else composite(picture.pixels, picture.alpha, "black")
+        pixels = picture.pixels if picture.alpha is None else composite(picture.pixels, picture.alpha, "black")
+        yield fit(pixels, None, None, 3) if colour else pixels
     if skipped > broken * len(paths):
-        raise DataError(f"{skipped} of {len(paths)} pictures in {root} are broken, more than data.broken allows")
+        raise DataError(f"{skipped} of {len(paths)} pictures are broken, more than data.broken allows")

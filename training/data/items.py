@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -30,18 +30,20 @@ class Data:
     test: Items
     train_labels: Labels | None = None
     test_labels: Labels | None = None
+    test_name: str = ""
+    """Of the test set, where it is none of the same."""
 
     @property
     def sha256(self) -> str:
         """Of the training set: its type, its shape and its bytes."""
         digest = hashlib.sha256(f"{self.train.dtype} {self.train.shape}".encode())
-        digest.update(self.train.tobytes())
+        digest.update(np.ascontiguousarray(self.train).data)
         return digest.hexdigest()
 
     def first(self, count: int | None) -> "Data":
         """The same with the first `count` training items only."""
         labels = None if self.train_labels is None else self.train_labels[:count]
-        return Data(self.name, self.licence, self.train[:count], self.test, labels, self.test_labels)
+        return replace(self, train=self.train[:count], train_labels=labels)
 
 
 class Source(Section, ABC):
@@ -60,9 +62,17 @@ def hold_out(items: Items, share: float, seed: int = 0) -> tuple[Items, Items]:
 
     Without a share everything is in the first. Raises DataError where a part would be empty.
     """
-    count = round(share * len(items))
-    if share and not 0 < count < len(items):
-        raise DataError(f"{len(items)} items cannot be split so that {share:g} of them are held out: more are needed")
-    drawn = np.zeros(len(items), dtype=bool)
-    drawn[np.random.default_rng(seed).permutation(len(items))[:count]] = True
-    return items[~drawn], items[drawn]
+    if not share:
+        return items, items[:0]
+    held = drawn(len(items), share, seed)
+    return items[~held], items[held]
+
+
+def drawn(items: int, share: float, seed: int = 0) -> NDArray[np.bool_]:
+    """Which of so many items are held out. Raises DataError as `hold_out` does."""
+    count = round(share * items)
+    if not 0 < count < items:
+        raise DataError(f"{items} items cannot be split so that {share:g} of them are held out: more are needed")
+    held = np.zeros(items, dtype=bool)
+    held[np.random.default_rng(seed).permutation(items)[:count]] = True
+    return held

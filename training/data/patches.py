@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 
 from service.codec import fit
-from training.data.folder import read_pictures
+from training.data.folder import pictures_below, read_pictures
 from training.data.items import Data, HeldOut, Pixels, Source, hold_out
 from training.errors import DataError
 from training.section import Share
@@ -46,7 +46,7 @@ class PatchesSection(Source):
 
     def read(self, folder: Path | None) -> Data:
         root = (folder or Path()) / self.path
-        greys = [_grey(pixels, self.width) for pixels in read_pictures(root, self.broken)]
+        greys = [_grey(pixels, self.width) for pixels in read_pictures(pictures_below(root), self.broken)]
         large = [grey for grey in greys if min(grey.shape) > 2 * self.side]
         if not large:
             raise DataError(f"the pictures in {root} are too small to cut patches of {self.side} from")

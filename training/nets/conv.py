@@ -4,11 +4,11 @@ No normalisation, no gating, no global operation: cheap on a CPU, and what lies 
 """
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from annotated_types import Len
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -44,14 +44,15 @@ class Conv(Autoencoder):
         self.any_size, self.skips, self.unshuffle = section.any_size, section.skips, section.unshuffle
         if self.any_size:
             self.stride, self.receptive_radius = self.cell, _radius(section)
-        folded, widths, blocks = channels * section.unshuffle**2, section.widths, section.blocks
+        self.residual = section.residual
+        folded, widths, blocks = channels * section.unshuffle**2, section.widths, section.per_level
         self.head = nn.Conv2d(folded, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(_blocks(width, blocks) for width in widths)
+        self.down = nn.ModuleList(_blocks(width, count) for width, (count, _) in zip(widths, blocks, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.to_code = nn.Conv2d(widths[-1], section.code, 1)
         self.from_code = nn.Conv2d(section.code, widths[-1], 1)
         self.grow = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
-        self.up = nn.ModuleList(_blocks(width, blocks) for width in widths)
+        self.up = nn.ModuleList(_blocks(width, count) for width, (_, count) in zip(widths, blocks, strict=True))
         self.tail = nn.Conv2d(widths[0], folded, 3, padding=1)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - trains 1.5 times as fast on a CPU
 
@@ -65,8 +66,8 @@ class Conv(Autoencoder):
 
     def through(self, x: Tensor, generator: Generator | None = None) -> Pass:  # noqa: ARG002 - it draws nothing
         code, seen = self._descend(x)
-        output = self._ascend(code, seen if self.skips else [])
-        return Pass(output[:, :, : x.shape[2], : x.shape[3]], code)
+        output = self._ascend(code, seen if self.skips else [])[:, :, : x.shape[2], : x.shape[3]]
+        return Pass(x - output.float() if self.residual else output, code)
 
     def _descend(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The code, and what each level but the last saw, finest first."""
@@ -102,8 +103,8 @@ def _blocks(width: int, count: int) -> nn.Sequential:
 def _radius(section: "ConvSection") -> int:
     """Pixels. Every 3x3 convolution reaches one cell of its level further; cells nest, which costs one cell less 1."""
     cells = [section.unshuffle * 2**level for level in range(len(section.widths))]
-    per_level = 4 * section.blocks  # two convolutions a block, on the way down and on the way up
-    return per_level * sum(cells) + 2 * cells[0] + cells[-1] - 1
+    reach = sum(2 * sum(counts) * cell for counts, cell in zip(section.per_level, cells, strict=True))
+    return reach + 2 * cells[0] + cells[-1] - 1
 
 
 class ConvSection(NetSection):
@@ -114,14 +115,31 @@ class ConvSection(NetSection):
     """Channels of each level, finest first; each level has half the height and width of the one before."""
     code: PositiveInt
     """Channels of the code, at the size of the coarsest level."""
-    blocks: PositiveInt = 1
-    """Residual blocks a level has on each way."""
+    blocks: PositiveInt | list[Annotated[list[NonNegativeInt], Len(2, 2)]] = 1
+    """Residual blocks a level has on each way; or for every level, finest first, [on the way down, on the way up]."""
     unshuffle: Literal[1, 2, 4] = 2
     """Side of the square of pixels that is folded into channels first: most of the speed, at little loss."""
     skips: bool = False
     """Add each level of the way down to the way up: better pictures, but no code that decodes."""
     any_size: bool = False
     """Take pictures of any size, not only the data's."""
+    residual: bool = False
+    """Let the net say what to take away from its input (Zhang et al. 2017), so that a clean picture needs nothing."""
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        if isinstance(self.blocks, list) and len(self.blocks) != len(self.widths):
+            raise ValueError(f"blocks has {len(self.blocks)} levels and widths has {len(self.widths)}")
+        if self.residual and not (self.skips and self.output == "linear"):
+            raise ValueError("residual needs skips = true and output = 'linear'")
+        return self
+
+    @property
+    def per_level(self) -> list[tuple[int, int]]:
+        """Residual blocks of every level, finest first: on the way down, on the way up."""
+        if isinstance(self.blocks, int):
+            return [(self.blocks, self.blocks)] * len(self.widths)
+        return [(down, up) for down, up in self.blocks]
 
     @property
     def operations(self) -> tuple[Operation, ...]:

@@ -1,0 +1,98 @@
+"""A large picture -> overlapping tiles -> the same pixels as in one piece.
+
+An output pixel sees no further than a model's receptive radius, and a shift by its stride shifts its answer. So a tile
+that begins at a multiple of the stride answers as the whole picture would, except nearer to a cut than the radius.
+Knows sides of pictures only.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Of one side of a picture, in pixels: what a tile reads, and the part of it whose answers are kept."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """What is read, and which of it is kept, along both sides."""
+
+    rows: Span
+    columns: Span
+
+    @property
+    def pixels(self) -> int:
+        """That are read."""
+        return (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How a model's pictures are cut: its receptive radius and stride, and the most pixels of a tile."""
+
+    radius: int
+    stride: int
+    pixels: int
+
+    def tiles(self, height: int, width: int) -> tuple[Tile, ...]:
+        """As few pixels as can be, in row-major order; a picture that is small enough is one tile."""
+        return _tiles(self, height, width)
+
+
+@lru_cache(maxsize=64)
+def _tiles(grid: Grid, height: int, width: int) -> tuple[Tile, ...]:
+    """For every number of rows the fewest columns that keep tiles small enough; of these ways the cheapest."""
+    margin = _up(grid.radius, grid.stride)
+    narrowest = 2 * margin + grid.stride
+    best: tuple[list[Span], list[Span]] = [], []
+    least: tuple[bool, int, int] | None = None  # whether tiles are too large after all, pixels, tiles
+    for count in range(1, height + 1):
+        tall = _extent(height, count, margin, grid.stride)
+        room = max(narrowest, grid.pixels // tall // grid.stride * grid.stride)
+        rows, columns = _spans(height, tall, margin, grid.stride), _spans(width, room, margin, grid.stride)
+        area = _read(rows) * _read(columns)
+        cost = (max(map(_length, rows)) * max(map(_length, columns)) > grid.pixels, area, len(rows) * len(columns))
+        if least is None or cost < least:
+            best, least = (rows, columns), cost
+        if tall <= narrowest or (not cost[0] and (len(columns) == 1 or area > 1.5 * least[1])):
+            break
+    return tuple(Tile(row, column) for row in best[0] for column in best[1])
+
+
+def _length(span: Span) -> int:
+    return span.stop - span.start
+
+
+def _read(spans: list[Span]) -> int:
+    return sum(map(_length, spans))
+
+
+def _extent(length: int, count: int, margin: int, stride: int) -> int:
+    """Pixels that each of `count` tiles must read to cover a side; whole strides."""
+    if count == 1:
+        return _up(length, stride)
+    return max(2 * margin + stride, _up(-(-(length + 2 * margin * (count - 1)) // count), stride))
+
+
+def _spans(length: int, most: int, margin: int, stride: int) -> list[Span]:
+    """As few as cover a side with tiles of at most `most` pixels, all of one size; each begins at whole strides."""
+    count = 1 if length <= most else -(-(length - 2 * margin) // (most - 2 * margin))
+    extent = _extent(length, count, margin, stride)
+    starts = [0]
+    while starts[-1] + extent < length:
+        starts.append(min(starts[-1] + extent - 2 * margin, _up(length - extent, stride)))
+    cuts = [0, *(start + margin for start in starts[1:]), length]
+    return [
+        Span(start, min(start + extent, length), first, last)
+        for start, first, last in zip(starts, cuts, cuts[1:], strict=False)
+    ]
+
+
+def _up(length: int, stride: int) -> int:
+    return -(-length // stride) * stride

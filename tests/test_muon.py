@@ -1,0 +1,53 @@
+"""Muon: directions of one length, Adam's step for what is no matrix, and a state that goes through a checkpoint."""
+
+import torch
+from torch import nn
+
+from training.muon import Muon, orthogonal
+
+
+def test_all_directions_come_out_about_equally_long() -> None:
+    for rows, columns in ((8, 40), (40, 8), (16, 16)):
+        matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)) @ torch.diag(
+            torch.logspace(0, 1, columns)
+        )
+        values = torch.linalg.svdvals(orthogonal(matrix))
+        assert values.min() > 0.5
+        assert values.max() < 1.3
+
+
+def test_a_bias_takes_adams_own_step() -> None:
+    ours, theirs = (nn.Parameter(torch.tensor([1.0, -2.0, 3.0])) for _ in range(2))
+    muon, adam = Muon([ours], lr=0.1), torch.optim.Adam([theirs], lr=0.1)
+    for number in range(5):
+        for weight, optimiser in ((ours, muon), (theirs, adam)):
+            weight.grad = torch.tensor([0.5, -0.1, 2.0]) * (number - 1.5)
+            optimiser.step()
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_a_step_is_as_long_as_adams_whatever_the_gradients_scale() -> None:
+    moved: list[float] = []
+    for scale in (1e-4, 1e4):
+        weight = nn.Parameter(torch.zeros(16, 4, 3, 3))
+        weight.grad = scale * torch.randn(16, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+        Muon([weight], lr=0.01).step()
+        moved.append(weight.detach().square().mean().sqrt().item())
+    assert abs(moved[0] - moved[1]) < 1e-5
+    assert 0.001 < moved[0] < 0.003  # 0.2 of the learning rate
+
+
+def test_it_goes_down_an_ill_conditioned_slope_and_leaves_what_has_no_gradient() -> None:
+    random = torch.Generator().manual_seed(2)
+    wanted, inputs = torch.randn(6, 12, generator=random), torch.randn(200, 12, generator=random)
+    inputs *= torch.logspace(0, -2, 12)
+    weight, idle = nn.Parameter(torch.zeros(6, 12)), nn.Parameter(torch.ones(3))
+    optimiser = Muon([weight, idle], lr=0.1)
+    for step in range(300):
+        loss = (inputs @ (weight - wanted).T).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
+        optimiser.step()
+    assert (inputs @ (weight - wanted).T).square().mean() < 1e-4
+    assert (idle == 1).all()

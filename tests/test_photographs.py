@@ -1,0 +1,169 @@
+"""Photographs over HTTP: their notes and profiles, how strongly they are cleaned, their noise, and their tiles."""
+
+import asyncio
+import base64
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from starlette.testclient import TestClient
+
+from service.codec import write_npy
+from service.endpoint import Disconnected, unless_gone
+from tests.conftest import Serve, digit, pixels, png
+
+NPY = "application/x-npy"
+
+
+def post(client: TestClient, path: str, body: bytes, kind: str) -> Any:
+    return client.post(path, content=body, headers={"content-type": kind})
+
+
+def camera(orientation: int = 1) -> Image.Exif:
+    """The notes of a camera: its make, a place, an orientation."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Hourglass", orientation
+    exif.get_ifd(0x8825)[1] = "N"
+    return exif
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_cameras_notes_are_kept_upright_or_stripped(client: TestClient, serve: Serve, kind: str) -> None:
+    picture = np.full((6, 9, 3), 128, np.uint8)
+    blob, media = png(picture, kind, exif=camera(6)), f"image/{kind.lower()}"
+    kept = Image.open(BytesIO(post(client, "/denoise?model=photos", blob, media).content))
+    assert kept.size == (6, 9)
+    assert kept.getexif().get(0x0112, 1) == 1
+    assert kept.getexif()[0x010F] == "Hourglass"
+    assert kept.getexif().get_ifd(0x8825)[1] == "N"
+    stripped = Image.open(BytesIO(post(client, "/denoise?model=photos&metadata=strip", blob, media).content))
+    assert not dict(stripped.getexif())
+    strict = serve(metadata="strip")
+    for query, found in (("", False), ("&metadata=keep", True)):
+        answer = Image.open(BytesIO(post(strict, f"/denoise?model=photos{query}", blob, media).content))
+        assert bool(dict(answer.getexif())) is found
+
+
+def test_a_colour_profile_stays_whatever_becomes_of_the_notes(client: TestClient) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    blob = png(np.full((6, 9, 3), 128, np.uint8), icc_profile=profile, exif=camera())
+    answer = Image.open(BytesIO(post(client, "/denoise?model=photos&metadata=strip", blob, "image/png").content))
+    assert answer.info["icc_profile"] == profile
+
+
+def test_a_model_of_fixed_size_answers_without_notes_where_it_changed_the_size(client: TestClient) -> None:
+    blob = png(np.full((30, 20, 3), 128, np.uint8), exif=camera())
+    assert not dict(Image.open(BytesIO(post(client, "/denoise", blob, "image/png").content)).getexif())
+
+
+def test_strength_blends_with_what_came(client: TestClient) -> None:
+    picture = np.random.default_rng(2).integers(0, 256, (31, 17, 3), np.uint8)
+    for strength in (0.0, 0.3, 1.0):
+        answer = post(client, f"/denoise?model=photos&strength={strength}", png(picture), "image/png")
+        wanted = np.rint(picture + np.float32(strength) * (255 - picture.astype(np.float32) - picture))
+        assert (pixels(answer.content) == wanted).all()
+    many = np.stack([picture, picture[::-1]])
+    answer = post(client, "/denoise?model=photos&strength=0", write_npy(many), NPY)
+    assert (np.load(BytesIO(answer.content), allow_pickle=False) == many).all()
+
+
+def test_grey_makes_a_colour_picture_grey_and_answers_so(client: TestClient) -> None:
+    picture = np.full((9, 7, 3), (200, 100, 50), np.uint8)
+    answer = post(client, "/denoise?model=photos&grey=true", png(picture), "image/png")
+    assert (pixels(answer.content) == 255 - round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
+    assert pixels(answer.content).ndim == 2
+    refused = post(client, "/denoise?model=photos&grey=true", write_npy(picture[np.newaxis]), NPY)
+    assert (refused.status_code, refused.json()["type"]) == (400, "/problems/invalid-parameter")
+
+
+@pytest.mark.parametrize(
+    "query", ["strength=1.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grey=1",
+              "grey=", "metadata=drop", "metadata="]
+)  # fmt: skip
+def test_parameters_out_of_range_are_refused(client: TestClient, query: str) -> None:
+    answer = post(client, f"/denoise?model=photos&{query}", png(np.zeros((4, 4, 3), np.uint8)), "image/png")
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/invalid-parameter")
+
+
+def test_only_denoise_takes_its_parameters(client: TestClient) -> None:
+    answer = post(client, "/reconstruct?strength=1", png(digit()), "image/png")
+    assert answer.status_code == 400
+    assert "/reconstruct takes model, version, format" in answer.json()["detail"]
+
+
+def test_the_noise_of_a_photograph_is_told_by_itself(client: TestClient) -> None:
+    flat = np.full((120, 160, 3), 128)
+    noisy = np.clip(np.rint(np.random.default_rng(0).normal(flat, 10)), 0, 255).astype(np.uint8)
+    answer = post(client, "/denoise?model=photos", png(noisy), "image/png")
+    assert float(answer.headers["x-noise-sigma"]) == pytest.approx(10 / 255, rel=0.05)
+    same = client.post("/denoise?model=photos", json={"images": [base64.b64encode(png(noisy)).decode()]}).json()[
+        "results"
+    ][0]
+    assert same["noise_sigma"] == pytest.approx(10 / 255, rel=0.05)
+
+
+def test_a_large_picture_is_cut_into_tiles(serve: Serve) -> None:
+    client = serve(tile_pixels=1 << 16)
+    picture = np.random.default_rng(3).integers(0, 256, (700, 600, 3), np.uint8)
+    runner = client.app_state["service"].store.shelf.loaded["photos"].runners["denoise"]
+    ran: list[int] = []
+    honest = runner.session.run
+    runner.batcher._run = lambda tile, last: (ran.append(tile.shape[1] * tile.shape[2]), honest(tile, last))[1]
+    answer = post(client, "/denoise?model=photos", png(picture), "image/png")
+    assert (pixels(answer.content) == 255 - picture).all()
+    assert len(ran) > 6
+    assert max(ran) <= 1 << 16
+
+
+def test_a_caller_who_leaves_stops_the_work() -> None:
+    async def scene() -> bool:
+        stopped = asyncio.Event()
+
+        async def work() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                stopped.set()
+                raise
+
+        async def receive() -> Any:
+            await asyncio.sleep(0)
+            return {"type": "http.disconnect"}
+
+        with pytest.raises(Disconnected):
+            await unless_gone(receive, work())
+        await asyncio.wait_for(stopped.wait(), 10)
+        return stopped.is_set()
+
+    assert asyncio.run(scene())
+
+
+def test_work_that_ends_is_answered_and_nobody_is_watched_any_more() -> None:
+    async def scene() -> tuple[int, int]:
+        async def work() -> int:
+            return 7
+
+        async def receive() -> Any:
+            await asyncio.sleep(60)
+
+        found = await unless_gone(receive, work())
+        await asyncio.sleep(0)
+        return found, len(asyncio.all_tasks())
+
+    assert asyncio.run(scene()) == (7, 1)
+
+
+def test_work_that_fails_fails_as_it_did() -> None:
+    async def scene() -> None:
+        async def work() -> int:
+            raise ValueError("its own")
+
+        async def receive() -> Any:
+            await asyncio.sleep(60)
+
+        await unless_gone(receive, work())
+
+    with pytest.raises(ValueError, match="its own"):
+        asyncio.run(scene())

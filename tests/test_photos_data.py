@@ -1,0 +1,118 @@
+"""Photographs as training data: squares that cover every picture, cut once, found again, and never half there."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.conftest import png
+from training.batches import Batches
+from training.data import Data, load, photos
+from training.data.photos import PhotosSection, cut
+from training.errors import DataError
+
+Pixels = NDArray[np.uint8]
+SIDE = 16
+
+
+def scene(height: int, width: int, seed: int = 0, channels: int = 3) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twenty pictures, one of them grey, in two folders; and a cache of their own."""
+    monkeypatch.setattr(photos, "cache_folder", lambda: tmp_path / "cache")
+    for number in range(20):
+        place = tmp_path / ("own" if number % 2 else "other")
+        place.mkdir(exist_ok=True)
+        picture = scene(40, 50, number, channels=1 if number == 4 else 3)
+        (place / f"{number:02}.png").write_bytes(png(picture))
+    return tmp_path
+
+
+def section(**changes: Any) -> PhotosSection:
+    fields = {"paths": ["own", "other"], "licence": "CC0-1.0", "side": SIDE, "test_side": 24, "test": 0.1}
+    return PhotosSection.model_validate({"name": "photos", **fields, **changes})
+
+
+def read(folder: Path, **changes: Any) -> Data:
+    return load(section(**changes), folder)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 16), (40, 50), (33, 100)])
+def test_squares_cover_a_picture_and_no_more(height: int, width: int) -> None:
+    places = np.arange(height * width).reshape(height, width, 1)
+    squares = cut(places.astype(np.uint8), SIDE)
+    assert squares.shape[1:] == (SIDE, SIDE, 1)
+    assert len(squares) == -(-height // SIDE) * -(-width // SIDE)
+    assert len(np.unique(cut(places, SIDE))) == height * width  # pyright: ignore[reportArgumentType]
+
+
+def test_training_squares_and_middles_to_measure_with_come_from_different_pictures(folder: Path) -> None:
+    data = read(folder)
+    assert data.train.shape == (18 * 12, SIDE, SIDE, 3)
+    assert data.test.shape == (2, 24, 24, 3)
+    corners = {square[:4, :4].tobytes() for square in data.train}
+    assert all(middle[at : at + 4, left : left + 4].tobytes() not in corners for middle in data.test
+               for at in range(20) for left in range(20))  # fmt: skip
+
+
+def test_a_folder_for_validation_is_measured_with_and_named(folder: Path) -> None:
+    data = read(folder, paths=["own"], validation="other")
+    assert data.train.shape[0] == 10 * 12
+    assert (data.test.shape[0], data.test_name) == (10, "other")
+    grey = data.test[2]
+    assert (grey == grey[:, :, :1]).all()
+
+
+def test_pictures_are_decoded_once_and_mapped_from_then_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = read(folder, paths=["own"], validation="other")
+    assert isinstance(first.train, np.memmap)
+
+    def fail(*_: Any) -> Any:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(photos, "cut", fail)
+    again = read(folder, paths=["own"], validation="other")
+    assert again.sha256 == first.sha256
+    batch = Batches(again.train, 4, 0).take(torch.tensor([3, 0]))
+    assert (batch[1].permute(1, 2, 0).numpy() == first.train[0].astype(np.float32) / 255).all()
+
+
+def test_a_changed_picture_is_cut_anew(folder: Path) -> None:
+    before = read(folder, paths=["own"], validation="other").sha256
+    (folder / "own" / "01.png").write_bytes(png(scene(40, 50, 99)))
+    assert read(folder, paths=["own"], validation="other").sha256 != before
+
+
+def test_a_death_while_cutting_leaves_nothing_half(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = photos.cut
+    left = iter(range(3))
+
+    def dying(pixels: Pixels, side: int) -> Pixels:
+        next(left)  # StopIteration, in the middle
+        return whole(pixels, side)
+
+    monkeypatch.setattr(photos, "cut", dying)
+    with pytest.raises(RuntimeError):
+        read(folder)
+    assert list((folder / "cache").rglob("*.squares")) == []
+    monkeypatch.setattr(photos, "cut", whole)
+    assert len(read(folder).train) == 18 * 12
+
+
+def test_what_is_too_small_is_left_out_and_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "own" / "zz.png").write_bytes(png(scene(8, 50)))
+    assert len(read(folder, paths=["own"], validation="other").train) == 10 * 12
+    assert "1 of 11 pictures are skipped" in caplog.text
+
+
+def test_nothing_large_enough_is_an_error_with_the_mend(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"data\.side"):
+        read(folder, side=64, validation="other")
+    with pytest.raises(DataError, match="no pictures"):
+        read(folder, paths=["nowhere"])

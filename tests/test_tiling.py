@@ -1,0 +1,71 @@
+"""Tiles: whatever the sizes, the stitched answer is the one of the whole picture, to the last pixel."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.tiling import Grid, Tile
+
+RADIUS, STRIDE = 7, 4
+Pixels = NDArray[np.uint8]
+
+
+def net(picture: Pixels) -> Pixels:
+    """A net by numpy: pads to whole cells of 4 by the edge, sums cells and their neighbours, and adds each pixel."""
+    height, width = picture.shape[:2]
+    padded = np.pad(picture.astype(int), ((0, -height % 4), (0, -width % 4), (0, 0)), mode="edge")
+    cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 4, 4, 3).sum((1, 3))
+    around = np.pad(cells, ((1, 1), (1, 1), (0, 0)))
+    rows, columns = cells.shape[:2]
+    shifts = [(down, right) for down in range(3) for right in range(3)]
+    summed = sum(around[down : down + rows, right : right + columns] * (3 * down + right) for down, right in shifts)
+    return ((np.repeat(np.repeat(summed, 4, 0), 4, 1)[:height, :width] + picture) % 251).astype(np.uint8)
+
+
+def stitched(picture: Pixels, tiles: tuple[Tile, ...]) -> tuple[Pixels, NDArray[np.int_]]:
+    """The answer from tiles, and how often each of its pixels was written."""
+    made, written = np.zeros_like(picture), np.zeros(picture.shape[:2], int)
+    for tile in tiles:
+        rows, columns = tile.rows, tile.columns
+        answer = net(picture[rows.start : rows.stop, columns.start : columns.stop])
+        kept = slice(rows.first, rows.last), slice(columns.first, columns.last)
+        down, right = rows.first - rows.start, columns.first - columns.start
+        made[kept] = answer[down : down + rows.last - rows.first, right : right + columns.last - columns.first]
+        written[kept] += 1
+    return made, written
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(1, 140), st.integers(1, 140), st.integers(400, 6000))
+@example(1, 1, 400)
+@example(140, 1, 400)
+@example(21, 139, 441)
+def test_tiles_make_the_whole_pictures_pixels(height: int, width: int, pixels: int) -> None:
+    picture = np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), np.uint8)
+    made, written = stitched(picture, Grid(RADIUS, STRIDE, pixels).tiles(height, width))
+    assert (written == 1).all()
+    assert (made == net(picture)).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 12_000), st.integers(1, 12_000), st.integers(1 << 16, 1 << 21))
+def test_tiles_begin_at_whole_strides_and_stay_within_their_bound(height: int, width: int, pixels: int) -> None:
+    tiles = Grid(63, 8, pixels).tiles(height, width)
+    assert all(tile.rows.start % 8 == tile.columns.start % 8 == 0 for tile in tiles)
+    assert max(tile.pixels for tile in tiles) <= pixels
+    if height * width <= pixels:
+        assert len(tiles) <= 2  # whole strides may make a picture a little too large for one
+
+
+def test_a_radius_too_small_would_be_seen() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (100, 100, 3), np.uint8)
+    made, _ = stitched(picture, Grid(0, STRIDE, 2000).tiles(100, 100))
+    assert (made != net(picture)).any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(3000, 4000), (4000, 3000), (3024, 4032)])
+def test_the_overlap_of_twelve_megapixels_is_at_most_a_fifth(height: int, width: int) -> None:
+    tiles = Grid(63, 8, 950_000).tiles(height, width)
+    assert 1 - height * width / sum(tile.pixels for tile in tiles) <= 0.2

@@ -1,0 +1,126 @@
+"""Photographs of any size, cut into large squares that training crops from; decoded once, then mapped from a file.
+
+What cannot be read is named and skipped, as is what is smaller than a square. Knows no torch.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import compress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Len
+from pydantic import PositiveInt
+
+from training import durable
+from training.data.folder import pictures_below, read_pictures
+from training.data.items import Data, HeldOut, Pixels, Source, drawn
+from training.data.sources import cache_folder
+from training.errors import DataError
+from training.section import Share
+
+log = logging.getLogger(__name__)
+
+
+class PhotosSection(Source):
+    """Folders of pictures, searched through; colour. An item is a square of a picture, in full resolution."""
+
+    name: Literal["photos"]
+    paths: Annotated[list[str], Len(min_length=1)]
+    """Folders, each relative to the data folder given, or else to where the command runs."""
+    licence: str
+    """Of the pictures."""
+    side: PositiveInt = 192
+    """Pixels along a square's side. Squares cover every picture evenly, and overlap where they do not fit."""
+    validation: str | None = None
+    """A folder of pictures that nothing is trained on, to measure with; without it a share is held out."""
+    test_side: PositiveInt = 320
+    """Pixels along the side of the square that is measured with, from the middle of a picture."""
+    test: HeldOut = 0.05
+    """Share of the pictures that is held out, where there is no validation folder."""
+    broken: Share = 0.01
+    """Share of pictures that may be unreadable; each is named and skipped."""
+
+    def read(self, folder: Path | None) -> Data:
+        roots = [(folder or Path()) / path for path in self.paths]
+        train = [path for root in roots for path in pictures_below(root)]
+        if self.validation is None:
+            held = drawn(len(train), self.test)
+            train, test = list(compress(train, ~held)), list(compress(train, held))
+        else:
+            test = pictures_below((folder or Path()) / self.validation)
+        squares = _mapped(train, self)
+        middles = [_middle(pixels, self.test_side) for pixels in _large(test, self.broken, self.test_side)]
+        if not len(squares) or not middles:
+            raise DataError(f"no picture is as large as data.side ({self.side}) and data.test_side ({self.test_side})")
+        name = " and ".join(root.name for root in roots)
+        return Data(name, self.licence, squares, np.stack(middles), test_name=self.validation or "")
+
+
+def cut(pixels: Pixels, side: int) -> Pixels:
+    """Squares that cover a picture H,W,C, spread evenly, as few as do: N,side,side,C."""
+    starts = [np.linspace(0, length - side, -(-length // side)).round().astype(int) for length in pixels.shape[:2]]
+    return np.stack([pixels[top : top + side, left : left + side] for top in starts[0] for left in starts[1]])
+
+
+def _mapped(paths: list[Path], section: PhotosSection) -> Pixels:
+    """The squares of all pictures, mapped from a file in the cache; made first where it is not there."""
+    file = cache_folder() / "photos" / f"{_fingerprint(paths, section.side)}.squares"
+    size = section.side**2 * 3
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        log.info("%d pictures are cut into squares, once: %s", len(paths), file)
+        _write(file, (cut(pixels, section.side) for pixels in _large(paths, section.broken, section.side)))
+    count = file.stat().st_size // size
+    if not count:
+        return np.empty((0, section.side, section.side, 3), np.uint8)
+    # Copy on write: torch wants what it is given to be writable, and nothing writes.
+    return np.memmap(file, np.uint8, "c", shape=(count, section.side, section.side, 3))
+
+
+def _fingerprint(paths: list[Path], side: int) -> str:
+    """Of where the pictures lie, their sizes and times, and how they are cut."""
+    digest = hashlib.sha256(f"1 {side}".encode())
+    for path in paths:
+        status = path.stat()
+        digest.update(f"\n{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()[:32]
+
+
+def _write(file: Path, pieces: Iterable[Pixels]) -> None:
+    """All pieces one after the other, without a header; the file is whole or not there."""
+    handle, name = tempfile.mkstemp(prefix=".tmp-", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            for piece in pieces:
+                out.write(np.ascontiguousarray(piece).data)
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).replace(file)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+    durable.sync(file.parent)
+
+
+def _large(paths: list[Path], broken: float, side: int) -> Iterator[Pixels]:
+    """The pictures that hold a square of that side: uint8 H,W,3."""
+    small = 0
+    for pixels in read_pictures(paths, broken, colour=True):
+        if min(pixels.shape[:2]) < side:
+            small += 1
+            continue
+        yield pixels
+    if small:
+        log.warning("%d of %d pictures are skipped: a side is shorter than %d pixels", small, len(paths), side)
+
+
+def _middle(pixels: Pixels, side: int) -> Pixels:
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
