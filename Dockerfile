@@ -63,7 +63,7 @@ ENV HOURGLASS_HOST=0.0.0.0 \
     HOURGLASS_DEFAULT_ENCODE=digits \
     HOURGLASS_DEFAULT_DECODE=digits \
     HOURGLASS_DEFAULT_RECONSTRUCT=digits \
-    HOURGLASS_DEFAULT_DENOISE=digits-denoise
+    HOURGLASS_DEFAULT_DENOISE=photo
 EXPOSE 8000
 # Without curl, urllib or our own command line, whose imports would cost more than the question, every ten seconds.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=30s CMD ["python", "-ISc", "\

@@ -10,9 +10,9 @@ BENCH ?=
 export HOURGLASS_DEFAULT_ENCODE ?= digits
 export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
-export HOURGLASS_DEFAULT_DENOISE ?= digits-denoise
+export HOURGLASS_DEFAULT_DENOISE ?= photo
 
-.PHONY: help serve test check bench bench-guard bench-peers bench-training format clean
+.PHONY: help serve test check bench bench-guard bench-photos bench-peers bench-training format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,9 @@ bench: $(VENV)/.dev ## measure the service beside its floors, a few minutes; nee
 
 bench-guard: $(VENV)/.dev ## the same, stored nowhere: fail where a ratio has fallen behind the stored run
 	@$(BIN)/python -m benchmarks --guard $(BENCH)
+
+bench-photos: $(VENV)/.dev ## measure the photo models on whole photographs, beside onnxruntime alone; ten minutes
+	@$(BIN)/python -m benchmarks.photographs $(BENCH)
 
 bench-peers: $(VENV)/.dev ## install its peers, each into an environment of its own, and measure them and the service
 	@$(BIN)/python -m benchmarks.peers.install

@@ -63,7 +63,7 @@ class Failed(Exception):
 def serve(*, settings: Flags = None) -> None:
     """Serve the models of a folder until a signal. Every flag is also an environment variable.
 
-    Example: hourglass serve --models models --port 8000 --default-denoise digits-denoise
+    Example: hourglass serve --models models --port 8000 --default-denoise photo
     """
     from service import server  # the web stack costs the other commands a third of a second
 

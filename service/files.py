@@ -65,7 +65,7 @@ async def run(
 ) -> AsyncGenerator[tuple[Job, Array | Problem, Figures]]:
     """Every job with its output (already written where it has a target) or its problem, and figures, in order."""
     window: list[asyncio.Task[tuple[Array | Problem, Figures]]] = []
-    ahead = max(2, 2 * state.store.loading.cores)
+    ahead = 1 + state.store.loading.cores  # one is read while the others run and are written
     try:
         for at, job in enumerate(jobs):
             while len(window) < ahead and at + len(window) < len(jobs):
@@ -92,9 +92,11 @@ async def _one(state: State, model: Autoencoder, operation: Operation, job: Job)
             raise output
         if job.target:
             kind = TYPES.get(job.target.suffix.lower()) or picture_type([picture])
-            blob = codec.encode(restore(output, picture, settings.metadata == "keep"), kind, quality=settings.quality)
+            restored = restore(output, picture, settings.metadata == "keep")
             target = job.target if job.target.suffix.lower() in TYPES else job.target.with_suffix(".png")
-            await loop.run_in_executor(state.pool, write, target, blob)
+            await loop.run_in_executor(
+                state.pool, lambda: write(target, codec.encode(restored, kind, quality=settings.quality))
+            )
     except OSError as error:
         return InvalidImage(f"{error.strerror}: {error.filename}"), {}
     except Problem as problem:

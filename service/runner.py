@@ -79,7 +79,7 @@ class Runner:
         """One step of the curve of batches; after the last one the batcher's limit follows from it. Blocks."""
         size = 2 ** len(self._costs)
         inline = self.choices["place"].value == "event loop"
-        item = runtime.to_array(self.graph.probe.input)[:1]
+        item = self._item()
         try:
             self._costs[size] = seconds = self.session.seconds(np.repeat(item, size, axis=0))
         except Exception as error:  # a graph may hold a size that only the probe's batch fits
@@ -87,12 +87,16 @@ class Runner:
             return
         if 2 * size > self.limit or 2 * seconds > (SHORT_BATCH if inline else LONG_BATCH):
             self._settle(choose_batch(self._costs, self.limit))
+            self.session.shrink(item)  # from large batches that may never come
 
     def _settle(self, batch: Choice[int]) -> None:
         self.choices["batch"] = batch
         if isinstance(self.batcher, Batcher):
             self.batcher.max_batch = batch.value
         self.measured = True
+
+    def _item(self) -> Array:
+        return runtime.to_array(self.graph.probe.input)[:1]
 
 
 def open_runner(folder: Path, card: Card, operation: Operation, loading: Loading) -> Runner:

@@ -86,8 +86,8 @@ class Session:
             if device == "cuda":
                 raise DeviceUnavailable("device is cuda, but onnxruntime could not use it: see its log line above")
             tried = Choice("cpu", "auto: this onnxruntime has CUDA, but could not use it")
-        self._giving_back = _giving_back() if free_sizes else None
-        self._grown = False
+        self._giving_back = _giving_back()
+        self._free_sizes, self._grown = free_sizes, False
         self.device = tried
         self.input = _port(self._session.get_inputs())
         self.output = _port(self._session.get_outputs())
@@ -97,10 +97,14 @@ class Session:
 
         `last`: nothing waits behind it, so that what large pictures of any size took is given back.
         """
-        self._grown = self._grown or batch.size > KEPT_NUMBERS
+        self._grown = self._grown or (self._free_sizes and batch.size > KEPT_NUMBERS)
         options = self._giving_back if self._grown and last else None
         self._grown = self._grown and options is None
         return cast("Array", self._session.run([self.output.name], {self.input.name: batch}, options)[0])
+
+    def shrink(self, batch: Array) -> None:
+        """Gives back, after a run of this batch, what earlier ones took and it did not."""
+        self._session.run([self.output.name], {self.input.name: batch}, self._giving_back)
 
     def seconds(self, batch: Array, rounds: int = 3) -> float:
         """The fastest of some runs, after one to warm up."""

@@ -39,6 +39,9 @@ class Timed:
         self.fixed, self.item = fixed, item
         self.sizes: list[int] = []
 
+    def shrink(self, batch: NDArray[Any]) -> None:
+        assert len(batch) == 1
+
     def seconds(self, batch: NDArray[Any]) -> float:
         self.sizes.append(len(batch))
         return self.fixed + self.item * len(batch)

@@ -15,6 +15,8 @@ from training.nets import Operation
 from training.recipe import Recipe
 
 COLUMNS, GAP = 12, 2
+WIDEST = 1200
+"""Pixels that pictures may fill in a row, if there are more than two."""
 SMALLEST = 84
 """Pixels of a picture's side below which it is enlarged by whole numbers, without smoothing."""
 
@@ -29,7 +31,7 @@ def draw_pictures(recipe: Recipe, data: Data, graphs: Mapping[Operation, Run]) -
         raise NothingToDraw(
             "there is nothing to draw: pictures are drawn of models that reconstruct or denoise pictures"
         )
-    clean = data.test[:COLUMNS]
+    clean = data.test[: max(2, min(COLUMNS, WIDEST // data.test.shape[2]))]
     rows = [clean]
     if reconstruct:
         rows.append(reconstruct(clean))

@@ -71,7 +71,9 @@ def _non_local_means(noisy: Floats, sigma: float) -> Floats:
     """Buades, Coll and Morel 2005, by scikit-image, with the strength that its documentation gives."""
     restoration: Any = import_module("skimage.restoration")
     options = {"patch_size": 7, "patch_distance": 10, "h": 0.6 * sigma, "sigma": sigma, "fast_mode": True}
-    return np.asarray(restoration.denoise_nl_means(noisy, **options, channel_axis=2)).reshape(noisy.shape)
+    if noisy.shape[2] == 1:
+        return np.asarray(restoration.denoise_nl_means(noisy[:, :, 0], **options))[:, :, np.newaxis]
+    return np.asarray(restoration.denoise_nl_means(noisy, **options, channel_axis=2))
 
 
 def _bm3d(noisy: Floats, sigma: float) -> Floats:

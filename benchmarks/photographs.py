@@ -1,0 +1,159 @@
+"""`make bench-photos`: the shipped photo models on whole photographs, beside onnxruntime alone on the same tiles.
+
+The service stands on all cores; its `run` is the time that its own Server-Timing tells. Raw rates are measured before
+and after it, and their mean is the floor, since the machine's own speed changes.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import bodies
+from benchmarks.process import Server, free_port
+from service.config import Settings
+from service.folder import load_card
+from service.tiling import Grid
+
+MODELS = Path(__file__).parent.parent / "models"
+RESULTS = Path(__file__).parent / "results" / "photographs.md"
+SIZES = {"12 MP": (3000, 4000), "50 MP": (5774, 8660)}
+MOST = {"12 MP": 500, "50 MP": 900}
+"""Megabytes that the service may take at its highest."""
+GMACS = {"photo": 56.4, "photo-fast": 15.0}
+"""A megapixel, by torch's flop counter on the recipes' nets."""
+SECONDS = 6.0
+LOOK = 0.05
+"""Seconds between looks at the memory."""
+COLUMNS = (
+    "model, precision, picture",
+    "raw, one run on all cores, MP/s",
+    "raw, runs side by side",
+    "service, of the pixels it runs",
+    "of raw",
+    "overlap",
+    "of the picture, run",
+    "with JPEG in and out",
+    "peak MB",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One photograph through the service."""
+
+    size: str
+    seconds: float
+    run: float
+    peak: float
+
+
+def photograph(height: int, width: int) -> NDArray[np.uint8]:
+    """Soft colour with grain, H,W,3."""
+    return np.tile(bodies.photo(), (-(-height // bodies.PHOTO_SIDE), -(-width // bodies.PHOTO_SIDE), 1))[
+        :height, :width
+    ]
+
+
+def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -> list[str]:
+    """The rows of one model in one precision."""
+    card = load_card(MODELS / model / "1")
+    tiling = Grid(card.receptive_radius or 0, card.stride or 1, Settings().tile_pixels)
+    height, width = SIZES["12 MP"]
+    tile = tiling.tiles(height, width)[0]
+    sides = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
+    graph = MODELS / model / "1" / ("denoise.onnx" if precision == "float32" else "denoise.int8.onnx")
+    count = len(os.sched_getaffinity(0))
+    ways = [(count, 1), (1, count)]
+    before = [raw(graph, sides, *way) for way in ways]
+    runs = [serve(model, precision, folder, size, blob) for size, blob in blobs.items()]
+    after = [raw(graph, sides, *way) for way in ways]
+    one, side_by_side = ((first + second) / 2 for first, second in zip(before, after, strict=True))
+    rows: list[str] = []
+    for run in runs:
+        tall, wide = SIZES[run.size]
+        read = sum(tile.pixels for tile in tiling.tiles(tall, wide))
+        rate = read / 1e6 / run.run
+        cells = [
+            f"{model}, {precision}, {run.size}",
+            f"{one:.2f} ({one * GMACS[model]:.0f} GMAC/s)",
+            f"{side_by_side:.2f}",
+            f"{rate:.2f}",
+            f"{rate / one:.2f}",
+            f"{1 - tall * wide / read:.1%}",
+            f"{tall * wide / 1e6 / run.run:.2f}",
+            f"{tall * wide / 1e6 / run.seconds:.2f}",
+            f"{run.peak:.0f} (at most {MOST[run.size]})",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def raw(graph: Path, sides: tuple[int, int], threads: int, callers: int) -> float:
+    """Megapixels a second of onnxruntime alone."""
+    command = [sys.executable, "-m", "benchmarks.floors.tiles", graph, *sides, threads, callers, SECONDS]
+    return float(subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout)
+
+
+def serve(model: str, precision: str, folder: Path, size: str, blob: bytes) -> Run:
+    """A JPEG in and out, after a small one to warm up; a service of its own, so that its peak is of this alone."""
+    port = free_port()
+    environ = {"MODELS": str(MODELS), "PORT": str(port), "PRECISION": precision, "DEADLINE_MEGAPIXEL": "30"}
+    command = [sys.executable, "-m", "service", "serve"]
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    named = {f"HOURGLASS_{name}": value for name, value in environ.items()}
+    log = folder / "service.log"
+    with Server("hourglass", command, port=port, cores=cores, log=log, ready="/readyz", environ=named) as server:
+        server.wait()
+        small = bodies.picture(bodies.photo()[:64, :64], "JPEG")
+        post(port, model, small)
+        with ThreadPoolExecutor(1) as beside:
+            start = time.perf_counter()
+            asked = beside.submit(post, port, model, blob)
+            peak = 0.0
+            while not asked.done():
+                peak = max(peak, server.pss())
+                time.sleep(LOOK)
+        seconds = time.perf_counter() - start
+    return Run(size, seconds, asked.result()["run"], peak)
+
+
+def post(port: int, model: str, blob: bytes) -> dict[str, float]:
+    """The seconds of each stage that the answer tells."""
+    address = f"http://127.0.0.1:{port}/denoise?model={model}"
+    asked = urllib.request.Request(address, blob, {"Content-Type": "image/jpeg"}, method="POST")
+    with urllib.request.urlopen(asked, timeout=1800) as answer:
+        answer.read()
+        stages = answer.headers["Server-Timing"].split(", ")
+    return {name: float(value) / 1e3 for name, value in (stage.split(";dur=") for stage in stages)}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measures the models named, or all; the table is stored where all were measured."""
+    names = list(arguments) or list(GMACS)
+    blobs: dict[str, bytes] = {}
+    for size, (height, width) in SIZES.items():
+        blobs[size] = bodies.picture(photograph(height, width), "JPEG")
+    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    print("\n".join(lines), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            for precision in ("float32", "int8"):
+                rows = measure(name, precision, Path(folder), blobs)
+                print("\n".join(rows), flush=True)
+                lines += rows
+    if not arguments:
+        RESULTS.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

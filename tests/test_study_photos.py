@@ -1,0 +1,94 @@
+"""The study of photographs: the same noise for every method, PSNR as the field has it, and slow work done once."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.studies import rivals
+from training.studies.photos import STUDY, cases, pair, psnr
+from training.studies.rivals import Notes, quick, slow
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+
+
+def results() -> dict[str, Any]:
+    """What a study found, every figure another."""
+    names = ["noisy input", "photo", "photo-fast", "gaussian 0.8", "gaussian 1.3", "median 3x3"]
+    found = {name: 20.0 + number for number, name in enumerate(names)}
+    every = {f"{colour} {protocol} {level}": found for colour, protocol, level in cases()}
+    some = {case: {**found, "BM3D": 21.1} for case in every}
+    return {
+        "pictures": 200,
+        "some_pictures": 20,
+        "psnr": every,
+        "some": some,
+        "clean": {"photo": 43.0, "photo-fast": 41},
+    }
+
+
+def test_noise_is_the_same_whoever_asks_and_another_for_every_picture() -> None:
+    first, again, other = (pair(PICTURE, number, "colour", "clipped", 25)[1] for number in (1, 1, 2))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_the_protocols_differ_in_the_cut_alone() -> None:
+    _, free = pair(PICTURE, 0, "colour", "unclipped", 50)
+    _, cut = pair(PICTURE, 0, "colour", "clipped", 50)
+    assert free.min() < 0
+    assert free.max() > 1
+    assert (cut == np.round(np.clip(free, 0, 1) * 255) / 255).all()
+
+
+def test_noise_has_its_level_and_grey_has_one_channel() -> None:
+    large = np.full((400, 400, 3), 128, np.uint8)
+    clean, noisy = pair(large, 0, "grey", "unclipped", 25)
+    assert clean.shape == (400, 400, 1)
+    assert (noisy - clean / 255).std() == pytest.approx(25 / 255, rel=0.02)
+
+
+def test_psnr_is_of_the_answer_in_eight_bits() -> None:
+    clean = np.full((4, 4, 3), 100, np.uint8)
+    assert psnr(clean / 255 + 0.4 / 255, clean) == 120.0  # rounded away
+    assert psnr((clean + 10.0) / 255, clean) == pytest.approx(20 * np.log10(25.5))
+    assert psnr(np.full((4, 4, 3), 7.0), clean) == pytest.approx(20 * np.log10(255 / 155))
+
+
+def test_every_method_answers_colour_and_grey() -> None:
+    for channels in (1, 3):
+        noisy = PICTURE[:, :, :channels] / 255
+        for name, method in (quick() | slow()).items():
+            assert method(noisy, 0.1).shape == noisy.shape, name
+
+
+def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rivals, "find_spec", lambda _: None)
+    assert slow() == {}
+
+
+def test_slow_work_is_done_once(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def work() -> float:
+        calls.append(1)
+        return 3.5
+
+    file = tmp_path / "below" / "notes.json"
+    assert [Notes(file).get("a", work), Notes(file).get("a", work)] == [3.5, 3.5]
+    assert len(calls) == 1
+
+
+def test_bars_are_held_against_bm3d() -> None:
+    rows = {row.what.split(":")[0]: row for row in STUDY.rows(results())}
+    assert rows["photo, colour, sigma 25"].bar == pytest.approx(21.4)
+    assert rows["photo, colour, sigma 25"].reached == "no"
+    assert rows["photo-fast, colour, sigma 25"].reached == "stretch"
+    assert rows["photo"].reached == "yes"
+    assert rows["photo-fast"].reached == "no"
+
+
+def test_a_filter_of_several_sizes_is_told_by_its_best() -> None:
+    assert "gaussian 24.00" in STUDY.words(results())
+    assert list(STUDY.draw(results())) == ["levels"]
