@@ -32,7 +32,7 @@ SHORT_BODY = (
     64 << 10
 )  # bytes of a body handled on the event loop; of decoded pictures and of outputs three times as many
 SHORT_ARRAY = 1 << 20  # bytes of an array handled there: it is taken, and given, as it lies
-LONG = 1 << 20  # decoded bytes above which a request is given time by its size, and its caller is watched for leaving
+LONG = 3 << 16  # decoded bytes above which a caller is watched for leaving, and time is given by what is under way
 
 log = structlog.get_logger()
 
@@ -99,7 +99,7 @@ class Endpoint:
         items, long = len(parcel), parcel.size > LONG
         state.admission.enter(items, parcel.size)
         try:
-            if long:
+            if state.admission.size > LONG:
                 deadline.allow(settings.deadline_megapixel * state.admission.megapixels)
             given = (parcel, card, operation, settings, wish)
             inputs = load(*given) if pool is None else await aside(pool, load, *given)

@@ -55,9 +55,15 @@ async def run(model: Autoencoder, operation: Operation, inputs: Sequence[Array])
     if runner is None:
         offers = ", ".join(model.runners)
         raise OperationNotOffered(f"{model.card.name} {model.card.version} offers {offers}")
+    batcher = runner.batcher
+    if isinstance(batcher, Tiler):
+        inputs = [array[at : at + 1] for array in inputs for at in range(len(array))]
     if len(inputs) == 1:
-        return await _each(runner.batcher, inputs[0])
-    done = await asyncio.gather(*(_each(runner.batcher, array) for array in inputs))
+        return await _each(batcher, inputs[0])
+    at_once = batcher.runners if isinstance(batcher, Tiler) else len(inputs)
+    done: list[Outcome] = []
+    for at in range(0, len(inputs), at_once):  # pictures of any size as many as run: a bulk has no more turns than that
+        done += await asyncio.gather(*(_each(batcher, array) for array in inputs[at : at + at_once]))
     return Outcome(
         outputs=[output for part in done for output in part.outputs],
         queue=max((part.queue for part in done), default=0.0),
@@ -115,11 +121,11 @@ def blend(outcome: Outcome, inputs: Sequence[Array], strength: float) -> None:
 
 def _mixed(given: Array, output: Array, strength: float) -> Array:
     """By blocks, so that a large picture has no copy in floats."""
-    mixed = np.empty_like(output)
+    mixed = np.empty(output.shape, output.dtype)
     flat, old, new = mixed.reshape(-1), given.reshape(-1), output.reshape(-1)
     for at in range(0, flat.size, BLOCK):
         block = slice(at, at + BLOCK)
-        values = old[block] + np.float32(strength) * (new[block].astype(np.float32) - old[block])
+        values = np.float32(1 - strength) * old[block] + np.float32(strength) * new[block]
         flat[block] = np.rint(values) if output.dtype == np.uint8 else values
     return mixed
 

@@ -109,7 +109,14 @@ def open_runner(folder: Path, card: Card, operation: Operation, loading: Loading
     side_by_side = max(1, loading.cores // threads.value)
     if any_size(card):
         tile = Choice(loading.tile_pixels, f"the setting, in pixels; {side_by_side} at once")
-        tiler = Tiler(session.run, grid=grid(card, loading), pool=loading.pool, runners=side_by_side, observe=observe)
+        tiler = Tiler(
+            session.run,
+            grid=grid(card, loading),
+            pool=loading.pool,
+            runners=side_by_side,
+            observe=observe,
+            tidy=partial(session.shrink, runtime.to_array(graph.probe.input)),
+        )
         return Runner(graph, session, tiler, {**choices, "tile": tile}, 1, measured=True)
     place, batch = choose_place(session, graph, loading.max_batch)
     inline = place.value == "event loop"

@@ -26,8 +26,6 @@ import onnxruntime as ort
 Array = NDArray[Any]
 Device = Literal["auto", "cpu", "cuda"]
 
-KEPT_NUMBERS = 1 << 20  # of a picture whose memory is kept for the next: to fault it in anew takes 5 % longer
-
 # Grey levels that a graph may be off its probe: in 8 bits a processor's own rounding may move the next layer's.
 PROBE_LEVELS = {"float32": 1.0, "int8": 8.0}
 
@@ -87,20 +85,13 @@ class Session:
                 raise DeviceUnavailable("device is cuda, but onnxruntime could not use it: see its log line above")
             tried = Choice("cpu", "auto: this onnxruntime has CUDA, but could not use it")
         self._giving_back = _giving_back()
-        self._free_sizes, self._grown = free_sizes, False
         self.device = tried
         self.input = _port(self._session.get_inputs())
         self.output = _port(self._session.get_outputs())
 
-    def run(self, batch: Array, last: bool = True) -> Array:
-        """The outputs of a batch (N first), in the types of the graph's ports.
-
-        `last`: nothing waits behind it, so that what large pictures of any size took is given back.
-        """
-        self._grown = self._grown or (self._free_sizes and batch.size > KEPT_NUMBERS)
-        options = self._giving_back if self._grown and last else None
-        self._grown = self._grown and options is None
-        return cast("Array", self._session.run([self.output.name], {self.input.name: batch}, options)[0])
+    def run(self, batch: Array) -> Array:
+        """The outputs of a batch (N first), in the types of the graph's ports."""
+        return cast("Array", self._session.run([self.output.name], {self.input.name: batch})[0])
 
     def shrink(self, batch: Array) -> None:
         """Gives back, after a run of this batch, what earlier ones took and it did not."""

@@ -98,7 +98,7 @@ def test_the_curl_examples_work_when_pasted(tmp_path: Path) -> None:
     examples = re.findall(r"^curl (?:.*\\\n)*.*$", README, re.MULTILINE)
     assert len(examples) >= 6
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    defaults = {"default_denoise": "digits-denoise"} | {
+    defaults = {"default_denoise": "photo"} | {
         f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct")
     }
     settings = Settings.model_validate({"models": ROOT / "models", "watch": "off", **defaults})

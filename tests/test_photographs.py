@@ -26,6 +26,7 @@ def camera(orientation: int = 1) -> Image.Exif:
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "Hourglass", orientation
     exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8769).update({0xA002: 9, 0xA003: 6, 0x927C: b"the maker's own"})
     return exif
 
 
@@ -38,6 +39,7 @@ def test_a_cameras_notes_are_kept_upright_or_stripped(client: TestClient, serve:
     assert kept.getexif().get(0x0112, 1) == 1
     assert kept.getexif()[0x010F] == "Hourglass"
     assert kept.getexif().get_ifd(0x8825)[1] == "N"
+    assert kept.getexif().get_ifd(0x8769) == {0xA002: 6, 0xA003: 9}
     stripped = Image.open(BytesIO(post(client, "/denoise?model=photos&metadata=strip", blob, media).content))
     assert not dict(stripped.getexif())
     strict = serve(metadata="strip")
@@ -65,8 +67,28 @@ def test_strength_blends_with_what_came(client: TestClient) -> None:
         wanted = np.rint(picture + np.float32(strength) * (255 - picture.astype(np.float32) - picture))
         assert (pixels(answer.content) == wanted).all()
     many = np.stack([picture, picture[::-1]])
-    answer = post(client, "/denoise?model=photos&strength=0", write_npy(many), NPY)
-    assert (np.load(BytesIO(answer.content), allow_pickle=False) == many).all()
+    for array in (many, np.asfortranarray(many)):
+        answer = post(client, "/denoise?model=photos&strength=0", write_npy(array), NPY)
+        assert (np.load(BytesIO(answer.content), allow_pickle=False) == many).all()
+
+
+def test_a_picture_that_fails_among_many_fails_alone_and_is_run_once(serve: Serve) -> None:
+    client = serve()
+    runner = client.app_state["service"].store.shelf.loaded["photos"].runners["denoise"]
+    ran: list[int] = []
+
+    def poisoned(tile: Any) -> Any:
+        ran.append(int(tile[0, 0, 0, 0]))
+        if ran[-1] == 2:
+            raise RuntimeError("poison")
+        return 255 - tile
+
+    runner.batcher._run = poisoned
+    pictures = [np.full((9, 7 + value % 2, 3), value, np.uint8) for value in range(5)]
+    body = {"images": [base64.b64encode(png(picture)).decode() for picture in pictures]}
+    results = client.post("/denoise?model=photos", json=body).json()["results"]
+    assert ["error" in result for result in results] == [False, False, True, False, False]
+    assert sorted(ran) == [0, 1, 2, 3, 4]
 
 
 def test_grey_makes_a_colour_picture_grey_and_answers_so(client: TestClient) -> None:
@@ -110,7 +132,7 @@ def test_a_large_picture_is_cut_into_tiles(serve: Serve) -> None:
     runner = client.app_state["service"].store.shelf.loaded["photos"].runners["denoise"]
     ran: list[int] = []
     honest = runner.session.run
-    runner.batcher._run = lambda tile, last: (ran.append(tile.shape[1] * tile.shape[2]), honest(tile, last))[1]
+    runner.batcher._run = lambda tile: (ran.append(tile.shape[1] * tile.shape[2]), honest(tile))[1]
     answer = post(client, "/denoise?model=photos", png(picture), "image/png")
     assert (pixels(answer.content) == 255 - picture).all()
     assert len(ran) > 6

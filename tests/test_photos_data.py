@@ -111,8 +111,15 @@ def test_what_is_too_small_is_left_out_and_said(folder: Path, caplog: pytest.Log
     assert "1 of 11 pictures are skipped" in caplog.text
 
 
+def test_what_is_measured_with_may_not_be_trained_on(folder: Path) -> None:
+    (folder / "own" / "within").mkdir()
+    (folder / "own" / "within" / "a.png").write_bytes(png(scene(40, 50, 77)))
+    with pytest.raises(DataError, match="nothing there may be trained on"):
+        read(folder, paths=["own"], validation="own/within")
+
+
 def test_nothing_large_enough_is_an_error_with_the_mend(folder: Path) -> None:
     with pytest.raises(DataError, match=r"data\.side"):
-        read(folder, side=64, validation="other")
+        read(folder, paths=["own"], side=64, validation="other")
     with pytest.raises(DataError, match="no pictures"):
         read(folder, paths=["nowhere"])

@@ -85,6 +85,7 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
         ('model.operations=["denoise"]', "a net learns to denoise from a [corruption]"),
         ("model.int8=true", "model.int8 is for conv nets"),
         ("augmentation.crop=0", "augmentation.crop"),
+        ("augmentation.crop=20", "augmentation.crop is for nets that take any size"),
         ('corruption={kind="blind", low=0.5, high=0.1}', "low is above high"),
         ("epochs", "--set takes key=value"),
         ("net.code.x=3", "code is a value, not a table"),

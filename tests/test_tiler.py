@@ -23,7 +23,7 @@ def picture(value: int, height: int = 20, width: int = 20) -> Array:
     return np.full((1, height, width, 3), value, np.uint8)
 
 
-def invert(tile: Array, _: bool) -> Array:
+def invert(tile: Array) -> Array:
     return 255 - tile
 
 
@@ -32,12 +32,10 @@ class Gate:
 
     def __init__(self) -> None:
         self.seen: list[int] = []
-        self.last: list[bool] = []
         self.leave = threading.Semaphore(0)
 
-    def __call__(self, tile: Array, last: bool) -> Array:
+    def __call__(self, tile: Array) -> Array:
         self.seen.append(int(tile[0, 0, 0, 0]))
-        self.last.append(last)
         assert self.leave.acquire(timeout=20)
         return 255 - tile
 
@@ -52,13 +50,16 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_every_picture_of_a_request_is_answered_in_its_place() -> None:
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_picture_is_answered_however_it_lies_in_memory(order: Any) -> None:
+    given = np.asarray(np.random.default_rng(0).integers(0, 256, (1, 33, 47, 3), np.uint8), order=order)
+
     async def work(pool: ThreadPoolExecutor) -> Array:
-        pictures = np.concatenate([picture(value) for value in range(5)])
-        return (await Tiler(invert, grid=GRID, pool=pool, runners=2, small=0).submit(pictures)).outputs
+        return (await Tiler(invert, grid=GRID, pool=pool, runners=2, small=0).submit(given)).outputs
 
     found = run(work)
-    assert [int(item[3, 3, 0]) for item in found] == [255, 254, 253, 252, 251]
+    assert (found == 255 - given).all()
+    assert found.flags.c_contiguous
 
 
 def test_callers_take_turns_by_the_tile() -> None:
@@ -78,7 +79,6 @@ def test_callers_take_turns_by_the_tile() -> None:
 
     run(work)
     assert gate.seen.count(1) == 16
-    assert gate.last[-1]
 
 
 def test_a_small_picture_waits_for_no_tile_of_a_large_one() -> None:
@@ -113,7 +113,7 @@ def test_the_tiles_of_a_caller_who_has_gone_are_not_begun() -> None:
 
 
 def test_a_failing_tile_fails_its_picture_alone() -> None:
-    def poisoned(tile: Array, _: bool) -> Array:
+    def poisoned(tile: Array) -> Array:
         if (tile == 66).all():
             raise ValueError("poison")
         return 255 - tile
@@ -130,7 +130,7 @@ def test_a_failing_tile_fails_its_picture_alone() -> None:
 
 def test_a_graph_of_another_size_is_no_answer() -> None:
     async def work(pool: ThreadPoolExecutor) -> None:
-        await Tiler(lambda tile, _: tile[:, ::2], grid=GRID, pool=pool).submit(picture(1))
+        await Tiler(lambda tile: tile[:, ::2], grid=GRID, pool=pool).submit(picture(1))
 
     with pytest.raises(RunFailed, match="answered"):
         run(work)
@@ -143,3 +143,24 @@ def test_nobody_waits_for_a_pool_that_was_shut_down() -> None:
 
     with pytest.raises(RunFailed):
         run(work)
+
+
+def test_memory_is_given_back_once_when_all_is_quiet_after_a_large_tile() -> None:
+    tidied: list[int] = []
+    gate = Gate()
+
+    async def work(pool: ThreadPoolExecutor) -> None:
+        tiler = Tiler(gate, grid=Grid(0, 1, 1 << 20), pool=pool, runners=1, tidy=lambda: tidied.append(len(gate.seen)))
+        gate.leave.release(100)
+        await tiler.submit(picture(1))
+        await asyncio.sleep(0.05)
+        assert tidied == []  # nothing large has run
+        await asyncio.gather(tiler.submit(picture(2, 600, 600)), tiler.submit(picture(3, 600, 600)))
+        await until(lambda: bool(tidied))
+        gone = asyncio.create_task(tiler.submit(picture(4, 2000, 2000)))
+        await until(lambda: len(gate.seen) > 3)
+        gone.cancel()
+        await until(lambda: len(tidied) == 2)
+
+    run(work)
+    assert tidied[0] == 3

@@ -112,6 +112,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _crops_are_for_any_size(self) -> Self:
+        if self.augmentation.crop and not getattr(self.net, "any_size", False):
+            raise ValueError("augmentation.crop is for nets that take any size: set net.any_size")
+        return self
+
+    @model_validator(mode="after")
     def _int8_is_of_convolutions(self) -> Self:
         if self.model.int8 and (self.family != "conv" or not set(self.model.operations) <= {"reconstruct", "denoise"}):
             raise ValueError("model.int8 is for conv nets that reconstruct or denoise")

@@ -54,6 +54,8 @@ class PhotosSection(Source):
             train, test = list(compress(train, ~held)), list(compress(train, held))
         else:
             test = pictures_below((folder or Path()) / self.validation)
+            if both := {path.resolve() for path in train} & {path.resolve() for path in test}:
+                raise DataError(f"{min(both)} is in data.paths and in data.validation: nothing there may be trained on")
         squares = _mapped(train, self)
         middles = [_middle(pixels, self.test_side) for pixels in _large(test, self.broken, self.test_side)]
         if not len(squares) or not middles:
@@ -123,4 +125,4 @@ def _large(paths: list[Path], broken: float, side: int) -> Iterator[Pixels]:
 
 def _middle(pixels: Pixels, side: int) -> Pixels:
     top, left = ((length - side) // 2 for length in pixels.shape[:2])
-    return pixels[top : top + side, left : left + side]
+    return pixels[top : top + side, left : left + side].copy()  # of the whole picture nothing is kept
