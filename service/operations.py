@@ -60,7 +60,7 @@ async def run(model: Autoencoder, operation: Operation, inputs: Sequence[Array])
         inputs = [array[at : at + 1] for array in inputs for at in range(len(array))]
     if len(inputs) == 1:
         return await _each(batcher, inputs[0])
-    at_once = batcher.runners if isinstance(batcher, Tiler) else len(inputs)
+    at_once = batcher.runners if isinstance(batcher, Tiler) else max(1, len(inputs))
     done: list[Outcome] = []
     for at in range(0, len(inputs), at_once):  # pictures of any size as many as run: a bulk has no more turns than that
         done += await asyncio.gather(*(_each(batcher, array) for array in inputs[at : at + at_once]))
