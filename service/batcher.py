@@ -75,6 +75,10 @@ class Batcher:
         self._scheduled = False
         self.max_batch = max_batch
 
+    def groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
+        """A request's arrays as they are to be submitted: one group after the other, those of a group together."""
+        return [arrays]
+
     async def submit(self, items: Array) -> Done:
         """The outputs of `items`. More than a batch is cut into halves of one, which queue up one after the other, so
         that a bulk caller leaves room for single ones. Raises RunFailed. A cancelled caller's items never run.

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service import runtime
 from service.card import CARD_FILE, Card, read_card
 from service.errors import ModelRefused
+from service.regular import read_bytes
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -37,7 +37,7 @@ def fingerprint(folder: Path) -> Fingerprint:
 def load_card(folder: Path) -> Card:
     """The card of a version. Raises ModelRefused naming the first thing that is wrong with it."""
     try:
-        return read_card(runtime.read_bytes(folder / CARD_FILE))
+        return read_card(read_bytes(folder / CARD_FILE))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))

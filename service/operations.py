@@ -55,15 +55,12 @@ async def run(model: Autoencoder, operation: Operation, inputs: Sequence[Array])
     if runner is None:
         offers = ", ".join(model.runners)
         raise OperationNotOffered(f"{model.card.name} {model.card.version} offers {offers}")
-    batcher = runner.batcher
-    if isinstance(batcher, Tiler):
-        inputs = [array[at : at + 1] for array in inputs for at in range(len(array))]
-    if len(inputs) == 1:
-        return await _each(batcher, inputs[0])
-    at_once = batcher.runners if isinstance(batcher, Tiler) else max(1, len(inputs))
+    groups = runner.batcher.groups(inputs)
+    if len(groups) == 1 and len(groups[0]) == 1:
+        return await _each(runner.batcher, groups[0][0])
     done: list[Outcome] = []
-    for at in range(0, len(inputs), at_once):  # pictures of any size as many as run: a bulk has no more turns than that
-        done += await asyncio.gather(*(_each(batcher, array) for array in inputs[at : at + at_once]))
+    for group in groups:
+        done += await asyncio.gather(*(_each(runner.batcher, array) for array in group))
     return Outcome(
         outputs=[output for part in done for output in part.outputs],
         queue=max((part.queue for part in done), default=0.0),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service import runtime
 from service.batcher import Batcher
 from service.card import Card, Graph, ImageInput, Operation, Precision
+from service.curve import choose_batch
 from service.hardware import Choice, fast_int8
 from service.runtime import Device, Session, choose_device
 from service.tiler import Tiler
@@ -27,7 +28,6 @@ Array = NDArray[Any]
 SHORT_RUN = 0.001  # seconds of one item's run that the event loop may be held up by
 SHORT_BATCH = 0.008  # seconds of a batch there
 LONG_BATCH = 0.05  # seconds of a batch in the pool; a lone caller may have to wait for one
-FIXED_SHARE = 0.05  # a batch is large enough where what a run costs whatever its items is this share of it
 WIDE = 4  # threads beyond which one run of a small net gains little
 
 
@@ -45,22 +45,6 @@ class Loading:
     observe: Callable[[str, Operation, int], None] = lambda *_: None
     precision: Precision | Literal["auto"] = "auto"
     tile_pixels: int = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """What a run costs: seconds = fixed + item * items."""
-
-    fixed: float
-    item: float
-
-    @classmethod
-    def of(cls, sizes: Sequence[int], seconds: Sequence[float]) -> "Curve":
-        """Least squares of the relative errors, so that small batches weigh as much as large ones."""
-        weights = 1 / np.asarray(seconds)
-        columns = np.stack([np.ones(len(sizes)), np.asarray(sizes, float)], axis=1) * weights[:, np.newaxis]
-        fixed, item = np.linalg.lstsq(columns, np.ones(len(sizes)))[0]
-        return cls(max(0.0, float(fixed)), max(1e-9, float(item)))
 
 
 @dataclass(slots=True)
@@ -188,15 +172,3 @@ def choose_place(session: Session, graph: Graph, limit: int) -> tuple[Choice[str
     items = int((SHORT_BATCH if inline else LONG_BATCH) / seconds)
     batch = Choice(max(1, min(limit, items)), "not measured yet; as many as are short even if batching gains nothing")
     return Choice("event loop" if inline else "pool", reason), batch
-
-
-def choose_batch(costs: dict[int, float], limit: int) -> Choice[int]:
-    """Items of a batch from measured seconds by size: where larger ones gain no more, or the largest measured."""
-    sizes, seconds = list(costs), list(costs.values())
-    curve = Curve.of(sizes, seconds) if len(sizes) > 1 else Curve(0.0, seconds[0])
-    enough = next((size for size in sizes if curve.fixed <= FIXED_SHARE * curve.item * size), None)
-    told = f"a run costs {curve.fixed * 1e3:.3g} ms and {curve.item * 1e3:.3g} ms an item, measured up to {sizes[-1]}"
-    if enough:
-        return Choice(enough, f"{told}; larger ones would gain less than {FIXED_SHARE:.0%}")
-    bound = "the setting" if 2 * sizes[-1] > limit else "what a lone caller may wait"
-    return Choice(sizes[-1], f"{told}; {bound} allows no more")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from service.card import Card, Graph, ImageInput, Tensor
 from service.errors import ModelRefused
 from service.hardware import Choice
+from service.regular import read_bytes
 
 # Read when onnxruntime is imported: without it the wheels from 1.29 on send usage data over the network.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -153,18 +154,6 @@ def open_graph(folder: Path, card: Card, graph: Graph, *, device: Device = "cpu"
             )
     _prove(session, graph)
     return session
-
-
-def read_bytes(path: Path) -> bytes:
-    """The whole of a regular file; links, pipes and devices are refused, not followed."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise ModelRefused(f"{path.name} cannot be opened: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file:
-        if not path.is_file():
-            raise ModelRefused(f"{path.name} is not a regular file")
-        return file.read()
 
 
 def ports(card: Card, graph: Graph) -> tuple[Port, Port]:

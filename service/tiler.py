@@ -5,7 +5,7 @@ Knows arrays, a function to run and a pool; not where tiles lie (`tiling`), nor 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,10 +57,15 @@ class Tiler:
         tidy: Callable[[], None] = lambda: None,
     ) -> None:
         self._run, self._grid, self._pool, self._observe, self._tidy = run, grid, pool, observe, tidy
-        self._small, self.runners = small, runners
+        self._small, self._runners = small, runners
         self._free = {"tiles": runners, "small": 1}
         self._turns: dict[str, deque[Job]] = {"tiles": deque(), "small": deque()}
         self._grown = False
+
+    def groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
+        """Picture by picture, as many together as run at once: a bulk has no more turns than that."""
+        pictures = [array[at : at + 1] for array in arrays for at in range(len(array))]
+        return [pictures[at : at + self._runners] for at in range(0, len(pictures), self._runners)]
 
     async def submit(self, picture: Array) -> Done:
         """The output of a picture 1,H,W,C. Raises RunFailed. The tiles of a caller who has gone are not begun."""
@@ -118,7 +123,7 @@ class Tiler:
             elif not job.left:
                 job.future.set_result(None)
         self._start(loop, lane)
-        idle = self._free == {"tiles": self.runners, "small": 1}
+        idle = self._free == {"tiles": self._runners, "small": 1}
         if self._grown and idle:
             self._grown = False
             with suppress(RuntimeError):  # the pool was shut down, and all memory goes with it

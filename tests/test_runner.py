@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from service import runner
 from service.batcher import Batcher
+from service.curve import Curve, choose_batch
 from service.folder import load_card
 from service.hardware import Choice
 from service.runner import (
     LONG_BATCH,
     SHORT_BATCH,
-    Curve,
     Loading,
     Runner,
-    choose_batch,
     choose_precision,
     measure_idly,
     open_runner,

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from training.data.sources import DATASETS, IdxName, cache_folder, fetch
 from training.errors import NothingToDraw, TrainingError
 from training.flags import (
     DEFAULT_MODELS,
@@ -29,6 +28,7 @@ from training.flags import (
     Weights,
 )
 from training.lecture import report_command, study_command
+from training.upkeep import data_command, schema_command
 
 if TYPE_CHECKING:
     from training.data import Data
@@ -152,29 +152,10 @@ def pictures_command(
     print(to)
 
 
-@app.command(name="data")
-def data_command(name: IdxName, *, data: DataFolder = None) -> None:
-    """Find or fetch a data set, verify it, and print where its files are.
-
-    Example: hourglass-train data mnist --data ~/data
-    """
-    for file in fetch(DATASETS[name], data, cache_folder()).values():
-        print(file.path)
-
-
 app.command(study_command, name="study")
 app.command(report_command, name="report")
-
-
-@app.command(name="schema")
-def schema_command(*, out: Models = DEFAULT_MODELS) -> None:
-    """Write the JSON schema of a model's card.
-
-    Example: hourglass-train schema --out models
-    """
-    from training.publish import write_schema
-
-    print(write_schema(out))
+app.command(data_command, name="data")
+app.command(schema_command, name="schema")
 
 
 def _prepare(

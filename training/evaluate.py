@@ -4,7 +4,7 @@ Squared errors are of what the exported graphs answer (pictures: 8 bits). `psnr`
 mean of PSNRs. `bce` is of the float output before rounding, which no 8-bit picture keeps. Knows no ONNX.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,12 +64,18 @@ def measure(recipe: Recipe, data: Data, net: Autoencoder, graphs: Mapping[Operat
         _add(beside, "reconstruct", methods, data.test, data.test)
     if "denoise" in graphs:
         words.append(f"{recipe.corruption.kind} noise of seed {NOISE_SEED}")
-        for level, corruption in levels(recipe.corruption).items():
-            noisy = corrupted(corruption, data.test, NOISE_SEED)
-            found = errors(answers(graphs["denoise"], noisy), data.test) | _bce(net, noisy, data.test)
+        for level, corruption, noisy, found in denoising(recipe, data, graphs["denoise"]):
+            found |= _bce(net, noisy, data.test)
             figures |= {f"denoise_{name}{level}": figure for name, figure in found.items()}
             _add(beside, "denoise", _denoisers(corruption, data), noisy, data.test, level, bce=net.sigmoid)
     return Measured("; ".join(words), figures, beside, percentiles)
+
+
+def denoising(recipe: Recipe, data: Data, run: Run) -> Iterator[tuple[str, Corruption, Items, Figures]]:
+    """Of each level: its name, its corruption, the test set under it, and the errors of what a graph makes of that."""
+    for level, corruption in levels(recipe.corruption).items():
+        noisy = corrupted(corruption, data.test, NOISE_SEED)
+        yield level, corruption, noisy, errors(answers(run, noisy), data.test)
 
 
 def reconstruction(graphs: Mapping[Operation, Run]) -> Run | None:

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
-from service.codec import jpeg, png
+from service.codec import exif, jpeg, png
 from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImage
 
 Pixels = NDArray[np.uint8]
@@ -38,9 +38,6 @@ WRITTEN = ("image/png", "image/jpeg", "image/webp")
 PLAIN = {"PNG": png.scan, "JPEG": jpeg.scan}
 JPEG_SCANS = 100  # no real picture has more; each costs a pass over all pixels
 ICC_BYTES = 1 << 20
-SIDES_OUTSIDE = (ExifTags.Base.ImageWidth, ExifTags.Base.ImageLength)
-SIDES_INSIDE = (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)
-EXIF_BYTES = (1 << 16) - 32  # what one segment of a JPEG holds
 # The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -130,7 +127,8 @@ def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture
 def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
     with suppress(Exception):  # a broken EXIF block is no reason to refuse the pixels
         ImageOps.exif_transpose(image, in_place=True)
-    icc, exif = image.info.get("icc_profile"), _exif(image)
+    icc = image.info.get("icc_profile")
+    notes = exif.upright(image.getexif, image.size) if image.info.get("exif") else None
     if image.mode in DEEP_MODES:
         deep = True
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -150,29 +148,8 @@ def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
         alpha=alpha,
         icc=icc if keep_icc else None,
         depth=16 if deep else 8,
-        exif=exif,
+        exif=notes,
     )
-
-
-def _exif(image: Image.Image) -> bytes | None:
-    """The EXIF block of an upright picture with the sides that it has now; None where none is sane.
-
-    Left out are orientation, the small copy of what it showed, and the maker's own notes, which may hold another copy
-    and are broken when anything moves.
-    """
-    try:
-        if not image.info.get("exif"):
-            return None
-        exif = image.getexif()
-        inner = exif.get_ifd(ExifTags.IFD.Exif)
-        exif.pop(ExifTags.Base.Orientation, None)
-        inner.pop(ExifTags.Base.MakerNote, None)
-        for place, names in ((exif, SIDES_OUTSIDE), (inner, SIDES_INSIDE)):
-            place.update({name: side for name, side in zip(names, image.size, strict=True) if name in place})
-        block = exif.tobytes()
-    except Exception:  # a broken block is no reason to refuse the pixels
-        return None
-    return block if 0 < len(block) <= EXIF_BYTES else None
 
 
 def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.augmentation import LUMA
 from training.data.folder import pictures_below, read_pictures
 from training.data.photos import PhotosSection
 from training.errors import DataError
@@ -29,7 +30,6 @@ EVERY = 10
 """The slow methods are given each so many-th picture."""
 COLOURS = {"colour": 3, "grey": 1}
 PROTOCOLS = ("clipped", "unclipped")
-LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def measure(workshop: Workshop) -> Results:
