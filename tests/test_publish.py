@@ -15,6 +15,7 @@ from service.card import Card, read_card
 from service.runtime import open_graph, to_array
 from tests.recipes import pictures, silent, small, vectors
 from training import export
+from training.calibrate import calibration
 from training.data import Data
 from training.errors import NotPublished
 from training.fit import Fitted, fit
@@ -233,3 +234,13 @@ def test_int8_that_loses_too_much_is_not_published(tmp_path: Path, monkeypatch: 
     with pytest.raises(NotPublished, match="int8 loses"):
         publish(recipe, data, result, tmp_path / "models")
     assert not (tmp_path / "models" / "blobs").exists()
+
+
+def test_colour_is_calibrated_and_measured_in_grey_too(tmp_path: Path) -> None:
+    colour = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
+    recipe, data = small(tmp_path, colour, **SMALL_PHOTO)
+    arrays = calibration(recipe, data, "denoise")
+    grey = [bool((array == array[..., :1]).all()) for array in arrays]
+    assert sum(grey) == len(arrays) / 2
+    _, measured = publish(recipe, data, fit(recipe, data, tmp_path / "run", silent()), tmp_path / "models")
+    assert {"grey_denoise_psnr_25", "int8_grey_denoise_psnr_25"} <= measured.figures.keys()

@@ -46,8 +46,13 @@ class Augmentation(Section):
             item = item.rot90(way % 4, (1, 2))
             item = item.flip(2) if way >= 4 else item
         if len(item) == 3 and _chance(self.grey, generator):
-            item = (item * torch.tensor(LUMA).view(3, 1, 1)).sum(0, keepdim=True).expand(3, -1, -1)
+            item = in_grey(item)
         return item
+
+
+def in_grey(pictures: Tensor) -> Tensor:
+    """Colour pictures ...,3,H,W with their luma in all channels."""
+    return (pictures * torch.tensor(LUMA).view(3, 1, 1)).sum(-3, keepdim=True).expand_as(pictures)
 
 
 def _cut(item: Tensor, crop: int, *, larger: bool, generator: Generator) -> Tensor:

@@ -4,12 +4,13 @@ Knows folders and their order; what makes a model good enough is said in `export
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save
 
 from training import durable
-from training.calibrate import decibels
+from training.calibrate import decibels, in_grey
 from training.data import Data
 from training.errors import NotPublished
 from training.evaluate import Figures, Measured, Run, measure
@@ -66,13 +67,22 @@ def write_schema(out: Path) -> Path:
     return out / SCHEMA_FILE
 
 
-def _in_int8(recipe: Recipe, data: Data, graphs: Mapping[Operation, Run], exact: Mapping[str, float]) -> Figures:
-    """The decibels of the int8 graphs. Raises NotPublished where they lose more than INT8_LOSS."""
-    found = decibels(recipe, data, graphs)
-    for name, figure in found.items():
-        if exact[name] - figure > INT8_LOSS:
-            raise NotPublished(f"int8 loses {exact[name] - figure:.2f} dB of {name}, at most {INT8_LOSS} is published")
-    return {f"int8_{name}": figure for name, figure in found.items()}
+def _in_int8(recipe: Recipe, data: Data, graphs: Mapping[Operation, Run], exact: Mapping[Operation, Run]) -> Figures:
+    """The decibels of both precisions, of colour pictures in grey, too. Raises NotPublished where int8 loses more than
+    INT8_LOSS of any.
+    """
+    found: Figures = {}
+    shown = {"": data}
+    if data.test.shape[-1] == 3:
+        shown["grey_"] = replace(data, test=in_grey(data.test))
+    for name, pictures in shown.items():
+        before, after = (decibels(recipe, pictures, each) for each in (exact, graphs))
+        for figure, loss in ((figure, before[figure] - after[figure]) for figure in before):
+            if loss > INT8_LOSS:
+                raise NotPublished(f"int8 loses {loss:.2f} dB of {name}{figure}, at most {INT8_LOSS} is published")
+        found |= {f"{name}{figure}": value for figure, value in before.items()}
+        found |= {f"int8_{name}{figure}": value for figure, value in after.items()}
+    return found
 
 
 def _fill(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int) -> Measured:
@@ -82,7 +92,7 @@ def _fill(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int)
     parity = compare(fitted.net, graphs, data.test)
     measured = measure(recipe, data, fitted.net, graphs)
     if recipe.model.int8:
-        measured.figures.update(_in_int8(recipe, data, prove(folder, card, "int8"), measured.figures))
+        measured.figures.update(_in_int8(recipe, data, prove(folder, card, "int8"), graphs))
     if recipe.model.weights:
         weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
         (folder / WEIGHTS_FILE).write_bytes(save(weights))
