@@ -15,7 +15,7 @@ from training.graphs import Served, draw
 from training.nets import NETS, Autoencoder, NetSection, Operation, Shape
 from training.nets.base import ACTIVATIONS, OPERATIONS, Activation
 from training.nets.compressive import Compressive, CompressiveSection, Density
-from training.nets.conv import Block, ConvSection
+from training.nets.conv import Block, ConvSection, fold, unfold
 from training.nets.dense import DenseSection
 from training.nets.sparsity import lifetime, strongest
 from training.nets.variational import Variational, VariationalSection
@@ -272,6 +272,16 @@ def test_tiles_at_multiples_of_the_stride_are_exact() -> None:
     torch.testing.assert_close(
         tile[:, :, margin : margin + stop - start], net(image)[:, :, start:stop], rtol=0, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_folding_puts_a_square_of_pixels_into_one_and_back(side: int) -> None:
+    given = items(2, (3, 8, 12))
+    folded = fold(given, side)
+    assert folded.shape == (2, 3 * side**2, 8 // side, 12 // side)
+    square = given[1, :, side : 2 * side, 2 * side : 3 * side]
+    torch.testing.assert_close(folded[1, :, 1, 2], square.permute(1, 2, 0).flatten(), rtol=0, atol=0)
+    torch.testing.assert_close(unfold(folded, side), given, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (3, 17), (16, 16), (21, 2)])

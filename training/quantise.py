@@ -1,7 +1,7 @@
 """A float32 graph as one whose convolutions multiply 8-bit integers: static quantisation, in the QDQ form.
 
-Ranges come from pictures that are run through it. What stays in floats: what surrounds the net in the graph, and the
-last convolution, whose numbers are the answer. The only file that knows onnxruntime's tools for it.
+Ranges come from pictures that are run through it. What surrounds the net in the graph stays in floats. The only file
+that knows onnxruntime's tools for it.
 """
 
 import logging
@@ -24,8 +24,10 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-KINDS = ("Conv", "Relu", "Add", "DepthToSpace")
-"""With the additions and the shuffles inside, whole blocks stay in 8 bits: convolutions alone gain half as much."""
+from training.integers import make_ready
+
+KINDS = ("Conv", "Relu", "Add", "Reshape", "Transpose", "Slice")
+"""With additions and what moves pixels inside, whole blocks stay in 8 bits: convolutions alone gain half as much."""
 KEPT = 99.99
 """Percentage of a tensor's numbers that its range holds; what is further out is cut."""
 
@@ -47,6 +49,8 @@ def quantise(graph: bytes, arrays: Sequence[NDArray[Any]]) -> bytes:
         plain.write_bytes(graph)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         model = onnx.load(prepared)
+        make_ready(model)
+        onnx.save(model, prepared)
         quantize_static(
             prepared,
             made,
@@ -64,15 +68,11 @@ def quantise(graph: bytes, arrays: Sequence[NDArray[Any]]) -> bytes:
 
 
 def _within(model: onnx.ModelProto) -> list[str]:
-    """The nodes of KINDS from the first convolution to the last but one, and the additions of what they give."""
-    *convolutions, last = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    """The nodes of KINDS from the first convolution on: those that work on what it gives."""
     chosen: list[str] = []
     given: set[str] = set()  # the tensors that come from chosen nodes
     for node in model.graph.node:
-        if node.name == last:
-            break
-        follows = any(name in given for name in node.input)
-        if node.op_type in KINDS and (follows or node.name in convolutions):
+        if node.op_type in KINDS and (node.op_type == "Conv" or any(name in given for name in node.input)):
             chosen.append(node.name)
             given.update(node.output)
     return chosen

@@ -1,0 +1,59 @@
+"""A graph made ready for 8 bits: the same answers, in whole blocks of channels, with errors that cancel."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from service.runtime import Session
+from training.graphs import Served, draw
+from training.integers import BLOCK, STEPS, even, make_ready
+from training.nets.conv import ConvSection
+
+SECTION = ConvSection(widths=[16, 24], code=8, skips=True, any_size=True, residual=True, output="linear")
+weights = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 4), st.integers(1, 6), st.just(3), st.just(3)),
+    elements=st.floats(-2, 2, width=16),
+)
+
+
+@given(weights)
+def test_weights_are_whole_steps_whose_errors_cancel_within_a_channel(array: NDArray[np.float32]) -> None:
+    made = even(array)
+    for before, after in zip(array.astype(float), made, strict=True):
+        step = np.abs(before).max() / STEPS
+        assert np.abs(after - before).max() <= step * 1.001  # nothing is moved by more than a step
+        assert abs((after - before).sum()) <= step * 0.501 + 1e-6
+        if step > 1e-6:
+            assert np.abs(after / step - np.rint(after / step)).max() < 1e-2
+            assert np.abs(after).max() == pytest.approx(np.abs(before).max(), rel=1e-5)
+
+
+def test_rounding_to_the_nearest_alone_would_not_cancel() -> None:
+    array = np.full((1, 3, 3, 3), 0.4 / STEPS, np.float32)
+    array[0, 0, 0, 0] = 1
+    assert abs((np.rint(array * STEPS) / STEPS - array).sum()) > 10 / STEPS
+    assert abs((even(array) - array).sum()) <= 0.5 / STEPS
+
+
+def test_a_ready_graph_has_whole_blocks_and_answers_alike() -> None:
+    torch.manual_seed(0)
+    net = SECTION.build((3, 16, 16)).eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    plain = draw(Served(net, "denoise"))
+    model = onnx.load_from_string(plain)
+    assert "MaxPool" in {node.op_type for node in model.graph.node}
+    make_ready(model)
+    assert "MaxPool" not in {node.op_type for node in model.graph.node}
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert {held[node.input[1]].dims[0] % BLOCK for node in convolutions} == {0}
+    picture = np.random.default_rng(0).integers(0, 256, (1, 21, 18, 3), np.uint8)
+    answers = [Session(graph, free_sizes=True).run(picture).astype(int) for graph in (plain, model.SerializeToString())]
+    assert 0 < np.abs(answers[0] - answers[1]).mean() < 1
