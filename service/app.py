@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from service import documents, probes
 from service.admission import Admission
+from service.choices import Loading
 from service.config import Settings
 from service.documents import OperationRoute
 from service.errors import InternalError, InvalidParameter, MethodNotAllowed, NotFound, Problem
@@ -24,7 +25,7 @@ from service.hardware import cores
 from service.metrics import FOLDER as METRICS_FOLDER
 from service.metrics import Metrics, save_often
 from service.operations import OPERATIONS
-from service.runner import Loading, measure_idly
+from service.runner import measure_idly
 from service.store import Store
 from service.watch import report, watch
 
@@ -94,7 +95,7 @@ def open_state(settings: Settings) -> State:
         threads=settings.threads,
         max_batch=settings.max_batch,
         precision=settings.precision,
-        tile_pixels=settings.tile_pixels,
+        tile_memory=(settings.tile_memory << 20) * mine,
         pool=pool,
         cores=mine,
         observe=metrics.batch,

@@ -83,7 +83,10 @@ class Parity(Strict):
 
 
 class Graph(Strict):
-    """One single-file ONNX graph with its preprocessing inside, and what proves it."""
+    """One single-file ONNX graph with its preprocessing inside, and what proves it.
+
+    `bytes_per_pixel`: memory of a run, measured; of graphs for pictures of any size, which are cut by it.
+    """
 
     operation: Operation
     precision: Precision
@@ -91,6 +94,7 @@ class Graph(Strict):
     sha256: Sha256
     probe: Probe
     parity: list[Parity]
+    bytes_per_pixel: Annotated[FiniteFloat, Field(gt=0)] | None = None
 
 
 class Data(Strict):

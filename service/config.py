@@ -34,8 +34,8 @@ class Settings(BaseSettings):
     precision: Literal["auto", "float32", "int8"] = Field(
         default="auto", description="of models that come in both; auto: int8 where this processor is made for it"
     )
-    tile_pixels: int = Field(
-        default=950_000, ge=1 << 16, description="pixels that one run takes of a larger picture; memory follows from it"
+    tile_memory: int = Field(
+        default=112, ge=16, description="MiB for each processor that the tiles of large pictures may take in a run"
     )
     watch: Literal["auto", "poll", "off"] = Field(
         default="auto", description="how changes of the models folder are seen"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from service import noise
 from service.batcher import Batcher, Done, RunFailed
 from service.card import Card, Operation
+from service.choices import any_size
 from service.errors import InternalError, InvalidArray, OperationNotOffered, Problem
-from service.runner import any_size
 from service.store import Autoencoder
 from service.tiler import Tiler
 

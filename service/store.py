@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.card import Card, Operation
+from service.choices import Loading
 from service.config import Settings
 from service.errors import AmbiguousModel, ModelNotFound, ModelRefused
 from service.folder import Fingerprint, load_card, scan
-from service.runner import Loading, Runner, open_runner
+from service.runner import Runner, open_runner
 
 Version = tuple[str, int]
 

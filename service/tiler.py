@@ -23,6 +23,7 @@ Array = NDArray[Any]
 Run = Callable[[Array], Array]
 
 SMALL = 1 << 16  # pixels of a picture that waits for no tile
+SHARE = 1 << 17  # pixels of a picture for each run that shares it; what they overlap is then a fourth at most, or so
 KEPT = 1 << 18  # pixels of a tile whose memory is kept for the next: to fault it in anew takes 5 % longer
 
 
@@ -41,8 +42,9 @@ class Job:
 class Tiler:
     """Runs a graph over pictures of any size, `runners` tiles at once in the pool; callers take turns by the tile.
 
-    A picture of at most `small` pixels has a lane of its own beside them: it waits for no tile of a large one. `tidy`
-    is called in the pool when nothing runs or waits any more after a large tile, to give its memory back.
+    A lone picture is cut for all runners, even where one tile would hold it. One of at most `small` pixels has a lane
+    of its own beside them: it waits for no tile of a large one. `tidy` is called in the pool when nothing runs or waits
+    any more after a large tile, to give its memory back.
     """
 
     def __init__(
@@ -71,8 +73,8 @@ class Tiler:
         """The output of a picture 1,H,W,C. Raises RunFailed. The tiles of a caller who has gone are not begun."""
         loop, joined = asyncio.get_running_loop(), perf_counter()
         _, height, width, _ = picture.shape
-        tiles = self._grid.tiles(height, width)
         lane = "small" if height * width <= self._small else "tiles"
+        tiles = self._cut(height, width)
         output = np.empty(picture.shape, picture.dtype)
         job = Job(picture, output, deque(tiles), len(tiles), loop.create_future())
         self._turns[lane].append(job)
@@ -80,6 +82,13 @@ class Tiler:
         await job.future
         self._observe(1)
         return Done(output, job.begun - joined, perf_counter() - job.begun, Batch(picture, output), 0)
+
+    def _cut(self, height: int, width: int) -> Sequence[Tile]:
+        """The tiles of a picture; while nobody else is there, at least one for each run that it is large enough for."""
+        tiles = self._grid.tiles(height, width)
+        idle = not self._turns["tiles"] and self._free["tiles"] == self._runners
+        wanted = min(self._runners, height * width // SHARE)
+        return self._grid.parts(height, width, wanted) if idle and len(tiles) < wanted else tiles
 
     def _start(self, loop: asyncio.AbstractEventLoop, lane: str) -> None:
         """Begin tiles while there is room for them, one of each caller in turn."""

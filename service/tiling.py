@@ -44,6 +44,14 @@ class Grid:
         """As few pixels as can be, in row-major order; a picture that is small enough is one tile."""
         return _tiles(self, height, width)
 
+    def parts(self, height: int, width: int, count: int) -> tuple[Tile, ...]:
+        """A picture cut along its longer side, so that `count` runs side by side share it."""
+        margin = _up(self.radius, self.stride)
+        longer, shorter = max(height, width), min(height, width)
+        along = _spans(longer, _extent(longer, count, margin, self.stride), margin, self.stride)
+        (across,) = _spans(shorter, shorter, margin, self.stride)
+        return tuple(Tile(span, across) if height >= width else Tile(across, span) for span in along)
+
 
 @lru_cache(maxsize=64)
 def _tiles(grid: Grid, height: int, width: int) -> tuple[Tile, ...]:

@@ -140,6 +140,15 @@ def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
         fit(recipe, data, tmp_path / "run", silent())
 
 
+def test_numbers_next_to_nothing_slow_no_step(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path)
+    tiny = torch.tensor([1e-39])
+    seen: list[float] = []
+    fit(recipe, data, tmp_path / "run", lambda *_: seen.append((tiny * 0.5).item()))
+    assert set(seen) == {0.0}
+    assert (tiny * 0.5).item() > 0
+
+
 def test_seeds_decide_everything(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     torch.manual_seed(1)

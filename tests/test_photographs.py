@@ -127,7 +127,7 @@ def test_the_noise_of_a_photograph_is_told_by_itself(client: TestClient) -> None
 
 
 def test_a_large_picture_is_cut_into_tiles(serve: Serve) -> None:
-    client = serve(tile_pixels=1 << 16)
+    client = serve(tile_memory=16)
     picture = np.random.default_rng(3).integers(0, 256, (700, 600, 3), np.uint8)
     runner = client.app_state["service"].store.shelf.loaded["photos"].runners["denoise"]
     ran: list[int] = []
@@ -136,7 +136,7 @@ def test_a_large_picture_is_cut_into_tiles(serve: Serve) -> None:
     answer = post(client, "/denoise?model=photos", png(picture), "image/png")
     assert (pixels(answer.content) == 255 - picture).all()
     assert len(ran) > 6
-    assert max(ran) <= 1 << 16
+    assert max(ran) <= runner.choices["tile"].value
 
 
 def test_a_caller_who_leaves_stops_the_work() -> None:

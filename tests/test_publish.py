@@ -220,6 +220,10 @@ def test_int8_is_published_beside_float32_with_what_it_costs(tmp_path: Path) -> 
     ]
     exact, small_one = (open_graph(target, card, graph).run(data.test).astype(int) for graph in card.graphs)
     assert 0 < np.abs(exact - small_one).max() < 30
+    in_floats, in_integers = (graph.bytes_per_pixel for graph in card.graphs)
+    assert in_floats
+    assert in_integers
+    assert 10 < in_integers < in_floats < 1000
     kinds = {node.op_type for node in onnx.load(target / "denoise.int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     for level in (15, 25, 50):

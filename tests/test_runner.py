@@ -5,24 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from service import runner
 from service.batcher import Batcher
+from service.choices import LONG_BATCH, SHORT_BATCH, UNSTATED, Loading, choose_tiles
 from service.curve import Curve, choose_batch
 from service.folder import load_card
-from service.hardware import Choice
-from service.runner import (
-    LONG_BATCH,
-    SHORT_BATCH,
-    Loading,
-    Runner,
-    choose_precision,
-    measure_idly,
-    open_runner,
-)
+from service.runner import Runner, measure_idly, open_runner
 from service.runtime import Session
 
 
@@ -136,47 +127,35 @@ async def test_nothing_is_measured_while_somebody_waits(opened: Runner) -> None:
     assert looks[:3] == [False, False, True]
 
 
-def test_large_pictures_take_the_processors_and_small_ones_share_them(models: Path) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        loading = Loading("cpu", 0, 64, pool, cores=8)
-        found = {
-            name: open_runner(folder, card, "denoise", loading).choices
-            for name in ("photos", "digits")
-            for folder in [models / name / "1"]
-            for card in [load_card(folder)]
-        }
-    assert found["photos"]["threads"].value == 4
-    assert found["digits"]["threads"].value == 1
-    assert found["photos"]["tile"].value == loading.tile_pixels
-    assert "2 at once" in found["photos"]["tile"].reason
-
-
 @pytest.mark.parametrize(
-    ("asked", "made_for_it", "wanted"),
-    [("auto", True, "int8"), ("auto", False, "float32"), ("float32", True, "float32"), ("int8", False, "int8")],
+    ("cores", "memory", "threads", "side_by_side"),
+    [(2, 64 << 20, 2, 1), (2, 512 << 20, 1, 2), (8, 1 << 20, 4, 2), (8, 1 << 40, 1, 8), (1, 1, 1, 1)],
+    ids=["little memory", "room for two", "one run gains nothing of all", "room for all", "nearly none"],
 )
-def test_int8_is_run_where_it_is_asked_for_or_fast(
-    monkeypatch: pytest.MonkeyPatch, models: Path, asked: Any, made_for_it: bool, wanted: str
+def test_tiles_run_side_by_side_as_far_as_memory_lets_them_be_large(
+    models: Path, cores: int, memory: int, threads: int, side_by_side: int
 ) -> None:
-    monkeypatch.setattr(runner, "fast_int8", lambda: Choice(made_for_it, "this processor"))
-    (graph,) = load_card(models / "photos" / "1").graphs
-    both = [graph, graph.model_copy(update={"precision": "int8", "file": "denoise.int8.onnx"})]
+    card = load_card(models / "photos" / "1").model_copy(update={"receptive_radius": 63})
+    graph = card.graphs[0].model_copy(update={"bytes_per_pixel": 100.0})
     with ThreadPoolExecutor(1) as pool:
-        chosen, found = choose_precision(Loading("cpu", 0, 64, pool, 1, precision=asked), both)
-        assert (chosen.value, found.precision) == (wanted, wanted)
-        assert chosen.reason
-        lone, _ = choose_precision(Loading("cpu", 0, 64, pool, 1, precision="int8"), [graph])
-    assert (lone.value, lone.reason) == ("float32", "the only one that the model has")
+        tiles = choose_tiles(Loading("cpu", 0, 64, pool, cores, tile_memory=memory), card, graph)
+    assert (tiles.threads.value, tiles.side_by_side) == (threads, side_by_side)
+    assert tiles.pixels.value * side_by_side * 100 <= memory
 
 
-def test_a_batchers_limit_may_change_between_batches() -> None:
-    async def sizes() -> list[int]:
-        seen: list[int] = []
-        batcher = Batcher(lambda batch: batch, max_batch=2, observe=seen.append)
-        item = np.zeros((1, 1), np.float32)
-        await asyncio.gather(*(batcher.submit(item) for _ in range(4)))
-        batcher.max_batch = 4
-        await asyncio.gather(*(batcher.submit(item) for _ in range(4)))
-        return seen
+def test_a_card_that_states_no_memory_gets_smaller_tiles(models: Path) -> None:
+    card = load_card(models / "photos" / "1")
+    with ThreadPoolExecutor(1) as pool:
+        loading = Loading("cpu", 2, 64, pool, 2, tile_memory=100 << 20)
+        stated, unstated = (
+            choose_tiles(loading, card, card.graphs[0].model_copy(update={"bytes_per_pixel": each})).pixels.value
+            for each in (80.0, None)
+        )
+    assert unstated == int((100 << 20) / UNSTATED) < stated
 
-    assert asyncio.run(sizes()) == [2, 2, 4]
+
+def test_small_inputs_take_one_processor_each(models: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        card = load_card(models / "digits" / "1")
+        runner = open_runner(models / "digits" / "1", card, "denoise", Loading("cpu", 0, 64, pool, cores=8))
+    assert runner.choices["threads"].value == 1

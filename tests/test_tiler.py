@@ -96,6 +96,28 @@ def test_a_small_picture_waits_for_no_tile_of_a_large_one() -> None:
     run(work)
 
 
+def test_a_lone_picture_is_shared_by_all_runs_and_others_are_not_cut_for_it() -> None:
+    gate = Gate()
+    sides = 400
+
+    async def work(pool: ThreadPoolExecutor) -> list[Array]:
+        tiler = Tiler(gate, grid=Grid(7, 8, 1 << 20), pool=pool, runners=2)
+        alone = asyncio.create_task(tiler.submit(picture(1, sides, sides)))
+        await until(lambda: gate.seen == [1])  # not large enough for two
+        gate.leave.release()
+        await alone
+        first = asyncio.create_task(tiler.submit(picture(2, 2 * sides, sides)))
+        await until(lambda: gate.seen == [1, 2, 2])
+        second = asyncio.create_task(tiler.submit(picture(3, 2 * sides, sides)))
+        await asyncio.sleep(0)
+        gate.leave.release(100)
+        return [done.outputs for done in await asyncio.gather(first, second)]
+
+    found = run(work)
+    assert gate.seen == [1, 2, 2, 3]
+    assert [set(answer.flat) for answer in found] == [{253}, {252}]
+
+
 def test_the_tiles_of_a_caller_who_has_gone_are_not_begun() -> None:
     gate = Gate()
 

@@ -50,6 +50,26 @@ def test_tiles_make_the_whole_pictures_pixels(height: int, width: int, pixels: i
 
 
 @settings(max_examples=200, deadline=None)
+@given(st.integers(1, 140), st.integers(1, 140), st.integers(1, 5))
+@example(1, 1, 5)
+@example(30, 8, 5)
+def test_parts_make_the_whole_pictures_pixels(height: int, width: int, count: int) -> None:
+    picture = np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), np.uint8)
+    parts = Grid(RADIUS, STRIDE, 100).parts(height, width, count)
+    made, written = stitched(picture, parts)
+    assert len(parts) <= count
+    assert (written == 1).all()
+    assert (made == net(picture)).all()
+
+
+def test_parts_are_as_many_as_asked_for_and_smaller_than_the_whole() -> None:
+    for height, width in [(512, 700), (700, 512)]:
+        parts = Grid(63, 8, 1 << 20).parts(height, width, 2)
+        assert len(parts) == 2
+        assert max(tile.pixels for tile in parts) < 0.65 * height * width
+
+
+@settings(max_examples=200, deadline=None)
 @given(st.integers(1, 12_000), st.integers(1, 12_000), st.integers(1 << 16, 1 << 21))
 def test_tiles_begin_at_whole_strides_and_stay_within_their_bound(height: int, width: int, pixels: int) -> None:
     tiles = Grid(63, 8, pixels).tiles(height, width)

@@ -35,6 +35,7 @@ from training.data import Data, Items
 from training.errors import NotPublished
 from training.evaluate import Measured, Run
 from training.fit import Fitted
+from training.footprint import bytes_per_pixel
 from training.graphs import OPSET, Served, draw
 from training.nets import Autoencoder, Operation
 from training.quantise import quantise
@@ -152,6 +153,7 @@ def _draw(folder: Path, served: Served, item: Items) -> Graph:
         sha256=hashlib.sha256(content).hexdigest(),
         probe=Probe(input=to_tensor(example), output=to_tensor(torch_answer(served, example))),
         parity=[],
+        bytes_per_pixel=bytes_per_pixel(content) if served.net.any_size else None,
     )
 
 
@@ -167,6 +169,7 @@ def _in_int8(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Grap
             "file": file,
             "sha256": hashlib.sha256(content).hexdigest(),
             "probe": Probe(input=graph.probe.input, output=to_tensor(answer)),
+            "bytes_per_pixel": graph.bytes_per_pixel and bytes_per_pixel(content),
         }
     )
 

@@ -14,6 +14,7 @@ from training.data import Data
 from training.errors import Interrupted, RunError
 from training.loop import Loop
 from training.nets import Autoencoder
+from training.optimiser import flushed
 from training.peers import ALONE, Peers
 from training.recipe import Recipe
 from training.run import locked, polite_signals
@@ -48,7 +49,7 @@ def fit(
     """
     if resume and init:
         raise RunError("--init is where a fresh run starts and --resume goes on with an old one: give one of them")
-    with locked(folder) if peers.first else nullcontext(), polite_signals() as stop:
+    with locked(folder) if peers.first else nullcontext(), flushed(), polite_signals() as stop:
         loop = Loop(recipe, data, folder, read_weights(init) if init else None, peers)
         loop.take_up(resume)
         course = loop.course
