@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.protocol import PatientProtocol
 from service.stopping import TICK, LingeringServer, More
 
 # What a worker says, a byte each. What it is told: any byte with a connection; and the end, after which none comes.
@@ -19,8 +19,8 @@ TURN = 32  # connections taken before others get their turn
 RETRY = 0.01  # seconds until the channel may have room again
 
 
-class AdoptedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which tells when its connection is gone."""
+class AdoptedProtocol(PatientProtocol):
+    """The protocol, which tells when its connection is gone."""
 
     gone: Callable[[], None]
 

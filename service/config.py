@@ -56,6 +56,13 @@ class Settings(BaseSettings):
         default="keep", description="EXIF of answered pictures, unless a request says; a colour profile always stays"
     )
 
+    max_head: PositiveInt = Field(default=64 << 10, description="bytes of a request's address and headers")
+    head_timeout: PositiveFloat = Field(default=10.0, description="seconds until a request's headers are here")
+    body_grace: PositiveFloat = Field(
+        default=20.0, description="seconds that a body, or who reads an answer, may take at any speed"
+    )
+    body_rate: PositiveInt = Field(default=16 << 10, description="bytes a second that both must come to after that")
+    keep_alive: PositiveFloat = Field(default=5.0, description="seconds that a connection is kept for the next request")
     max_body: PositiveInt = Field(default=64 << 20, description="bytes of a request body")
     max_pixels: PositiveInt = Field(default=4_000_000, description="pixels of a picture for a model of fixed size")
     max_pixels_any: PositiveInt = Field(default=64_000_000, description="pixels of a picture for a model of any size")

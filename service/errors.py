@@ -1,14 +1,16 @@
 """Every way a request can fail: status, `type` and title on the class, the detail on the instance.
 
     Problem
-    ├── 400  MalformedBody, InvalidParameter, AmbiguousModel
+    ├── 400  MalformedRequest, MalformedBody, InvalidParameter, AmbiguousModel
     ├── 404  NotFound, ModelNotFound
     ├── 405  MethodNotAllowed
     ├── 406  NotAcceptable
+    ├── 408  SlowRequest
     ├── 409  OperationNotOffered
     ├── 413  BodyTooLarge, ImageTooLarge, TooManyItems
     ├── 415  UnsupportedMediaType, UnsupportedImage
     ├── 422  InvalidImage, InvalidArray
+    ├── 431  HeadTooLarge
     ├── 500  InternalError
     ├── 503  Overloaded, ModelRefused
     └── 504  DeadlineExceeded
@@ -43,6 +45,10 @@ class Problem(Exception):
         }
 
 
+class MalformedRequest(Problem):
+    status, type, title = 400, "malformed-request", "The request is not HTTP"
+
+
 class MalformedBody(Problem):
     status, type, title = 400, "malformed-body", "The body is not what its Content-Type says"
 
@@ -69,6 +75,10 @@ class MethodNotAllowed(Problem):
 
 class NotAcceptable(Problem):
     status, type, title = 406, "not-acceptable", "None of the accepted types can be answered"
+
+
+class SlowRequest(Problem):
+    status, type, title = 408, "slow-request", "The request came too slowly"
 
 
 class OperationNotOffered(Problem):
@@ -101,6 +111,10 @@ class InvalidImage(Problem):
 
 class InvalidArray(Problem):
     status, type, title = 422, "invalid-array", "The numbers do not fit the model"
+
+
+class HeadTooLarge(Problem):
+    status, type, title = 431, "head-too-large", "The request's address and headers are over the limit"
 
 
 class InternalError(Problem):

@@ -20,6 +20,7 @@ from service.config import PREFIX, Settings
 from service.exchange import State
 from service.front import Front
 from service.metrics import FOLDER as METRICS_FOLDER
+from service.protocol import PatientProtocol
 from service.stopping import LingeringServer
 from service.telemetry import configure_logs
 from service.workers import STARTUP_FAILURE, supervise
@@ -92,11 +93,13 @@ def _config(settings: Settings) -> uvicorn.Config:
         factory=True,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=PatientProtocol,
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here asks who, or by which scheme
         timeout_graceful_shutdown=settings.drain,
+        timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type] # a number of seconds, whole or not
     )

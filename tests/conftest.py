@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.config import Settings
 from service.front import Front
+from service.protocol import PatientProtocol
 from tests.tiny import GRAPHS, SIDE, publish
 
 Array = NDArray[Any]
@@ -84,7 +85,9 @@ def serve(models: Path) -> Generator[Serve]:
 @contextmanager
 def listening(settings: Settings) -> Generator[str]:
     """The service behind a real socket of this process; the address."""
-    config = uvicorn.Config(Front(create_app(settings)), port=0, log_config=None, lifespan="on")
+    config = uvicorn.Config(
+        Front(create_app(settings)), port=0, log_config=None, lifespan="on", http=PatientProtocol, ws="none"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
