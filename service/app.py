@@ -28,6 +28,7 @@ from service.operations import OPERATIONS
 from service.runner import measure_idly
 from service.store import Store
 from service.watch import report, watch
+from service.watchdog import Watchdog
 
 
 class Shared(TypedDict):
@@ -46,6 +47,9 @@ def create_app(settings: Settings) -> FastAPI:
         await state.store.refresh_soon()
         report(state.store)
         beside = [asyncio.create_task(measure_idly(state.store.runners, lambda: state.admission.items == 0))]
+        if settings.patience:
+            state.watchdog = Watchdog(state.store.runners, settings.patience)
+            beside.append(asyncio.create_task(state.watchdog.attend()))
         if METRICS_FOLDER in os.environ:
             beside.append(asyncio.create_task(save_often(state.metrics)))
         if settings.watch != "off":

@@ -74,6 +74,8 @@ class Batcher:
         self._items = 0  # that wait
         self._scheduled = False
         self.max_batch = max_batch
+        self.under_way: set[asyncio.Future[Any]] = set()  # runs in the pool
+        self.finished = 0  # runs, since the start
 
     def groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
         """A request's arrays as they are to be submitted: one group after the other, those of a group together."""
@@ -122,6 +124,7 @@ class Batcher:
         except RuntimeError as error:  # the pool was shut down: nobody may wait for ever
             self._finish(loop, batch, [error] * len(batch))
             return
+        self.under_way.add(running)
         running.add_done_callback(partial(self._collect, loop, batch))
         self._schedule(loop)
 
@@ -165,6 +168,7 @@ class Batcher:
     def _collect(
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[Job], running: "asyncio.Future[list[Done | Exception]]"
     ) -> None:
+        self.under_way.discard(running)
         failed = asyncio.CancelledError() if running.cancelled() else running.exception()
         outcomes = [RunFailed(str(failed))] * len(batch) if failed else running.result()
         self._finish(loop, batch, outcomes)
@@ -173,6 +177,7 @@ class Batcher:
         self, loop: asyncio.AbstractEventLoop, batch: Sequence[Job], outcomes: Sequence[Done | Exception]
     ) -> None:
         self._free += 1
+        self.finished += 1
         for job, outcome in zip(batch, outcomes, strict=True):
             if job.future.done():
                 continue

@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     deadline_megapixel: NonNegativeFloat = Field(
         default=4.0, description="seconds more that a request, or a stop, may take for every megapixel admitted"
     )
+    patience: int = Field(
+        default=60,
+        ge=0,
+        description="seconds that a run may hang before /livez is red and the process ends; 0: any",
+    )
     drain: PositiveInt = Field(default=20, description="seconds that a stop waits for requests under way")
     linger: NonNegativeFloat = Field(
         default=1.0, description="seconds that a stop goes on taking connections before it closes the port"

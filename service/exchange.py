@@ -16,6 +16,7 @@ from service.config import Settings
 from service.errors import Problem
 from service.metrics import Metrics
 from service.store import Store
+from service.watchdog import Watchdog
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -32,6 +33,7 @@ class State:
     admission: Admission
     metrics: Metrics
     pool: Executor
+    watchdog: Watchdog | None = None
 
 
 @dataclass(slots=True)

@@ -30,10 +30,11 @@ async def index() -> RedirectResponse:
     return RedirectResponse("docs")
 
 
-@router.get("/livez")
-async def livez() -> Health:
-    """The process answers."""
-    return Health(status="alive")
+@router.get("/livez", responses={503: {"model": Health, "description": "A run hangs; the process is about to end"}})
+async def livez(state: Shared) -> Response:
+    """The process answers, and what it runs comes to an end."""
+    stuck = state.watchdog and state.watchdog.verdict
+    return JSONResponse(Health(status=stuck or "alive").model_dump(), 503 if stuck else 200)
 
 
 @router.get("/readyz", responses={503: {"model": Health, "description": "No model is loaded"}})

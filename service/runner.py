@@ -35,7 +35,7 @@ from service.tiling import Grid
 Array = NDArray[Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Runner:
     """One graph, ready to take callers; `choices` says what was chosen for it and why."""
 
@@ -51,7 +51,7 @@ class Runner:
         """One step of the curve of batches; after the last one the batcher's limit follows from it. Blocks."""
         size = 2 ** len(self._costs)
         inline = self.choices["place"].value == "event loop"
-        item = self._item()
+        item = self.item()
         try:
             self._costs[size] = seconds = self.session.seconds(np.repeat(item, size, axis=0))
         except Exception as error:  # a graph may hold a size that only the probe's batch fits
@@ -67,7 +67,8 @@ class Runner:
             self.batcher.max_batch = batch.value
         self.measured = True
 
-    def _item(self) -> Array:
+    def item(self) -> Array:
+        """The probe's first item, N,... of 1."""
         return runtime.to_array(self.graph.probe.input)[:1]
 
 

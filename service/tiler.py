@@ -63,6 +63,8 @@ class Tiler:
         self._free = {"tiles": runners, "small": 1}
         self._turns: dict[str, deque[Job]] = {"tiles": deque(), "small": deque()}
         self._grown = False
+        self.under_way: set[asyncio.Future[Any]] = set()  # tiles that run
+        self.finished = 0  # tiles, since the start
 
     def groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
         """Picture by picture, as many together as run at once: a bulk has no more turns than that."""
@@ -107,6 +109,7 @@ class Tiler:
                 continue
             self._free[lane] -= 1
             self._grown = self._grown or tile.pixels > KEPT
+            self.under_way.add(running)
             running.add_done_callback(partial(self._finish, loop, lane, job))
 
     def _work(self, job: Job, tile: Tile) -> None:
@@ -123,6 +126,8 @@ class Tiler:
         job.output[:, rows.first : rows.last, columns.first : columns.last] = kept
 
     def _finish(self, loop: asyncio.AbstractEventLoop, lane: str, job: Job, running: "asyncio.Future[None]") -> None:
+        self.under_way.discard(running)
+        self.finished += 1
         self._free[lane] += 1
         failed = asyncio.CancelledError() if running.cancelled() else running.exception()
         job.left -= 1

@@ -1,0 +1,161 @@
+"""The watchdog: what hangs is seen and ends the process, what is merely slow or paused is left alone."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service import watchdog
+from service.batcher import Batcher, RunFailed
+from service.watchdog import Watchdog
+from tests.conftest import Serve
+
+Array = NDArray[Any]
+LOOK, PATIENCE = 0.03, 12
+ITEM = np.zeros((1, 4), np.float32)
+
+
+class Small:
+    """As much of a runner as the watchdog knows."""
+
+    def __init__(self, run: Callable[[Array], Array], pool: ThreadPoolExecutor | None) -> None:
+        self.batcher = Batcher(run, max_batch=8, pool=pool)
+
+    def item(self) -> Array:
+        return ITEM
+
+
+def runner(run: Callable[[Array], Array], pool: ThreadPoolExecutor | None) -> Any:
+    return Small(run, pool)
+
+
+def watched(one: Any, work: Callable[[Watchdog], Coroutine[Any, Any, None]]) -> tuple[str, list[float]]:
+    """The verdict after the work, and when the process would have ended."""
+    ended: list[float] = []
+
+    async def scene() -> str:
+        dog = Watchdog(lambda: [one], PATIENCE, look=LOOK, end=lambda: ended.append(time.monotonic()))
+        task = asyncio.create_task(dog.attend())
+        await work(dog)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return dog.verdict
+
+    return asyncio.run(scene()), ended
+
+
+@pytest.fixture
+def pool() -> Any:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:  # noqa: ASYNC110 - what is waited for sets no event
+        await asyncio.sleep(0.01)
+
+
+def test_a_run_that_hangs_is_seen_and_then_ends_the_process(pool: ThreadPoolExecutor) -> None:
+    leave = threading.Event()
+    one = runner(lambda items: (leave.wait(20), items)[1], pool)
+    red: list[float] = []
+
+    async def work(dog: Watchdog) -> None:
+        hanging = asyncio.ensure_future(one.batcher.submit(ITEM))
+        await until(lambda: dog.verdict)
+        red.append(time.monotonic())
+        await asyncio.sleep(2 * watchdog.SEEN * LOOK)
+        leave.set()
+        await hanging
+
+    verdict, ended = watched(one, work)
+    assert "has not come back" in verdict
+    assert len(ended) == 1
+    assert ended[0] - red[0] > LOOK, "red before the end, so that it can be seen"
+
+
+def test_a_pool_that_takes_no_more_work_is_found_by_the_canary(pool: ThreadPoolExecutor) -> None:
+    one = runner(lambda items: items, pool)
+    one.batcher._free = 0  # as if every run had died without a word
+
+    async def work(dog: Watchdog) -> None:
+        await until(lambda: dog.verdict)
+
+    assert "has not come back" in watched(one, work)[0]
+
+
+def test_a_graph_that_begins_to_fail_on_its_probe_is_found_by_the_canary() -> None:
+    def fail(_: Array) -> Array:
+        raise ValueError("gone")
+
+    async def work(dog: Watchdog) -> None:
+        await until(lambda: dog.verdict)
+
+    assert "failed on its own probe" in watched(runner(fail, None), work)[0]
+
+
+def test_callers_who_send_what_fails_are_not_taken_for_it() -> None:
+    def picky(items: Array) -> Array:
+        if items.any():
+            raise ValueError("poison")
+        return items
+
+    one = runner(picky, None)
+
+    async def work(_: Watchdog) -> None:
+        for _number in range(8 * watchdog.CANARY):
+            with pytest.raises(RunFailed):
+                await one.batcher.submit(ITEM + 1)
+            await asyncio.sleep(LOOK / 2)
+
+    assert watched(one, work) == ("", [])
+
+
+def test_a_long_queue_that_moves_is_left_alone(pool: ThreadPoolExecutor) -> None:
+    def slow(items: Array) -> Array:
+        time.sleep(LOOK)
+        return items
+
+    one = runner(slow, pool)
+    one.batcher.max_batch = 1  # so that the canary waits behind all others
+
+    async def work(_: Watchdog) -> None:
+        await asyncio.gather(*(one.batcher.submit(ITEM) for _ in range(5 * PATIENCE)))
+
+    assert watched(one, work) == ("", [])
+
+
+def test_a_blocked_event_loop_ends_the_process() -> None:
+    one = runner(lambda items: items, None)
+
+    async def work(_: Watchdog) -> None:
+        await asyncio.sleep(2 * LOOK)
+        time.sleep(3 * PATIENCE * LOOK)  # noqa: ASYNC251 - what is tested
+
+    assert watched(one, work)[1]
+
+
+def test_a_turning_loop_with_nothing_to_do_is_well() -> None:
+    one = runner(lambda items: items, None)
+
+    async def work(_: Watchdog) -> None:
+        await asyncio.sleep(5 * PATIENCE * LOOK)
+
+    assert watched(one, work) == ("", [])
+    assert one.batcher.finished > 0, "canaries came through"
+
+
+def test_livez_is_red_while_a_run_hangs(serve: Serve) -> None:
+    client = serve()
+    assert client.get("/livez").status_code == 200
+    state = client.app_state["service"]
+    state.watchdog.verdict = "a run has not come back for 60 s"
+    answer = client.get("/livez")
+    assert (answer.status_code, answer.json()) == (503, {"status": "a run has not come back for 60 s"})
