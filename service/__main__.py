@@ -18,10 +18,9 @@ from service import files
 from service.app import open_state
 from service.card import Operation
 from service.config import PREFIX, Settings
-from service.errors import AmbiguousModel, ModelNotFound, Problem
+from service.errors import Problem
 from service.exchange import State
 from service.runtime import Array, DeviceUnavailable
-from service.store import Autoencoder
 from service.telemetry import configure_logs
 
 
@@ -121,6 +120,21 @@ def encode(source: Source, *, output: Output, model: Wish = "", models: Models =
     sys.exit(1 if failures else 0)
 
 
+@app.command
+def key(name: Annotated[str, Parameter(show_env_var=False, help="whose key it is: letters, digits, . _ -")]) -> None:
+    """Make a key: itself on stdout, to be given to its owner, and on stderr its line for the file of keys.
+
+    Example: hourglass key alice 2>> keys
+    """
+    from service.access import LINE, new_key
+
+    made, line = new_key(name)
+    if not LINE.fullmatch(line):
+        raise Failed("a name has at most 64 letters, digits, dots, dashes and underscores")
+    print(made)
+    print(line, file=sys.stderr)
+
+
 def _pictures(operation: Operation, source: Path, output: Path, model: str, settings: Settings) -> None:
     sys.exit(1 if _run(operation, files.plan(source, output), model, settings, []) else 0)
 
@@ -132,7 +146,7 @@ def _run(
     state = _open(settings)
 
     async def work() -> int:
-        model = await _choose(state, operation, wish)
+        model = await files.choose(state, operation, wish)
         failures = 0
         columns = (TextColumn(operation), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=notes, transient=True) as progress:
@@ -155,19 +169,6 @@ def _run(
     finally:
         state.store.close()
         state.pool.shutdown()
-
-
-async def _choose(state: State, operation: Operation, wish: str) -> Autoencoder:
-    name = wish or state.settings.default(operation)
-    try:
-        model = await state.store.get(name or state.store.choose(operation, state.settings), None)
-    except (AmbiguousModel, ModelNotFound) as problem:
-        said = f"there is no model {name}" if name else "no model is named"
-        names = ", ".join(state.store.offering(operation)) or "none is here"
-        raise Failed(f"{said}; name one by --model that offers {operation}: {names}") from problem
-    if operation not in model.runners:
-        raise Failed(f"{name} offers {', '.join(model.runners)}, not {operation}")
-    return model
 
 
 def _settings(models: Path | None) -> Settings:

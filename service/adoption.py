@@ -75,7 +75,7 @@ class AdoptingServer(LingeringServer):
 
     async def _serve_connection(self, connection: socket.socket) -> None:
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
         except OSError:
             connection.close()
             self._say(CLOSED)

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from service import documents, probes
+from service.access import Access
 from service.admission import Admission
 from service.choices import Loading
 from service.config import Settings
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("hourglass"),
         description="Autoencoders over HTTP: encode, decode, reconstruct, denoise.",
         lifespan=lifespan,
+        openapi_url="/openapi.json" if settings.docs else None,
         docs_url=None,
         redoc_url=None,
         exception_handlers={
@@ -81,7 +83,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.router.routes.extend(OperationRoute(operation) for operation in OPERATIONS)
     app.include_router(probes.router)
-    documents.add_docs(app)
+    if settings.metrics:
+        app.include_router(probes.counts)
+    if settings.docs:
+        documents.add_docs(app)
     app.openapi = lambda: documents.document(app, app.state.service)
     return app
 
@@ -110,6 +115,7 @@ def open_state(settings: Settings) -> State:
         admission=admission,
         metrics=metrics,
         pool=pool,
+        access=Access.read(settings.keys, settings.rate, settings.workers) if settings.keys else None,
     )
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
+from limits import parse
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -85,6 +86,16 @@ class Settings(BaseSettings):
         default=1.0, description="seconds that a stop goes on taking connections before it closes the port"
     )
 
+    keys: Path | None = Field(default=None, description="file of keys, see `hourglass key`; none: all may ask")
+    rate: str = Field(default="", description="requests of each key, as 100/minute; empty: any number")
+    cors_origins: str = Field(
+        default="", description="origins, by commas, whose pages may ask from a browser; * for all"
+    )
+    docs: bool = Field(default=True, description="whether there are /docs and /openapi.json")
+    metrics: bool = Field(default=True, description="whether there is /metrics")
+    tls_certificate: Path | None = Field(default=None, description="PEM file of the certificate: serves https")
+    tls_key: Path | None = Field(default=None, description="PEM file of its key, where it is not in the same file")
+
     log_format: Literal["auto", "json", "human"] = Field(
         default="auto", description="auto: human on a terminal, else json"
     )
@@ -96,6 +107,16 @@ class Settings(BaseSettings):
     def _known(cls, value: str) -> str:
         if not value or not set(value.split(",")) <= FORMATS:
             raise ValueError(f"some of {', '.join(sorted(FORMATS))}, by commas")
+        return value
+
+    @field_validator("rate")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        if value:
+            try:
+                parse(value)
+            except ValueError as error:
+                raise ValueError("a number of requests and a time, as 100/minute or 5/second") from error
         return value
 
     @classmethod

@@ -2,6 +2,8 @@
 
     Problem
     ├── 400  MalformedRequest, MalformedBody, InvalidParameter, AmbiguousModel
+    ├── 401  Unauthorized
+    ├── 403  Forbidden
     ├── 404  NotFound, ModelNotFound
     ├── 405  MethodNotAllowed
     ├── 406  NotAcceptable
@@ -10,6 +12,7 @@
     ├── 413  BodyTooLarge, ImageTooLarge, TooManyItems
     ├── 415  UnsupportedMediaType, UnsupportedImage
     ├── 422  InvalidImage, InvalidArray
+    ├── 429  RateExceeded
     ├── 431  HeadTooLarge
     ├── 500  InternalError
     ├── 503  Overloaded, ModelRefused
@@ -59,6 +62,14 @@ class InvalidParameter(Problem):
 
 class AmbiguousModel(Problem):
     status, type, title = 400, "ambiguous-model", "Several models offer this operation and none is the default"
+
+
+class Unauthorized(Problem):
+    status, type, title = 401, "unauthorized", "A key is wanted here"
+
+
+class Forbidden(Problem):
+    status, type, title = 403, "forbidden", "This key does not open this"
 
 
 class NotFound(Problem):
@@ -111,6 +122,10 @@ class InvalidImage(Problem):
 
 class InvalidArray(Problem):
     status, type, title = 422, "invalid-array", "The numbers do not fit the model"
+
+
+class RateExceeded(Problem):
+    status, type, title = 429, "rate-exceeded", "This key asks too often"
 
 
 class HeadTooLarge(Problem):

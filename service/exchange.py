@@ -11,6 +11,7 @@ import orjson
 import structlog
 from starlette.types import Scope
 
+from service.access import Access
 from service.admission import Admission
 from service.config import Settings
 from service.errors import Problem
@@ -34,6 +35,7 @@ class State:
     metrics: Metrics
     pool: Executor
     watchdog: Watchdog | None = None
+    access: Access | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Exchange:
     started: float
     path: str = "other"
     model: str = ""
+    key: str = ""
     status: int = 0
     stages: tuple[float, float, float, float] | None = None
 
@@ -92,6 +95,7 @@ def finish(exchange: Exchange, state: State, scope: Scope) -> None:
             method=scope["method"],
             path=exchange.path,
             model=exchange.model,
+            key=exchange.key,
             status=exchange.status,
             ms=round(seconds * 1000, 2),
         )

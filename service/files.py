@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from service import codec
 from service.answers import picture_type, restore
 from service.card import Operation
-from service.errors import InvalidImage, Problem
+from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
 from service.exchange import State
 from service.inputs import max_pixels, prepare
 from service.operations import OPERATIONS, Figures
@@ -35,6 +35,20 @@ class Job:
 
     source: Path
     target: Path | None
+
+
+async def choose(state: State, operation: Operation, wish: str) -> Autoencoder:
+    """The model of that name, or the operation's default, or the only one. Raises ValueError naming those there are."""
+    name = wish or state.settings.default(operation)
+    try:
+        model = await state.store.get(name or state.store.choose(operation, state.settings), None)
+    except (AmbiguousModel, ModelNotFound) as problem:
+        said = f"there is no model {name}" if name else "no model is named"
+        names = ", ".join(state.store.offering(operation)) or "none is here"
+        raise ValueError(f"{said}; name one by --model that offers {operation}: {names}") from problem
+    if operation not in model.runners:
+        raise ValueError(f"{name} offers {', '.join(model.runners)}, not {operation}")
+    return model
 
 
 def plan(source: Path, output: Path | None) -> list[Job]:

@@ -7,7 +7,8 @@ router, so the document describes them and the app works without its front.
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.endpoint import Endpoint
-from service.exchange import Exchange, begin, finish, state_of
+from service.errors import Forbidden, Problem, RateExceeded, Unauthorized
+from service.exchange import Exchange, begin, finish, problem_answer, state_of
 from service.operations import OPERATIONS
 from service.runtime import DeviceUnavailable
 
@@ -26,12 +27,24 @@ class Front:
         exchange = begin(scope)
         endpoint = self.endpoints.get(scope["path"])
         try:
+            access = state_of(scope).access
+            if access:
+                exchange.key = access.admit(scope["path"], exchange.headers)
             if endpoint:
                 await endpoint(scope, receive, send)
             else:
                 await self.app(scope, receive, _named(exchange, send))
+        except (Unauthorized, Forbidden, RateExceeded) as problem:
+            await _deny(problem, exchange, send)
         finally:
             finish(exchange, state_of(scope), scope)
+
+
+async def _deny(problem: Problem, exchange: Exchange, send: Send) -> None:
+    exchange.status, body, headers = problem_answer(problem, exchange.id)
+    headers += [(b"x-request-id", exchange.id.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _named(exchange: Exchange, send: Send) -> Send:

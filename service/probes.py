@@ -14,6 +14,7 @@ from service.schemas import Health, ModelDetail, ModelList, ModelSummary, Reason
 from service.store import Autoencoder
 
 router = APIRouter(tags=["service"])
+counts = APIRouter(tags=["service"])
 
 
 def _state(request: Request) -> State:
@@ -45,7 +46,7 @@ async def readyz(state: Shared) -> Response:
     return JSONResponse(health.model_dump(), 200 if ready else 503)
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@counts.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(state: Shared) -> Response:
     """Counters and histograms in the text format of Prometheus, over all workers."""
     return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

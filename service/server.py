@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.adoption import AdoptingServer
@@ -25,6 +26,12 @@ from service.stopping import LingeringServer
 from service.telemetry import configure_logs
 from service.workers import STARTUP_FAILURE, supervise
 
+EXPOSED = [
+    *("X-Request-ID", "X-Model", "X-Model-Version", "X-Resized", "Server-Timing"),
+    *("X-MSE", "X-PSNR", "X-Percentile", "X-Noise-Sigma"),
+]
+"""Headers of answers that pages of other origins may read, where `cors_origins` lets them ask."""
+
 log = structlog.get_logger()
 
 
@@ -32,12 +39,26 @@ def application() -> ASGIApp:
     """The whole service, made anew in every worker from its environment."""
     settings = Settings.from_env(os.environ)
     configure_logs(settings.log_format, settings.log_level)
-    front = Front(create_app(settings))
+    front = assemble(settings)
     # What is imported and made by now stays: a collection need not look at it, and need not come every 700 objects.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     return front
+
+
+def assemble(settings: Settings) -> ASGIApp:
+    """The service of these settings, as it stands behind a port."""
+    front = Front(create_app(settings))
+    if not settings.cors_origins:
+        return front
+    return CORSMiddleware(
+        front,
+        allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+        expose_headers=EXPOSED,
+    )
 
 
 def serve(settings: Settings) -> None:
@@ -49,7 +70,7 @@ def serve(settings: Settings) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     log.info(
         "hourglass",
-        address=f"http://{host}:{settings.port}",
+        address=f"{'https' if settings.tls_certificate else 'http'}://{host}:{settings.port}",
         models=str(settings.models),
         workers=settings.workers,
         queue_items_per_worker=share.queue_items,
@@ -99,6 +120,9 @@ def _config(settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=[("X-Content-Type-Options", "nosniff")],
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
         proxy_headers=False,  # nothing here asks who, or by which scheme
         timeout_graceful_shutdown=settings.drain,
         timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type] # a number of seconds, whole or not

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Generator
@@ -30,14 +32,14 @@ def serving(models: Path, *flags: str, **environ: str) -> Generator[tuple[str, "
     command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--port", str(port), *flags]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HOURGLASS_")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**plain, **environ})
-    address = f"http://127.0.0.1:{port}"
+    address = f"{'https' if '--tls-certificate' in flags else 'http'}://127.0.0.1:{port}"
     try:
         end = monotonic() + 60
         while True:
             assert process.poll() is None, process.communicate()[1]
             assert monotonic() < end, "it never answered"
             try:
-                if httpx2.get(f"{address}/readyz").status_code == 200:
+                if httpx2.get(f"{address}/readyz", verify=False).status_code == 200:
                     break
             except httpx2.TransportError:
                 sleep(0.05)
@@ -63,6 +65,36 @@ def test_two_workers_answer_together_and_their_metrics_add_up(models: Path) -> N
         _, log = process.communicate(timeout=60)
         assert process.returncode == 0
     assert '"queue_items_per_worker":50' in log
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_https_is_served_with_a_certificate(models: Path, tmp_path: Path, workers: str) -> None:
+    made = (
+        "-keyout",
+        str(tmp_path / "key.pem"),
+        "-out",
+        str(tmp_path / "cert.pem"),
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    )
+    names = ("-addext", "subjectAltName=IP:127.0.0.1")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *made, *names], check=True, capture_output=True
+    )
+    tls = ("--tls-certificate", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    with serving(models, *tls, "--workers", workers, "--default-denoise", "digits") as (address, process):
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        answer = httpx2.post(f"{address}/denoise", content=png(digit()), verify=trusted)
+        assert answer.status_code == 200
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        with pytest.raises(httpx2.TransportError):
+            httpx2.get(address.replace("https", "http"))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
 
 
 def test_a_signal_ends_it_and_its_logs_are_json(models: Path) -> None:

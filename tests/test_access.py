@@ -1,0 +1,177 @@
+"""Who may ask: keys, what each is for and how often; and what pages of others, and the page of the document, may do."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.access import LINE, Access, new_key
+from service.config import Settings
+from service.errors import RateExceeded
+from service.server import assemble
+from tests.conftest import Serve, digit, png
+
+GOOD = png(digit())
+ALICE, BOB = "alice's own key", "hg_of-bob"
+
+
+def line(name: str, key: str, rest: str = "") -> str:
+    return f"{name} {hashlib.sha256(key.encode()).hexdigest()} {rest}\n"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    file = tmp_path / "keys"
+    file.write_text(f"# who may ask\n\n{line('alice', ALICE)}{line('bob', BOB, 'denoise,encode # only these')}")
+    return file
+
+
+@pytest.fixture
+def guarded(serve: Serve, keys: Path) -> TestClient:
+    return serve(keys=keys)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+@pytest.mark.parametrize("path", ["/models", "/models/digits", "/metrics", "/nothing"])
+def test_without_a_key_nothing_of_worth_is_told(guarded: TestClient, path: str) -> None:
+    answer = guarded.get(path)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.json()["type"] == "/problems/unauthorized"
+    assert answer.headers["x-request-id"] == answer.json()["instance"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs", "/openapi.json", "/static/docs.js"])
+def test_probes_and_the_document_are_open(guarded: TestClient, path: str) -> None:
+    assert guarded.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, bearer("wrong"), bearer(""), {"authorization": f"Basic {ALICE}"}, {"x-api-key": ""}]
+)
+def test_an_operation_wants_a_key_that_is_known(guarded: TestClient, headers: dict[str, str]) -> None:
+    answer = guarded.post("/denoise", content=GOOD, headers=headers)
+    assert answer.status_code == 401
+    assert ALICE not in answer.text
+    assert guarded.app_state["service"].admission.items == 0
+
+
+@pytest.mark.parametrize("headers", [bearer(ALICE), {"authorization": f"bearer  {ALICE} "}, {"x-api-key": ALICE}])
+def test_a_known_key_opens_all(guarded: TestClient, headers: dict[str, str]) -> None:
+    assert guarded.post("/denoise", content=GOOD, headers=headers).status_code == 200
+    assert guarded.get("/models", headers=headers).status_code == 200
+
+
+def test_a_key_for_some_operations_opens_no_other(guarded: TestClient) -> None:
+    assert guarded.post("/denoise", content=GOOD, headers=bearer(BOB)).status_code == 200
+    for path in ("/reconstruct", "/models", "/metrics"):
+        answer = guarded.request("POST" if path == "/reconstruct" else "GET", path, headers=bearer(BOB))
+        assert (answer.status_code, answer.json()["type"]) == (403, "/problems/forbidden")
+
+
+def test_the_document_says_that_keys_are_wanted(guarded: TestClient, client: TestClient) -> None:
+    assert guarded.get("/openapi.json").json()["security"] == [{"key": []}]
+    assert "security" not in client.get("/openapi.json").json()
+
+
+def test_each_key_has_a_rate_of_its_own(serve: Serve, keys: Path) -> None:
+    client = serve(keys=keys, rate="2/hour")
+    found = [client.post("/denoise", content=GOOD, headers=bearer(key)) for key in (ALICE, ALICE, ALICE, BOB)]
+    assert [answer.status_code for answer in found] == [200, 200, 429, 200]
+    assert 3000 < int(found[2].headers["retry-after"]) <= 3600
+    assert client.get("/livez", headers=bearer(ALICE)).status_code == 200
+
+
+def test_the_rate_is_divided_among_workers(keys: Path) -> None:
+    access = Access.read(keys, "5/minute", share=2)
+    headers = {b"x-api-key": ALICE.encode()}
+    for _ in range(3):
+        access.admit("/denoise", headers)
+    with pytest.raises(RateExceeded):
+        access.admit("/denoise", headers)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no key"),
+        ("alice\n", "line 1: wanted NAME SHA256"),
+        ("\nalice 12ab\n", "line 2"),
+        (line("alice", ALICE, "denoise,train"), "line 1"),
+        (line("alice", ALICE) + line("alice", BOB), "twice"),
+        ("\ud800", "cannot be read"),
+    ],
+)
+def test_a_broken_file_of_keys_is_refused_by_its_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "keys").write_text(text, "utf-8", "surrogatepass")
+    with pytest.raises(ValueError, match=said):
+        Access.read(tmp_path / "keys")
+
+
+def test_a_missing_file_of_keys_does_not_open_the_service(models: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="cannot be read"),
+        TestClient(assemble(Settings.model_validate({"models": models, "watch": "off", "keys": tmp_path / "none"}))),
+    ):
+        pass
+
+
+def test_a_made_key_is_known_by_its_line() -> None:
+    key, made = new_key("carol")
+    match = LINE.fullmatch(made)
+    assert match
+    assert match["name"] == "carol"
+    assert match["digest"] == hashlib.sha256(key.encode()).hexdigest()
+    assert new_key("carol")[0] != key
+
+
+def test_the_command_makes_keys(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-m", "service", "key", "carol"], capture_output=True, text=True, check=True)
+    (tmp_path / "keys").write_text(run.stderr)
+    assert Access.read(tmp_path / "keys").admit("/denoise", {b"x-api-key": run.stdout.strip().encode()}) == "carol"
+
+
+@pytest.fixture
+def shared(models: Path) -> Generator[TestClient]:
+    settings = {"models": models, "watch": "off", "default_denoise": "digits", "cors_origins": "https://a.example"}
+    with TestClient(assemble(Settings.model_validate(settings))) as client:
+        yield client
+
+
+def test_pages_of_other_origins_may_ask_only_where_they_are_let(shared: TestClient, client: TestClient) -> None:
+    asked = {"origin": "https://a.example", "access-control-request-method": "POST"}
+    assert shared.options("/denoise", headers=asked).headers["access-control-allow-origin"] == "https://a.example"
+    answer = shared.post("/denoise", content=GOOD, headers={"origin": "https://a.example"})
+    assert answer.headers["access-control-allow-origin"] == "https://a.example"
+    assert "X-Noise-Sigma" in answer.headers["access-control-expose-headers"]
+    other = shared.post("/denoise", content=GOOD, headers={"origin": "https://b.example"})
+    assert "access-control-allow-origin" not in other.headers
+    off = client.post("/denoise", content=GOOD, headers={"origin": "https://a.example"})
+    assert not [name for name in off.headers if name.startswith("access-control")]
+
+
+def test_the_page_of_the_document_runs_nobody_elses_script(client: TestClient) -> None:
+    answer = client.get("/docs")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "<script>" not in answer.text
+
+
+def test_the_document_and_the_metrics_can_be_left_out(serve: Serve) -> None:
+    client = serve(docs=False, metrics=False)
+    for path in ("/docs", "/openapi.json", "/static/docs.js", "/metrics"):
+        assert client.get(path).status_code == 404, path
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_rate_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="100/minute"):
+        Settings.model_validate({"rate": "often"})
