@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from service.protocol import PatientProtocol
-from service.stopping import TICK, LingeringServer, More
+from service.stopping import TICK, Leave, LingeringServer, More
 
 # What a worker says, a byte each. What it is told: any byte with a connection; and the end, after which none comes.
 READY, ADOPTED, CLOSED, LEAVING = b"r", b"a", b"c", b"l"
@@ -32,8 +32,8 @@ class AdoptedProtocol(PatientProtocol):
 class AdoptingServer(LingeringServer):
     """Listens to no port but to a channel on which connections arrive; its end is the end of serving."""
 
-    def __init__(self, config: uvicorn.Config, channel: socket.socket, more: More) -> None:
-        super().__init__(config, 0, more)
+    def __init__(self, config: uvicorn.Config, channel: socket.socket, leave: Leave, more: More) -> None:
+        super().__init__(config, 0, leave, more)
         channel.setblocking(False)
         self._channel = channel
         self._unsaid = b""

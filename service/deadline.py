@@ -8,12 +8,16 @@ from service.errors import DeadlineExceeded
 
 
 class Deadline:
-    """Cancels the task inside its block after so many seconds; the block then raises DeadlineExceeded."""
+    """Cancels the task inside its block after so many seconds; the block then raises DeadlineExceeded.
 
-    __slots__ = ("_handle", "_passed", "_seconds", "_task")
+    `asked`: seconds that the caller will wait, if it says so: then no more than those, whatever is allowed.
+    """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    __slots__ = ("_asked", "_handle", "_passed", "_seconds", "_task")
+
+    def __init__(self, seconds: float, asked: float | None = None) -> None:
+        self._seconds = seconds if asked is None else min(seconds, asked)
+        self._asked = asked
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -25,6 +29,8 @@ class Deadline:
 
     def allow(self, more: float) -> None:
         """Let the block take so many seconds more, from now on, than it was given."""
+        if self._asked is not None:
+            return
         self._handle.cancel()
         self._seconds += more
         self._handle = asyncio.get_running_loop().call_later(self._seconds, self._pass)

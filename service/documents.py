@@ -84,6 +84,14 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 999999999}},
         {"name": "format", "in": "query", "schema": formats, "description": "type of the answer, over Accept"},
     ]
+    common.append(
+        {
+            "name": "X-Request-Timeout",
+            "in": "header",
+            "schema": {"type": "number", "exclusiveMinimum": 0},
+            "description": "seconds after which the caller no longer waits",
+        }
+    )
     if operation != "denoise":
         return common
     return [

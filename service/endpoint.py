@@ -23,7 +23,7 @@ from service.inputs import load, unwrap
 from service.negotiation import NPY, answer_type
 from service.operations import blend, run
 from service.store import Autoencoder
-from service.wishes import Wish, wish_of
+from service.wishes import Wish, timeout_of, wish_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,8 +75,9 @@ class Endpoint:
         if self.operation not in model.runners:
             raise OperationNotOffered(f"{model.card.name} offers {', '.join(model.runners)}")
         exchange.model = model.card.name
+        asked = timeout_of(exchange.headers)
         data = await read_body(receive, exchange.headers, settings.max_body)
-        with Deadline(settings.deadline) as deadline:
+        with Deadline(settings.deadline, asked) as deadline:
             return await self.work(state, model, wish, data, exchange, deadline, receive)
 
     async def work(

@@ -36,6 +36,7 @@ class State:
     pool: Executor
     watchdog: Watchdog | None = None
     access: Access | None = None
+    leaving: bool = False  # a stop has begun
 
 
 @dataclass(slots=True)

@@ -38,12 +38,12 @@ async def livez(state: Shared) -> Response:
     return JSONResponse(Health(status=stuck or "alive").model_dump(), 503 if stuck else 200)
 
 
-@router.get("/readyz", responses={503: {"model": Health, "description": "No model is loaded"}})
+@router.get("/readyz", responses={503: {"model": Health, "description": "No model is loaded, or a stop has begun"}})
 async def readyz(state: Shared) -> Response:
-    """At least one model is loaded and proven."""
-    ready = bool(state.store.shelf.loaded)
-    health = Health(status="ready" if ready else "no model is loaded; see /models for the reasons")
-    return JSONResponse(health.model_dump(), 200 if ready else 503)
+    """At least one model is loaded and proven, and no stop has begun."""
+    ready = bool(state.store.shelf.loaded) and not state.leaving
+    waiting = "a stop has begun" if state.leaving else "no model is loaded; see /models for the reasons"
+    return JSONResponse(Health(status="ready" if ready else waiting).model_dump(), 200 if ready else 503)
 
 
 @counts.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

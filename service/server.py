@@ -77,7 +77,7 @@ def serve(settings: Settings) -> None:
         queue_bytes_per_worker=share.queue_bytes,
     )
     if settings.workers == 1:
-        _run(LingeringServer(_config(settings), settings.linger, seconds_left))
+        _run(LingeringServer(_config(settings), settings.linger, say_leaving, seconds_left))
         return
     if sys.platform == "win32":
         raise ValueError("several workers share a port as Unix can; on Windows, workers is 1")
@@ -92,7 +92,13 @@ def work(channel: socket.socket) -> None:
     """Be one of several workers: serve what arrives on the channel, until its end."""
     settings = Settings.from_env(os.environ)
     configure_logs(settings.log_format, settings.log_level)
-    _run(AdoptingServer(_config(settings), channel, seconds_left))
+    _run(AdoptingServer(_config(settings), channel, say_leaving, seconds_left))
+
+
+def say_leaving(lifespan: Mapping[str, Any]) -> None:
+    """Nobody new should be sent here, though whoever comes is served to the end."""
+    state: State = lifespan["service"]
+    state.leaving = True
 
 
 def seconds_left(lifespan: Mapping[str, Any]) -> float:

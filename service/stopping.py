@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 CLOSE = (b"connection", b"close")
+Leave = Callable[[Mapping[str, Any]], None]
 More = Callable[[Mapping[str, Any]], float]
 TICK = 0.1  # seconds; uvicorn too looks this often
 SETTLING = 10  # ticks that the last connections have, at most, to have their requests read
@@ -20,16 +21,18 @@ SETTLING = 10  # ticks that the last connections have, at most, to have their re
 class LingeringServer(uvicorn.Server):
     """After a signal it takes connections for `linger` seconds more and answers with `Connection: close`.
 
-    `more`: seconds over the configured ones that the requests under way may take to end, from the lifespan's state.
+    `leave` is told the lifespan's state at once. `more`, of the same: seconds over the configured ones that the
+    requests under way may take to end.
     """
 
-    def __init__(self, config: uvicorn.Config, linger: float, more: More) -> None:
+    def __init__(self, config: uvicorn.Config, linger: float, leave: Leave, more: More) -> None:
         super().__init__(config)
-        self.linger, self.more = linger, more
+        self.linger, self.leave, self.more = linger, leave, more
 
     async def main_loop(self) -> None:
         """Serve until a signal, then until nothing more can come; uvicorn's shutdown follows."""
         await super().main_loop()
+        self.leave(self.lifespan.state)
         self.config.encoded_headers.append(CLOSE)  # goes into the list that uvicorn makes anew every second
         self.server_state.default_headers.append(CLOSE)
         await self.last_connections()

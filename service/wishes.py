@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 from typing import Literal, get_args
 from urllib.parse import parse_qsl
 
@@ -69,6 +70,20 @@ def read_wish(query: bytes, accept: bytes, content_type: bytes, operation: Opera
 
 
 remembered = lru_cache(maxsize=256)(read_wish)
+
+
+def timeout_of(headers: Mapping[bytes, bytes]) -> float | None:
+    """Seconds that the caller will wait (`X-Request-Timeout`), if it says so. Raises InvalidParameter."""
+    text = headers.get(b"x-request-timeout")
+    if text is None:
+        return None
+    try:
+        seconds = float(text) if len(text) < 32 else 0.0
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        raise InvalidParameter("X-Request-Timeout is a number of seconds, more than none")
+    return seconds
 
 
 def _strength(text: str) -> float:

@@ -198,6 +198,23 @@ def test_a_missed_deadline_is_said_and_the_work_never_runs(serve: Serve, monkeyp
     assert client.app_state["service"].admission.items == 0
 
 
+@pytest.mark.parametrize("text", ["nan", "-1", "0", "1e400", "9" * 400, "soon", "", "1e-400"])
+def test_a_timeout_that_is_none_is_refused(client: TestClient, text: str) -> None:
+    answer = client.post("/denoise", content=GOOD, headers={"x-request-timeout": text})
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/invalid-parameter")
+
+
+def test_a_caller_may_wait_for_less_but_not_for_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(deadline=0.5)
+    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
+    assert client.post("/denoise", content=GOOD, headers={"x-request-timeout": "5"}).status_code == 200
+    monkeypatch.setattr(runner.batcher, "_free", 0)
+    for asked, said in [("1e-6", "1e-06 s"), ("0.1", "0.1 s"), ("100", "0.5 s")]:
+        answer = client.post("/denoise", content=GOOD, headers={"x-request-timeout": asked})
+        assert (answer.status_code, answer.json()["detail"]) == (504, f"not done within {said}")
+    assert client.app_state["service"].admission.items == 0
+
+
 def test_a_failing_graph_says_nothing_but_an_id(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve()
     runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]

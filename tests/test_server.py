@@ -107,6 +107,21 @@ def test_a_signal_ends_it_and_its_logs_are_json(models: Path) -> None:
     assert '"id":"abc"' in log
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_readiness_goes_at_the_signal_and_serving_goes_on(models: Path, workers: str) -> None:
+    with serving(models, "--linger", "3", "--workers", workers, "--default-denoise", "digits") as (address, process):
+        process.send_signal(signal.SIGTERM)
+        end, seen = monotonic() + 2.5, 0
+        while seen != 503 and monotonic() < end:
+            seen = httpx2.get(f"{address}/readyz").status_code
+            sleep(0.05)
+        assert seen == 503
+        assert httpx2.get(f"{address}/livez").status_code == 200
+        assert httpx2.post(f"{address}/denoise", content=png(digit())).status_code == 200
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
 def test_a_taken_port_is_said_and_ends_it(models: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

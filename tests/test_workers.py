@@ -145,11 +145,12 @@ def test_a_killed_worker_is_replaced_and_the_other_loses_nothing(models: Path) -
     assert [(line["pid"], line["status"]) for line in ended] == [(doomed, -signal.SIGKILL)]
 
 
+@pytest.mark.parametrize("milliseconds", [0, 20, 50, 100])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_no_request_that_was_sent_before_the_signal_is_lost(models: Path, workers: int) -> None:
+def test_no_request_that_was_sent_before_the_signal_is_lost(models: Path, workers: int, milliseconds: int) -> None:
     with serving(models, "--workers", str(workers)) as (address, process):
         answers: list[int] = []
-        barrier = threading.Barrier(33)
+        barrier = threading.Barrier(65)
 
         def send() -> None:
             connection = connect(address)
@@ -158,15 +159,16 @@ def test_no_request_that_was_sent_before_the_signal_is_lost(models: Path, worker
             answers.append(connection.getresponse().status)
             connection.close()
 
-        threads = [threading.Thread(target=send) for _ in range(32)]
+        threads = [threading.Thread(target=send) for _ in range(64)]
         for thread in threads:
             thread.start()
         barrier.wait()
+        sleep(milliseconds / 1e3)
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join()
         process.communicate(timeout=60)
-    assert answers == [200] * 32
+    assert answers == [200] * 64
     assert process.returncode == 0
 
 

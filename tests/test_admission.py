@@ -1,0 +1,63 @@
+"""Who may wait, and how long whoever may not is told to stay away."""
+
+import pytest
+
+from service import admission
+from service.admission import LONGEST, Admission
+from service.errors import Overloaded
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(admission, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def work(place: Admission, clock: Clock, size: int, seconds: int) -> None:
+    """So many bytes come and go each second."""
+    for _ in range(seconds):
+        place.enter(1, size)
+        clock.now += 1
+        place.leave(1, size)
+
+
+def test_the_wait_is_what_is_under_way_at_the_pace_of_late(clock: Clock) -> None:
+    place = Admission(items=100, size=10_000)
+    work(place, clock, 100, 20)
+    place.enter(1, 700)
+    assert place.wait() == 7
+    work(place, clock, 700, 20)
+    assert place.wait() == 1
+
+
+def test_what_was_long_ago_tells_nothing(clock: Clock) -> None:
+    place = Admission(items=100, size=10_000)
+    work(place, clock, 1, 20)
+    clock.now += 3600
+    place.enter(1, 10_000)
+    assert place.wait() == 1
+
+
+def test_nobody_is_told_to_wait_for_ever(clock: Clock) -> None:
+    place = Admission(items=100, size=10_000)
+    work(place, clock, 1, 20)
+    place.enter(1, 10_000)
+    assert place.wait() == LONGEST
+
+
+def test_more_than_may_wait_is_told_when_to_come_back(clock: Clock) -> None:
+    place = Admission(items=100, size=1000)
+    work(place, clock, 100, 10)
+    place.enter(1, 900)
+    with pytest.raises(Overloaded) as refused:
+        place.enter(1, 200)
+    assert refused.value.headers["retry-after"] == "9"
+    place.leave(1, 900)
+    place.enter(1, 2000)  # larger than the whole limit, but alone
+    with pytest.raises(Overloaded):
+        place.enter(1, 1)
