@@ -52,6 +52,8 @@ class Body:
 def unpack(data: bytes, content_type: str, card: Card, operation: Operation, max_items: int) -> Body:
     """The body by its Content-Type, checked against what the model takes. Raises a 4xx Problem."""
     media = content_type.partition(";")[0].strip().lower()
+    if "," in media or (content_type and not media):
+        raise UnsupportedMediaType("send one Content-Type")
     pictures = isinstance(card.input, ImageInput) and operation != "decode"
     if not data:
         raise InvalidImage("the body is empty") if pictures else InvalidArray("the body is empty")

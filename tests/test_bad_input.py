@@ -1,5 +1,7 @@
 """What hostile, careless and unlucky callers send: one answer each, and the service is none the worse."""
 
+import base64
+import json
 import pickle
 import struct
 import zlib
@@ -9,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from starlette.testclient import TestClient
 
 from service.codec import write_npy
@@ -47,6 +51,73 @@ def part(name: str, data: bytes, end: bytes = b"--b--\r\n") -> bytes:
     return head + data + b"\r\n" + end
 
 
+def with_sides(width: int, height: int) -> bytes:
+    """A JPEG whose header says what it likes."""
+    found = bytearray(JPEG)
+    at = found.index(b"\xff\xc0")
+    found[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    return bytes(found)
+
+
+def without_tables() -> bytes:
+    """A JPEG that does not say how it was coded."""
+    found, at = b"\xff\xd8", 2
+    while JPEG[at + 1] != 0xDA:
+        (size,) = struct.unpack(">H", JPEG[at + 2 : at + 4])
+        if JPEG[at + 1] not in (0xDB, 0xC4):
+            found += JPEG[at : at + 2 + size]
+        at += 2 + size
+    return found + JPEG[at:]
+
+
+def changed(data: bytes, at: int, new: bytes) -> bytes:
+    return data[:at] + new + data[at + len(new) :]
+
+
+FOREIGN = {
+    "TIFF": b"II*\0\x08\0\0\0",
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "PSD": b"8BPS\0\1" + b"\0" * 30,
+    "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
+    "PDF": b"%PDF-1.7\n",
+    "FITS": b"SIMPLE  =  T",
+    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
+    "ZIP": b"PK\3\4",
+    "ELF": b"\x7fELF",
+}
+ENCODED = base64.b64encode(GOOD).decode()
+BASE64 = {
+    "line ends": f"{ENCODED[:20]}\n{ENCODED[20:]}",
+    "the alphabet of addresses": base64.urlsafe_b64encode(b"\xff" * 30).decode(),
+    "padding alone": "====",
+    "cut": ENCODED[:-3],
+    "wide letters": "ａｂｃ",
+    "a file's address": "file:///etc/passwd",
+    "a path": "/etc/passwd",
+    "nothing": "",
+}
+NO_JSON = {
+    "blanks": b"  ",
+    "two documents": b"{}{}",
+    "a tail": b'{"images":[]} x',
+    "a comment": b'{"images":[]/**/}',
+    "single quotes": b"{'images':[]}",
+    "a trailing comma": b'{"images":["a",]}',
+    "a byte order mark": b'\xef\xbb\xbf{"images":["a"]}',
+    "UTF-16": '{"images":[]}'.encode("utf-16"),
+    "500 levels": b'{"images":' + b"[" * 500 + b"]" * 500 + b"}",
+    "half a surrogate": b'{"images":["\\ud800"]}',
+}
+NO_BODY = {
+    "a number": b"1",
+    "a string": b'"a"',
+    "a list": b"[]",
+    "50,000 objects": b'{"images":[' + b"{}," * 50_000 + b"{}]}",
+    "100,000 keys": b"{" + b",".join(b'"k%d":1' % number for number in range(100_000)) + b"}",
+    "a prototype": b'{"__proto__":{},"images":["a"]}',
+    "a megabyte of no base64": b'{"images":["' + b"?" * (1 << 20) + b'"]}',
+}
+
 CASES: list[tuple[str, str, bytes, str, int, str]] = [
     ("empty picture", "/denoise", b"", "image/png", 422, "invalid-image"),
     ("one byte", "/denoise", b"\x89", "image/png", 415, "unsupported-image"),
@@ -61,6 +132,23 @@ CASES: list[tuple[str, str, bytes, str, int, str]] = [
     ("PNG one row over", "/denoise", bomb(2000, 2001), "image/png", 413, "image-too-large"),
     ("PNG of no width", "/denoise", bomb(0, 5), "image/png", 422, "invalid-image"),
     ("JPEG of 3000 scans", "/denoise", JPEG[:-2] + b"\xff\xda\0\x02" * 3000 + JPEG[-2:], "", 422, "invalid-image"),
+    ("PNG with a wrong checksum", "/denoise", changed(GOOD, 29, b"\0"), "", 422, "invalid-image"),
+    ("JPEG of 65500x65500", "/denoise", with_sides(65500, 65500), "", 413, "image-too-large"),
+    ("JPEG of no size", "/denoise", with_sides(0, 0), "", 422, "invalid-image"),
+    ("JPEG without tables", "/denoise", without_tables(), "", 422, "invalid-image"),
+    ("GIF of 65535x65535", "/denoise", changed(png(digit(), "GIF"), 6, b"\xff" * 4), "", 413, "image-too-large"),
+    ("WebP cut", "/denoise", png(digit(), "WEBP")[:-10], "", 422, "invalid-image"),
+    *[(name, "/denoise", data, "image/png", 415, "unsupported-image") for name, data in FOREIGN.items()],
+    *[
+        (f"PNG called {kind}", "/denoise", GOOD, kind, 415, "unsupported-media-type")
+        for kind in ("text/plain", "video/mp4", "bogus", ";;;", "*/*", "image/png, image/jpeg", "multipart/mixed")
+    ],
+    *[
+        (f"base64: {name}", "/denoise", json.dumps({"images": [text]}).encode(), JSON, 422, "invalid-image")
+        for name, text in BASE64.items()
+    ],
+    *[(f"no JSON: {name}", "/denoise", data, JSON, 400, "malformed-body") for name, data in NO_JSON.items()],
+    *[(f"no body: {name}", "/denoise", data, JSON, 422, "invalid-image") for name, data in NO_BODY.items()],
     ("text", "/denoise", b"hello", "text/plain", 415, "unsupported-media-type"),
     ("backslashes", "/denoise", GOOD, "a;" + "\\" * 8000, 415, "unsupported-media-type"),
     ("JSON cut", "/denoise", b'{"images": [', JSON, 400, "malformed-body"),
@@ -131,6 +219,35 @@ def test_bad_input_has_one_answer_and_hurts_nothing(
     assert document["instance"] == answer.headers["x-request-id"]
     assert len(answer.content) < 4096
     assert client.post("/denoise", content=GOOD).status_code == 200
+
+
+def animated(kind: str) -> bytes:
+    first, *others = (Image.fromarray(digit(seed).squeeze(-1)) for seed in range(20))
+    out = BytesIO()
+    first.save(out, kind, save_all=True, append_images=others)
+    return out.getvalue()
+
+
+TALL, WIDE = (np.random.default_rng(0).integers(0, 256, sides, np.uint8) for sides in ((65535, 1, 1), (1, 65535, 1)))
+ODD = {
+    "a PNG with a tail": (GOOD + b"<script>" * 10, GOOD),
+    "a JPEG with a tail": (JPEG + b"PK\3\4" * 9, JPEG),
+    "an animated PNG": (animated("PNG"), GOOD),
+    "an animated GIF": (animated("GIF"), png(digit(), "GIF")),
+    "a broken profile": (png(digit(), icc_profile=b"x" * 100), GOOD),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_pictures_are_answered_as_plain_ones(client: TestClient, name: str) -> None:
+    odd, plain = (client.post("/denoise?format=npy", content=data) for data in ODD[name])
+    assert odd.status_code == plain.status_code == 200
+    assert odd.content == plain.content
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((1, 1, 1), np.uint8), np.zeros((3, 3, 1), np.uint8), TALL, WIDE])
+def test_pictures_of_extreme_sides_are_fitted(client: TestClient, pixels: NDArray[np.uint8]) -> None:
+    assert client.post("/denoise", content=png(pixels)).status_code == 200
 
 
 @pytest.mark.parametrize("accept", ["application/xml", "text/html", "image/png;q=0", "nonsense"])
