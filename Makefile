@@ -12,7 +12,7 @@ export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
 export HOURGLASS_DEFAULT_DENOISE ?= photo
 
-.PHONY: help serve test check bench bench-guard bench-photos bench-peers bench-training format clean
+.PHONY: help serve test check bench bench-guard bench-photos soak bench-peers bench-training format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +43,9 @@ bench-guard: $(VENV)/.dev ## the same, stored nowhere: fail where a ratio has fa
 
 bench-photos: $(VENV)/.dev ## measure the photo models on whole photographs, beside onnxruntime alone; ten minutes
 	@$(BIN)/python -m benchmarks.photographs $(BENCH)
+
+soak: $(VENV)/.dev ## good, bad, slow and leaving callers for minutes: nothing may fail or grow (SOAK="--minutes 60")
+	@$(BIN)/python -m benchmarks.soak $(SOAK)
 
 bench-peers: $(VENV)/.dev ## install its peers, each into an environment of its own, and measure them and the service
 	@$(BIN)/python -m benchmarks.peers.install

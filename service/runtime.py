@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from service.card import Card, Graph, ImageInput, Tensor
 from service.errors import ModelRefused
+from service.graph import check
 from service.hardware import Choice
 from service.regular import read_bytes
 
@@ -143,6 +144,7 @@ def open_graph(folder: Path, card: Card, graph: Graph, *, device: Device = "cpu"
     model = read_bytes(folder / graph.file)
     if hashlib.sha256(model).hexdigest() != graph.sha256:
         raise ModelRefused(f"{graph.file} does not have the SHA-256 of the card")
+    check(model, graph.file)
     free_sizes = isinstance(card.input, ImageInput) and card.input.height is None
     session = Session(model, device=device, threads=threads, free_sizes=free_sizes)
     wanted_in, wanted_out = ports(card, graph)

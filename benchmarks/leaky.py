@@ -1,0 +1,29 @@
+"""The soak's control: the service as it is, but every request leaves something behind."""
+
+import os
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from benchmarks.soak import LEAK
+from service.config import Settings
+from service.protocol import PatientProtocol
+from service.server import assemble
+
+lost: list[bytes] = []
+
+
+def leaking(app: ASGIApp) -> ASGIApp:
+    """The app, which remembers for ever that it was asked."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            lost.append(os.urandom(LEAK))
+        await app(scope, receive, send)
+
+    return call
+
+
+if __name__ == "__main__":
+    settings = Settings.from_env(os.environ)
+    uvicorn.run(leaking(assemble(settings)), port=settings.port, http=PatientProtocol, ws="none", log_config=None)

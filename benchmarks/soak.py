@@ -1,0 +1,114 @@
+"""`make soak`: good, bad, slow and leaving callers for minutes; nothing may fail, grow or stand still.
+
+First the same is asked of a service that leaks on purpose: where its growth is not seen, the check is worth nothing.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.callers import CALLERS, Book
+from benchmarks.process import Server, free_port
+
+MODELS = Path(__file__).parent.parent / "models"
+GROWTH = 32.0
+"""Megabytes that the second half of a run may add to the first half's mean."""
+LEAK = 64 << 10
+"""Bytes that the control loses with every request."""
+CLIENTS = {"good": 4, "bad": 2, "slow": 8, "leaving": 2}
+PROBED = 0.5
+"""Seconds between looks at the memory and at /livez."""
+HEALTHY = 1.0
+"""Seconds within which /livez answers."""
+SETTLING = 10.0
+"""Seconds after the start in which the curves of batches are measured."""
+
+
+def watch(server: Server, book: Book, seconds: float) -> None:
+    """Memory and health, until the time is over."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        begun = time.monotonic()
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+        try:
+            connection.request("GET", "/livez")
+            if connection.getresponse().status != 200:
+                book.wrong.append("/livez is red")
+        except (HTTPException, OSError) as error:
+            book.wrong.append(f"/livez: {type(error).__name__}")
+        finally:
+            connection.close()
+        book.health.append(time.monotonic() - begun)
+        book.memory.append(server.pss())
+        time.sleep(PROBED)
+
+
+def soak(title: str, module: Sequence[str], seconds: float, folder: Path) -> Book:
+    """One service under all callers."""
+    port, book = free_port(), Book()
+    environ = {"MODELS": MODELS, "PORT": port, "HEAD_TIMEOUT": 2, "BODY_GRACE": 2, "DEFAULT_DENOISE": "digits-denoise"}
+    named = {f"HOURGLASS_{name}": str(value) for name, value in environ.items()}
+    command, cores = [sys.executable, "-m", *module], ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    log = folder / f"{title}.log"
+    with Server(title, command, port=port, cores=cores, log=log, ready="/readyz", environ=named) as server:
+        server.wait()
+        time.sleep(SETTLING)
+        threads = [
+            threading.Thread(target=CALLERS[kind], args=(port, book, 100 * place + number), daemon=True)
+            for place, (kind, count) in enumerate(CLIENTS.items())
+            for number in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        watch(server, book, seconds)
+        book.over.set()
+        for thread in threads:
+            thread.join(60)
+        time.sleep(1)
+        book.counts["files open at the end"] = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
+    return book
+
+
+def growth(memory: Sequence[float]) -> tuple[float, float]:
+    """Megabytes that the second half's mean is above the first's, both without their first tenth; and MB an hour."""
+    kept = np.array(memory[len(memory) // 10 :])
+    half = len(kept) // 2
+    slope = float(np.polyfit(np.arange(len(kept)), kept, 1)[0]) * 3600 / PROBED
+    return float(kept[half:].mean() - kept[:half].mean()), slope
+
+
+def main() -> None:
+    """Prints what happened; status 1 where anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5)
+    seconds = 60 * parser.parse_args().minutes
+    with tempfile.TemporaryDirectory() as name:
+        control = soak("control", ["benchmarks.leaky"], min(60.0, seconds), Path(name))
+        leaked, _ = growth(control.memory)
+        print(f"control, which leaks {LEAK >> 10} KiB a request: grew by {leaked:.0f} MB", flush=True)
+        book = soak("hourglass", ["service", "serve"], seconds, Path(name))
+    grown, slope = growth(book.memory)
+    print(json.dumps(dict(sorted(book.counts.items())), indent=1))
+    begun, most, ended = book.memory[0], max(book.memory), book.memory[-1]
+    print(f"memory: {begun:.0f} MB at first, {most:.0f} at most, {ended:.0f} at last;", end=" ")
+    print(f"second half {grown:+.1f} MB (at most {GROWTH:g}), slope {slope:+.0f} MB an hour")
+    print(f"/livez: {max(book.health) * 1e3:.0f} ms at worst (at most {HEALTHY * 1e3:g})")
+    for what, count in Counter(book.wrong).most_common(20):
+        print(f"WRONG {count} times: {what}")
+    fine = not book.wrong and grown <= GROWTH < leaked and max(book.health) <= HEALTHY
+    print("passed" if fine else "FAILED")
+    sys.exit(0 if fine else 1)
+
+
+if __name__ == "__main__":
+    main()
