@@ -12,7 +12,7 @@ export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
 export HOURGLASS_DEFAULT_DENOISE ?= photo
 
-.PHONY: help serve test check bench bench-guard bench-photos soak bench-peers bench-training format clean
+.PHONY: help serve test check bench bench-guard bench-photos soak fuzz bench-peers bench-training format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -46,6 +46,10 @@ bench-photos: $(VENV)/.dev ## measure the photo models on whole photographs, bes
 
 soak: $(VENV)/.dev ## good, bad, slow and leaving callers for minutes: nothing may fail or grow (SOAK="--minutes 60")
 	@$(BIN)/python -m benchmarks.soak $(SOAK)
+
+fuzz: $(VENV)/.dev ## what reads strangers' bytes, under atheris, a minute each (FUZZ="picture --seconds 600")
+	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/pip install -q -e '.[fuzz]'
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench-peers: $(VENV)/.dev ## install its peers, each into an environment of its own, and measure them and the service
 	@$(BIN)/python -m benchmarks.peers.install
