@@ -36,7 +36,7 @@ class Settings(BaseSettings):
         default="auto", description="of models that come in both; auto: int8 where this processor is made for it"
     )
     tile_memory: int = Field(
-        default=112, ge=16, description="MiB for each processor that the tiles of large pictures may take in a run"
+        default=96, ge=16, description="MiB for each processor that the tiles of large pictures may take in a run"
     )
     watch: Literal["auto", "poll", "off"] = Field(
         default="auto", description="how changes of the models folder are seen"
