@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks import bodies
 from benchmarks.process import Server, free_port
 from service.card import Card
-from service.choices import Loading, choose_tiles
+from service.choices import Loading, Tiles, choose_tiles
 from service.config import Settings
 from service.folder import load_card
 from service.tiling import Grid
@@ -69,7 +69,8 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
 def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -> list[str]:
     """The rows of one model in one precision."""
     card = load_card(MODELS / model / "1")
-    tiling = Grid(card.receptive_radius or 0, card.stride or 1, tile_pixels(card, precision))
+    tiles = chosen(card, precision)
+    tiling = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.side_by_side)
     height, width = SIZES["12 MP"]
     tile = tiling.tiles(height, width)[0]
     sides = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
@@ -100,13 +101,13 @@ def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -
     return rows
 
 
-def tile_pixels(card: Card, precision: str) -> int:
+def chosen(card: Card, precision: str) -> Tiles:
     """What the service chooses on this machine."""
     cores = len(os.sched_getaffinity(0))
     (graph,) = (graph for graph in card.graphs if graph.precision == precision)
     with ThreadPoolExecutor(1) as pool:
         loading = Loading("cpu", 0, 1, pool, cores, tile_memory=(Settings().tile_memory << 20) * cores)
-        return choose_tiles(loading, card, graph).pixels.value
+        return choose_tiles(loading, card, graph)
 
 
 def raw(graph: Path, sides: tuple[int, int], threads: int, callers: int) -> float:

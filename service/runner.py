@@ -83,7 +83,7 @@ def open_runner(folder: Path, card: Card, operation: Operation, loading: Loading
     if tiles:
         tiler = Tiler(
             session.run,
-            grid=Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value),
+            grid=Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.side_by_side),
             pool=loading.pool,
             runners=tiles.side_by_side,
             observe=observe,

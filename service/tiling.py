@@ -8,6 +8,8 @@ Knows sides of pictures only.
 from dataclasses import dataclass
 from functools import lru_cache
 
+MORE = 4  # numbers of columns that are tried for a number of rows, where tiles run side by side
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -34,14 +36,15 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How a model's pictures are cut: its receptive radius and stride, and the most pixels of a tile."""
+    """How a model's pictures are cut: its receptive radius and stride, the most pixels of a tile, and tiles at once."""
 
     radius: int
     stride: int
     pixels: int
+    at_once: int = 1
 
     def tiles(self, height: int, width: int) -> tuple[Tile, ...]:
-        """As few pixels as can be, in row-major order; a picture that is small enough is one tile."""
+        """In row-major order, as few pixels as can be until the last of them is run; one tile where it holds all."""
         return _tiles(self, height, width)
 
     def parts(self, height: int, width: int, count: int) -> tuple[Tile, ...]:
@@ -55,22 +58,37 @@ class Grid:
 
 @lru_cache(maxsize=64)
 def _tiles(grid: Grid, height: int, width: int) -> tuple[Tile, ...]:
-    """For every number of rows the fewest columns that keep tiles small enough; of these ways the cheapest."""
-    margin = _up(grid.radius, grid.stride)
-    narrowest = 2 * margin + grid.stride
-    best: tuple[list[Span], list[Span]] = [], []
+    """For every number of rows the fewest columns that keep tiles small enough, or a few more; the cheapest of all."""
+    stride, margin = grid.stride, _up(grid.radius, grid.stride)
+    narrowest = 2 * margin + stride
+    best = _spans(height, height, margin, stride), _spans(width, width, margin, stride)
+    if _largest(*best) <= grid.pixels:
+        return (Tile(best[0][0], best[1][0]),)
     least: tuple[bool, int, int] | None = None  # whether tiles are too large after all, pixels, tiles
     for count in range(1, height + 1):
-        tall = _extent(height, count, margin, grid.stride)
-        room = max(narrowest, grid.pixels // tall // grid.stride * grid.stride)
-        rows, columns = _spans(height, tall, margin, grid.stride), _spans(width, room, margin, grid.stride)
-        area = _read(rows) * _read(columns)
-        cost = (max(map(_length, rows)) * max(map(_length, columns)) > grid.pixels, area, len(rows) * len(columns))
-        if least is None or cost < least:
-            best, least = (rows, columns), cost
-        if tall <= narrowest or (not cost[0] and (len(columns) == 1 or area > 1.5 * least[1])):
+        tall = _extent(height, count, margin, stride)
+        rows = _spans(height, tall, margin, stride)
+        room = max(narrowest, grid.pixels // tall // stride * stride)
+        fewest = len(_spans(width, room, margin, stride))
+        for more in range(min(grid.at_once, MORE)):
+            columns = _spans(width, _extent(width, fewest + more, margin, stride), margin, stride)
+            cost = (_largest(rows, columns) > grid.pixels, _pixels(grid, rows, columns), len(rows) * len(columns))
+            if least is None or cost < least:
+                best, least = (rows, columns), cost
+        too_many = least is not None and _read(rows) * _read(best[1]) > 1.5 * least[1]
+        if tall <= narrowest or (least is not None and not least[0] and (fewest == 1 or too_many)):
             break
     return tuple(Tile(row, column) for row in best[0] for column in best[1])
+
+
+def _pixels(grid: Grid, rows: list[Span], columns: list[Span]) -> int:
+    """That are read, or could be until the last tile is done: whoever has no tile at the end waits."""
+    rounds = -(-len(rows) * len(columns) // grid.at_once)
+    return max(_read(rows) * _read(columns), rounds * grid.at_once * _largest(rows, columns))
+
+
+def _largest(rows: list[Span], columns: list[Span]) -> int:
+    return max(map(_length, rows)) * max(map(_length, columns))
 
 
 def _length(span: Span) -> int:

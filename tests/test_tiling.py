@@ -38,13 +38,13 @@ def stitched(picture: Pixels, tiles: tuple[Tile, ...]) -> tuple[Pixels, NDArray[
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.integers(1, 140), st.integers(1, 140), st.integers(400, 6000))
-@example(1, 1, 400)
-@example(140, 1, 400)
-@example(21, 139, 441)
-def test_tiles_make_the_whole_pictures_pixels(height: int, width: int, pixels: int) -> None:
+@given(st.integers(1, 140), st.integers(1, 140), st.integers(400, 6000), st.integers(1, 5))
+@example(1, 1, 400, 1)
+@example(140, 1, 400, 2)
+@example(21, 139, 441, 1)
+def test_tiles_make_the_whole_pictures_pixels(height: int, width: int, pixels: int, at_once: int) -> None:
     picture = np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), np.uint8)
-    made, written = stitched(picture, Grid(RADIUS, STRIDE, pixels).tiles(height, width))
+    made, written = stitched(picture, Grid(RADIUS, STRIDE, pixels, at_once).tiles(height, width))
     assert (written == 1).all()
     assert (made == net(picture)).all()
 
@@ -70,9 +70,11 @@ def test_parts_are_as_many_as_asked_for_and_smaller_than_the_whole() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 12_000), st.integers(1, 12_000), st.integers(1 << 16, 1 << 21))
-def test_tiles_begin_at_whole_strides_and_stay_within_their_bound(height: int, width: int, pixels: int) -> None:
-    tiles = Grid(63, 8, pixels).tiles(height, width)
+@given(st.integers(1, 12_000), st.integers(1, 12_000), st.integers(1 << 16, 1 << 21), st.integers(1, 16))
+def test_tiles_begin_at_whole_strides_and_stay_within_their_bound(
+    height: int, width: int, pixels: int, at_once: int
+) -> None:
+    tiles = Grid(63, 8, pixels, at_once).tiles(height, width)
     assert all(tile.rows.start % 8 == tile.columns.start % 8 == 0 for tile in tiles)
     assert max(tile.pixels for tile in tiles) <= pixels
     if height * width <= pixels:
@@ -89,3 +91,11 @@ def test_a_radius_too_small_would_be_seen() -> None:
 def test_the_overlap_of_twelve_megapixels_is_at_most_a_fifth(height: int, width: int) -> None:
     tiles = Grid(63, 8, 950_000).tiles(height, width)
     assert 1 - height * width / sum(tile.pixels for tile in tiles) <= 0.2
+
+
+def test_nobody_is_left_without_a_tile_at_the_end_where_that_costs_less() -> None:
+    pixels = 1_590_000
+    alone, together = (Grid(63, 8, pixels, at_once).tiles(3000, 4000) for at_once in (1, 2))
+    assert len(alone) % 2 == 1, "else the test shows nothing"
+    assert len(together) % 2 == 0
+    assert sum(tile.pixels for tile in together) < 1.1 * sum(tile.pixels for tile in alone)
