@@ -12,6 +12,7 @@ from training.studies import (
     generation,
     linear,
     patches,
+    photos,
     plane,
     points,
     sparsity,
@@ -31,8 +32,9 @@ IN_ORDER = (
     denoising.STUDY,
     compression.STUDY,
     faces.STUDY,
+    photos.STUDY,
 )
-"""The lecture's."""
+"""The lecture's, and what came of it."""
 STUDIES: dict[str, Study] = {study.name: study for study in IN_ORDER}
 
 
