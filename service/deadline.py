@@ -1,6 +1,7 @@
 """A limit on how long a block may take: what asyncio.timeout does, for a quarter of its cost. Knows no request."""
 
 import asyncio
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -13,27 +14,28 @@ class Deadline:
     `asked`: seconds that the caller will wait, if it says so: then no more than those, whatever is allowed.
     """
 
-    __slots__ = ("_asked", "_handle", "_passed", "_seconds", "_task")
+    __slots__ = ("_asked", "_begun", "_handle", "_passed", "_seconds", "_task")
 
     def __init__(self, seconds: float, asked: float | None = None) -> None:
-        self._seconds = seconds if asked is None else min(seconds, asked)
-        self._asked = asked
+        self._asked = inf if asked is None else asked
+        self._seconds = min(seconds, self._asked)
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a deadline needs a task to cancel")
         self._task, self._passed = task, False
-        self._handle = asyncio.get_running_loop().call_later(self._seconds, self._pass)
+        loop = asyncio.get_running_loop()
+        self._begun = loop.time()
+        self._handle = loop.call_at(self._begun + self._seconds, self._pass)
         return self
 
     def allow(self, more: float) -> None:
         """Let the block take so many seconds more, from now on, than it was given."""
-        if self._asked is not None:
-            return
+        loop = asyncio.get_running_loop()
         self._handle.cancel()
-        self._seconds += more
-        self._handle = asyncio.get_running_loop().call_later(self._seconds, self._pass)
+        self._seconds = min(self._seconds + more, self._asked)
+        self._handle = loop.call_at(min(loop.time() + self._seconds, self._begun + self._asked), self._pass)
 
     def _pass(self) -> None:
         self._passed = True

@@ -37,3 +37,17 @@ async def test_a_callers_own_cancelling_is_not_a_deadline() -> None:
 async def test_what_the_block_raises_comes_through() -> None:
     with pytest.raises(KeyError), Deadline(60):
         raise KeyError("mine")
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [(None, 0.4), (5.0, 0.4), (0.2, 0.2)])
+async def test_more_is_allowed_up_to_what_the_caller_asked(asked: float | None, wanted: float) -> None:
+    async def scene() -> None:
+        with Deadline(0.1, asked) as deadline:
+            deadline.allow(0.3)
+            await asyncio.sleep(20)
+
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    with pytest.raises(DeadlineExceeded, match=f"within {wanted:g} s"):
+        await scene()
+    assert loop.time() - begun >= wanted - 0.01
