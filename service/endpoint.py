@@ -18,7 +18,7 @@ from service.errors import (
     OperationNotOffered,
     Problem,
 )
-from service.exchange import Exchange, State, begin, problem_answer, state_of
+from service.exchange import Exchange, State, begin, problem_answer, respond, state_of
 from service.inputs import load, unwrap
 from service.negotiation import NPY, answer_type
 from service.operations import blend, run
@@ -62,10 +62,7 @@ class Endpoint:
             log.exception("request failed", id=exchange.id, path=exchange.path)
             problem = InternalError("quote the id when reporting this")
             exchange.status, body, headers = problem_answer(problem, exchange.id)
-        headers.append((b"x-request-id", exchange.id.encode()))
-        headers.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await respond(exchange, send, body, headers)
 
     async def answer(self, scope: Scope, receive: Receive, exchange: Exchange) -> tuple[bytes, Headers]:
         """The answer's body and headers. Raises the Problem to answer with, or Disconnected."""

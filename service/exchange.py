@@ -9,7 +9,7 @@ from time import perf_counter
 
 import orjson
 import structlog
-from starlette.types import Scope
+from starlette.types import Scope, Send
 
 from service.access import Access
 from service.admission import Admission
@@ -100,6 +100,14 @@ def finish(exchange: Exchange, state: State, scope: Scope) -> None:
             status=exchange.status,
             ms=round(seconds * 1000, 2),
         )
+
+
+async def respond(exchange: Exchange, send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """A whole answer of the exchange's status, with the request's id."""
+    headers.append((b"x-request-id", exchange.id.encode()))
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def problem_answer(problem: Problem, request_id: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

@@ -7,8 +7,8 @@ router, so the document describes them and the app works without its front.
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.endpoint import Endpoint
-from service.errors import Forbidden, Problem, RateExceeded, Unauthorized
-from service.exchange import Exchange, begin, finish, problem_answer, state_of
+from service.errors import Forbidden, RateExceeded, Unauthorized
+from service.exchange import Exchange, begin, finish, problem_answer, respond, state_of
 from service.operations import OPERATIONS
 from service.runtime import DeviceUnavailable
 
@@ -35,16 +35,10 @@ class Front:
             else:
                 await self.app(scope, receive, _named(exchange, send))
         except (Unauthorized, Forbidden, RateExceeded) as problem:
-            await _deny(problem, exchange, send)
+            exchange.status, body, headers = problem_answer(problem, exchange.id)
+            await respond(exchange, send, body, headers)
         finally:
             finish(exchange, state_of(scope), scope)
-
-
-async def _deny(problem: Problem, exchange: Exchange, send: Send) -> None:
-    exchange.status, body, headers = problem_answer(problem, exchange.id)
-    headers += [(b"x-request-id", exchange.id.encode()), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _named(exchange: Exchange, send: Send) -> Send:

@@ -86,7 +86,8 @@ class Session:
             if device == "cuda":
                 raise DeviceUnavailable("device is cuda, but onnxruntime could not use it: see its log line above")
             tried = Choice("cpu", "auto: this onnxruntime has CUDA, but could not use it")
-        self._giving_back = _giving_back()
+        self._giving_back = ort.RunOptions()
+        self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.device = tried
         self.input = _port(self._session.get_inputs())
         self.output = _port(self._session.get_outputs())
@@ -108,13 +109,6 @@ class Session:
             self.run(batch)
             times.append(time.perf_counter() - start)
         return min(times)
-
-
-def _giving_back() -> ort.RunOptions:
-    """Of a run after which what its arena took goes back to the system."""
-    options = ort.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    return options
 
 
 def _create(model: bytes, options: ort.SessionOptions, device: Literal["cpu", "cuda"]) -> ort.InferenceSession:
