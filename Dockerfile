@@ -103,12 +103,12 @@ RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target
     && pip install -r /requirements/base.txt -r /requirements/cpu.txt -r /requirements/training.txt
 
 FROM runtime AS training
-# Data sets are fetched into, and recipes, runs and models live in, what is mounted at /work. The caches of torch and
+# Data sets are fetched into, and recipes, runs and models live in, what is mounted at /experiments. The caches of torch and
 # matplotlib need a home that can be written.
 ENV HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib \
-    XDG_CACHE_HOME=/work/data/cache
-WORKDIR /work
+    XDG_CACHE_HOME=/experiments/data/cache
+WORKDIR /experiments
 COPY --from=learning /opt/hourglass /opt/hourglass
 COPY --from=code /code /opt/hourglass
 # What Ctrl-C sends: the run says that it stopped, and goes on from its checkpoint when called with --resume.
