@@ -1,11 +1,13 @@
 """Who may wait: a place for every item and every decoded byte under way, taken before decoding, given back after.
 
-Counts only; knows neither requests nor models.
+Bodies have a bound of the same size beside it, from their first byte on. Knows neither requests nor models.
 """
 
 from collections import deque
 from math import ceil
 from time import monotonic
+from types import TracebackType
+from typing import Self
 
 from service.errors import Overloaded
 
@@ -19,7 +21,7 @@ class Admission:
 
     def __init__(self, *, items: int, size: int) -> None:
         self.max_items, self.max_size = items, size
-        self.items = self.size = 0
+        self.items = self.size = self.held = 0
         self._gone = 0  # bytes, since the start
         self._marks = deque([(monotonic(), 0)], maxlen=MARKS)  # when so many had gone
 
@@ -30,10 +32,7 @@ class Admission:
         """
         over = self.items + items > self.max_items or self.size + size > self.max_size
         if over and self.items:
-            again = str(self.wait())
-            raise Overloaded(
-                f"as much work is waiting as may wait; try again in {again} s", headers={"retry-after": again}
-            )
+            raise self._overloaded("as much work is waiting as may wait")
         self.items += items
         self.size += size
 
@@ -57,3 +56,39 @@ class Admission:
         then, before = next((mark for mark in self._marks if now - mark[0] <= LATE), (now, self._gone))
         gone = self._gone - before
         return max(1, min(LONGEST, ceil(self.size / gone * (now - then)))) if gone else 1
+
+    def hold(self, more: int, size: int) -> None:
+        """Keep `more` bytes of a body that then has `size`. Raises Overloaded where that is more than is left.
+
+        So whoever sends much gives way to whoever sends little, and nobody can fill all of it: the dynamic threshold
+        of shared buffers (Choudhury and Hahne, 1998). A body alone may have any size.
+        """
+        if size > self.max_size - self.held - more and self.held + more > size:
+            raise self._overloaded("as many bodies are here as may be")
+        self.held += more
+
+    def _overloaded(self, why: str) -> Overloaded:
+        again = str(self.wait())
+        return Overloaded(f"{why}; try again in {again} s", headers={"retry-after": again})
+
+
+class Hold:
+    """The bytes of one body, held inside a with block."""
+
+    __slots__ = ("_admission", "size")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission, self.size = admission, 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def grow(self, more: int) -> None:
+        """As many bytes more have come. Raises Overloaded."""
+        self._admission.hold(more, self.size + more)
+        self.size += more
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._admission.held -= self.size

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     max_body: PositiveInt = Field(default=64 << 20, description="bytes of a request body")
     max_pixels: PositiveInt = Field(default=4_000_000, description="pixels of a picture for a model of fixed size")
     max_pixels_any: PositiveInt = Field(default=64_000_000, description="pixels of a picture for a model of any size")
+    max_scans: PositiveInt = Field(default=100, description="scans of a JPEG; each costs a pass over all its pixels")
     max_items: PositiveInt = Field(default=1024, description="pictures, vectors or codes of one request")
     queue_items: PositiveInt = Field(default=4096, description="items admitted at once; more are answered 503")
     queue_bytes: PositiveInt = Field(

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from service.admission import Hold
 from service.answers import Headers, Reply, picture_type, write
 from service.card import ImageInput, Operation
 from service.deadline import Deadline
@@ -73,9 +74,10 @@ class Endpoint:
             raise OperationNotOffered(f"{model.card.name} offers {', '.join(model.runners)}")
         exchange.model = model.card.name
         asked = timeout_of(exchange.headers)
-        data = await read_body(receive, exchange.headers, settings.max_body)
-        with Deadline(settings.deadline, asked) as deadline:
-            return await self.work(state, model, wish, data, exchange, deadline, receive)
+        with Hold(state.admission) as hold:
+            data = await read_body(receive, exchange.headers, settings.max_body, hold)
+            with Deadline(settings.deadline, asked) as deadline:
+                return await self.work(state, model, wish, data, exchange, deadline, receive)
 
     async def work(
         self,
@@ -134,20 +136,21 @@ def server_timing(stages: tuple[float, float, float, float]) -> bytes:
     )
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int) -> bytes:
-    """The whole body. Raises BodyTooLarge as soon as its announced or real size is over the limit, or Disconnected."""
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int, hold: Hold) -> bytes:
+    """The whole body. Raises BodyTooLarge as soon as its announced or real size is over the limit, Overloaded as soon
+    as it is more than can be held beside others, or Disconnected.
+    """
     announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced[:20]) > limit:
         raise BodyTooLarge(f"a body may have {limit} bytes")
     chunks: list[bytes] = []
-    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Disconnected
         chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
+        hold.grow(len(chunk))
+        if hold.size > limit:
             raise BodyTooLarge(f"a body may have {limit} bytes")
         chunks.append(chunk)
         if not message.get("more_body", False):

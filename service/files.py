@@ -19,7 +19,7 @@ from service.answers import picture_type, restore
 from service.card import Operation
 from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
 from service.exchange import State
-from service.inputs import max_pixels, prepare
+from service.inputs import open_picture, prepare
 from service.operations import OPERATIONS, Figures
 from service.operations import run as run_model
 from service.store import Autoencoder
@@ -93,13 +93,11 @@ async def run(
 
 async def _one(state: State, model: Autoencoder, operation: Operation, job: Job) -> tuple[Array | Problem, Figures]:
     loop = asyncio.get_running_loop()
-    most, settings = max_pixels(model.card, state.settings), state.settings
+    card, settings = model.card, state.settings
     try:
         data = await loop.run_in_executor(state.pool, job.source.read_bytes)
-        picture = await loop.run_in_executor(
-            state.pool, lambda: codec.decode(data, formats=settings.taken, max_pixels=most)
-        )
-        row = prepare(picture, model.card, operation, settings)
+        picture = await loop.run_in_executor(state.pool, lambda: open_picture(data, card, settings).decode())
+        row = prepare(picture, card, operation, settings)
         outcome = await run_model(model, operation, [row[np.newaxis]])
         output = outcome.outputs[0]
         if isinstance(output, Problem):

@@ -30,10 +30,11 @@ class Inputs:
         return len(self.pictures) + len(self.problems)
 
 
-def max_pixels(card: Card, settings: Settings) -> int:
-    """Of one picture for this model."""
+def open_picture(data: bytes, card: Card, settings: Settings) -> Opened:
+    """A picture for this model, its header read. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
     any_size = isinstance(card.input, ImageInput) and card.input.height is None
-    return settings.max_pixels_any if any_size else settings.max_pixels
+    most = settings.max_pixels_any if any_size else settings.max_pixels
+    return Opened(data, formats=settings.taken, max_pixels=most, max_scans=settings.max_scans)
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ def unwrap(data: bytes, content_type: str, card: Card, operation: Operation, set
         try:
             if isinstance(blob, Problem):
                 raise blob
-            found = Opened(blob, formats=settings.taken, max_pixels=max_pixels(card, settings))
+            found = open_picture(blob, card, settings)
             size += found.width * found.height * 3
             opened.append(found)
         except Problem as problem:

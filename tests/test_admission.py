@@ -1,9 +1,11 @@
 """Who may wait, and how long whoever may not is told to stay away."""
 
+from contextlib import ExitStack, suppress
+
 import pytest
 
 from service import admission
-from service.admission import LONGEST, Admission
+from service.admission import LONGEST, Admission, Hold
 from service.errors import Overloaded
 
 
@@ -61,3 +63,26 @@ def test_more_than_may_wait_is_told_when_to_come_back(clock: Clock) -> None:
     place.enter(1, 2000)  # larger than the whole limit, but alone
     with pytest.raises(Overloaded):
         place.enter(1, 1)
+
+
+def test_bodies_hold_no_more_than_the_bound_and_the_largest_gives_way() -> None:
+    place = Admission(items=100, size=1000)
+    with ExitStack() as stack:
+        large = [stack.enter_context(Hold(place)) for _ in range(9)]
+        with suppress(Overloaded):
+            for hold in large * 1000:
+                hold.grow(1)
+        assert large[0].size == 100  # a tenth: as much as is left for whoever comes
+        assert place.held <= 1000
+        with Hold(place) as small:
+            small.grow(10)
+    assert place.held == 0
+
+
+def test_a_body_alone_may_be_larger_than_the_bound() -> None:
+    place = Admission(items=100, size=1000)
+    with Hold(place) as alone:
+        alone.grow(600)
+        alone.grow(600)
+        with Hold(place) as other, pytest.raises(Overloaded):
+            other.grow(1)

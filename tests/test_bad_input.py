@@ -295,6 +295,13 @@ def test_too_many_items_are_refused_by_every_transport(serve: Serve) -> None:
     assert [answer.json()["type"] for answer in found] == ["/problems/too-many-items"] * 3
 
 
+def test_how_many_scans_a_jpeg_may_have_is_a_setting(serve: Serve) -> None:
+    scans = png(LARGE, "JPEG", progressive=True)
+    assert scans.count(b"\xff\xda") > 3
+    found = [serve(max_scans=most).post("/denoise", content=scans).status_code for most in (3, 100)]
+    assert found == [422, 200]
+
+
 def test_what_does_not_fit_the_queue_is_told_to_come_back(serve: Serve) -> None:
     client = serve(queue_items=1)
     state = client.app_state["service"]

@@ -195,3 +195,18 @@ def test_ten_requests_at_once_on_one_connection_are_answered_in_order(models: Pa
         assert ids == list(range(10))
         assert answer.count(b"HTTP/1.1 200") == 10
         assert b"HTTP/1.1 408" in answer, "the eleventh never came"
+
+
+def test_a_body_that_does_not_fit_beside_others_is_told_to_come_back(models: Path) -> None:
+    asked = HEAD + b"Connection: close\r\nContent-Length: 900000\r\n\r\n"
+    with impatient(models, queue_bytes=1_000_000, body_grace=20) as address, connected(address) as first:
+        first.sendall(asked + bytes(400_000))
+        time.sleep(0.3)  # until it is there
+        with connected(address) as second:
+            second.sendall(asked + bytes(900_000))
+            answer = rest(second)
+            assert problem(answer) == (503, "overloaded")
+            assert b"retry-after: " in answer
+        assert good(address) == 200
+        first.sendall(bytes(500_000))
+        assert rest(first).startswith(b"HTTP/1.1 415")  # it was heard out

@@ -123,3 +123,14 @@ def test_nothing_large_enough_is_an_error_with_the_mend(folder: Path) -> None:
         read(folder, paths=["own"], side=64, validation="other")
     with pytest.raises(DataError, match="no pictures"):
         read(folder, paths=["nowhere"])
+
+
+def test_squares_without_detail_are_left_out_where_so_much_is_wanted(folder: Path) -> None:
+    half = scene(32, 64)
+    half[:, :32] = 100  # smooth: four of its eight squares
+    (folder / "half").mkdir()
+    (folder / "half" / "a.png").write_bytes(png(half))
+    every = read(folder, paths=["half"], validation="other")
+    some = read(folder, paths=["half"], validation="other", detail=8)
+    assert (len(every.train), len(some.train)) == (8, 4)
+    assert (some.train != 100).any(axis=(1, 2, 3)).all()

@@ -36,7 +36,7 @@ MAGIC = (
 )
 WRITTEN = ("image/png", "image/jpeg", "image/webp")
 PLAIN = {"PNG": png.scan, "JPEG": jpeg.scan}
-JPEG_SCANS = 100  # no real picture has more; each costs a pass over all pixels
+SCANS = 100  # of a JPEG, unless told otherwise: no real picture has more, and each costs a pass over all pixels
 ICC_BYTES = 1 << 20
 # The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -73,7 +73,7 @@ def recognise(data: bytes, formats: Collection[str]) -> str:
 class Opened:
     """A picture whose header is read and within bounds; its pixels are not decoded yet."""
 
-    def __init__(self, data: bytes, *, formats: Collection[str], max_pixels: int) -> None:
+    def __init__(self, data: bytes, *, formats: Collection[str], max_pixels: int, max_scans: int = SCANS) -> None:
         """Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
         self._data = data
         self._format = recognise(data, formats)
@@ -85,8 +85,8 @@ class Opened:
             raise ImageTooLarge(f"{self.width}x{self.height} pixels are over the limit of {max_pixels}")
         if not self.width * self.height:
             raise InvalidImage("the picture has no pixels")
-        if self._format == "JPEG" and data.count(b"\xff\xda") > JPEG_SCANS:
-            raise InvalidImage(f"a JPEG may have {JPEG_SCANS} scans")
+        if self._format == "JPEG" and data.count(b"\xff\xda") > max_scans:
+            raise InvalidImage(f"a JPEG may have {max_scans} scans")
 
     @property
     def plain(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Len
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from training import durable
 from training.data.folder import pictures_below, read_pictures
@@ -37,6 +37,8 @@ class PhotosSection(Source):
     """Of the pictures."""
     side: PositiveInt = 192
     """Pixels along a square's side. Squares cover every picture evenly, and overlap where they do not fit."""
+    detail: NonNegativeFloat = 0.0
+    """Squares whose Laplacian deviates by fewer grey levels are left out: what is smooth teaches little."""
     validation: str | None = None
     """A folder of pictures that nothing is trained on, to measure with; without it a share is held out."""
     test_side: PositiveInt = 320
@@ -72,12 +74,13 @@ def cut(pixels: Pixels, side: int) -> Pixels:
 
 def _mapped(paths: list[Path], section: PhotosSection) -> Pixels:
     """The squares of all pictures, mapped from a file in the cache; made first where it is not there."""
-    file = cache_folder() / "photos" / f"{_fingerprint(paths, section.side)}.squares"
+    file = cache_folder() / "photos" / f"{_fingerprint(paths, section)}.squares"
     size = section.side**2 * 3
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         log.info("%d pictures are cut into squares, once: %s", len(paths), file)
-        _write(file, (cut(pixels, section.side) for pixels in _large(paths, section.broken, section.side)))
+        squares = (cut(pixels, section.side) for pixels in _large(paths, section.broken, section.side))
+        _write(file, (some[[_detail(square) >= section.detail for square in some]] for some in squares))
     count = file.stat().st_size // size
     if not count:
         return np.empty((0, section.side, section.side, 3), np.uint8)
@@ -85,9 +88,16 @@ def _mapped(paths: list[Path], section: PhotosSection) -> Pixels:
     return np.memmap(file, np.uint8, "c", shape=(count, section.side, section.side, 3))
 
 
-def _fingerprint(paths: list[Path], side: int) -> str:
+def _detail(square: Pixels) -> float:
+    """Standard deviation of the Laplacian, in grey levels."""
+    grey = square.mean(2, dtype=np.float32)
+    sides = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return float((4 * grey[1:-1, 1:-1] - sides).std())
+
+
+def _fingerprint(paths: list[Path], section: PhotosSection) -> str:
     """Of where the pictures lie, their sizes and times, and how they are cut."""
-    digest = hashlib.sha256(f"1 {side}".encode())
+    digest = hashlib.sha256(f"2 {section.side} {section.detail}".encode())
     for path in paths:
         status = path.stat()
         digest.update(f"\n{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode())
