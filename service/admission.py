@@ -14,6 +14,13 @@ from service.errors import Overloaded
 MARKS = 10  # moments that are remembered, a second apart or more
 LATE = 30  # seconds within which they tell of the pace
 LONGEST = 60  # seconds that anybody is told to wait
+SLOWER = 0.1  # of a slower run than before, what counts: a lone item says little of what many get
+IN_TIME = 0.7  # of the time that a request has: to be let in it must be expected to take no more
+
+
+def megapixels(size: int) -> float:
+    """Of so many bytes, in pictures of three channels."""
+    return size / 3e6
 
 
 class Admission:
@@ -35,11 +42,6 @@ class Admission:
             raise self._overloaded("as much work is waiting as may wait")
         self.items += items
         self.size += size
-
-    @property
-    def megapixels(self) -> float:
-        """Of all that is under way, in pictures of three channels."""
-        return self.size / 3e6
 
     def leave(self, items: int, size: int) -> None:
         """Give the place back."""
@@ -70,6 +72,69 @@ class Admission:
     def _overloaded(self, why: str) -> Overloaded:
         again = str(self.wait())
         return Overloaded(f"{why}; try again in {again} s", headers={"retry-after": again})
+
+
+class Line:
+    """The requests of one graph that are under way, and the pace of its runs: how long one more would take among them.
+
+    They share the graph evenly, a large one with small ones by turns, so none waits for more of another than it has
+    itself. Without this, where more is asked than can be done, the queue grows longer than its callers' patience, and
+    all work is for those who are about to give up. Work is counted in what the graph's cost goes by: items, or bytes.
+    """
+
+    __slots__ = ("_runners", "count", "pace", "work")
+
+    def __init__(self, runners: int = 1) -> None:
+        self._runners = runners
+        self.count = self.work = 0
+        self.pace = 0.0
+        """Work a second; 0: not known yet."""
+
+    def ran(self, work: int, seconds: float) -> None:
+        """The graph took so long for that; of `runners` that do so at once. Any thread."""
+        found = work * self._runners / max(seconds, 1e-6)
+        self.pace = found if found > self.pace else self.pace + SLOWER * (found - self.pace)
+
+    def enter(self, work: int, seconds: float) -> None:
+        """Stand in the line. Raises Overloaded where that is unlikely to be over within `seconds`; never when alone."""
+        ahead = min(self.work, self.count * work)
+        if ahead and self.pace and ahead + work > IN_TIME * seconds * self.pace:
+            again = str(max(1, min(LONGEST, ceil(self.work / self.pace))))
+            raise Overloaded(
+                f"more is waiting than can be done within {seconds:g} s; try again in {again} s",
+                headers={"retry-after": again},
+            )
+        self.count += 1
+        self.work += work
+
+    def leave(self, work: int) -> None:
+        """It is done, or was given up."""
+        self.count -= 1
+        self.work -= work
+
+
+class Place:
+    """What one request takes of the whole and of its line, inside a with block. Entering raises Overloaded."""
+
+    __slots__ = ("_admission", "_items", "_line", "_seconds", "_size", "_work")
+
+    def __init__(self, admission: Admission, line: Line, *, items: int, size: int, work: int, seconds: float) -> None:
+        self._admission, self._line = admission, line
+        self._items, self._size, self._work, self._seconds = items, size, work, seconds
+
+    def __enter__(self) -> None:
+        self._line.enter(self._work, self._seconds)
+        try:
+            self._admission.enter(self._items, self._size)
+        except Overloaded:
+            self._line.leave(self._work)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._admission.leave(self._items, self._size)
+        self._line.leave(self._work)
 
 
 class Hold:

@@ -56,7 +56,7 @@ class Batcher:
     """Runs a graph for many callers, at most `max_batch` items at a time.
 
     `pool` None runs on the event loop, for graphs known to be short; otherwise `runners` batches run in the pool
-    at once. `observe` is told the items of every batch.
+    at once. `observe` is told the items of every batch, `ran` also the seconds that the graph took for them.
     """
 
     def __init__(
@@ -67,8 +67,9 @@ class Batcher:
         pool: Executor | None = None,
         runners: int = 1,
         observe: Callable[[int], None] = lambda _: None,
+        ran: Callable[[int, float], None] = lambda *_: None,
     ) -> None:
-        self._run, self._pool, self._observe = run, pool, observe
+        self._run, self._pool, self._observe, self._ran = run, pool, observe, ran
         self._free = runners
         self._waiting: deque[Job] = deque()
         self._items = 0  # that wait
@@ -152,6 +153,7 @@ class Batcher:
             if len(outputs) != len(items):
                 raise RunFailed(f"the graph answered {len(outputs)} items for {len(items)}")
             self._observe(len(items))
+            self._ran(len(items), perf_counter() - start)
         except Exception as error:  # whatever a graph raises belongs to its items
             if len(batch) == 1:
                 return [RunFailed(f"{type(error).__name__}: {error}")]

@@ -14,11 +14,11 @@ class Deadline:
     `asked`: seconds that the caller will wait, if it says so: then no more than those, whatever is allowed.
     """
 
-    __slots__ = ("_asked", "_begun", "_handle", "_passed", "_seconds", "_task")
+    __slots__ = ("_asked", "_begun", "_handle", "_passed", "_task", "seconds")
 
     def __init__(self, seconds: float, asked: float | None = None) -> None:
         self._asked = inf if asked is None else asked
-        self._seconds = min(seconds, self._asked)
+        self.seconds = min(seconds, self._asked)
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -27,15 +27,15 @@ class Deadline:
         self._task, self._passed = task, False
         loop = asyncio.get_running_loop()
         self._begun = loop.time()
-        self._handle = loop.call_at(self._begun + self._seconds, self._pass)
+        self._handle = loop.call_at(self._begun + self.seconds, self._pass)
         return self
 
     def allow(self, more: float) -> None:
         """Let the block take so many seconds more, from now on, than it was given."""
         loop = asyncio.get_running_loop()
         self._handle.cancel()
-        self._seconds = min(self._seconds + more, self._asked)
-        self._handle = loop.call_at(min(loop.time() + self._seconds, self._begun + self._asked), self._pass)
+        self.seconds = min(self.seconds + more, self._asked)
+        self._handle = loop.call_at(min(loop.time() + self.seconds, self._begun + self._asked), self._pass)
 
     def _pass(self) -> None:
         self._passed = True
@@ -46,4 +46,4 @@ class Deadline:
     ) -> None:
         self._handle.cancel()
         if self._passed and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
-            raise DeadlineExceeded(f"not done within {self._seconds:g} s") from error
+            raise DeadlineExceeded(f"not done within {self.seconds:g} s") from error

@@ -9,9 +9,10 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from service.admission import Hold
+from service.admission import Hold, Place, megapixels
 from service.answers import Headers, Reply, picture_type, write
 from service.card import ImageInput, Operation
+from service.choices import any_size
 from service.deadline import Deadline
 from service.errors import (
     BodyTooLarge,
@@ -29,10 +30,8 @@ from service.wishes import Wish, timeout_of, wish_of
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SHORT_BODY = (
-    64 << 10
-)  # bytes of a body handled on the event loop; of decoded pictures and of outputs three times as many
-SHORT_ARRAY = 1 << 20  # bytes of an array handled there: it is taken, and given, as it lies
+SHORT_BODY = 64 << 10  # bytes of a body handled on the event loop; of decoded pictures and outputs three times as many
+SHORT_ARRAY = 1 << 20  # bytes of an array handled there, as it lies, or of a picture of which the header is read
 LONG = 3 << 16  # decoded bytes above which a caller is watched for leaving, and time is given by what is under way
 
 log = structlog.get_logger()
@@ -91,16 +90,18 @@ class Endpoint:
     ) -> tuple[bytes, Headers]:
         """Unpack, take room, decode, run, write."""
         card, operation, settings, started = model.card, self.operation, state.settings, perf_counter()
-        pool = None if len(data) <= (SHORT_ARRAY if wish.content_type == NPY else SHORT_BODY) else state.pool
+        as_it_lies = wish.content_type == NPY or wish.content_type.startswith("image/")
+        pool = None if len(data) <= (SHORT_ARRAY if as_it_lies else SHORT_BODY) else state.pool
         args = (data, wish.content_type, card, operation, settings)
         parcel = unwrap(*args) if pool is None else await aside(pool, unwrap, *args)
         if wish.content_type != NPY and parcel.size > 3 * SHORT_BODY:
             pool = state.pool
         items, long = len(parcel), parcel.size > LONG
-        state.admission.enter(items, parcel.size)
-        try:
-            if state.admission.size > LONG:
-                deadline.allow(settings.deadline_megapixel * state.admission.megapixels)
+        beside, line = state.admission.size + parcel.size, model.runners[operation].line
+        if beside > LONG:
+            deadline.allow(settings.deadline_megapixel * megapixels(beside))
+        work = parcel.size if any_size(card) else items
+        with Place(state.admission, line, items=items, size=parcel.size, work=work, seconds=deadline.seconds):
             given = (parcel, card, operation, settings, wish)
             inputs = load(*given) if pool is None else await aside(pool, load, *given)
             pictures = operation != "encode" and isinstance(card.input, ImageInput)
@@ -118,8 +119,6 @@ class Endpoint:
             keep = (wish.metadata or settings.metadata) == "keep"
             reply = Reply(card, operation, inputs, outcome, exchange.id, settings.quality, keep)
             payload, headers = write(reply, kind) if pool is None else await aside(pool, write, reply, kind)
-        finally:
-            state.admission.leave(items, parcel.size)
         exchange.stages = (decoded - started, outcome.queue, outcome.run, perf_counter() - ran)
         headers.append((b"server-timing", server_timing(exchange.stages)))
         return payload, headers

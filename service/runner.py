@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service import runtime
+from service.admission import Line
 from service.batcher import Batcher
 from service.card import Card, Graph, Operation
 from service.choices import (
@@ -44,6 +45,7 @@ class Runner:
     batcher: Batcher | Tiler
     choices: dict[str, Choice[str | int]]
     limit: int
+    line: Line
     measured: bool = False
     _costs: dict[int, float] = field(default_factory=dict[int, float])
 
@@ -81,25 +83,24 @@ def open_runner(folder: Path, card: Card, operation: Operation, loading: Loading
     choices: dict[str, Choice[str | int]] = {"device": session.device, "precision": precision, "threads": threads}
     observe = partial(loading.observe, card.name, operation)
     if tiles:
+        line = Line(tiles.side_by_side)
         tiler = Tiler(
             session.run,
             grid=Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.side_by_side),
             pool=loading.pool,
             runners=tiles.side_by_side,
             observe=observe,
+            ran=line.ran,
             tidy=partial(session.shrink, runtime.to_array(graph.probe.input)),
         )
-        return Runner(graph, session, tiler, {**choices, "tile": tiles.pixels}, 1, measured=True)
+        return Runner(graph, session, tiler, {**choices, "tile": tiles.pixels}, 1, line, measured=True)
     place, batch = choose_place(session, graph, loading.max_batch)
     inline = place.value == "event loop"
-    batcher = Batcher(
-        session.run,
-        max_batch=batch.value,
-        pool=None if inline else loading.pool,
-        runners=1 if inline else max(1, loading.cores // threads.value),
-        observe=observe,
-    )
-    return Runner(graph, session, batcher, {**choices, "place": place, "batch": batch}, loading.max_batch)
+    runners = 1 if inline else max(1, loading.cores // threads.value)
+    line = Line(runners)
+    pool = None if inline else loading.pool
+    batcher = Batcher(session.run, max_batch=batch.value, pool=pool, runners=runners, observe=observe, ran=line.ran)
+    return Runner(graph, session, batcher, {**choices, "place": place, "batch": batch}, loading.max_batch, line)
 
 
 async def measure_idly(runners: Callable[[], Iterable[Runner]], idle: Callable[[], bool]) -> None:

@@ -15,6 +15,7 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from service.admission import megapixels
 from service.adoption import AdoptingServer
 from service.app import create_app
 from service.config import PREFIX, Settings
@@ -104,7 +105,7 @@ def say_leaving(lifespan: Mapping[str, Any]) -> None:
 def seconds_left(lifespan: Mapping[str, Any]) -> float:
     """That the megapixels under way are given to end, over the drain of the settings."""
     state: State = lifespan["service"]
-    return state.settings.deadline_megapixel * state.admission.megapixels
+    return state.settings.deadline_megapixel * megapixels(state.admission.size)
 
 
 def _run(server: uvicorn.Server) -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from service import admission
-from service.admission import LONGEST, Admission, Hold
+from service.admission import LONGEST, Admission, Hold, Line, Place
 from service.errors import Overloaded
 
 
@@ -86,3 +86,60 @@ def test_a_body_alone_may_be_larger_than_the_bound() -> None:
         alone.grow(600)
         with Hold(place) as other, pytest.raises(Overloaded):
             other.grow(1)
+
+
+def waiting(line: Line, *works: int) -> None:
+    for work in works:
+        line.enter(work, 1e9)
+
+
+def test_a_newcomer_who_would_not_be_done_in_time_is_told_so_at_once() -> None:
+    line = Line(runners=2)
+    line.ran(50, 1.0)
+    assert line.pace == 100
+    waiting(line, *[10] * 20)  # two seconds
+    line.enter(10, 4)
+    line.leave(10)
+    with pytest.raises(Overloaded, match="within 2 s") as refused:
+        line.enter(10, 2)
+    assert refused.value.headers["retry-after"] == "2"
+    assert (line.count, line.work) == (20, 200)
+
+
+def test_a_small_one_waits_for_no_more_of_a_large_one_than_it_has_itself() -> None:
+    line = Line()
+    line.ran(100, 1.0)
+    waiting(line, 10_000)
+    line.enter(10, 0.5)
+    with pytest.raises(Overloaded):
+        line.enter(200, 2)
+
+
+def test_whoever_is_alone_or_comes_before_the_pace_is_known_is_let_in() -> None:
+    line = Line()
+    waiting(line, 5, 5)
+    line.enter(1000, 0.001)
+    alone = Line()
+    alone.ran(1, 1.0)
+    alone.enter(1000, 0.001)
+
+
+def test_a_slower_run_says_little_and_a_faster_one_all() -> None:
+    line = Line()
+    line.ran(100, 1.0)
+    line.ran(1, 1.0)
+    assert 80 < line.pace < 100
+    for _ in range(100):
+        line.ran(1, 1.0)
+    assert line.pace < 2
+    line.ran(100, 1.0)
+    assert line.pace == 100
+
+
+def test_a_place_refused_by_the_whole_is_no_place_in_the_line() -> None:
+    place, line = Admission(items=1, size=10), Line()
+    with Place(place, line, items=1, size=10, work=1, seconds=1):
+        with pytest.raises(Overloaded), Place(place, line, items=1, size=10, work=1, seconds=1):
+            raise AssertionError("let in")
+        assert (line.count, place.items) == (1, 1)
+    assert (line.count, line.work, place.items, place.size) == (0, 0, 0, 0)

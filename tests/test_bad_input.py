@@ -313,6 +313,23 @@ def test_what_does_not_fit_the_queue_is_told_to_come_back(serve: Serve) -> None:
     assert client.post("/denoise", content=GOOD).status_code == 200
 
 
+@pytest.mark.parametrize(("model", "work"), [("digits", 1), ("photos", SIDE * SIDE * 3)])
+def test_who_would_not_be_done_within_its_time_is_told_so_before_it_waits(serve: Serve, model: str, work: int) -> None:
+    client = serve()
+    path = f"/denoise?model={model}"
+    assert client.post(path, content=GOOD).status_code == 200
+    line = client.app_state["service"].store.shelf.loaded[model].runners["denoise"].line
+    assert line.pace > 0  # its run has told
+    for _ in range(10):
+        line.enter(work, 1e9)
+    line.pace = work  # one a second
+    refused = client.post(path, content=GOOD, headers={"x-request-timeout": "5"})
+    assert (refused.status_code, refused.json()["type"]) == (503, "/problems/overloaded")
+    assert refused.headers["retry-after"] == "10"
+    assert client.post(path, content=GOOD).status_code == 200  # thirty seconds are enough
+    assert line.count == 10
+
+
 def test_a_missed_deadline_is_said_and_the_work_never_runs(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve(deadline=0.05)
     runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]

@@ -1,0 +1,95 @@
+"""Callers of one event loop: a number of them one request after the other, or at a rate whatever the answers are."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.load import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status (0: none came), seconds since the request was due, and the Retry-After it bore."""
+
+    status: int
+    seconds: float
+    again: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """What came of all requests, within so many seconds."""
+
+    answers: Sequence[Answer]
+    seconds: float
+
+    def of(self, *statuses: int) -> list[Answer]:
+        """The answers of these statuses."""
+        return [answer for answer in self.answers if answer.status in statuses]
+
+    @property
+    def goodput(self) -> float:
+        """Answers 200 a second."""
+        return len(self.of(200)) / self.seconds
+
+    def percentile(self, share: float, *statuses: int) -> float:
+        """Seconds within which that share of these statuses was answered; nan where there are none."""
+        found = [answer.seconds for answer in self.of(*statuses)]
+        return float(np.percentile(found, 100 * share)) if found else float("nan")
+
+
+def closed(port: int, request: Request, *, callers: int, seconds: float) -> Flood:
+    """So many callers, each sending its next request when it has its answer."""
+    head = _head(request)
+
+    async def caller(end: float, answers: list[Answer]) -> None:
+        while time.monotonic() < end:
+            answers.append(await _ask(port, head + request.body, time.monotonic()))
+
+    async def go() -> Flood:
+        begun, answers = time.monotonic(), list[Answer]()
+        await asyncio.gather(*(caller(begun + seconds, answers) for _ in range(callers)))
+        return Flood(answers, time.monotonic() - begun)
+
+    return asyncio.run(go())
+
+
+def opened(port: int, request: Request, *, rate: float, seconds: float) -> Flood:
+    """Requests at random moments, so many a second on average, each on a connection of its own."""
+    head = _head(request)
+    moments = np.cumsum(np.random.default_rng(0).exponential(1 / rate, round(rate * seconds)))
+
+    async def go() -> Flood:
+        begun = time.monotonic()
+        tasks: list[asyncio.Task[Answer]] = []
+        for moment in moments:
+            await asyncio.sleep(max(0.0, begun + moment - time.monotonic()))
+            tasks.append(asyncio.create_task(_ask(port, head + request.body, begun + moment)))
+        sent = time.monotonic() - begun
+        return Flood(await asyncio.gather(*tasks), sent)
+
+    return asyncio.run(go())
+
+
+def _head(request: Request) -> bytes:
+    lines = [f"POST {request.path} HTTP/1.1", "Host: x", "Connection: close", f"Content-Type: {request.content_type}"]
+    lines += [f"Content-Length: {len(request.body)}", *(f"{name}: {value}" for name, value in request.headers)]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+async def _ask(port: int, message: bytes, due: float) -> Answer:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(message)
+            answer = await asyncio.wait_for(reader.read(-1), 300)
+        finally:
+            writer.close()
+    except (OSError, TimeoutError):
+        return Answer(0, time.monotonic() - due)
+    head = answer.partition(b"\r\n\r\n")[0].decode("latin-1").lower()
+    again = head.partition("retry-after: ")[2].partition("\r\n")[0]
+    return Answer(int(head.split()[1]) if head else 0, time.monotonic() - due, again)
