@@ -12,7 +12,7 @@ export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
 export HOURGLASS_DEFAULT_DENOISE ?= photo
 
-.PHONY: help serve test check bench bench-guard bench-photos soak fuzz bench-peers bench-training format clean
+.PHONY: help serve test check bench bench-guard bench-photos soak overload fuzz bench-peers bench-training format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,8 +44,11 @@ bench-guard: $(VENV)/.dev ## the same, stored nowhere: fail where a ratio has fa
 bench-photos: $(VENV)/.dev ## measure the photo models on whole photographs, beside onnxruntime alone; ten minutes
 	@$(BIN)/python -m benchmarks.photographs $(BENCH)
 
-soak: $(VENV)/.dev ## good, bad, slow and leaving callers for minutes: nothing may fail or grow (SOAK="--minutes 60")
+soak: $(VENV)/.dev ## good, bad, slow and leaving callers and an operator for minutes: nothing may fail or grow (SOAK="--minutes 60")
 	@$(BIN)/python -m benchmarks.soak $(SOAK)
+
+overload: $(VENV)/.dev ## five times what can be done, and a crowd of large photographs; three minutes
+	@$(BIN)/python -m benchmarks.overload $(BENCH)
 
 fuzz: $(VENV)/.dev ## what reads strangers' bytes, under atheris, a minute each (FUZZ="picture --seconds 600")
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/pip install -q -e '.[fuzz]'

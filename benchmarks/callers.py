@@ -1,6 +1,8 @@
-"""Callers of every kind, each in a thread, until they are told that it is over: good, bad, slow and leaving ones."""
+"""Callers of every kind, and an operator, each in a thread, until they are told that it is over."""
 
+import json
 import random
+import shutil
 import socket
 import threading
 from collections import Counter
@@ -9,12 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from io import BytesIO
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import bodies
+from service.card import CARD_FILE
 
 HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n"
 
@@ -27,6 +32,8 @@ class Book:
     wrong: list[str] = field(default_factory=list[str])
     memory: list[float] = field(default_factory=list[float])
     health: list[float] = field(default_factory=list[float])
+    models: Path = Path("models")
+    """The folder that is served; the operator changes it."""
     over: threading.Event = field(default_factory=threading.Event)
 
 
@@ -117,4 +124,28 @@ def leaving(port: int, book: Book, seed: int) -> None:
         book.counts["left"] += 1
 
 
-CALLERS: dict[str, Callable[[int, Book, int], None]] = {"good": good, "bad": bad, "slow": slow, "leaving": leaving}
+def operator(port: int, book: Book, seed: int) -> None:
+    """Puts the next version of a model in its place and takes the one before it away, as soon as the new one serves."""
+    place, version = book.models / "digits", 1
+    while not book.over.wait(0.2 + seed % 2):
+        new = place / f".{version + 1}"
+        shutil.copytree(place / str(version), new)
+        card = json.loads((new / CARD_FILE).read_text())
+        (new / CARD_FILE).write_text(json.dumps({**card, "version": version + 1}))
+        new.rename(place / str(version + 1))
+        while not book.over.wait(0.05):
+            with urlopen(f"http://127.0.0.1:{port}/models/digits", timeout=60) as answer:
+                if json.load(answer)["version"] == version + 1:
+                    book.counts["swaps"] += 1
+                    break
+        shutil.rmtree(place / str(version))
+        version += 1
+
+
+CALLERS: dict[str, Callable[[int, Book, int], None]] = {
+    "good": good,
+    "bad": bad,
+    "slow": slow,
+    "leaving": leaving,
+    "operator": operator,
+}

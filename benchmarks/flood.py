@@ -42,12 +42,14 @@ class Flood:
 
 
 def closed(port: int, request: Request, *, callers: int, seconds: float) -> Flood:
-    """So many callers, each sending its next request when it has its answer."""
+    """So many callers, each sending its next request when it has its answer, and waited where it was told to."""
     head = _head(request)
 
     async def caller(end: float, answers: list[Answer]) -> None:
         while time.monotonic() < end:
-            answers.append(await _ask(port, head + request.body, time.monotonic()))
+            answer = await _ask(port, head + request.body, time.monotonic())
+            answers.append(answer)
+            await asyncio.sleep(min(float(answer.again or 0), max(0.0, end - time.monotonic())))
 
     async def go() -> Flood:
         begun, answers = time.monotonic(), list[Answer]()

@@ -1,11 +1,12 @@
-"""`make soak`: good, bad, slow and leaving callers for minutes; nothing may fail, grow or stand still.
+"""`make soak`: good, bad, slow and leaving callers for minutes, and a model that is replaced all the while.
 
-First the same is asked of a service that leaks on purpose: where its growth is not seen, the check is worth nothing.
+Nothing may fail, grow or stand still. First the same is asked of a service that leaks on purpose: where its growth is not seen, the check is worth nothing.
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -25,7 +26,7 @@ GROWTH = 32.0
 """Megabytes that the second half of a run may add to the first half's mean."""
 LEAK = 64 << 10
 """Bytes that the control loses with every request."""
-CLIENTS = {"good": 4, "bad": 2, "slow": 8, "leaving": 2}
+CLIENTS = {"good": 4, "bad": 2, "slow": 8, "leaving": 2, "operator": 1}
 PROBED = 0.5
 """Seconds between looks at the memory and at /livez."""
 HEALTHY = 1.0
@@ -55,8 +56,15 @@ def watch(server: Server, book: Book, seconds: float) -> None:
 
 def soak(title: str, module: Sequence[str], seconds: float, folder: Path) -> Book:
     """One service under all callers."""
-    port, book = free_port(), Book()
-    environ = {"MODELS": MODELS, "PORT": port, "HEAD_TIMEOUT": 2, "BODY_GRACE": 2, "DEFAULT_DENOISE": "digits-denoise"}
+    port, book = free_port(), Book(models=folder / title)
+    shutil.copytree(MODELS, book.models)
+    environ = {
+        "MODELS": book.models,
+        "PORT": port,
+        "HEAD_TIMEOUT": 2,
+        "BODY_GRACE": 2,
+        "DEFAULT_DENOISE": "digits-denoise",
+    }
     named = {f"HOURGLASS_{name}": str(value) for name, value in environ.items()}
     command, cores = [sys.executable, "-m", *module], ",".join(map(str, sorted(os.sched_getaffinity(0))))
     log = folder / f"{title}.log"

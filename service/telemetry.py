@@ -36,6 +36,7 @@ def configure_logs(form: Literal["auto", "json", "human"], level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change; the store tells what came of it
 
 
 def _json(event: object, **_: object) -> str:
