@@ -1,6 +1,7 @@
 """`make soak`: good, bad, slow and leaving callers for minutes, and a model that is replaced all the while.
 
-Nothing may fail, grow or stand still. First the same is asked of a service that leaks on purpose: where its growth is not seen, the check is worth nothing.
+Nothing may fail, grow or stand still. First the same is asked of a service that leaks on purpose: where its growth is
+not seen, the check is worth nothing.
 """
 
 import argparse
