@@ -12,7 +12,7 @@ export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
 export HOURGLASS_DEFAULT_DENOISE ?= photo
 
-.PHONY: help serve test check bench bench-guard bench-photos soak overload fuzz bench-peers bench-training format clean
+.PHONY: help serve test check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,10 @@ overload: $(VENV)/.dev ## five times what can be done, and a crowd of large phot
 fuzz: $(VENV)/.dev ## what reads strangers' bytes, under atheris, a minute each (FUZZ="picture --seconds 600")
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/pip install -q -e '.[fuzz]'
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
+audit: $(VENV)/.dev ## known holes of what is installed; what their database does not tell, as without a network, is named
+	@$(BIN)/python -c "import pip_audit" 2>/dev/null || $(BIN)/pip install -q -e '.[audit]'
+	@$(BIN)/pip-audit --local --skip-editable --progress-spinner off
 
 bench-peers: $(VENV)/.dev ## install its peers, each into an environment of its own, and measure them and the service
 	@$(BIN)/python -m benchmarks.peers.install
