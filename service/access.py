@@ -73,7 +73,10 @@ class Access:
             raise Forbidden(f"the key {key.name} is for {', '.join(sorted(key.paths))}")
         if self._limit and not self._limiter.hit(self._limit, key.name):
             again = self._limiter.get_window_stats(self._limit, key.name).reset_time - time.time()
-            raise RateExceeded(f"at most {self._limit} for a key", headers={"retry-after": str(max(1, ceil(again)))})
+            if again <= self._limit.get_expiry():
+                again = str(max(1, ceil(again)))
+                raise RateExceeded(f"at most {self._limit} for a key", headers={"retry-after": again})
+            self._limiter = MovingWindowRateLimiter(MemoryStorage())  # the clock was set back: count anew
         return key.name
 
     def _find(self, given: bytes) -> Key:

@@ -3,7 +3,9 @@
 import hashlib
 import subprocess
 import sys
+import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,18 @@ def test_each_key_has_a_rate_of_its_own(serve: Serve, keys: Path) -> None:
     assert [answer.status_code for answer in found] == [200, 200, 429, 200]
     assert 3000 < int(found[2].headers["retry-after"]) <= 3600
     assert client.get("/livez", headers=bearer(ALICE)).status_code == 200
+
+
+def test_a_clock_set_back_keeps_nobody_out(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    access, headers = Access.read(keys, "2/minute"), {b"x-api-key": ALICE.encode()}
+    admit, now = partial(access.admit, "/denoise", headers), time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    admit()
+    admit()
+    with pytest.raises(RateExceeded):
+        admit()
+    monkeypatch.setattr(time, "time", lambda: now - 86400)
+    admit()
 
 
 def test_the_rate_is_divided_among_workers(keys: Path) -> None:
