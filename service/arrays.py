@@ -13,7 +13,7 @@ Array = NDArray[Any]
 
 def wanted(card: Card, operation: Operation) -> str:
     """What an array must be, in words."""
-    sides = "".join(f",{side or 'any'}" for side in _sides(card, operation))
+    sides = "".join(f",{side or 'any'}" for side in sides_of(card, operation))
     if operation == "decode":
         return f"codes are float32 N{sides}"
     if isinstance(card.input, ImageInput):
@@ -21,7 +21,8 @@ def wanted(card: Card, operation: Operation) -> str:
     return f"vectors are float32 N{sides}"
 
 
-def _sides(card: Card, operation: Operation) -> list[int | None]:
+def sides_of(card: Card, operation: Operation) -> list[int | None]:
+    """Of one item; None: any."""
     if operation == "decode":
         return card.code.shape
     if isinstance(card.input, ImageInput):
@@ -31,7 +32,7 @@ def _sides(card: Card, operation: Operation) -> list[int | None]:
 
 def checked(array: Array, card: Card, operation: Operation) -> Array:
     """The array in the type that the graph takes. Raises InvalidArray naming what was wanted."""
-    sides = _sides(card, operation)
+    sides = sides_of(card, operation)
     fits = array.ndim == len(sides) + 1 and all(
         side in (None, found) for side, found in zip(sides, array.shape[1:], strict=True)
     )

@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from math import prod
+from typing import Any, Literal
 
-import numpy as np
 import pybase64
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
 
 from service import codec
-from service.arrays import checked, wanted
+from service.arrays import checked, sides_of
 from service.card import Card, ImageInput, Operation
 from service.errors import (
     InvalidArray,
@@ -23,13 +22,13 @@ from service.errors import (
     TooManyItems,
     UnsupportedMediaType,
 )
-from service.schemas import Images, Values
+from service.jsonbody import read_images, read_values
 
 Array = NDArray[Any]
-Model = TypeVar("Model", bound=BaseModel)
 
 JSON, NPY = "application/json", "application/x-npy"
 UNTOLD = ("", "application/octet-stream", "application/x-www-form-urlencoded")  # the last is curl's, told nothing
+UNKNOWN_SIDE = 1024  # of a code whose sides depend on the picture: how long a row's text may be, goes by that
 NAMES = {"json": JSON, "npy": NPY, "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -60,7 +59,10 @@ def unpack(data: bytes, content_type: str, card: Card, operation: Operation, max
     if media == NPY:
         body = Body("npy", array=checked(codec.read_npy(data), card, operation))
     elif media == JSON:
-        body = _json_pictures(data) if pictures else _json_values(data, card, operation)
+        if pictures:
+            body = Body("many", [_unbase64(text) for text in read_images(data, max_items)])
+        else:
+            body = Body("values", array=_json_values(data, card, operation, max_items))
     elif pictures and media == "multipart/form-data":
         body = _multipart(data, content_type, max_items)
     elif pictures and (media.startswith("image/") or media in UNTOLD):
@@ -94,10 +96,6 @@ def _multipart(data: bytes, content_type: str, max_items: int) -> Body:
     return Body("many", blobs)
 
 
-def _json_pictures(data: bytes) -> Body:
-    return Body("many", [_unbase64(text) for text in _parse(Images, data).images])
-
-
 def _unbase64(text: str) -> bytes | Problem:
     if text.startswith("data:"):
         head, _, text = text.partition(",")
@@ -109,26 +107,10 @@ def _unbase64(text: str) -> bytes | Problem:
         return InvalidImage("the picture is not base64")
 
 
-def _json_values(data: bytes, card: Card, operation: Operation) -> Body:
-    rows = _parse(Values, data).values
-    try:
-        with np.errstate(over="ignore"):  # what is too large for float32 is found by the check for finite numbers
-            array = np.asarray(rows, np.float32)
-    except ValueError as error:
-        raise InvalidArray(f"the rows are not all alike; {wanted(card, operation)}") from error
-    return Body("values", array=checked(array, card, operation))
-
-
-def _parse(model: type[Model], data: bytes) -> Model:
-    try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join(str(part)[:40] for part in first["loc"][:4] if "[" not in str(part))  # no type of a union
-        if first["type"] == "json_invalid":
-            raise MalformedBody("the body is not JSON") from error
-        kind = InvalidImage if model is Images else InvalidArray
-        raise kind(f"{place or 'the body'}: {first['msg']}") from error
+def _json_values(data: bytes, card: Card, operation: Operation, max_items: int) -> Array:
+    sides = sides_of(card, operation)
+    array = read_values(data, max_items, prod(side or UNKNOWN_SIDE for side in sides), len(sides))
+    return checked(array, card, operation)
 
 
 @lru_cache(maxsize=64)

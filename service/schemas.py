@@ -5,12 +5,13 @@ A faster writer produces the bytes of the answers; tests prove that they are wha
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
 from service.card import Card, Operation, Text
 
 # A vector or flat code, or a code with height and width (channels first).
 Row = Annotated[list[FiniteFloat] | list[list[list[FiniteFloat]]], Field(union_mode="left_to_right")]
+Rows = Annotated[list[Row], FailFast(), Field(min_length=1)]
 Percentile = Annotated[FiniteFloat, Field(ge=0, le=100)]
 Positive = Annotated[FiniteFloat, Field(ge=0)]
 
@@ -22,13 +23,15 @@ class Strict(BaseModel):
 class Images(Strict):
     """Pictures to encode, reconstruct or denoise."""
 
-    images: list[str] = Field(min_length=1, description="pictures as base64, or as data URIs with base64")
+    images: Annotated[list[str], FailFast()] = Field(
+        min_length=1, description="pictures as base64, or as data URIs with base64"
+    )
 
 
 class Values(Strict):
     """Codes to decode, or the vectors of a vector model."""
 
-    values: list[Row] = Field(min_length=1, description="one row per item, in the shape that the card states")
+    values: Rows = Field(description="one row per item, in the shape that the card states")
 
 
 class ProblemDocument(Strict):

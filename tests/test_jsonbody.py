@@ -1,0 +1,96 @@
+"""JSON bodies: the same numbers and refusals whether they are read whole or by pieces, and never much at once."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service import jsonbody
+from service.errors import InvalidArray, InvalidImage, MalformedBody, Problem, TooManyItems
+from service.jsonbody import read_images, read_values
+
+BLANKS = st.text(" \t\r\n", max_size=3)
+MOST = 50
+
+
+@pytest.fixture(autouse=True)
+def little(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Pieces of a few rows; the sizes of those that were parsed."""
+    sizes: list[int] = []
+    parse = jsonbody._rows  # pyright: ignore[reportPrivateUsage]
+
+    def seen(piece: bytes, before: int) -> Any:
+        sizes.append(len(piece))
+        return parse(piece, before)
+
+    monkeypatch.setattr(jsonbody, "_rows", seen)
+    monkeypatch.setattr(jsonbody, "PIECE", 40)
+    return sizes
+
+
+def body(rows: Any) -> bytes:
+    return json.dumps({"values": rows}).encode()
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (40, 3), (MOST, 1), (7, 2, 3, 4), (30, 1, 1, 1)])
+@given(blank=BLANKS, other=BLANKS)
+@settings(max_examples=20, deadline=None)
+def test_rows_by_pieces_are_the_rows(shape: tuple[int, ...], blank: str, other: str) -> None:
+    rows = np.random.default_rng(0).normal(0, 100, shape).astype(np.float32)
+    text = body(rows.tolist()).decode().replace("]", f"{blank}]").replace(",", f"{other},{blank}")
+    found = read_values(text.encode(), MOST, rows[0].size, rows.ndim - 1)
+    assert found.dtype == np.float32
+    assert (found == rows).all()
+
+
+def test_a_parser_is_never_given_much(little: list[int]) -> None:
+    read_values(body([[1.5, 2.5]] * MOST), MOST, 2, 1)
+    assert len(little) > 5
+    with pytest.raises(InvalidArray):
+        read_values(body([[1.5] * 10_000]), MOST, 2, 1)
+    assert max(little) < 100
+
+
+ROW = b"[1, 2, 3],"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "said"),
+    [
+        (b'{"values": [' + ROW * 20 + b"]}", MalformedBody, "not JSON"),
+        (b'{"values": [' + ROW * 20 + b"[1, 2, 3]", MalformedBody, "not JSON"),
+        (b'{"values": [' + ROW * 20 + b"[1, 2, 3] [1, 2, 3]]}", MalformedBody, "not JSON"),
+        (b'{"values": [' + ROW * 20 + b',[1, 2, 3]], "more": [[1]]}', MalformedBody, "not JSON"),
+        (b'{"values": [' + ROW * 20 + b"[1, 2, 3]]}]}", MalformedBody, "not JSON"),
+        (b'{"values": [' + ROW * 20 + b'[1, "2", 3]]}', InvalidArray, "values.20.1: Input should be a valid number"),
+        (b'{"values": [' + ROW * 20 + b"[1, NaN, 3]]}", InvalidArray, "values.20.1: Input should be a finite number"),
+        (b'{"values": [' + ROW * 20 + b"[1, 2]]}", InvalidArray, "each has 3 numbers"),
+        (b'{"values": [' + ROW * 20 + b"7]}", InvalidArray, "values.20: "),
+        (b'{"values": [[' + b"1," * 5000 + b"1]]}", InvalidArray, "each has 3 numbers"),
+        (b'{"values": [[' + b"1" * 5000 + b", 2, 3]]}", MalformedBody, "too many digits"),
+        (b'{"values": [' + ROW * MOST + b"[1, 2, 3]]}", TooManyItems, "50 items"),
+        (b'{"vectors": [' + ROW * 20 + b"[1, 2, 3]]}", InvalidArray, "begins with"),
+        (b" " * 5000 + b'{"values": [[1, 2, 3]]}', InvalidArray, "begins with"),
+        (b"[" * 5000, InvalidArray, "begins with"),
+    ],
+)
+def test_what_is_wrong_with_a_large_body_is_told(data: bytes, kind: type[Problem], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        read_values(data, MOST, 3, 1)
+
+
+def test_as_many_pictures_as_may_be_are_read_and_not_one_more() -> None:
+    texts = ["data:image/png;base64,aaaa"] * MOST
+    assert read_images(json.dumps({"images": texts}).encode(), MOST) == texts
+    with pytest.raises(TooManyItems):
+        read_images(json.dumps({"images": ["a"] * 3 * MOST}).encode(), MOST)
+
+
+@pytest.mark.parametrize("data", [b'{"images": [' + b"{}," * 200 + b"{}]}", b"{" + b'"a":1,' * 200 + b'"b":1}'])
+def test_what_cannot_be_pictures_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonbody, "_parse", None)
+    with pytest.raises(InvalidImage, match="begins with"):
+        read_images(data, MOST)
