@@ -57,7 +57,7 @@ class Endpoint:
         except Disconnected:
             return
         except Problem as problem:
-            exchange.status, body, headers = problem_answer(problem, exchange.id)
+            exchange.status, body, headers = problem_answer(problem.bare(), exchange.id)
         except Exception:  # nothing of ours may reach the caller but an id
             log.exception("request failed", id=exchange.id, path=exchange.path)
             problem = InternalError("quote the id when reporting this")

@@ -22,7 +22,7 @@ A detail says what is wrong and how to mend it; it never repeats the caller's by
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Problem(Exception):
@@ -36,6 +36,13 @@ class Problem(Exception):
         super().__init__(detail)
         self.detail = detail[:1000]
         self.headers = headers or {}
+
+    def bare(self) -> Self:
+        """Itself without the frames that it came through. They hold what was sent, and where one of them holds the
+        problem it is a circle: 60 MB for each bad body, until the collector happens to come by.
+        """
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self
 
     def body(self, request_id: str) -> dict[str, str | int]:
         """The members of the JSON answer."""

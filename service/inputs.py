@@ -68,7 +68,7 @@ def unwrap(data: bytes, content_type: str, card: Card, operation: Operation, set
             size += found.width * found.height * 3
             opened.append(found)
         except Problem as problem:
-            opened.append(problem)
+            opened.append(problem.bare())
     return Parcel(body.origin, opened, None, size)
 
 
@@ -89,7 +89,7 @@ def load(parcel: Parcel, card: Card, operation: Operation, settings: Settings, w
                 raise it
             picture = it.decode()
         except Problem as problem:
-            inputs.problems[place] = problem
+            inputs.problems[place] = problem.bare()
             continue
         if wish.grey:
             picture.pixels = codec.fit(picture.pixels, None, None, 1)

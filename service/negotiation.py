@@ -28,6 +28,7 @@ Array = NDArray[Any]
 
 JSON, NPY = "application/json", "application/x-npy"
 UNTOLD = ("", "application/octet-stream", "application/x-www-form-urlencoded")  # the last is curl's, told nothing
+SLICE = 1 << 20  # bytes of a form that are parsed at once
 UNKNOWN_SIDE = 1024  # of a code whose sides depend on the picture: how long a row's text may be, goes by that
 NAMES = {"json": JSON, "npy": NPY, "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
@@ -82,15 +83,17 @@ def _multipart(data: bytes, content_type: str, max_items: int) -> Body:
         with PushMultipartParser(options.get("boundary", ""), max_segment_count=max_items + 16, strict=True) as parser:
             chunks: list[bytes] = []
             ours = False
-            for event in parser.parse(data):
-                if isinstance(event, MultipartSegment):
-                    ours, chunks = event.name == "image", []
-                elif event is not None:
-                    chunks.append(bytes(event))
-                elif ours:
-                    blobs.append(b"".join(chunks))
+            for at in range(0, len(data), SLICE):
+                for event in parser.parse(data[at : at + SLICE]):
+                    if isinstance(event, MultipartSegment):
+                        ours, chunks = event.name == "image", []
+                    elif event is not None:
+                        chunks.append(bytes(event))
+                    elif ours:
+                        blobs.append(b"".join(chunks))
     except (MultipartError, UnicodeError) as error:
-        raise MalformedBody("the multipart body is broken, cut off, or has too many parts") from error
+        alone = error.with_traceback(None)  # the parser keeps it, and a frame of the trace the parser
+        raise MalformedBody("the multipart body is broken, cut off, or has too many parts") from alone
     if not blobs:
         raise InvalidImage("there is no part named image")
     return Body("many", blobs)

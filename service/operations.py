@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from service import noise
@@ -19,6 +20,8 @@ from service.tiler import Tiler
 Array = NDArray[Any]
 Figures = dict[str, float]
 Error = Callable[[], float]  # an item's mean squared error, worked out when it is asked for
+
+log = structlog.get_logger()
 
 BLOCK = 1 << 16  # numbers whose squared error is taken at once: their floats stay in the cache
 
@@ -154,9 +157,8 @@ async def _each(batcher: Batcher | Tiler, array: Array) -> Outcome:
         done = await batcher.submit(array)
     except RunFailed as error:
         if len(array) == 1:
-            problem = InternalError("the model failed on this item")
-            problem.__cause__ = error
-            return Outcome([problem])
+            log.error("a run failed", reason=str(error))
+            return Outcome([InternalError("the model failed on this item")])
         parts = [await _each(batcher, array[at : at + 1]) for at in range(len(array))]
         return Outcome([part.outputs[0] for part in parts])
     outputs, batch = done.outputs, done.batch

@@ -1,12 +1,15 @@
 """What hostile, careless and unlucky callers send: one answer each, and the service is none the worse."""
 
 import base64
+import gc
 import json
 import pickle
 import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -266,6 +269,27 @@ def test_operations_take_post_alone(client: TestClient, method: str) -> None:
     answer = client.request(method, "/denoise")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
+
+
+def test_nothing_of_a_refused_request_waits_for_the_collector(client: TestClient) -> None:
+    """An error that is kept keeps frames, and those the body: in a circle, it is there until a rare collection."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        for _, path, body, kind, _, _ in CASES:
+            client.post(path, content=body, headers={"content-type": kind} if kind else {})
+        client.post("/denoise", json={"images": ["aa", "aa"]})  # answered 200, each with its own problem
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        frames = [kept for kept in gc.garbage if isinstance(kept, FrameType)]
+        found = {frame.f_code.co_qualname for frame in frames if Path(frame.f_code.co_filename).parts[-2] == "service"}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.unfreeze()
+        gc.enable()
+    assert found == set()
 
 
 def test_a_body_over_the_limit_is_refused_while_it_is_read(serve: Serve) -> None:

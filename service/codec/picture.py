@@ -36,6 +36,7 @@ MAGIC = (
 )
 WRITTEN = ("image/png", "image/jpeg", "image/webp")
 PLAIN = {"PNG": png.scan, "JPEG": jpeg.scan}
+SLICE = 1 << 20  # bytes that are counted at once
 SCANS = 100  # of a JPEG, unless told otherwise: no real picture has more, and each costs a pass over all pixels
 ICC_BYTES = 1 << 20
 # The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
@@ -85,7 +86,7 @@ class Opened:
             raise ImageTooLarge(f"{self.width}x{self.height} pixels are over the limit of {max_pixels}")
         if not self.width * self.height:
             raise InvalidImage("the picture has no pixels")
-        if self._format == "JPEG" and data.count(b"\xff\xda") > max_scans:
+        if self._format == "JPEG" and _scans(data) > max_scans:
             raise InvalidImage(f"a JPEG may have {max_scans} scans")
 
     @property
@@ -117,6 +118,11 @@ class Opened:
             return Image.open(BytesIO(data), formats=[self._format])
         except Exception as error:  # a reader may raise anything on hostile bytes
             raise InvalidImage(f"the header of the {self._format} is broken") from error
+
+
+def _scans(data: bytes) -> int:
+    """Starts of scans, counted by pieces: to count holds the interpreter."""
+    return sum(data.count(b"\xff\xda", at, at + SLICE) for at in range(0, len(data), SLICE))
 
 
 def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture:
