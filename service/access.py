@@ -8,16 +8,15 @@ import hashlib
 import hmac
 import re
 import secrets
-import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from time import monotonic
 from typing import get_args
 
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from service.card import Operation
 from service.errors import Forbidden, RateExceeded, Unauthorized
@@ -45,7 +44,7 @@ class Access:
         if rate:
             whole = parse(rate)
             self._limit = type(whole)(max(1, ceil(whole.amount / share)), whole.multiples)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._asked: dict[str, deque[float]] = {}  # when each key was admitted, as far back as its rate looks
 
     @classmethod
     def read(cls, file: Path, rate: str = "", share: int = 1) -> "Access":
@@ -71,10 +70,18 @@ class Access:
         key = self._find(_given(headers))
         if key.paths is not None and path not in key.paths:
             raise Forbidden(f"the key {key.name} is for {', '.join(sorted(key.paths))}")
-        if self._limit and not self._limiter.hit(self._limit, key.name):
-            again = self._limiter.get_window_stats(self._limit, key.name).reset_time - time.time()
-            raise RateExceeded(f"at most {self._limit} for a key", headers={"retry-after": str(max(1, ceil(again)))})
+        if self._limit and (seconds := self._wait(key.name, self._limit)) > 0:
+            raise RateExceeded(f"at most {self._limit} for a key", headers={"retry-after": str(max(1, ceil(seconds)))})
         return key.name
+
+    def _wait(self, name: str, limit: RateLimitItem) -> float:
+        """Seconds until a key may ask again; where it may now, that is counted. No jump of the clock matters."""
+        asked = self._asked.setdefault(name, deque(maxlen=limit.amount))
+        now = monotonic()
+        seconds = asked[0] + limit.get_expiry() - now if len(asked) == limit.amount else 0.0
+        if seconds <= 0:
+            asked.append(now)
+        return seconds
 
     def _find(self, given: bytes) -> Key:
         digest = hashlib.sha256(given).digest()
