@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from starlette.testclient import TestClient
@@ -87,6 +88,18 @@ def test_each_key_has_a_rate_of_its_own(serve: Serve, keys: Path) -> None:
     assert [answer.status_code for answer in found] == [200, 200, 429, 200]
     assert 3000 < int(found[2].headers["retry-after"]) <= 3600
     assert client.get("/livez", headers=bearer(ALICE)).status_code == 200
+
+
+def test_a_jump_of_the_clock_locks_no_key_out(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = Access.read(keys, "1/second")
+    headers, now = {b"x-api-key": ALICE.encode()}, [1e9]
+    monkeypatch.setattr("time.time", lambda: now[0] + monotonic())
+    access.admit("/denoise", headers)
+    now[0] -= 2 * 86400
+    with pytest.raises(RateExceeded):
+        access.admit("/denoise", headers)
+    sleep(1.1)
+    assert access.admit("/denoise", headers) == "alice"
 
 
 def test_the_rate_is_divided_among_workers(keys: Path) -> None:

@@ -1,4 +1,4 @@
-"""What befalls a process that serves, and it goes on: pauses, want of files, a log that nobody reads, a stop told twice."""
+"""What befalls a process that serves, and it goes on: pauses, want of files, an unread log, a stop told twice."""
 
 import json
 import os
