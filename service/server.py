@@ -86,9 +86,17 @@ def serve(settings: Settings) -> None:
     with (
         _shared_metrics(),
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
-        config.bind_socket() as listener,
+        _bound(config) as listener,
     ):
         sys.exit(runner.run(supervise(listener, work, settings.workers, settings.linger, settings.longest_drain)))
+
+
+def _bound(config: uvicorn.Config) -> socket.socket:
+    """The port of several workers. Raises ValueError where it cannot be had; uvicorn has then logged why."""
+    try:
+        return config.bind_socket()
+    except SystemExit:
+        raise ValueError(f"{config.host} port {config.port} cannot be listened on: choose another by --port") from None
 
 
 def _refuse_bad_files(settings: Settings) -> None:

@@ -127,6 +127,20 @@ def test_a_stop_that_every_process_is_told_of_hurries_none(models: Path) -> None
         assert process.wait(timeout=30) == 0
 
 
+def test_half_a_request_and_silence_keep_no_stop_waiting(models: Path) -> None:
+    head = b"POST /denoise HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n"
+    flags = ("--drain", "1", "--linger", "0", "--default-denoise", "digits")
+    with serving(models, *flags) as (address, process):
+        host, port = address.removeprefix("http://").split(":")
+        opened = [socket.create_connection((host, int(port))) for _ in range(3)]
+        for connection, sent in zip(opened, (b"", head, head + b"\r\nbody"), strict=True):
+            connection.sendall(sent)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        for connection in opened:
+            connection.close()
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_with_every_stream_closed_and_no_file_to_be_written_it_serves(models: Path, workers: str) -> None:
     script = 'ulimit -f 0; exec "$0" -m service serve --models "$1" --port "$2" --workers "$3" <&- >&- 2>&-'
