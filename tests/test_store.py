@@ -1,12 +1,10 @@
 """The models folder while serving: what is good is served, what is bad is refused with its reason, nothing is lost."""
 
 import asyncio
-import os
 import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -15,7 +13,7 @@ import httpx2
 import pytest
 
 from service.config import Settings
-from service.errors import ModelNotFound, ModelRefused
+from service.errors import ModelRefused
 from service.runner import open_runner
 from service.store import Loading, Store
 from tests.conftest import digit, listening, png
@@ -64,28 +62,6 @@ def test_whatever_a_version_raises_is_its_own_fault_alone(
     store.refresh()
     assert served(store) == {"digits": 1, "points": 1}
     assert store.shelf.refused["photos", 1][1] == f"it cannot be loaded: {type(error).__name__}"
-
-
-@pytest.mark.parametrize("unreadable", [".", "digits"])
-def test_what_cannot_be_read_for_a_while_goes_on_serving(
-    store: Store, monkeypatch: pytest.MonkeyPatch, unreadable: str
-) -> None:
-    def unless_forbidden(read: Callable[[Path], Any], folder: Path) -> Any:
-        if Path(folder) == store.folder / unreadable:
-            raise PermissionError(13, "Permission denied")
-        return read(folder)
-
-    for name in ("listdir", "scandir"):
-        monkeypatch.setattr(os, name, partial(unless_forbidden, getattr(os, name)))
-    store.refresh()
-    assert served(store) == {"digits": 1}
-    assert asyncio.run(store.get("digits", None)) is store.shelf.loaded["digits"]
-    with pytest.raises(ModelNotFound):
-        asyncio.run(store.get("points", None))
-    monkeypatch.undo()
-    publish(store.folder, "digits", version=2)
-    store.refresh()
-    assert served(store) == {"digits": 2}
 
 
 @pytest.mark.anyio
