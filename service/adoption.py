@@ -6,6 +6,7 @@ Knows uvicorn's protocol and the channel to the supervisor; listens nowhere, and
 import asyncio
 import socket
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -46,10 +47,14 @@ class AdoptingServer(LingeringServer):
         asyncio.get_running_loop().add_reader(self._channel, self._adopt)
         self._say(READY)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as uvicorn has it
+        """Leave. Told twice is not hurried: the same signal may come to the whole group and by the supervisor."""
+        self.should_exit = True
+
     async def last_connections(self) -> None:
         """All that the supervisor accepted is served: only it knows which is the last."""
         self._say(LEAVING)
-        while not (self._ended or self.force_exit):  # noqa: ASYNC110 - a second signal sets no event
+        while not self._ended:  # noqa: ASYNC110 - looked at as often as uvicorn looks for the signal
             await asyncio.sleep(TICK)
 
     def _adopt(self) -> None:

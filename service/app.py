@@ -129,6 +129,8 @@ async def answer_problem(request: Request, error: Exception) -> Response:
         problem = InvalidParameter("a parameter is not what the document says")
     elif isinstance(error, HTTPException):
         headers: dict[str, Any] = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"  # the front sees to that
         unknown = error.status_code != 405
         problem = (
             NotFound("GET /docs shows what there is") if unknown else MethodNotAllowed("see Allow", headers=headers)

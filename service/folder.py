@@ -1,6 +1,7 @@
 """What lies in the models folder: versions, their fingerprints, their cards. Loads no graph."""
 
 import os
+import re
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,15 +11,30 @@ from service.errors import ModelRefused
 from service.regular import read_bytes
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
+NAME, VERSION = re.compile("[a-z0-9].*"), re.compile("[1-9][0-9]*")
 
 
 def scan(folder: Path) -> dict[str, dict[int, Fingerprint]]:
-    """Every <name>/<version>/ of the folder with a fingerprint of its files. Other entries are passed over."""
+    """Every <name>/<version>/ of the folder with a fingerprint of its files. Other entries are passed over.
+
+    A name that cannot be read has no versions. Raises OSError where the folder itself cannot be read.
+    """
     found: dict[str, dict[int, Fingerprint]] = {}
-    for path in sorted(folder.glob("[a-z0-9]*/[1-9]*/")):
-        if path.name.isdecimal():
-            found.setdefault(path.parent.name, {})[int(path.name)] = fingerprint(path)
+    for model in _folders(folder, NAME):
+        try:
+            versions = {int(path.name): fingerprint(path) for path in _folders(model, VERSION)}
+        except OSError:
+            found[model.name] = {}
+            continue
+        if versions:
+            found[model.name] = versions
     return found
+
+
+def _folders(folder: Path, named: re.Pattern[str]) -> list[Path]:
+    """The folders within one. No glob: that passes over what it may not read, as if it were not there."""
+    names = os.listdir(folder)  # noqa: PTH208 - Path.iterdir is one thing or another by version
+    return [folder / name for name in sorted(names) if named.fullmatch(name) and os.path.isdir(folder / name)]  # noqa: PTH112
 
 
 def fingerprint(folder: Path) -> Fingerprint:

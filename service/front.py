@@ -33,7 +33,8 @@ class Front:
             if endpoint:
                 await endpoint(scope, receive, send)
             else:
-                await self.app(scope, receive, _named(exchange, send))
+                asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # uvicorn drops the body
+                await self.app(asked, receive, _named(exchange, send))
         except (Unauthorized, Forbidden, RateExceeded) as problem:
             exchange.status, body, headers = problem_answer(problem, exchange.id)
             await respond(exchange, send, body, headers)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from time import time_ns
+from time import monotonic_ns
 from typing import Final
 
 import orjson
@@ -63,7 +63,7 @@ class Metrics(Collector):
         self._stages = [self._row(STAGE_SECONDS, (stage,)) for stage in STAGES]
         self._known: dict[tuple[str, str, int], tuple[list[float], list[float]]] = {}
         self._lock = Lock()  # batches end on several threads
-        self._file = folder / f"{os.getpid()}-{time_ns()}.json" if folder else None
+        self._file = folder / f"{os.getpid()}-{monotonic_ns()}.json" if folder else None
         self._registry = CollectorRegistry()
         self._registry.register(self)
 

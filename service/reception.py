@@ -67,7 +67,7 @@ class Reception:
         desk.sent.clear()
         self.attend()
 
-    async def close(self, tries: int = 20) -> None:
+    async def close(self, tries: int) -> None:
         """Hand over whoever has connected, then close the port."""
         while tries and not self.accept(BACKLOG):
             tries -= 1

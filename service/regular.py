@@ -1,9 +1,13 @@
 """The bytes of a regular file of a model; what is a link, a pipe or a device is refused."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 from service.errors import ModelRefused
+
+LARGEST = 2 << 30  # bytes; protobuf reads no more
 
 
 def read_bytes(path: Path) -> bytes:
@@ -11,8 +15,15 @@ def read_bytes(path: Path) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise ModelRefused(f"{path.name} cannot be opened: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file:
-        if not path.is_file():
+        reason = "it is a link; put the file itself there" if error.errno == errno.ELOOP else error.strerror
+        raise ModelRefused(f"{path.name} cannot be opened: {reason}") from error
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             raise ModelRefused(f"{path.name} is not a regular file")
-        return file.read()
+        if found.st_size > LARGEST:
+            raise ModelRefused(f"{path.name} has more than the 2 GiB that an ONNX file can have")
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(found.st_size)
+    finally:
+        os.close(handle)

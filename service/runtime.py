@@ -6,6 +6,7 @@ The only file that imports onnxruntime. Knows the card, nothing of stores, calle
 import base64
 import hashlib
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def _create(model: bytes, options: ort.SessionOptions, device: Literal["cpu", "c
     try:
         return ort.InferenceSession(model, options, providers=providers)
     except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad graph
-        raise ModelRefused(f"onnxruntime cannot load the graph: {type(error).__name__}") from error
+        said = re.split(r"\) | : ", str(error).strip())[-1].strip(" ,")[:500]  # without the place in its source
+        raise ModelRefused(f"onnxruntime {ort.__version__} cannot load the graph: {said}") from error
 
 
 def _port(ports: Sequence[ort.NodeArg]) -> Port:
@@ -179,16 +181,16 @@ def to_tensor(array: Array) -> Tensor:
 
 def difference(found: Array, wanted: Array) -> float:
     """Grey levels between pictures; between floats the largest difference relative to the largest magnitude."""
-    if found.shape != wanted.shape or not np.isfinite(found).all():
+    if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
         return float("inf")
     gap = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max())
     return gap if wanted.dtype == np.uint8 else gap / max(float(np.abs(wanted).max()), 1e-12)
 
 
 def _prove(session: Session, graph: Graph) -> None:
-    wanted = to_array(graph.probe.output)
+    given, wanted = to_array(graph.probe.input), to_array(graph.probe.output)
     try:
-        found = session.run(to_array(graph.probe.input))
+        found = session.run(given)
     except Exception as error:  # onnxruntime's own classes; the probe's shape or the graph is at fault
         raise ModelRefused(f"{graph.file} fails on its probe: {type(error).__name__}") from error
     bound = PROBE_LEVELS[graph.precision] if wanted.dtype == np.uint8 else 1e-3

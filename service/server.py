@@ -4,10 +4,11 @@ import asyncio
 import gc
 import os
 import socket
+import ssl
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from service.access import Access
 from service.admission import megapixels
 from service.adoption import AdoptingServer
 from service.app import create_app
@@ -68,10 +70,9 @@ def serve(settings: Settings) -> None:
         os.environ[PREFIX + name.upper()] = str(value)
     configure_logs(settings.log_format, settings.log_level)
     share = settings.share()
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    log.info(
+    _refuse_bad_files(settings)
+    log.info(  # not the address: uvicorn tells it, once it is bound
         "hourglass",
-        address=f"{'https' if settings.tls_certificate else 'http'}://{host}:{settings.port}",
         models=str(settings.models),
         workers=settings.workers,
         queue_items_per_worker=share.queue_items,
@@ -82,11 +83,48 @@ def serve(settings: Settings) -> None:
         return
     if sys.platform == "win32":
         raise ValueError("several workers share a port as Unix can; on Windows, workers is 1")
-    with tempfile.TemporaryDirectory(prefix="hourglass-metrics-") as folder:
+    config = _config(settings)
+    with (
+        _shared_metrics(),
+        asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
+        _bound(config) as listener,
+    ):
+        sys.exit(runner.run(supervise(listener, work, settings.workers, settings.linger, settings.longest_drain)))
+
+
+def _bound(config: uvicorn.Config) -> socket.socket:
+    """The port of several workers. Raises ValueError where it cannot be had; uvicorn has then logged why."""
+    try:
+        return config.bind_socket()
+    except SystemExit:
+        raise ValueError(f"{config.host} port {config.port} cannot be listened on: choose another by --port") from None
+
+
+def _refuse_bad_files(settings: Settings) -> None:
+    """Raises ValueError naming what is wrong with the files of keys and of the certificate, before anything starts."""
+    if settings.keys:
+        Access.read(settings.keys, settings.rate)
+    if settings.tls_certificate:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key)
+        except OSError as error:
+            raise ValueError(
+                f"the certificate {settings.tls_certificate} or its key cannot be used: {error}"
+            ) from error
+
+
+@contextmanager
+def _shared_metrics() -> Generator[None]:
+    """A folder in which the workers' numbers meet, where one can be made."""
+    try:
+        place = tempfile.TemporaryDirectory(prefix="hourglass-metrics-")
+    except OSError as error:  # nothing here can be written
+        log.warning("/metrics tells the numbers of one worker at a time", reason=str(error))
+        yield
+        return
+    with place as folder:
         os.environ[METRICS_FOLDER] = folder
-        config = _config(settings)
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner, config.bind_socket() as listener:
-            sys.exit(runner.run(supervise(listener, work, settings.workers, settings.linger, settings.longest_drain)))
+        yield
 
 
 def work(channel: socket.socket) -> None:

@@ -4,9 +4,11 @@ Knows connections and the moment of the signal; no route, no model, and nothing 
 """
 
 import asyncio
+import signal
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from math import ceil
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -58,6 +60,11 @@ class LingeringServer(uvicorn.Server):
             if self.force_exit or seen[-3:] == [seen[-1]] * 3:
                 return
             await asyncio.sleep(TICK)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As uvicorn does; a second signal of its kind ends the process at once, whatever that is busy with."""
+        super().handle_exit(sig, frame)
+        signal.signal(sig, signal.SIG_DFL)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:

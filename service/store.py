@@ -11,13 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
+
 from service.card import Card, Operation
 from service.choices import Loading
 from service.config import Settings
 from service.errors import AmbiguousModel, ModelNotFound, ModelRefused
 from service.folder import Fingerprint, load_card, scan
 from service.runner import Runner, open_runner
+from service.runtime import DeviceUnavailable
 
+log = structlog.get_logger()
 Version = tuple[str, int]
 
 
@@ -50,9 +54,15 @@ class Store:
         self._loader = ThreadPoolExecutor(1, "loader")  # sessions are made one at a time, off the pool of requests
 
     def refresh(self) -> bool:
-        """Bring memory in line with the folder; whether anything changed."""
+        """Bring memory in line with the folder; whether anything changed. What cannot be read takes nothing away."""
         before = self.shelf
-        versions = scan(self.folder)
+        try:
+            versions = scan(self.folder)
+        except OSError as error:
+            log.warning("the models folder cannot be read", folder=str(self.folder), reason=error.strerror)
+            return False
+        for name in (name for name, found in versions.items() if not found):
+            log.warning("a model's folder cannot be read", model=name)
         after = Shelf(versions=versions)
         after.refused = {key: why for key, why in before.refused.items() if versions.get(key[0], {}).get(key[1])}
         for name, found in versions.items():
@@ -85,6 +95,16 @@ class Store:
         return current
 
     def _load(self, name: str, version: int, fingerprint: Fingerprint) -> Autoencoder:
+        """A version, proven. Raises ModelRefused, whatever is wrong with it: the others are served all the same."""
+        try:
+            return self._prove(name, version, fingerprint)
+        except (ModelRefused, DeviceUnavailable):
+            raise
+        except Exception as error:
+            log.exception("a model could not be loaded", model=name, version=version)
+            raise ModelRefused(f"it cannot be loaded: {type(error).__name__}") from error
+
+    def _prove(self, name: str, version: int, fingerprint: Fingerprint) -> Autoencoder:
         folder = self.folder / name / str(version)
         card = load_card(folder)
         if (card.name, card.version) != (name, version):
@@ -101,7 +121,7 @@ class Store:
         if current and version in (None, current.card.version):
             return current
         found = shelf.versions.get(name)
-        if found is None or (version is not None and version not in found):
+        if not found or (version is not None and version not in found):
             raise ModelNotFound("there is no such model or version; GET /models lists them")
         wanted = version or max(found)
         if (name, wanted) in shelf.refused:

@@ -1,15 +1,54 @@
 """How a log line is written, for people or for machines. Knows no request and no model."""
 
 import logging
+import os
+import select
 import sys
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TextIO
 
 import orjson
 import structlog
 
+PIECE = 1024  # characters, so that it has at most the bytes that a pipe takes at once where it takes any
+
+
+class Unwaiting(logging.StreamHandler[TextIO]):
+    """Drops what nobody takes: a reader of the log that has stopped, or has gone, must not stop the service."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record) + self.terminator
+            for at in range(0, len(line), PIECE):
+                if not _takes(self.stream):
+                    return
+                self.stream.write(line[at : at + PIECE])
+                self.flush()
+        except OSError:
+            return
+        except Exception:  # of ours, as logging treats it
+            self.handleError(record)
+
+
+def _takes(stream: TextIO) -> bool:
+    """Whether a write would not wait; of what cannot say so, as no file of the system, it is believed."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):
+        return True
+
+
+def _stand_in() -> None:
+    """Nothing in the place of streams that were closed before the start, so that no socket gets their numbers."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 - for the life of the process
+
 
 def configure_logs(form: Literal["auto", "json", "human"], level: str) -> None:
     """Lines on stderr, of ours and of the libraries alike, as JSON or for people."""
+    _stand_in()
     human = form == "human" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -28,7 +67,7 @@ def configure_logs(form: Literal["auto", "json", "human"], level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Unwaiting(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -24,8 +24,9 @@ async def watch(store: Store, how: Literal["auto", "poll"]) -> None:
             if place:
                 await _look(store)
                 await _follow(store, place, how)
-        except Exception:  # no events to be had, as where the system's limit of watches is reached
-            log.exception("the models folder cannot be watched: it is polled from now on")
+        except Exception as error:  # no events to be had, as where the system's limit of watches is reached
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("the models folder cannot be watched: it is polled from now on", reason=reason)
             how = "poll"
         await asyncio.sleep(1)
 
@@ -77,8 +78,6 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def report(store: Store) -> None:
     """Log what is served and what was refused."""
     shelf = store.shelf
-    if not store.folder.is_dir():
-        log.warning("there is no models folder", folder=str(store.folder))
     log.info("models", served={name: model.card.version for name, model in shelf.loaded.items()})
     for (name, version), (_, reason) in shelf.refused.items():
         log.warning("model refused", model=name, version=version, reason=reason)

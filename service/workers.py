@@ -22,6 +22,7 @@ YOUNG = 10.0  # seconds; whoever dies sooner may die again, so the next waits lo
 LONGEST = 30.0
 RETRY = 1.0  # seconds until another try where the system had no room for a process
 MARGIN = 5.0  # seconds above what workers take to stop; then they are killed
+TRIES = 20  # to hand over whoever has connected before the port closes
 STARTUP_FAILURE = 3  # the status that uvicorn ends with
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ class Supervisor:
         self._workers: set[Worker] = set()
         self._desks: dict[int, Desk] = {}
         self._reception = Reception(listener, self._desks)
-        self._over, self._empty = asyncio.Event(), asyncio.Event()
+        self._over, self._empty, self._hurried = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._status = 0
         self._deaths = 0
 
@@ -63,7 +64,10 @@ class Supervisor:
         return self._status
 
     def _signalled(self, kind: int) -> None:
-        if self._over.is_set() and kind == signal.SIGINT:
+        """The first begins the stop; another ends it at once."""
+        if self._over.is_set():
+            self._status = 128 + kind
+            self._hurried.set()
             self._kill()
         self._over.set()
 
@@ -168,8 +172,9 @@ class Supervisor:
         self._empty.set() if not self._workers else self._empty.clear()
         for worker in self._workers:
             worker.process.terminate() if worker.started else worker.process.kill()
-        await asyncio.sleep(0 if self._status else self._linger)
-        await self._reception.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), 0 if self._status else self._linger)
+        await self._reception.close(0 if self._hurried.is_set() else TRIES)
         for worker in self._workers:
             self._release(worker)
         with suppress(TimeoutError):

@@ -2,13 +2,15 @@
 
 import asyncio
 from contextlib import suppress
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from service.config import Settings
 from service.endpoint import Endpoint
-from tests.conftest import Serve, digit, png
+from tests.conftest import Serve, digit, listening, png
 from tests.tiny import publish
 
 
@@ -22,6 +24,24 @@ def test_without_a_model_it_is_alive_but_not_ready(serve: Serve, tmp_path: Path)
     assert client.get("/livez").status_code == 200
     assert client.get("/readyz").status_code == 503
     assert client.post("/denoise?model=digits", content=png(digit())).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/models/nobody", "/docs", "/openapi.json", "/none"])
+def test_head_is_answered_as_get_is(client: TestClient, path: str) -> None:
+    asked, told = client.get(path), client.head(path)
+    assert told.status_code == asked.status_code
+    assert all(told.headers[name] == asked.headers[name] for name in ("content-type", "content-length"))
+
+
+def test_nothing_follows_the_head_and_who_may_ask_for_it_is_told(models: Path) -> None:
+    with listening(Settings.model_validate({"models": models, "watch": "off"})) as address:
+        connection = HTTPConnection(address.removeprefix("http://"), timeout=20)
+        for method, status in (("HEAD", 200), ("GET", 200), ("PUT", 405), ("GET", 200)):
+            connection.request(method, "/readyz")
+            answer = connection.getresponse()
+            assert (answer.status, bool(answer.read())) == (status, method != "HEAD")
+            assert answer.headers["allow"] == ("GET, HEAD" if status == 405 else None)
+        connection.close()
 
 
 def test_models_are_listed_with_what_was_chosen_and_why(client: TestClient) -> None:

@@ -122,15 +122,19 @@ def test_readiness_goes_at_the_signal_and_serving_goes_on(models: Path, workers:
         assert process.returncode == 0
 
 
-def test_a_taken_port_is_said_and_ends_it(models: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_taken_port_is_said_and_ends_it(models: Path, workers: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         command = [sys.executable, "-m", "service", "serve", "--models", str(models)]
-        command += ["--port", str(taken.getsockname()[1])]
+        port = str(taken.getsockname()[1])
+        command += ["--port", port, "--workers", workers]
         run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode != 0
-    assert "address already in use" in run.stderr
+    assert "address already in use" in run.stderr.lower()
+    assert port in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_the_gpu_insisted_on_is_never_replaced_by_the_processor(models: Path) -> None:

@@ -1,6 +1,6 @@
 """The models folder while serving: what is good is served, what is bad is refused with its reason, nothing is lost."""
 
-import json
+import asyncio
 import shutil
 import threading
 from collections.abc import Callable
@@ -12,12 +12,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.card import CARD_FILE
 from service.config import Settings
 from service.errors import ModelRefused
+from service.runner import open_runner
 from service.store import Loading, Store
 from tests.conftest import digit, listening, png
-from tests.tiny import SIDE, graph, node, publish
+from tests.spoils import BAD, flip
+from tests.tiny import SIDE, publish
 
 
 @pytest.fixture
@@ -34,60 +35,6 @@ def served(store: Store) -> dict[str, int]:
     return {name: model.card.version for name, model in store.shelf.loaded.items()}
 
 
-def rewrite(folder: Path, **changes: Any) -> None:
-    card = json.loads((folder / CARD_FILE).read_text())
-    (folder / CARD_FILE).write_text(json.dumps(card | changes))
-
-
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def other_graph(folder: Path) -> None:
-    """A good graph of other sides, its hash in the card."""
-    import hashlib
-
-    data = graph(
-        [node("BitwiseNot", "image", "out")],
-        ("image", (2, ["n", SIDE, SIDE + 1, 1])),
-        ("out", (2, ["n", SIDE, SIDE + 1, 1])),
-    )
-    (folder / "denoise.onnx").write_bytes(data)
-    card = json.loads((folder / CARD_FILE).read_text())
-    card["graphs"][3]["sha256"] = hashlib.sha256(data).hexdigest()
-    (folder / CARD_FILE).write_text(json.dumps(card))
-
-
-def wrong_probe(folder: Path) -> None:
-    card = json.loads((folder / CARD_FILE).read_text())
-    card["graphs"][3]["probe"]["output"] = card["graphs"][3]["probe"]["input"]
-    (folder / CARD_FILE).write_text(json.dumps(card))
-
-
-def replace_by_link(folder: Path) -> None:
-    (folder / "encode.onnx").unlink()
-    (folder / "encode.onnx").symlink_to("/etc/passwd")
-
-
-BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "bit flipped": (lambda folder: flip(folder / "encode.onnx"), "SHA-256"),
-    "graph missing": (lambda folder: (folder / "encode.onnx").unlink(), "cannot be opened"),
-    "graph empty": (lambda folder: (folder / "encode.onnx").write_bytes(b""), "SHA-256"),
-    "graph a link": (replace_by_link, "cannot be opened"),
-    "card missing": (lambda folder: (folder / CARD_FILE).unlink(), "card.json cannot be opened"),
-    "card cut": (lambda folder: (folder / CARD_FILE).write_bytes((folder / CARD_FILE).read_bytes()[:99]), "card.json"),
-    "card not UTF-8": (lambda folder: (folder / CARD_FILE).write_bytes(b"\xff\xfe"), "card.json"),
-    "card of depth 100000": (lambda folder: (folder / CARD_FILE).write_bytes(b"[" * 100_000), "card.json"),
-    "unknown field": (lambda folder: rewrite(folder, colour="red"), "colour"),
-    "future format": (lambda folder: rewrite(folder, format=2), "format"),
-    "card of another": (lambda folder: rewrite(folder, name="other"), "the card is of other"),
-    "lying shape": (other_graph, "the card says"),
-    "wrong probe": (wrong_probe, "does not reproduce its probe"),
-}
-
-
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_version_is_refused_with_its_reason_and_the_old_one_serves(store: Store, case: str) -> None:
     spoil, reason = BAD[case]
@@ -96,7 +43,32 @@ def test_a_bad_version_is_refused_with_its_reason_and_the_old_one_serves(store: 
     assert store.refresh()
     assert store.shelf.loaded["digits"] is before
     assert reason in store.shelf.refused["digits", 2][1]
+    assert "\n" not in store.shelf.refused["digits", 2][1]
     assert not store.refresh()  # a second look finds nothing new
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large")])
+def test_whatever_a_version_raises_is_its_own_fault_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(folder: Path, *rest: Any) -> Any:
+        if folder.parent.name == "photos":
+            raise error
+        return open_runner(folder, *rest)
+
+    monkeypatch.setattr("service.store.open_runner", fail)
+    publish(store.folder, "photos")
+    publish(store.folder, "points")
+    store.refresh()
+    assert served(store) == {"digits": 1, "points": 1}
+    assert store.shelf.refused["photos", 1][1] == f"it cannot be loaded: {type(error).__name__}"
+
+
+@pytest.mark.anyio
+async def test_of_two_looks_at_once_one_loads_and_the_other_finds_it_done(store: Store) -> None:
+    publish(store.folder, "digits", version=2)
+    assert sorted(await asyncio.gather(store.refresh_soon(), store.refresh_soon())) == [False, True]
+    assert served(store) == {"digits": 2}
 
 
 @pytest.mark.anyio
@@ -120,7 +92,9 @@ def test_a_mended_version_is_taken(store: Store) -> None:
 
 def test_a_served_version_tampered_with_goes_on_as_it_was_loaded(store: Store) -> None:
     flip(store.folder / "digits/1/encode.onnx")
+    before = store.shelf.loaded["digits"]
     store.refresh()
+    assert store.shelf.loaded["digits"] is before
     assert served(store) == {"digits": 1}
     assert "SHA-256" in store.shelf.refused["digits", 1][1]
 
@@ -148,7 +122,19 @@ async def test_older_versions_are_loaded_when_asked_for_and_kept_in_bounds(store
     assert await store.get("digits", 1) is not first
 
 
-@pytest.mark.parametrize("name", [".hidden/1", "digits/.tmp-2", "digits/02x", "digits/new", "Digits/1", "digits/0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".hidden/1",
+        "digits/.tmp-2",
+        "digits/2.part",
+        "digits/02x",
+        "digits/new",
+        "digits/1\u0663",
+        "Digits/1",
+        "digits/0",
+    ],
+)
 def test_other_entries_of_the_folder_are_passed_over(store: Store, name: str) -> None:
     (store.folder / name).mkdir(parents=True)
     store.refresh()

@@ -71,6 +71,16 @@ def test_every_file_says_what_it_is() -> None:
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
+def test_the_service_counts_time_by_clocks_that_never_jump() -> None:
+    jumping = {"time.time", "time.time_ns", "datetime.datetime"}
+    for path in ROOT.glob("service/**/*.py"):
+        if path.stem == "access":  # its library counts by the wall clock; test_access shows that none is kept out
+            continue
+        tree = ast.parse(path.read_text())
+        used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not (used | imports(path)) & jumping, path
+
+
 def test_nothing_loads_pickles() -> None:
     for path in SOURCES:
         assert not imports(path) & {"pickle", "marshal", "shelve", "dill", "joblib"}, path

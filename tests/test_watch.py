@@ -1,14 +1,17 @@
 """The models folder watched: late, replaced, unreadable, or on a system that sends no events."""
 
 import asyncio
-from collections.abc import Generator
+import os
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from watchfiles import awatch
 
+from service.errors import ModelNotFound
 from service.store import Loading, Store
 from service.watch import watch
 from tests.tiny import publish
@@ -109,3 +112,25 @@ async def test_a_folder_that_sends_no_events_is_polled(store: Store, monkeypatch
     publish(store.folder, "digits", version=2)
     await until_served(store, {"digits": 2})
     watching.cancel()
+
+
+@pytest.mark.parametrize("unreadable", [".", "digits"])
+def test_what_cannot_be_read_for_a_while_goes_on_serving(
+    store: Store, monkeypatch: pytest.MonkeyPatch, unreadable: str
+) -> None:
+    def unless_forbidden(read: Callable[[Path], Any], folder: Path) -> Any:
+        if Path(folder) == store.folder / unreadable:
+            raise PermissionError(13, "Permission denied")
+        return read(folder)
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, partial(unless_forbidden, getattr(os, name)))
+    store.refresh()
+    assert served(store) == {"digits": 1}
+    assert asyncio.run(store.get("digits", None)) is store.shelf.loaded["digits"]
+    with pytest.raises(ModelNotFound):
+        asyncio.run(store.get("points", None))
+    monkeypatch.undo()
+    publish(store.folder, "digits", version=2)
+    store.refresh()
+    assert served(store) == {"digits": 2}
