@@ -10,60 +10,22 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-import numpy as np
 import pytest
 
 from service.card import read_card
-from tests.recipes import pictures
-from training.__main__ import app, main
+from tests.recipes import call, workplace
+from training.__main__ import app
 from training.recipe import parse
-
-RECIPE = """
-[model]
-name = "blobs"
-title = "Blobs"
-description = "Blobs through 4 numbers."
-licence = "CC0-1.0"
-operations = ["reconstruct"]
-
-[data]
-name = "arrays"
-path = "blobs.npy"
-licence = "CC0-1.0"
-
-[net]
-family = "dense"
-code = 4
-
-[objective]
-loss = "bce"
-
-[optimisation]
-epochs = 4
-batch = 8
-lr = 1e-2
-"""
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a recipe and its data."""
-    (tmp_path / "data").mkdir()
-    np.save(tmp_path / "data" / "blobs.npy", pictures(100))
-    (tmp_path / "blobs.toml").write_text(RECIPE)
+    workplace(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("HOURGLASS_DATA", raising=False)
     return tmp_path
-
-
-def call(*arguments: str) -> int:
-    """The exit status of a command line."""
-    try:
-        main(list(arguments))
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
 
 
 def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

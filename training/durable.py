@@ -34,8 +34,10 @@ def replacing(path: Path) -> Generator[BinaryIO]:
             os.fchmod(file.fileno(), 0o644)  # mkstemp makes files that only their owner may read
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)  # a failed write does not know whose it is
         raise
     sync(path.parent)
 

@@ -64,7 +64,7 @@ class Interrupted(TrainingError):
 def sentence(error: Exception) -> str | None:
     """What a person is told of an error that a command may end with; None where it is a mistake in this program."""
     if isinstance(error, OSError) and error.errno in FULL:
-        return f"there is no room left to write ({error.strerror}): make room and {GO_ON}"
+        return f"there is no room left to write {error.filename or 'files'} ({error.strerror}): make room and {GO_ON}"
     if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return f"there is not enough memory: fit a smaller net or batch, or free some and {GO_ON}"
     return str(error) if isinstance(error, TrainingError | OSError) else None

@@ -48,10 +48,7 @@ class FolderSection(Source):
 def read_folder(root: Path, section: FolderSection) -> Pixels:
     """All pictures under `root`, fitted to the section's size: uint8 N,H,W,C."""
     pictures = read_pictures(pictures_below(root), section.broken)
-    fitted = [fit(pixels, section.height, section.width, section.channels) for pixels in pictures]
-    if not fitted:
-        raise DataError(f"{root} holds no picture that can be read")
-    return np.stack(fitted)
+    return np.stack([fit(pixels, section.height, section.width, section.channels) for pixels in pictures])
 
 
 def pictures_below(root: Path) -> list[Path]:
