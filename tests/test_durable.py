@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -50,3 +51,31 @@ def test_a_failure_leaves_no_folder_behind(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), durable.folder_beside(tmp_path / "home"):
         raise ZeroDivisionError
     assert not (tmp_path / "home").exists()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_another_writes_stays(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-a-dead").write_bytes(b"ne")
+    (tmp_path / ".tmp-b-dead").write_bytes(b"of another file")
+    with durable.replacing(tmp_path / "a"), durable.replacing(tmp_path / "a"):
+        assert len(list(tmp_path.glob(".tmp-a-*"))) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"a", ".tmp-b-dead"}
+    (tmp_path / "home" / ".tmp-dead" / "within").mkdir(parents=True)
+    with durable.folder_beside(tmp_path / "home") as one, durable.folder_beside(tmp_path / "home") as two:
+        assert {path.name for path in (tmp_path / "home").iterdir()} == {one.name, two.name}
+
+
+def test_a_failed_write_says_of_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
+        durable.write(tmp_path / "a", b"new")
+
+
+def test_where_nothing_can_be_written_is_known_before_anything_is_made(tmp_path: Path) -> None:
+    durable.probe(tmp_path / "not" / "there" / "yet")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        durable.probe(tmp_path / "file" / "below")

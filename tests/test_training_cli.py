@@ -15,7 +15,10 @@ import pytest
 from service.card import read_card
 from tests.recipes import call, workplace
 from training.__main__ import app
+from training.errors import sentence
 from training.recipe import parse
+
+HERE = ("blobs.toml", "--data", "data")
 
 
 @pytest.fixture
@@ -69,7 +72,13 @@ def test_the_data_folder_may_come_from_the_environment(
         (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none is no weights file"),
         (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "give one of them"),
-        (("fit", "blobs.toml", "--data", "data", "--run", "blobs.toml"), 1, "blobs.toml"),
+        (("fit", *HERE, "--run", "blobs.toml"), 1, "blobs.toml cannot hold a run (File exists): give another folder"),
+        (("fit", *HERE, "--run", "blobs.toml/below"), 1, "cannot hold a run (Not a directory): give another folder"),
+        (("fit", *HERE, "--out", "blobs.toml"), 1, "blobs.toml cannot hold models (Not a directory): give another"),
+        (("fit", *HERE, "--out", "/proc"), 1, "/proc cannot hold models (No such file or directory): give another"),
+        (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: fit a smaller net or batch"),
+        (("fit", *HERE, "--set", "data.test=0.999"), 1, "a set of 100 cannot be split"),
+        (("fit", *HERE, "--set", "optimisation.lr=1e38"), 1, "lower optimisation.lr"),
         (("fit", "blobs.toml", "--data", "data", "--set", "optimisation.batch=500"), 1, "set optimisation.batch below"),
     ],
 )
@@ -85,6 +94,13 @@ def test_errors_are_one_sentence_with_the_mend(
     assert err.startswith("hourglass-train: ")
     assert words in err
     assert "Traceback" not in err
+    assert not list(Path().glob("models/*"))
+
+
+def test_lack_of_memory_is_no_mistake_of_the_program_and_mistakes_are_shown_whole() -> None:
+    for error in (MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")):
+        assert "not enough memory" in (sentence(error) or "")
+    assert sentence(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "export", "data", "schema"])

@@ -56,8 +56,9 @@ def _arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
     try:
         if path.suffix.lower() in TABLES:
             return {array: read_table(path)}
-        loaded: Any = np.load(path, allow_pickle=False)
-        return {array: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        with path.open("rb") as file:
+            loaded: Any = np.load(file, allow_pickle=False)
+            return {array: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except Exception as error:  # of broken files numpy, zipfile and zlib say so in a dozen classes
         raise DataError(f"{path} cannot be read as an array: {error}") from error
 
