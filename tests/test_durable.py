@@ -2,7 +2,9 @@
 
 import os
 import stat
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,27 @@ def test_a_folder_appears_filled_or_not_at_all(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="not empty"):
             durable.settle(beside, home / "1")
     assert [path.name for path in home.iterdir()] == ["1"]
+
+
+def test_at_no_moment_is_a_file_or_a_folder_half_there(tmp_path: Path) -> None:
+    place, seen = tmp_path / "home", list[Any]()
+
+    def look(*_: Any) -> None:
+        found = {path.name: path.read_bytes() for path in place.glob("[!.]*/[!.]*")}
+        if found not in seen:
+            seen.append(found)
+
+    with durable.folder_beside(place) as beside:
+        for name in "abc":
+            (beside / name).write_bytes(b"old" * 10000)
+        sys.setprofile(look)  # it is called before and after every call that is made from here on
+        try:
+            durable.settle(beside, place / "1")
+            durable.write(place / "1" / "a", b"new" * 10000)
+        finally:
+            sys.setprofile(None)
+    old, new = b"old" * 10000, b"new" * 10000
+    assert seen == [{}, dict.fromkeys("abc", old), {"a": new, "b": old, "c": old}]
 
 
 def test_a_failure_leaves_no_folder_behind(tmp_path: Path) -> None:

@@ -74,8 +74,6 @@ def test_the_data_folder_may_come_from_the_environment(
         (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "give one of them"),
         (("fit", *HERE, "--run", "blobs.toml"), 1, "blobs.toml cannot hold a run (File exists): give another folder"),
         (("fit", *HERE, "--run", "blobs.toml/below"), 1, "cannot hold a run (Not a directory): give another folder"),
-        (("fit", *HERE, "--out", "blobs.toml"), 1, "blobs.toml cannot hold models (Not a directory): give another"),
-        (("fit", *HERE, "--out", "/proc"), 1, "/proc cannot hold models (No such file or directory): give another"),
         (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: fit a smaller net or batch"),
         (("fit", *HERE, "--set", "data.test=0.999"), 1, "a set of 100 cannot be split"),
         (("fit", *HERE, "--set", "optimisation.lr=1e38"), 1, "lower optimisation.lr"),
@@ -95,6 +93,17 @@ def test_errors_are_one_sentence_with_the_mend(
     assert words in err
     assert "Traceback" not in err
     assert not list(Path().glob("models/*"))
+
+
+@pytest.mark.parametrize(("out", "why"), [("blobs.toml", "Not a directory"), ("/proc", "No such file or directory")])
+def test_where_models_cannot_be_put_is_said_before_anything_is_fitted(
+    place: Path, capsys: pytest.CaptureFixture[str], out: str, why: str
+) -> None:
+    assert call("fit", *HERE, "--out", out) == 1
+    assert capsys.readouterr().err == (
+        f"hourglass-train: {out} cannot hold models ({why}): give another folder by --out\n"
+    )
+    assert not (place / "runs").exists()
 
 
 def test_lack_of_memory_is_no_mistake_of_the_program_and_mistakes_are_shown_whole() -> None:
