@@ -10,6 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import sleep
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -38,21 +39,29 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload([*(f"training.{name}" for name in COMMANDS), *LAZY])
 
 
-def _obey(place: Path, arguments: tuple[str, ...], environment: dict[str, str], room: int | None) -> None:
-    """The command in this process, its words in a file; `room`: the largest file that can be written, in bytes."""
+def _obey(place: Path, arguments: tuple[str, ...], environment: dict[str, str], room: int | None, stuck: bool) -> None:
+    """The command in this process, its words in a file."""
     os.chdir(place)
     os.environ.update(environment)
     for stream, name in ((1, "out"), (2, environment.get("RANK", "words"))):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
     if room is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+    if stuck:
+        patch("training.publish.write", lambda *_: sleep(600)).start()
     raise SystemExit(call(*arguments))
 
 
 def begin(
-    place: Path, *arguments: str, room: int | None = None, environment: dict[str, str] | None = None
+    place: Path,
+    *arguments: str,
+    room: int | None = None,
+    stuck: bool = False,
+    environment: dict[str, str] | None = None,
 ) -> BaseProcess:
-    process = processes.Process(target=_obey, args=(place, arguments, environment or {}, room))
+    """`room`: bytes of the largest file that can be written. `stuck`: it publishes all but the card, and waits."""
+    given = (place, arguments, environment or {}, room, stuck)
+    process = processes.Process(target=_obey, args=given, daemon=True)
     process.start()
     return process
 
@@ -111,8 +120,8 @@ def test_a_run_killed_at_every_tenth_and_while_it_publishes_ends_in_the_same_byt
         wait(process, lambda: len(read_log(place / RUN)) >= tenth * EPOCHS // 10)  # noqa: B023 - called at once
         assert end(process, signal.SIGKILL) == -signal.SIGKILL
     for number, status, left in ((signal.SIGTERM, 128 + signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL, 1)):
-        process = begin(place, *RESUME)
-        wait(process, lambda: list(place.glob("models/blobs/.tmp-*/reconstruct.onnx")))
+        process = begin(place, *RESUME, stuck=True)
+        wait(process, lambda: list(place.glob("models/blobs/.tmp-*/weights.safetensors")))
         assert end(process, number) == status
         assert len(half(place)) == left
         assert not scan(place / MODELS)
@@ -149,6 +158,14 @@ def test_a_full_disk_costs_nothing_that_was_written_before(place: Path, undistur
         assert not (place / MODELS / "blobs").exists()
     assert end(begin(place, *RESUME)) == 0
     assert outcome(place) == undisturbed
+
+
+def test_a_second_command_leaves_a_run_in_peace(place: Path) -> None:
+    first = begin(place, "fit", *COMMON, "--set", "optimisation.epochs=1000000")
+    wait(first, lambda: read_log(place / RUN))
+    assert end(begin(place, *RESUME)) == 1
+    assert "runs/blobs is in use by another run" in (place / "words").read_text()
+    assert end(first, signal.SIGTERM) == 128 + signal.SIGTERM
 
 
 def test_a_process_that_loses_its_peer_says_so(place: Path) -> None:
