@@ -6,11 +6,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.__main__ import main
 from training.data import Data, load
 from training.fit import Tell
 from training.recipe import Recipe, parse
 
 SIDE = 8
+TOML = """
+[model]
+name = "blobs"
+title = "Blobs"
+description = "Blobs through 4 numbers."
+licence = "CC0-1.0"
+operations = ["reconstruct"]
+
+[data]
+name = "arrays"
+path = "blobs.npy"
+licence = "CC0-1.0"
+
+[net]
+family = "dense"
+code = 4
+
+[objective]
+loss = "bce"
+
+[optimisation]
+epochs = 4
+batch = 8
+lr = 1e-2
+"""
+"""Four numbers for the pictures in data/blobs.npy, whose folder is to be given."""
 
 
 def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -61,3 +88,20 @@ def small(folder: Path, items: NDArray[Any] | None = None, **changes: dict[str, 
 def silent() -> Tell:
     """Tells nobody."""
     return lambda _step, _total, _loss, _rate: None
+
+
+def workplace(folder: Path) -> Path:
+    """A folder for commands: TOML in blobs.toml, and its data below."""
+    (folder / "data").mkdir()
+    np.save(folder / "data" / "blobs.npy", pictures(100))
+    (folder / "blobs.toml").write_text(TOML)
+    return folder
+
+
+def call(*arguments: str) -> int:
+    """The exit status of a command line."""
+    try:
+        main(list(arguments))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0

@@ -40,7 +40,12 @@ def test_an_archive_may_bring_its_own_test_set(tmp_path: Path) -> None:
     assert (test == pictures(2, seed=1)).all()
 
 
-@pytest.mark.parametrize("name", ["objects.npy", "objects.npz", "cut.npy", "none.npy", "other.npz", "words.csv"])
+BROKEN = ["objects.npy", "objects.npz", "cut.npy", "none.npy", "other.npz", "words.csv", "empty.csv", "header.csv",
+          "empty.npy", "no_items.npy", "half.npz", "flipped.npz", "vast.npy", "unfinished.npy"]  # fmt: skip
+HEAD = "{{'descr': '<f8', 'fortran_order': False, 'shape': {}}}"
+
+
+@pytest.mark.parametrize("name", BROKEN)
 def test_files_that_are_no_arrays_are_refused(tmp_path: Path, name: str) -> None:
     objects = np.array([{"a": 1}], dtype=object)
     np.save(tmp_path / "objects.npy", objects, allow_pickle=True)
@@ -48,7 +53,18 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path, name: str) -> None
     np.savez(tmp_path / "other.npz", pictures=pictures(3))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "objects.npy").read_bytes()[:20])
     (tmp_path / "words.csv").write_text("a,b\nc,d\n")
-    with pytest.raises(DataError, match=name):
+    (tmp_path / "header.csv").write_text("a,b\n")
+    for empty in ("empty.csv", "empty.npy"):
+        (tmp_path / empty).touch()
+    np.save(tmp_path / "no_items.npy", pictures(3)[:0])
+    whole = bytearray((tmp_path / "other.npz").read_bytes())
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    whole[250] ^= 1
+    (tmp_path / "flipped.npz").write_bytes(whole)
+    for file, shape in (("vast.npy", "(99999999999999, 8)"), ("unfinished.npy", "(99")):
+        head = HEAD.format(shape).encode()
+        (tmp_path / file).write_bytes(b"\x93NUMPY\1\0" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(DataError, match=rf"^\S*{name}(?!.*loadtxt)"):
         read_arrays(tmp_path / name)
 
 

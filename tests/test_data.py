@@ -2,6 +2,7 @@
 
 import os
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.codec import decode
+from service.config import Settings
+from service.errors import Problem
+from service.folder import load_card
+from service.inputs import prepare
 from tests.recipes import pictures
+from tests.test_codec_fast import PLAIN, SPECIAL
 from training.data import Data, Items, hold_out, load
 from training.data.arrays import ArraysSection
 from training.data.folder import FolderSection, read_folder
@@ -65,6 +72,20 @@ def test_pictures_are_fitted_to_the_recipes_size_and_colour(tmp_path: Path) -> N
     assert read_folder(tmp_path, folder_section(tmp_path, channels=3)).shape == (2, 8, 8, 3)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_picture_is_prepared_as_the_service_prepares_it(tmp_path: Path, models: Path, channels: int) -> None:
+    card = load_card(models / "digits" / "1")
+    card = card.model_copy(update={"input": card.input.model_copy(update={"channels": channels})})
+    served: list[Items] = []
+    for number, (name, blob) in enumerate({**PLAIN, **SPECIAL}.items()):
+        (tmp_path / f"{number:02} {name}.png").write_bytes(blob)
+        with suppress(Problem):  # what the service refuses is skipped
+            picture = decode(blob, formats=Settings().taken, max_pixels=1000)
+            served.append(prepare(picture, card, "reconstruct", Settings()))
+    assert len(served) > 20
+    assert (read_folder(tmp_path, folder_section(tmp_path, channels=channels, broken=0.5)) == np.stack(served)).all()
+
+
 def test_a_broken_picture_is_named_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_pictures(tmp_path, pictures(10))
     (tmp_path / "004.png").write_bytes(b"\x89PNG\r\n\x1a\n cut off")
@@ -77,6 +98,12 @@ def test_a_broken_picture_is_named_and_skipped(tmp_path: Path, caplog: pytest.Lo
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no pictures"):
         read_folder(tmp_path / "none", folder_section(tmp_path))
+
+
+def test_one_picture_alone_is_refused(tmp_path: Path) -> None:
+    save_pictures(tmp_path, pictures(1))
+    with pytest.raises(DataError, match=r"a set of 1 cannot be split .*: more items are needed"):
+        load(folder_section(tmp_path), None)
 
 
 def test_what_is_held_out_is_fixed_and_nothing_is_lost() -> None:
@@ -118,6 +145,9 @@ def test_an_archive_names_what_is_trained_on(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", faces=pictures(10), trees=pictures(4, seed=1))
     data = load(ArraysSection(name="arrays", path="a.npz", array="faces", licence="CC0-1.0"), tmp_path)
     assert len(data.train) + len(data.test) == 10
+    np.savez(tmp_path / "b.npz", train=pictures(9), test=np.zeros((4, 9, 9, 1), np.uint8))
+    with pytest.raises(DataError, match=r"uint8 \(8, 8, 1\), and its test items, uint8 \(9, 9, 1\), are not alike"):
+        load(ArraysSection(name="arrays", path="b.npz", licence="CC0-1.0"), tmp_path)
     with pytest.raises(DataError, match="no array named train"):
         load(ArraysSection(name="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
 

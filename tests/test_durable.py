@@ -1,7 +1,10 @@
 """Files that are whole or not there."""
 
+import os
 import stat
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +49,56 @@ def test_a_folder_appears_filled_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in home.iterdir()] == ["1"]
 
 
+def test_at_no_moment_is_a_file_or_a_folder_half_there(tmp_path: Path) -> None:
+    place, seen = tmp_path / "home", list[Any]()
+
+    def look(*_: Any) -> None:
+        found = {path.name: path.read_bytes() for path in place.glob("[!.]*/[!.]*")}
+        if found not in seen:
+            seen.append(found)
+
+    with durable.folder_beside(place) as beside:
+        for name in "abc":
+            (beside / name).write_bytes(b"old" * 10000)
+        sys.setprofile(look)  # it is called before and after every call that is made from here on
+        try:
+            durable.settle(beside, place / "1")
+            durable.write(place / "1" / "a", b"new" * 10000)
+        finally:
+            sys.setprofile(None)
+    old, new = b"old" * 10000, b"new" * 10000
+    assert seen == [{}, dict.fromkeys("abc", old), {"a": new, "b": old, "c": old}]
+
+
 def test_a_failure_leaves_no_folder_behind(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), durable.folder_beside(tmp_path / "home"):
         raise ZeroDivisionError
     assert not (tmp_path / "home").exists()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_another_writes_stays(tmp_path: Path) -> None:
+    (tmp_path / ".tmp-a-dead").write_bytes(b"ne")
+    (tmp_path / ".tmp-b-dead").write_bytes(b"of another file")
+    with durable.replacing(tmp_path / "a"), durable.replacing(tmp_path / "a"):
+        assert len(list(tmp_path.glob(".tmp-a-*"))) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"a", ".tmp-b-dead"}
+    (tmp_path / "home" / ".tmp-dead" / "within").mkdir(parents=True)
+    with durable.folder_beside(tmp_path / "home") as one, durable.folder_beside(tmp_path / "home") as two:
+        assert {path.name for path in (tmp_path / "home").iterdir()} == {one.name, two.name}
+
+
+def test_a_failed_write_says_of_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a'"):
+        durable.write(tmp_path / "a", b"new")
+
+
+def test_where_nothing_can_be_written_is_known_before_anything_is_made(tmp_path: Path) -> None:
+    durable.probe(tmp_path / "not" / "there" / "yet")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        durable.probe(tmp_path / "file" / "below")

@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tests.recipes import pictures, silent, small, vectors
 from training.batches import as_float, as_tensor
+from training.checkpoint import read_checkpoint
 from training.data import Data, hold_out
 from training.errors import Collapsed, DataError, Diverged, Interrupted, RunError
 from training.fit import Fitted, Tell, fit, fitted
@@ -207,6 +208,22 @@ def test_a_loss_that_is_no_number_stops_with_its_cause(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match=r"step 0: loss inf.* learning rate 0\.0025, on the training items \d+, \d+"):
         fit(recipe, data, tmp_path / "run", silent())
     assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize(("method", "left"), [("sgd", 1), ("adamw", None)])
+def test_the_last_finite_checkpoint_stays_and_the_cause_is_found_again(
+    tmp_path: Path, method: str, left: int | None
+) -> None:
+    plan = {"method": method, "lr": 1e38, "checkpoint": 1, "warmup": 0, "ema": 0.0}
+    recipe, data = small(tmp_path, optimisation=plan)
+    causes: list[str] = []
+    for resume in (None, True):
+        with pytest.raises(Diverged, match=r"step 1: .* lower optimisation\.lr") as stop:
+            fit(recipe, data, tmp_path / "run", silent(), resume=resume)
+        causes.append(str(stop.value))
+    assert causes[0] == causes[1]
+    found = read_checkpoint(tmp_path / "run")
+    assert (found and found.step) == left
 
 
 def test_a_collapsed_net_stops_with_its_cause(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from training.errors import Collapsed, Diverged, RunError
-from training.guards import refuse_another, refuse_collapse, refuse_divergence
+from training.guards import refuse_another, refuse_collapse, refuse_divergence, refuse_overflow
 
 ITEMS = torch.rand(20, 6, generator=Generator().manual_seed(0))
 
@@ -20,6 +20,13 @@ def test_no_number_stops_the_fit(loss: str, norm: str) -> None:
 
 def test_numbers_pass() -> None:
     refuse_divergence({"loss": torch.tensor(1e30)}, torch.tensor(1e30), 0, 0.1, torch.arange(3))
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_weights_that_are_no_numbers_are_kept_from_checkpoints(number: str) -> None:
+    refuse_overflow([ITEMS, ITEMS], 5)
+    with pytest.raises(Diverged, match=r"step 5: weights .* lower optimisation\.lr"):
+        refuse_overflow([ITEMS, torch.tensor([1.0, float(number)])], 5)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.3])

@@ -75,6 +75,8 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
         ("optimisation.epochs=3.0", "optimisation.epochs: Input should be a valid integer"),
         ("optimisation.lr=-1", "optimisation.lr: Input should be greater than 0"),
         ("optimisation.lr=nan", "optimisation.lr"),
+        ("optimisation.lr=1e39", "optimisation.lr: Input should be less than or equal to"),
+        ("optimisation.seed=4294967296", "optimisation.seed: Input should be less than 4294967296"),
         ("corruption.kind=gaussian", "corruption.sigma: Field required"),
         (
             'corruption={kind="mixture", of=[{kind="none"}, {kind="masking", shar=1}]}',

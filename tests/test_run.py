@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from training.errors import RunError
-from training.run import Stop, locked, polite_signals, read_log, write_log
+from training.run import LOG_FILE, Stop, locked, polite_signals, raising_signals, read_log, write_log
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
@@ -42,8 +42,20 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     assert found == [Stop(None)]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_outside_the_loop_a_signal_is_an_interruption_with_its_number(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt) as stop, raising_signals():
+        os.kill(os.getpid(), number)
+    assert stop.value.args == (number,)
+    assert signal.getsignal(number) == before
+
+
 def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_log(tmp_path) == []
     records = [{"epoch": 1, "train": {"loss": 0.1 + 0.2}, "validation": None}, {"epoch": 2}]
     write_log(tmp_path, records)
     assert read_log(tmp_path) == records
+    (tmp_path / LOG_FILE).write_text('{"epoch": 1}\n{"epo')
+    with pytest.raises(RunError, match=r"log.jsonl is broken .*: remove it"):
+        read_log(tmp_path)

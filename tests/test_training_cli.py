@@ -10,60 +10,25 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-import numpy as np
 import pytest
 
 from service.card import read_card
-from tests.recipes import pictures
-from training.__main__ import app, main
+from tests.recipes import call, workplace
+from training.__main__ import app
+from training.errors import sentence
 from training.recipe import parse
 
-RECIPE = """
-[model]
-name = "blobs"
-title = "Blobs"
-description = "Blobs through 4 numbers."
-licence = "CC0-1.0"
-operations = ["reconstruct"]
-
-[data]
-name = "arrays"
-path = "blobs.npy"
-licence = "CC0-1.0"
-
-[net]
-family = "dense"
-code = 4
-
-[objective]
-loss = "bce"
-
-[optimisation]
-epochs = 4
-batch = 8
-lr = 1e-2
-"""
+HERE = ("blobs.toml", "--data", "data")
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a recipe and its data."""
-    (tmp_path / "data").mkdir()
-    np.save(tmp_path / "data" / "blobs.npy", pictures(100))
-    (tmp_path / "blobs.toml").write_text(RECIPE)
+    workplace(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("HOURGLASS_DATA", raising=False)
     return tmp_path
-
-
-def call(*arguments: str) -> int:
-    """The exit status of a command line."""
-    try:
-        main(list(arguments))
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
 
 
 def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +72,11 @@ def test_the_data_folder_may_come_from_the_environment(
         (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none is no weights file"),
         (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "give one of them"),
-        (("fit", "blobs.toml", "--data", "data", "--run", "blobs.toml"), 1, "blobs.toml"),
+        (("fit", *HERE, "--run", "blobs.toml"), 1, "blobs.toml cannot hold a run (File exists): give another folder"),
+        (("fit", *HERE, "--run", "blobs.toml/below"), 1, "cannot hold a run (Not a directory): give another folder"),
+        (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: fit a smaller net or batch"),
+        (("fit", *HERE, "--set", "data.test=0.999"), 1, "a set of 100 cannot be split"),
+        (("fit", *HERE, "--set", "optimisation.lr=1e38"), 1, "lower optimisation.lr"),
         (("fit", "blobs.toml", "--data", "data", "--set", "optimisation.batch=500"), 1, "set optimisation.batch below"),
     ],
 )
@@ -123,6 +92,24 @@ def test_errors_are_one_sentence_with_the_mend(
     assert err.startswith("hourglass-train: ")
     assert words in err
     assert "Traceback" not in err
+    assert not list(Path().glob("models/*"))
+
+
+@pytest.mark.parametrize(("out", "why"), [("blobs.toml", "Not a directory"), ("/proc", "No such file or directory")])
+def test_where_models_cannot_be_put_is_said_before_anything_is_fitted(
+    place: Path, capsys: pytest.CaptureFixture[str], out: str, why: str
+) -> None:
+    assert call("fit", *HERE, "--out", out) == 1
+    assert capsys.readouterr().err == (
+        f"hourglass-train: {out} cannot hold models ({why}): give another folder by --out\n"
+    )
+    assert not (place / "runs").exists()
+
+
+def test_lack_of_memory_is_no_mistake_of_the_program_and_mistakes_are_shown_whole() -> None:
+    for error in (MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")):
+        assert "not enough memory" in (sentence(error) or "")
+    assert sentence(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "export", "data", "schema"])

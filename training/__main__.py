@@ -11,11 +11,12 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from training.errors import NothingToDraw, TrainingError
+from training.errors import GO_ON, NothingToDraw, TrainingError, sentence
 from training.flags import (
     DEFAULT_MODELS,
     AsJson,
@@ -28,6 +29,7 @@ from training.flags import (
     Weights,
 )
 from training.lecture import report_command, study_command
+from training.run import raising_signals
 from training.upkeep import data_command, schema_command
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ app = App(
     name="hourglass-train",
     version=version("hourglass"),
     help="Fit autoencoders by recipes, and publish them for the service.",
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -64,10 +67,11 @@ def fit_command(
     from training.fit import fit
     from training.peers import peers
     from training.pictures import draw_pictures
-    from training.publish import newest, opened, publish
+    from training.publish import newest, opened, publish, refuse_unwritable
     from training.run import CURVE_FILE, PICTURES_FILE, read_log
 
     plan, items, folder = _prepare(recipe, data, changes, run)
+    refuse_unwritable(plan, out)
     with peers() as together:
         with progress(plan.model.name, shown=together.first) as tell:
             fitted = fit(plan, items, folder, tell, resume=resume, init=init, peers=together)
@@ -173,13 +177,17 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script; the command line of this process unless given another. Exits with the error's status."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        app(sys.argv[1:] if arguments is None else arguments)
-    except (TrainingError, OSError) as error:
-        print(f"hourglass-train: {error}", file=sys.stderr)
+        with raising_signals():
+            app(sys.argv[1:] if arguments is None else arguments)
+    except Exception as error:
+        words = sentence(error)
+        if words is None:
+            raise
+        print(f"hourglass-train: {words}", file=sys.stderr)
         sys.exit(error.status if isinstance(error, TrainingError) else 1)
-    except KeyboardInterrupt:
-        print("hourglass-train: stopped", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        print(f"hourglass-train: stopped: to go on, {GO_ON}", file=sys.stderr)
+        sys.exit(128 + (stop.args or (SIGINT,))[0])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,13 @@ TrainingError
 └── Interrupted       a signal came; a checkpoint was written
 """
 
+import errno
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")
+"""What torch and onnxruntime say, in errors of no class of their own."""
+GO_ON = "give the same command again, fit with --resume: what was written before is whole"
+
 
 class TrainingError(Exception):
     """The base; `status` is the exit status of the command."""
@@ -52,3 +59,12 @@ class Interrupted(TrainingError):
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
         self.status = 128 + signal
+
+
+def sentence(error: Exception) -> str | None:
+    """What a person is told of an error that a command may end with; None where it is a mistake in this program."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"there is no room left to write {error.filename or 'files'} ({error.strerror}): make room and {GO_ON}"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return f"there is not enough memory: fit a smaller net or batch, or free some and {GO_ON}"
+    return str(error) if isinstance(error, TrainingError | OSError) else None

@@ -1,6 +1,6 @@
 """What stops a fit, with its cause: a loss that is no number, a collapsed net, a folder of another recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ def refuse_divergence(parts: Mapping[str, Tensor], norm: Tensor, step: int, rate
         f"step {step}: {figures}, norm of the gradient {norm.item():g}, at learning rate {rate:g}, on the training "
         f"items {items}, ...: lower optimisation.lr, set optimisation.clip, or look at these items"
     )
+
+
+def refuse_overflow(weights: Iterable[Tensor], step: int) -> None:
+    """Raises Diverged where a weight is no finite number: the loss would tell a step later, after a checkpoint."""
+    if not all(weight.isfinite().all() for weight in weights):
+        raise Diverged(f"step {step}: weights are no finite numbers: lower optimisation.lr, or set optimisation.clip")
 
 
 def refuse_collapse(outputs: Tensor, items: Tensor, step: int) -> None:

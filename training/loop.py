@@ -16,7 +16,7 @@ from training.checkpoint import clear, read_checkpoint, write_checkpoint
 from training.course import begin
 from training.data import Data, hold_out
 from training.errors import DataError, RunError
-from training.guards import refuse_another, refuse_collapse, refuse_divergence
+from training.guards import refuse_another, refuse_collapse, refuse_divergence, refuse_overflow
 from training.nets import Autoencoder
 from training.optimiser import learning_rate
 from training.peers import ALONE, Peers
@@ -158,7 +158,8 @@ class Loop:
         return sums
 
     def save(self) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint. Raises Diverged where nothing could go on from it."""
+        refuse_overflow(self.course.net.parameters(), self.course.step)
         if self.peers.first:
             write_checkpoint(self.folder, self.course.checkpoint(self.facts))
 

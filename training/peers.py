@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from training.errors import RunError
+from training.errors import GO_ON, RunError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Peers:
         if self.size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        distributed.all_reduce(flat)
+        with _together():
+            distributed.all_reduce(flat)
         for tensor, mean in zip(tensors, flat.div_(self.size).split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
@@ -46,13 +47,24 @@ class Peers:
         if self.size == 1:
             return flag
         count = torch.tensor(float(flag))
-        distributed.all_reduce(count)
+        with _together():
+            distributed.all_reduce(count)
         return bool(count)
 
     def wait(self) -> None:
         """Until all are here."""
         if self.size > 1:
-            distributed.barrier()
+            with _together():
+                distributed.barrier()
+
+
+@contextmanager
+def _together() -> Generator[None]:
+    """What takes all processes. Raises RunError where one of them is there no more."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RunError(f"another process of this fit has ended: see what it said, then {GO_ON}") from error
 
 
 ALONE = Peers()

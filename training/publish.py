@@ -42,6 +42,14 @@ def publish(recipe: Recipe, data: Data, fitted: Fitted, out: Path) -> tuple[Path
     return target, measured
 
 
+def refuse_unwritable(recipe: Recipe, out: Path) -> None:
+    """Raises NotPublished where no version could be written into `out`, which need not be there yet."""
+    try:
+        durable.probe(out / recipe.model.name)
+    except OSError as error:
+        raise NotPublished(f"{out} cannot hold models ({error.strerror}): give another folder by --out") from error
+
+
 def newest(recipe: Recipe, out: Path) -> Path:
     """The folder of the highest version of the recipe's model. Raises NotPublished where there is none."""
     versions = [int(path.name) for path in (out / recipe.model.name).glob("*") if path.name.isdecimal()]

@@ -63,7 +63,7 @@ class Optimisation(Section):
     """Passes over the training set."""
     batch: PositiveInt = 256
     """Items a step; the last, smaller batch of an epoch is left out."""
-    lr: PositiveFloat = 1e-3
+    lr: Annotated[float, Field(gt=0, le=1e38)] = 1e-3
     """The learning rate at its peak."""
     weight_decay: NonNegativeFloat = 0.0
     """Share of the weights that a step at lr 1 takes away; of adam and sgd, twice the price of their squares."""
@@ -73,7 +73,7 @@ class Optimisation(Section):
     """Decay of the moving average of the weights, which is what is published; 0 publishes the weights themselves."""
     clip: PositiveFloat | None = None
     """Largest norm of the gradient; longer ones are scaled down to it."""
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     """Of the first weights, the order of the items, the noise and what is held out."""
     validation: Share = 0.0
     """Share of the training set that is not trained on; the epoch that does best on it is the one published."""

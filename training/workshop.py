@@ -14,7 +14,7 @@ from training.evaluate import Run
 from training.export import Card, read
 from training.fit import Fitted, Tell, fit
 from training.nets import Autoencoder, Operation
-from training.publish import newest, opened, publish
+from training.publish import newest, opened, publish, refuse_unwritable
 from training.recipe import Recipe, read_recipe
 
 
@@ -79,6 +79,7 @@ class Workshop:
         """The newest version of a recipe's model; fitted and published first where there is none."""
         plan = read_recipe(recipe)
         if not any((self.models / plan.model.name).glob("*/card.json")):
+            refuse_unwritable(plan, self.models)
             return self.publish(self.fit(recipe))
         folder = newest(plan, self.models)
         return Model(plan, self.data(recipe), read(folder), opened(folder))

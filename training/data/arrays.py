@@ -1,6 +1,7 @@
 """Files of numbers as items: .npy, .npz, and tables of text. Pickled objects are never loaded."""
 
 import csv
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,23 +35,32 @@ class ArraysSection(Source):
         items, own = read_arrays(file, self.array)
         if own is None:
             return Data(file.name, self.licence, *hold_out(items, self.test))
+        if (items.dtype, items.shape[1:]) != (own.dtype, own.shape[1:]):
+            raise DataError(f"{file}: its items, {_form(items)}, and its test items, {_form(own)}, are not alike")
         return Data(file.name, self.licence, items, own, *read_classes(file, len(items), len(own)))
 
 
 def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
     """The training items of a file, and its test items where it holds both (.npz with `array` and `test`)."""
-    try:
-        if path.suffix.lower() in TABLES:
-            return as_items(read_table(path)), None
-        loaded: Any = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return as_items(loaded), None
-        arrays = {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as an array: {error}") from error
+    arrays = _arrays(path, array)
     if array not in arrays:
         raise DataError(f"{path} holds {', '.join(arrays)}, but no array named {array}: set data.array")
-    return as_items(arrays[array]), as_items(arrays["test"]) if "test" in arrays else None
+    try:
+        return as_items(arrays[array]), as_items(arrays["test"]) if "test" in arrays else None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
+    """What a file holds by its names; one without names is called `array`."""
+    try:
+        if path.suffix.lower() in TABLES:
+            return {array: read_table(path)}
+        with path.open("rb") as file:
+            loaded: Any = np.load(file, allow_pickle=False)
+            return {array: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except Exception as error:  # of broken files numpy, zipfile and zlib say so in a dozen classes
+        raise DataError(f"{path} cannot be read as an array: {error}") from error
 
 
 def read_classes(path: Path, train: int, test: int) -> tuple[Labels | None, Labels | None]:
@@ -79,7 +89,8 @@ def read_table(path: Path) -> NDArray[np.float32]:
         skip = 0
     except ValueError:
         skip = 1
-    return np.loadtxt(path, np.float32, delimiter=delimiter, skiprows=skip, ndmin=2)
+    with warnings.catch_warnings(action="ignore"):  # that there is nothing in it: the caller says so
+        return np.loadtxt(path, np.float32, delimiter=delimiter, skiprows=skip, ndmin=2)
 
 
 def as_items(array: NDArray[Any]) -> Items:
@@ -95,3 +106,7 @@ def as_items(array: NDArray[Any]) -> Items:
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] not in (1, 3):
         raise DataError(f"{array.dtype} {array.shape} is neither pictures (uint8 N,H,W,C or 0..1) nor vectors (N,F)")
     return array
+
+
+def _form(items: Items) -> str:
+    return f"{items.dtype} {items.shape[1:]}"

@@ -72,7 +72,7 @@ def drawn(items: int, share: float, seed: int = 0) -> NDArray[np.bool_]:
     """Which of so many items are held out. Raises DataError as `hold_out` does."""
     count = round(share * items)
     if not 0 < count < items:
-        raise DataError(f"{items} items cannot be split so that {share:g} of them are held out: more are needed")
+        raise DataError(f"a set of {items} cannot be split so that {share:g} of it is held out: more items are needed")
     held = np.zeros(items, dtype=bool)
     held[np.random.default_rng(seed).permutation(items)[:count]] = True
     return held

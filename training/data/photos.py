@@ -5,10 +5,7 @@ What cannot be read is named and skipped, as is what is smaller than a square. K
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import compress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -106,19 +103,9 @@ def _fingerprint(paths: list[Path], section: PhotosSection) -> str:
 
 def _write(file: Path, pieces: Iterable[Pixels]) -> None:
     """All pieces one after the other, without a header; the file is whole or not there."""
-    handle, name = tempfile.mkstemp(prefix=".tmp-", dir=file.parent)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            for piece in pieces:
-                out.write(np.ascontiguousarray(piece).data)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(file)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
-    durable.sync(file.parent)
+    with durable.replacing(file) as out:
+        for piece in pieces:
+            out.write(np.ascontiguousarray(piece).data)
 
 
 def _large(paths: list[Path], broken: float, side: int) -> Iterator[Pixels]:
