@@ -19,6 +19,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from service.codec import write_npy
+from service.endpoint import looked_at_shortly
 from service.errors import problems
 from tests.conftest import Serve, digit, png
 from tests.tiny import CODE, SIDE
@@ -29,12 +30,17 @@ LARGE = np.random.default_rng(5).integers(0, 256, (64, 64, 1), np.uint8)
 PNG, JPEG = png(LARGE), png(LARGE, "JPEG")
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def bomb(width: int, height: int) -> bytes:
     """A whole PNG header of any size, with next to nothing behind it."""
-    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
-    body = b"IDAT" + zlib.compress(b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b""))
+
+
+PROFILE = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20)))
 
 
 def npy(shape: str, data: bytes, descr: str = "'<f4'") -> bytes:
@@ -135,6 +141,7 @@ CASES: list[tuple[str, str, bytes, str, int, str]] = [
     ("PNG one row over", "/denoise", bomb(2000, 2001), "image/png", 413, "image-too-large"),
     ("PNG of no width", "/denoise", bomb(0, 5), "image/png", 422, "invalid-image"),
     ("JPEG of 3000 scans", "/denoise", JPEG[:-2] + b"\xff\xda\0\x02" * 3000 + JPEG[-2:], "", 422, "invalid-image"),
+    ("PNG of 17 colour profiles", "/denoise", GOOD[:33] + PROFILE * 17 + GOOD[33:], "", 422, "invalid-image"),
     ("PNG with a wrong checksum", "/denoise", changed(GOOD, 29, b"\0"), "", 422, "invalid-image"),
     ("JPEG of 65500x65500", "/denoise", with_sides(65500, 65500), "", 413, "image-too-large"),
     ("JPEG of no size", "/denoise", with_sides(0, 0), "", 422, "invalid-image"),
@@ -410,3 +417,24 @@ def test_repeated_headers_are_one_list(client: TestClient) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     packed = [("content-encoding", "gzip"), ("content-encoding", "identity"), ("content-type", "image/png")]
     assert client.post("/denoise", content=GOOD, headers=packed).status_code == 415
+
+
+SPECIAL = png(np.random.default_rng(6).integers(0, 256, (200, 200, 3), np.uint8), "WEBP", lossless=True)
+LONG = png(np.random.default_rng(6).integers(0, 256, (200, 200, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "soon"),
+    [
+        (GOOD, "image/png", True),
+        (LONG, "image/png", True),
+        (LONG, "", False),  # it may be anything
+        (LONG[:33] + PROFILE + LONG[33:], "image/png", False),  # Pillow inflates what it finds in a header
+        (SPECIAL, "image/webp", False),
+        (LONG * 12, "image/png", False),
+        (bytes(1 << 17), NPY, True),
+        (bytes(1 << 17), JSON, False),
+    ],
+)
+def test_only_what_takes_no_time_is_unpacked_on_the_event_loop(body: bytes, kind: str, soon: bool) -> None:
+    assert looked_at_shortly(body, kind) == soon

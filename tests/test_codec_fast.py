@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from service import codec
-from service.codec import Opened, Picture, picture
+from service.codec import Opened, Picture, picture, plain
 from service.codec.png import SMALL, PlainPng
 from service.errors import Problem
 from tests.conftest import png
@@ -98,7 +98,7 @@ any_pixels = shapes.flatmap(lambda shape: hnp.arrays(np.uint8, shape)) | shapes.
 @settings(max_examples=150, deadline=None)
 def test_plain_png_is_read_as_the_reference_reads_it(pixels: Array, level: int) -> None:
     blob = written(pixels, "PNG", compress_level=level)
-    assert opened(blob).plain
+    assert plain(blob)
     assert verdict(blob) == reference(blob)
 
 
@@ -109,14 +109,14 @@ def test_data_in_several_chunks_are_one(pixels: Array, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     pieces = [(b"IDAT", body[start:stop]) for start, stop in pairwise(places)]
     blob = joined([head, *pieces, end])
-    assert opened(blob).plain
+    assert plain(blob)
     assert verdict(blob) == reference(blob)
 
 
 def test_data_over_the_block_that_pillow_reads_are_read_alike() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     for blob in (png(noise, compress_level=1), codec.encode(Picture(noise, ""), "image/png")):
-        assert opened(blob).plain
+        assert plain(blob)
         assert (opened(blob).decode().pixels == noise).all()
         assert verdict(blob[:-3000] + blob[-12:]) == reference(blob[:-3000] + blob[-12:])
 
@@ -140,7 +140,7 @@ def test_plain_jpeg_is_read_as_the_reference_reads_it(
         progressive=progressive,
         restart_marker_rows=rows,
     )
-    assert opened(blob).plain or pixels.shape[2] == 1
+    assert plain(blob) or pixels.shape[2] == 1
     assert verdict(blob) == reference(blob)
 
 
@@ -211,7 +211,7 @@ def test_a_plain_picture_takes_the_shorter_way_alone(name: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("name", SPECIAL)
 def test_any_other_picture_is_left_to_the_reference(name: str) -> None:
-    assert not opened(SPECIAL[name]).plain
+    assert not plain(SPECIAL[name])
     assert verdict(SPECIAL[name]) == reference(SPECIAL[name])
 
 

@@ -12,6 +12,7 @@ from service.codec.picture import (
     composite,
     decode,
     encode,
+    plain,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "encode",
     "fit",
     "fit_alpha",
+    "plain",
     "read_npy",
     "write_npy",
 ]

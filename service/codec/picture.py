@@ -38,7 +38,7 @@ WRITTEN = ("image/png", "image/jpeg", "image/webp")
 PLAIN = {"PNG": png.scan, "JPEG": jpeg.scan}
 SLICE = 1 << 20  # bytes that are counted at once
 SCANS = 100  # of a JPEG, unless told otherwise: no real picture has more, and each costs a pass over all pixels
-ICC_BYTES = 1 << 20
+PROFILES, ICC_BYTES = 16, 1 << 20
 # The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
 DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -79,20 +79,16 @@ class Opened:
         self._data = data
         self._format = recognise(data, formats)
         scan = PLAIN.get(self._format)
-        source = (scan(data) if scan else None) or self._open(data)
+        source = scan(data) if scan else None
+        if self._format == "JPEG" or not source:
+            _refuse_repetition(data, self._format, max_scans)
+        source = source or self._open(data)
         self._source: png.PlainPng | jpeg.PlainJpeg | Image.Image | None = source
         self.width, self.height = source.size  # before orientation
         if self.width * self.height > max_pixels:
             raise ImageTooLarge(f"{self.width}x{self.height} pixels are over the limit of {max_pixels}")
         if not self.width * self.height:
             raise InvalidImage("the picture has no pixels")
-        if self._format == "JPEG" and _scans(data) > max_scans:
-            raise InvalidImage(f"a JPEG may have {max_scans} scans")
-
-    @property
-    def plain(self) -> bool:
-        """Whether the picture takes the shorter way."""
-        return not isinstance(self._source, Image.Image)
 
     def decode(self) -> Picture:
         """The whole first frame, upright; once. Raises InvalidImage."""
@@ -120,9 +116,16 @@ class Opened:
             raise InvalidImage(f"the header of the {self._format} is broken") from error
 
 
-def _scans(data: bytes) -> int:
-    """Starts of scans, counted by pieces: to count holds the interpreter."""
-    return sum(data.count(b"\xff\xda", at, at + SLICE) for at in range(0, len(data), SLICE))
+def _refuse_repetition(data: bytes, name: str, max_scans: int) -> None:
+    """Raises InvalidImage where a pass over all pixels, or an inflation of a profile, is asked for over and over."""
+    mark, most, what = (b"\xff\xda", max_scans, "scans") if name == "JPEG" else (b"iCCP", PROFILES, "profiles")
+    if sum(data.count(mark, at, at + SLICE) for at in range(0, len(data), SLICE)) > most:  # holds no lock for long
+        raise InvalidImage(f"a {name} may have {most} {what}")
+
+
+def plain(data: bytes) -> bool:
+    """Whether it is a picture whose header is read the shorter way: soon, whatever else is in it."""
+    return any(scan(data) for scan in PLAIN.values())
 
 
 def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture:
