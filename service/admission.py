@@ -23,57 +23,6 @@ def megapixels(size: int) -> float:
     return size / 3e6
 
 
-class Admission:
-    """A bounded number of items and bytes at once."""
-
-    def __init__(self, *, items: int, size: int) -> None:
-        self.max_items, self.max_size = items, size
-        self.items = self.size = self.held = 0
-        self._gone = 0  # bytes, since the start
-        self._marks = deque([(monotonic(), 0)], maxlen=MARKS)  # when so many had gone
-
-    def enter(self, items: int, size: int) -> None:
-        """Take a place for `items` and `size` bytes, to be given back by `leave`. Raises Overloaded when there is none.
-
-        A request larger than the whole limit is let in when nothing else is: it would never fit otherwise.
-        """
-        over = self.items + items > self.max_items or self.size + size > self.max_size
-        if over and self.items:
-            raise self._overloaded("as much work is waiting as may wait")
-        self.items += items
-        self.size += size
-
-    def leave(self, items: int, size: int) -> None:
-        """Give the place back."""
-        self.items -= items
-        self.size -= size
-        self._gone += size
-        now = monotonic()
-        if now - self._marks[-1][0] >= 1:
-            self._marks.append((now, self._gone))
-
-    def wait(self) -> int:
-        """Seconds until what is under way has gone, at its pace of late; 1 to LONGEST."""
-        now = monotonic()
-        then, before = next((mark for mark in self._marks if now - mark[0] <= LATE), (now, self._gone))
-        gone = self._gone - before
-        return max(1, min(LONGEST, ceil(self.size / gone * (now - then)))) if gone else 1
-
-    def hold(self, more: int, size: int) -> None:
-        """Keep `more` bytes of a body that then has `size`. Raises Overloaded where that is more than is left.
-
-        So whoever sends much gives way to whoever sends little, and nobody can fill all of it: the dynamic threshold
-        of shared buffers (Choudhury and Hahne, 1998). A body alone may have any size.
-        """
-        if size > self.max_size - self.held - more and self.held + more > size:
-            raise self._overloaded("as many bodies are here as may be")
-        self.held += more
-
-    def _overloaded(self, why: str) -> Overloaded:
-        again = str(self.wait())
-        return Overloaded(f"{why}; try again in {again} s", headers={"retry-after": again})
-
-
 class Line:
     """The requests of one graph that are under way, and the pace of its runs: how long one more would take among them.
 
@@ -113,28 +62,58 @@ class Line:
         self.work -= work
 
 
-class Place:
-    """What one request takes of the whole and of its line, inside a with block. Entering raises Overloaded."""
+class Admission:
+    """A bounded number of items and bytes at once."""
 
-    __slots__ = ("_admission", "_items", "_line", "_seconds", "_size", "_work")
+    def __init__(self, *, items: int, size: int) -> None:
+        self.max_items, self.max_size = items, size
+        self.items = self.size = self.held = 0
+        self._gone = 0  # bytes, since the start
+        self._marks = deque([(monotonic(), 0)], maxlen=MARKS)  # when so many had gone
 
-    def __init__(self, admission: Admission, line: Line, *, items: int, size: int, work: int, seconds: float) -> None:
-        self._admission, self._line = admission, line
-        self._items, self._size, self._work, self._seconds = items, size, work, seconds
+    def enter(self, items: int, size: int, line: Line, work: int, seconds: float) -> None:
+        """Take a place for `items` and `size` bytes, and one in the line, to be given back by `leave`.
 
-    def __enter__(self) -> None:
-        self._line.enter(self._work, self._seconds)
-        try:
-            self._admission.enter(self._items, self._size)
-        except Overloaded:
-            self._line.leave(self._work)
-            raise
+        Raises Overloaded when there is none. A request larger than the whole limit is let in when nothing else is: it
+        would never fit otherwise.
+        """
+        over = self.items + items > self.max_items or self.size + size > self.max_size
+        if over and self.items:
+            raise self._overloaded("as much work is waiting as may wait")
+        line.enter(work, seconds)
+        self.items += items
+        self.size += size
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._admission.leave(self._items, self._size)
-        self._line.leave(self._work)
+    def leave(self, items: int, size: int, line: Line, work: int) -> None:
+        """Give both back."""
+        line.leave(work)
+        self.items -= items
+        self.size -= size
+        self._gone += size
+        now = monotonic()
+        if now - self._marks[-1][0] >= 1:
+            self._marks.append((now, self._gone))
+
+    def wait(self) -> int:
+        """Seconds until what is under way has gone, at its pace of late; 1 to LONGEST."""
+        now = monotonic()
+        then, before = next((mark for mark in self._marks if now - mark[0] <= LATE), (now, self._gone))
+        gone = self._gone - before
+        return max(1, min(LONGEST, ceil(self.size / gone * (now - then)))) if gone else 1
+
+    def hold(self, more: int, size: int) -> None:
+        """Keep `more` bytes of a body that then has `size`. Raises Overloaded where that is more than is left.
+
+        So whoever sends much gives way to whoever sends little, and nobody can fill all of it: the dynamic threshold
+        of shared buffers (Choudhury and Hahne, 1998). A body alone may have any size.
+        """
+        if size > self.max_size - self.held - more and self.held + more > size:
+            raise self._overloaded("as many bodies are here as may be")
+        self.held += more
+
+    def _overloaded(self, why: str) -> Overloaded:
+        again = str(self.wait())
+        return Overloaded(f"{why}; try again in {again} s", headers={"retry-after": again})
 
 
 class Hold:

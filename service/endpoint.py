@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from service.admission import Hold, Place, megapixels
+from service.admission import Hold, megapixels
 from service.answers import Headers, Reply, picture_type, write
 from service.card import ImageInput, Operation
 from service.choices import any_size
@@ -101,7 +101,8 @@ class Endpoint:
         if beside > LONG:
             deadline.allow(settings.deadline_megapixel * megapixels(beside))
         work = parcel.size if any_size(card) else items
-        with Place(state.admission, line, items=items, size=parcel.size, work=work, seconds=deadline.seconds):
+        state.admission.enter(items, parcel.size, line, work, deadline.seconds)
+        try:
             given = (parcel, card, operation, settings, wish)
             inputs = load(*given) if pool is None else await aside(pool, load, *given)
             pictures = operation != "encode" and isinstance(card.input, ImageInput)
@@ -119,6 +120,8 @@ class Endpoint:
             keep = (wish.metadata or settings.metadata) == "keep"
             reply = Reply(card, operation, inputs, outcome, exchange.id, settings.quality, keep)
             payload, headers = write(reply, kind) if pool is None else await aside(pool, write, reply, kind)
+        finally:
+            state.admission.leave(items, parcel.size, line, work)
         exchange.stages = (decoded - started, outcome.queue, outcome.run, perf_counter() - ran)
         headers.append((b"server-timing", server_timing(exchange.stages)))
         return payload, headers
@@ -156,12 +159,15 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
         if message["type"] == "http.disconnect":
             raise Disconnected
         chunk = message.get("body", b"")
+        more = message.get("more_body", False)
+        if not more and not chunks and len(chunk) <= min(limit, SHORT_BODY):
+            return chunk  # most are: it came at once, and is no matter
         hold.grow(len(chunk))
         if hold.size > limit:
             raise BodyTooLarge(f"a body may have {limit} bytes")
         chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunk if len(chunks) == 1 else b"".join(chunks)
+        if not more:
+            return b"".join(chunks)
 
 
 async def aside(pool: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

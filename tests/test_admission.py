@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from service import admission
-from service.admission import LONGEST, Admission, Hold, Line, Place
+from service.admission import LONGEST, Admission, Hold, Line
 from service.errors import Overloaded
 
 
@@ -23,15 +23,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def work(place: Admission, clock: Clock, size: int, seconds: int) -> None:
     """So many bytes come and go each second."""
     for _ in range(seconds):
-        place.enter(1, size)
+        place.enter(1, size, Line(), 1, 1)
         clock.now += 1
-        place.leave(1, size)
+        place.leave(1, size, Line(), 1)
 
 
 def test_the_wait_is_what_is_under_way_at_the_pace_of_late(clock: Clock) -> None:
     place = Admission(items=100, size=10_000)
     work(place, clock, 100, 20)
-    place.enter(1, 700)
+    place.enter(1, 700, Line(), 1, 1)
     assert place.wait() == 7
     work(place, clock, 700, 20)
     assert place.wait() == 1
@@ -41,28 +41,28 @@ def test_what_was_long_ago_tells_nothing(clock: Clock) -> None:
     place = Admission(items=100, size=10_000)
     work(place, clock, 1, 20)
     clock.now += 3600
-    place.enter(1, 10_000)
+    place.enter(1, 10_000, Line(), 1, 1)
     assert place.wait() == 1
 
 
 def test_nobody_is_told_to_wait_for_ever(clock: Clock) -> None:
     place = Admission(items=100, size=10_000)
     work(place, clock, 1, 20)
-    place.enter(1, 10_000)
+    place.enter(1, 10_000, Line(), 1, 1)
     assert place.wait() == LONGEST
 
 
 def test_more_than_may_wait_is_told_when_to_come_back(clock: Clock) -> None:
     place = Admission(items=100, size=1000)
     work(place, clock, 100, 10)
-    place.enter(1, 900)
+    place.enter(1, 900, Line(), 1, 1)
     with pytest.raises(Overloaded) as refused:
-        place.enter(1, 200)
+        place.enter(1, 200, Line(), 1, 1)
     assert refused.value.headers["retry-after"] == "9"
-    place.leave(1, 900)
-    place.enter(1, 2000)  # larger than the whole limit, but alone
+    place.leave(1, 900, Line(), 1)
+    place.enter(1, 2000, Line(), 1, 1)  # larger than the whole limit, but alone
     with pytest.raises(Overloaded):
-        place.enter(1, 1)
+        place.enter(1, 1, Line(), 1, 1)
 
 
 def test_bodies_hold_no_more_than_the_bound_and_the_largest_gives_way() -> None:
@@ -136,10 +136,15 @@ def test_a_slower_run_says_little_and_a_faster_one_all() -> None:
     assert line.pace == 100
 
 
-def test_a_place_refused_by_the_whole_is_no_place_in_the_line() -> None:
-    place, line = Admission(items=1, size=10), Line()
-    with Place(place, line, items=1, size=10, work=1, seconds=1):
-        with pytest.raises(Overloaded), Place(place, line, items=1, size=10, work=1, seconds=1):
-            raise AssertionError("let in")
-        assert (line.count, place.items) == (1, 1)
+def test_a_place_refused_by_the_whole_is_no_place_in_the_line_nor_the_other_way() -> None:
+    place, line = Admission(items=2, size=10), Line()
+    place.enter(1, 10, line, 1, 1)
+    with pytest.raises(Overloaded):
+        place.enter(1, 10, line, 1, 1)
+    assert (line.count, line.work, place.items) == (1, 1, 1)
+    line.pace = 0.1
+    with pytest.raises(Overloaded):
+        place.enter(1, 0, line, 1, 1)
+    assert (line.count, line.work, place.items) == (1, 1, 1)
+    place.leave(1, 10, line, 1)
     assert (line.count, line.work, place.items, place.size) == (0, 0, 0, 0)

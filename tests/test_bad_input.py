@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
+from service.admission import Line
 from service.codec import write_npy
 from service.endpoint import looked_at_shortly
 from service.errors import problems
@@ -336,9 +337,9 @@ def test_how_many_scans_a_jpeg_may_have_is_a_setting(serve: Serve) -> None:
 def test_what_does_not_fit_the_queue_is_told_to_come_back(serve: Serve) -> None:
     client = serve(queue_items=1)
     state = client.app_state["service"]
-    state.admission.enter(1, 0)
+    state.admission.enter(1, 0, Line(), 1, 1)
     answer = client.post("/denoise", content=GOOD)
-    state.admission.leave(1, 0)
+    state.admission.leave(1, 0, Line(), 1)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert client.post("/denoise", content=GOOD).status_code == 200
