@@ -23,6 +23,15 @@ def megapixels(size: int) -> float:
     return size / 3e6
 
 
+def _told(seconds: float) -> int:
+    """What is told of so many seconds: 1 to LONGEST."""
+    return max(1, min(LONGEST, ceil(seconds)))
+
+
+def _overloaded(why: str, again: int) -> Overloaded:
+    return Overloaded(f"{why}; try again in {again} s", headers={"retry-after": str(again)})
+
+
 class Line:
     """The requests of one graph that are under way, and the pace of its runs: how long one more would take among them.
 
@@ -48,11 +57,7 @@ class Line:
         """Stand in the line. Raises Overloaded where that is unlikely to be over within `seconds`; never when alone."""
         ahead = min(self.work, self.count * work)
         if ahead and self.pace and ahead + work > IN_TIME * seconds * self.pace:
-            again = str(max(1, min(LONGEST, ceil(self.work / self.pace))))
-            raise Overloaded(
-                f"more is waiting than can be done within {seconds:g} s; try again in {again} s",
-                headers={"retry-after": again},
-            )
+            raise _overloaded(f"more is waiting than can be done within {seconds:g} s", _told(self.work / self.pace))
         self.count += 1
         self.work += work
 
@@ -79,7 +84,7 @@ class Admission:
         """
         over = self.items + items > self.max_items or self.size + size > self.max_size
         if over and self.items:
-            raise self._overloaded("as much work is waiting as may wait")
+            raise _overloaded("as much work is waiting as may wait", self.wait())
         line.enter(work, seconds)
         self.items += items
         self.size += size
@@ -99,7 +104,7 @@ class Admission:
         now = monotonic()
         then, before = next((mark for mark in self._marks if now - mark[0] <= LATE), (now, self._gone))
         gone = self._gone - before
-        return max(1, min(LONGEST, ceil(self.size / gone * (now - then)))) if gone else 1
+        return _told(self.size / gone * (now - then)) if gone else 1
 
     def hold(self, more: int, size: int) -> None:
         """Keep `more` bytes of a body that then has `size`. Raises Overloaded where that is more than is left.
@@ -108,12 +113,8 @@ class Admission:
         of shared buffers (Choudhury and Hahne, 1998). A body alone may have any size.
         """
         if size > self.max_size - self.held - more and self.held + more > size:
-            raise self._overloaded("as many bodies are here as may be")
+            raise _overloaded("as many bodies are here as may be", self.wait())
         self.held += more
-
-    def _overloaded(self, why: str) -> Overloaded:
-        again = str(self.wait())
-        return Overloaded(f"{why}; try again in {again} s", headers={"retry-after": again})
 
 
 class Hold:
