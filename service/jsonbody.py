@@ -20,9 +20,10 @@ PIECE = 1 << 15  # bytes of rows that are parsed at once, in a few milliseconds
 SLICE = 1 << 20  # bytes that are counted at once
 WIDTH = 64  # bytes of a number with the blanks around it, on average over a row
 EDGE = 1 << 10  # bytes within which a large body has its head, and its tail
-TEXTS = re.compile(rb'\s*\{\s*"images"\s*:\s*\[\s*"')
-HEAD = re.compile(rb'\s*\{\s*"values"\s*:\s*\[')
-TAIL = re.compile(rb"\s*\]\s*\}\s*\Z")
+BLANK = rb"[ \t\r\n]*"
+TEXTS = re.compile(BLANK.join((b"", rb"\{", b'"images"', b":", rb"\[", b'"')))
+HEAD = re.compile(BLANK.join((b"", rb"\{", b'"values"', b":", rb"\[")))
+TAIL = re.compile(BLANK.join((rb"\]", rb"\}", rb"\Z")))
 
 ROWS: TypeAdapter[Rows] = TypeAdapter(Rows)
 
