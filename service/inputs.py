@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service import codec
 from service.card import Card, ImageInput, Operation
+from service.choices import any_size
 from service.codec import Opened, Picture
 from service.config import Settings
 from service.errors import InvalidParameter, Problem
@@ -32,8 +33,7 @@ class Inputs:
 
 def open_picture(data: bytes, card: Card, settings: Settings) -> Opened:
     """A picture for this model, its header read. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
-    any_size = isinstance(card.input, ImageInput) and card.input.height is None
-    most = settings.max_pixels_any if any_size else settings.max_pixels
+    most = settings.max_pixels_any if any_size(card) else settings.max_pixels
     return Opened(data, formats=settings.taken, max_pixels=most, max_scans=settings.max_scans)
 
 
