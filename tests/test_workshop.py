@@ -7,33 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.recipes import TOML as BLOBS
 from tests.recipes import pictures
 from training import recipe as recipes
 from training.fit import Tell
 from training.workshop import Workshop
 
-TOML = """
-[model]
-name = "blobs"
-title = "Blobs"
-description = "Blobs through 4 numbers."
-licence = "CC0-1.0"
-operations = ["encode", "decode", "reconstruct"]
-[data]
-name = "arrays"
-path = "items.npy"
-licence = "CC0-1.0"
-[net]
-family = "dense"
-code = 4
-[objective]
-loss = "bce"
-[optimisation]
-epochs = 2
-batch = 8
-lr = 1e-2
-warmup = 3
-"""
+TOML = (
+    BLOBS.replace('["reconstruct"]', '["encode", "decode", "reconstruct"]')
+    .replace("blobs.npy", "items.npy")
+    .replace("epochs = 4", "epochs = 2\nwarmup = 3")
+)
 
 
 @pytest.fixture
