@@ -20,6 +20,7 @@ from benchmarks import bodies
 from benchmarks.flood import Flood, closed, opened
 from benchmarks.load import Request
 from benchmarks.process import Server, free_port
+from service.config import Settings
 
 MODELS = Path(__file__).parent.parent / "models"
 PATH = "/denoise?model=photo-fast"
@@ -99,7 +100,7 @@ def crowded(folder: Path, seconds: float, limit: int) -> list[str]:
             peak = max(peak, server.pss())
             time.sleep(0.05)
         found = flood.result()
-    bound = 3 * limit + 96 * (os.cpu_count() or 1) + BESIDE
+    bound = 3 * limit + Settings.model_fields["tile_memory"].default * (os.cpu_count() or 1) + BESIDE
     counts = ", ".join(f"{len(found.of(status))} x {status}" for status in sorted({a.status for a in found.answers}))
     print(
         f"{CROWD} callers of 12 megapixels, QUEUE_BYTES {limit} MiB: {counts}; {peak - idle:.0f} MB above idle "
