@@ -6,8 +6,10 @@ settings in the lifespan's state; no route.
 
 import asyncio
 import os
+from array import array
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -18,11 +20,36 @@ PARTING = 2.0  # seconds that who was refused has to read why, before the connec
 AGAIN = 1.0  # seconds until somebody is looked at again who could not send, for our own sake
 
 
+class UpgradeIgnoringParser(httptools.HttpRequestParser):
+    """A request parser that treats `Upgrade` as if it had not been sent, as RFC 9110, section 7.8 allows.
+
+    httptools skips the body of such a request and parses it as the next request on the connection. Here the head is
+    parsed again without the header, followed by the body. The protocol ignores what is announced the first time.
+    """
+
+    def __init__(self, protocol: "PatientProtocol") -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+
+    def feed_data(self, data: "bytes | bytearray | memoryview[int] | array[int]") -> None:
+        """Parse `data` and call the protocol. Raises `httptools.HttpParserError`, also for CONNECT."""
+        while True:
+            try:
+                return super().feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self.get_method() == b"CONNECT":
+                    raise httptools.HttpParserError("CONNECT asks for a tunnel") from None
+                body_start: int = upgrade.args[0]
+                data = self._protocol.head_without_upgrade() + bytes(data[body_start:])
+
+
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes connections that send or read too slowly, and answers why where it still can."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
+        self.parser = UpgradeIgnoringParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.state: State = self.app_state["service"]
         self.limits = self.state.settings
         self.receiving = self.in_head = False  # a request that has begun and not ended; its head
@@ -65,6 +92,8 @@ class PatientProtocol(HttpToolsProtocol):
         self.head_bytes = self.body_bytes = 0  # how much of this chunk is the head's nobody knows yet
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         if self.head_bytes + self.chunk > self.limits.max_head:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.limits.max_head:
@@ -74,8 +103,16 @@ class PatientProtocol(HttpToolsProtocol):
         self.in_head = False
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self.receiving = False
+
+    def head_without_upgrade(self) -> bytes:
+        """Return the head of the current request as it was received, but without its `Upgrade` headers."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"".join([method, b" ", self.url, b" HTTP/", version, b"\r\n", *lines, b"\r\n"])
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
