@@ -17,9 +17,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, TensorDataset
 
-from training.batches import as_float, as_tensor
 from training.data import Data
-from training.loop import Loop
+from training.loop.batches import as_float, as_tensor
+from training.loop.trainer import Loop
 from training.recipe import Recipe, read_recipe
 
 ITEMS, ROUNDS, STEPS = 60_000, 5, 100

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.__main__ import main
+from training.cli.commands import main
 from training.data import Data, load
-from training.fit import Tell
+from training.loop.fit import Tell
 from training.recipe import Recipe, parse
 
 SIDE = 8

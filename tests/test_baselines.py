@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.recipes import pictures, vectors
-from training.baselines import Floats, gaussian, lmmse, mean_item, median, pca
+from training.evaluation.baselines import Floats, gaussian, lmmse, mean_item, median, pca
 
 
 def flat(count: int, seed: int = 0) -> Floats:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.recipes import pictures, vectors
-from training.batches import Batches, as_float, as_tensor
 from training.errors import DataError
+from training.loop.batches import Batches, as_float, as_tensor
 
 
 def test_an_epoch_sees_no_item_twice() -> None:

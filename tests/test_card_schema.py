@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.publish import SCHEMA_FILE, write_schema
+from training.export.publish import SCHEMA_FILE, write_schema
 
 ROOT = Path(__file__).parent.parent
 

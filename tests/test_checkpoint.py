@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Generator
 
-from training.checkpoint import KEPT, Checkpoint, clear, read_checkpoint, read_weights, write_checkpoint
 from training.errors import RunError
+from training.loop.checkpoint import KEPT, Checkpoint, clear, read_checkpoint, read_weights, write_checkpoint
 
 
 def checkpoint(step: int) -> Checkpoint:

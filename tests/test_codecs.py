@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from tests.recipes import SIDE, pictures
-from training.batches import as_tensor
 from training.data import Items
-from training.entropy import Symbols
+from training.loop.batches import as_tensor
 from training.nets.compressive import CompressiveSection
-from training.studies.codecs import FileKind, SymbolCodec, basis, file_codec, net_codec
-from training.studies.telling import percentiles
-from training.studies.tradeoff import at
+from training.studies.base.rate_distortion import at
+from training.studies.measures.anomaly import percentiles
+from training.studies.measures.codecs import FileKind, SymbolCodec, basis, file_codec, net_codec
+from training.studies.measures.range_coder import Symbols
 
 TRAIN, TEST = pictures(400), pictures(50, seed=1)
 

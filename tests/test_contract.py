@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from service.codec import write_npy
 from tests.conftest import Serve, pixels, png
 from tests.recipes import silent, small, vectors
-from training.fit import Fitted, fit
-from training.graphs import Served
+from training.export.onnx_graph import Served
+from training.export.publish import publish
+from training.loop.fit import Fitted, fit
 from training.nets import Operation
-from training.publish import publish
 
 TWENTY = {"epochs": 2, "batch": 8}
 NPY = "application/x-npy"

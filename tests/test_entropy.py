@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from training.entropy import Symbols, Tables
+from training.studies.measures.range_coder import Symbols, Tables
 
 
 def skewed(count: int, units: int = 12, seed: int = 0) -> Symbols:

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.recipes import pictures, small, vectors
-from training.batches import as_float, as_tensor
-from training.evaluate import NOISE_SEED, Run, answers, corrupted, errors, item_errors, measure
+from training.evaluation.figures import NOISE_SEED, Run, answers, corrupted, errors, item_errors, measure
+from training.loop.batches import as_float, as_tensor
 from training.nets import Operation
 
 Array = NDArray[Any]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.studies.features import STRENGTHS, probe
+from training.studies.measures.linear_probe import STRENGTHS, probe
 
 RANDOM = np.random.default_rng(0)
 LABELS = RANDOM.integers(0, 3, 600).astype(np.int64)

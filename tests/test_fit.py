@@ -12,14 +12,14 @@ from safetensors.torch import save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from tests.recipes import pictures, silent, small, vectors
-from training.batches import as_float, as_tensor
-from training.checkpoint import read_checkpoint
 from training.data import Data, hold_out
 from training.errors import Collapsed, DataError, Diverged, Interrupted, RunError
-from training.fit import Fitted, Tell, fit, fitted
-from training.optimiser import learning_rate
+from training.loop.batches import as_float, as_tensor
+from training.loop.checkpoint import read_checkpoint
+from training.loop.fit import Fitted, Tell, fit, fitted
+from training.loop.optimiser import learning_rate
+from training.loop.run_folder import locked, read_log
 from training.recipe import Optimisation, Recipe
-from training.run import locked, read_log
 
 NOISE = {"kind": "gaussian", "sigma": 0.3}
 FULL: dict[str, dict[str, Any]] = {

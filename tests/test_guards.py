@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from training.errors import Collapsed, Diverged, RunError
-from training.guards import refuse_another, refuse_collapse, refuse_divergence, refuse_overflow
+from training.loop.guards import refuse_another, refuse_collapse, refuse_divergence, refuse_overflow
 
 ITEMS = torch.rand(20, 6, generator=Generator().manual_seed(0))
 

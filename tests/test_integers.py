@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from service.runtime import Session
-from training.graphs import Served, draw
-from training.integers import BLOCK, STEPS, even, make_ready
+from training.export.int8_graph import BLOCK, STEPS, even, make_ready
+from training.export.onnx_graph import Served, draw
 from training.nets.conv import ConvSection
 
 SECTION = ConvSection(widths=[16, 24], code=8, skips=True, any_size=True, residual=True, output="linear")

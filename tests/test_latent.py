@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from training.data import Data
 from training.errors import DataError
-from training.evaluate import Run
+from training.evaluation.figures import Run
 from training.nets import Operation
-from training.studies.classifier import Classifier, labels_of, learn
-from training.studies.latent import controls, distance, fitted, floor, judge, purity, standard
+from training.studies.measures.classifier import Classifier, labels_of, learn
+from training.studies.measures.latent_space import controls, distance, fitted, floor, judge, purity, standard
 
 RANDOM = np.random.default_rng(5)
 NORMAL = RANDOM.normal(size=(3000, 2))

@@ -8,9 +8,9 @@ import torch
 from torch.distributions import Bernoulli, Normal
 
 from tests.recipes import pictures
-from training.batches import as_float, as_tensor
 from training.errors import RecipeError
-from training.likelihood import SEED, likelihood
+from training.evaluation.likelihood import SEED, likelihood
+from training.loop.batches import as_float, as_tensor
 from training.nets import Autoencoder
 from training.nets.dense import DenseSection
 from training.nets.variational import VariationalSection

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from training.muon import Muon, orthogonal
+from training.loop.muon import Muon, orthogonal
 
 
 def test_all_directions_come_out_about_equally_long() -> None:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from service.runtime import Session, difference
 from training.errors import RecipeError
-from training.graphs import Served, draw
+from training.export.onnx_graph import Served, draw
 from training.nets import NETS, Autoencoder, NetSection, Operation, Shape
 from training.nets.base import ACTIVATIONS, OPERATIONS, Activation
 from training.nets.compressive import Compressive, CompressiveSection, Density

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.optimiser import optimiser
+from training.loop.optimiser import optimiser
 from training.recipe import Optimisation
 
 

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from tests.recipes import silent, small
-from training.checkpoint import read_checkpoint
 from training.errors import RunError
-from training.fit import fit
-from training.peers import Peers
+from training.loop.checkpoint import read_checkpoint
+from training.loop.distributed import Peers
+from training.loop.fit import fit
 
 PART = """
 import sys
 from pathlib import Path
 from training.data import load
-from training.fit import fit
-from training.peers import peers
+from training.loop.fit import fit
+from training.loop.distributed import peers
 from training.recipe import read_recipe
 
 recipe = read_recipe(sys.argv[1])

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from tests.conftest import png
-from training.batches import Batches
 from training.data import Data, load, photos
 from training.data.photos import PhotosSection, cut
 from training.errors import DataError
+from training.loop.batches import Batches
 
 Pixels = NDArray[np.uint8]
 SIDE = 16

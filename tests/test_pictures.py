@@ -9,8 +9,8 @@ from PIL import Image
 
 from tests.recipes import SIDE, small, vectors
 from training.errors import NothingToDraw
-from training.evaluate import NOISE_SEED, corrupted
-from training.pictures import COLUMNS, GAP, SMALLEST, draw_pictures
+from training.evaluation.figures import NOISE_SEED, corrupted
+from training.evaluation.picture_grid import COLUMNS, GAP, SMALLEST, draw_pictures
 
 SCALE = SMALLEST // SIDE
 CELL = SIDE * SCALE + 2 * GAP

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from service.card import Card, read_card
 from service.runtime import open_graph, to_array
 from tests.recipes import pictures, silent, small, vectors
-from training import export
-from training.calibrate import calibration
 from training.data import Data
 from training.errors import NotPublished
-from training.fit import Fitted, fit
-from training.graphs import Served, draw
-from training.publish import publish
+from training.export import artifact
+from training.export.calibration import calibration
+from training.export.onnx_graph import Served, draw
+from training.export.publish import publish
+from training.loop.fit import Fitted, fit
 from training.recipe import Recipe
 
 LINEAR = {"family": "dense", "code": 2, "output": "linear"}
@@ -178,7 +178,7 @@ def test_a_graph_that_differs_from_the_net_is_not_published(
 ) -> None:
     recipe, data, result = blobs
     other = recipe.net.build((1, 8, 8)).requires_grad_(False)
-    monkeypatch.setattr(export, "draw", lambda served: draw(Served(other, served.operation)))
+    monkeypatch.setattr(artifact, "draw", lambda served: draw(Served(other, served.operation)))
     with pytest.raises(NotPublished, match="does not reproduce its probe"):
         publish(recipe, data, result, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -191,7 +191,7 @@ def test_a_difference_over_the_bound_is_not_published(
     # The probe's item comes out right, others do not: only the comparison with torch can tell.
     test = np.concatenate([np.zeros((1, 8, 8, 1), np.uint8), pictures(20, seed=5)])
     data = Data("a", "b", pictures(20), test)
-    honest = export.open_graph
+    honest = artifact.open_graph
 
     def crooked(*arguments: Any) -> Any:
         session = honest(*arguments)
@@ -203,7 +203,7 @@ def test_a_difference_over_the_bound_is_not_published(
         session.run = turned
         return session
 
-    monkeypatch.setattr(export, "open_graph", crooked)
+    monkeypatch.setattr(artifact, "open_graph", crooked)
     with pytest.raises(NotPublished, match=r"reconstruct graph differs from the net by \d+ \(levels, at most 1"):
         publish(recipe, data, result, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -234,7 +234,7 @@ def test_int8_is_published_beside_float32_with_what_it_costs(tmp_path: Path) -> 
 def test_int8_that_loses_too_much_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, data = small(tmp_path, None, **SMALL_PHOTO)
     result = fit(recipe, data, tmp_path / "run", silent())
-    monkeypatch.setattr("training.publish.INT8_LOSS", -100.0)
+    monkeypatch.setattr("training.export.publish.INT8_LOSS", -100.0)
     with pytest.raises(NotPublished, match="int8 loses"):
         publish(recipe, data, result, tmp_path / "models")
     assert not (tmp_path / "models" / "blobs").exists()

@@ -7,11 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from tests.recipes import tables
-from training.data.items import Source
+from training.data.dataset import Source
 from training.errors import RecipeError
 from training.nets.dense import DenseSection
 from training.recipe import Recipe, parse, read_recipe, shipped
-from training.section import Section
+from training.schema import Section
 
 
 def sections(kind: type[Section] = Section) -> list[type[Section]]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from training.errors import NothingToDraw, RecipeError
 from training.report import report, store
 from training.studies import STUDIES, Results, Row, Study, find
-from training.studies.stored import pack, unpack
+from training.studies.base.packing import pack, unpack
 
 STORED = Path(__file__).parent.parent / "docs" / "lecture"
 every_study = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.recipes import pictures, tables
-from training.batches import as_float, as_tensor
-from training.evaluate import corrupted, eight_bits
+from training.evaluation.figures import corrupted, eight_bits
+from training.loop.batches import as_float, as_tensor
 from training.recipe import parse, read_recipe
-from training.studies import denoising
-from training.studies.restoring import affine_map, given, psnr
+from training.studies.denoising import measure
+from training.studies.measures.restoration import affine_map, given, psnr
 
 HALF: dict[str, Any] = {"kind": "gaussian", "sigma": 0.5}
 
@@ -47,7 +47,7 @@ def test_the_affine_map_restores_and_answers_pictures() -> None:
     assert psnr(made, clean) > psnr(noisy, clean) + 3
 
 
-@pytest.mark.parametrize("kind", [denoising.MIXED, denoising.INPUTS["dropout, unscaled"]], ids=str)
+@pytest.mark.parametrize("kind", [measure.MIXED, measure.INPUTS["dropout, unscaled"]], ids=str)
 def test_a_kind_is_written_as_set_takes_it(kind: dict[str, Any]) -> None:
-    recipe = read_recipe("digits-denoise", [f"corruption={denoising.as_toml(kind)}"])
+    recipe = read_recipe("digits-denoise", [f"corruption={measure.as_toml(kind)}"])
     assert recipe.corruption.model_dump(exclude_unset=True) == kind

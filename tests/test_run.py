@@ -8,7 +8,8 @@ from threading import Thread
 import pytest
 
 from training.errors import RunError
-from training.run import LOG_FILE, Stop, locked, polite_signals, raising_signals, read_log, write_log
+from training.loop.run_folder import LOG_FILE, locked, read_log, write_log
+from training.loop.signals import Stop, polite_signals, raising_signals
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:

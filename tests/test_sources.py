@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.data.sources import DATASETS, Dataset, cache_folder, fetch
+from training.data.downloads import DATASETS, Dataset, cache_folder, fetch
 from training.errors import DataError
 
 CONTENT = {"train": b"a thousand pictures", "test": b"a hundred pictures"}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from training.data import Data, Pixels
-from training.studies.copying import STUDY, flat, probe, shares, worlds
-from training.studies.copying_shown import KINDS
-from training.studies.stored import pack
+from training.studies.base.packing import pack
+from training.studies.copying.figures import KINDS
+from training.studies.copying.measure import STUDY, flat, probe, shares, worlds
 
 SIZE = (40, 28, 28, 1)
 

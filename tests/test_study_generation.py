@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from training.studies import generation, plane
-from training.studies.stored import pack
+from training.studies.base.packing import pack
 
 RANDOM = np.random.default_rng(0)
 JUDGED = {"purity": 0.8, "distance": 0.25, "floor": 0.01, "drawn": 0.83, "rarest": 0.02, "reconstructed": 0.9}

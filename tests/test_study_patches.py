@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from training.nets.dense import DenseSection
+from training.studies.base.packing import pack
 from training.studies.patches import SIDE, STUDY, local, pictures, slopes
-from training.studies.stored import pack
 
 
 def test_a_spot_is_local_and_a_wave_is_not() -> None:

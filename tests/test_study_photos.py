@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.studies import rivals
-from training.studies.photos import STUDY, cases, pair, psnr
-from training.studies.rivals import Notes, quick, slow
+from training.studies.measures import classical_denoisers
+from training.studies.measures.classical_denoisers import Notes, quick, slow
+from training.studies.photos.measure import STUDY, cases, pair, psnr
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 
@@ -64,7 +64,7 @@ def test_every_method_answers_colour_and_grey() -> None:
 
 
 def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rivals, "find_spec", lambda _: None)
+    monkeypatch.setattr(classical_denoisers, "find_spec", lambda _: None)
     assert slow() == {}
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.conftest import Serve
-from training.checkpoint import read_weights
-from training.publish import WEIGHTS_FILE, newest
+from training.export.publish import WEIGHTS_FILE, newest
+from training.loop.checkpoint import read_weights
 from training.recipe import read_recipe
+from training.studies.base.packing import pack
+from training.studies.base.study import Results
 from training.studies.points import STIFFNESS, STUDY, beams
-from training.studies.stored import pack
-from training.studies.study import Results
 
 MODELS = Path(__file__).parent.parent / "models"
 

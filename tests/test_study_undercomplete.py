@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.studies.stored import pack
+from training.studies.base.packing import pack
 from training.studies.undercomplete import STUDY, entropy
 
 PICTURES = pack(np.full((12, 28, 28, 1), 9, np.uint8))

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from importlib.util import find_spec
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from time import sleep
@@ -16,8 +17,8 @@ import pytest
 
 from service.folder import Fingerprint, load_card, scan
 from tests.recipes import call, workplace
-from training.checkpoint import read_checkpoint
-from training.run import read_log
+from training.loop.checkpoint import read_checkpoint
+from training.loop.run_folder import read_log
 
 EPOCHS = 40
 COMMON = (
@@ -32,11 +33,22 @@ COMMON = (
 RESUME = ("fit", *COMMON, "--resume")
 RUN, MODELS = Path("runs/blobs"), Path("models")
 
-COMMANDS = ("__main__", "console", "curve", "peers", "pictures", "publish")
-LAZY = ("onnxscript.function_libs.torch_lib.ops", "torch._dynamo", "torch.export._trace", "networkx")
+PRELOADED = (
+    "training.cli.commands",
+    "training.cli.display",
+    "training.evaluation.loss_curve",
+    "training.evaluation.picture_grid",
+    "training.export.publish",
+    "training.loop.distributed",
+    "onnxscript.function_libs.torch_lib.ops",
+    "torch._dynamo",
+    "torch.export._trace",
+    "networkx",
+)
+assert all(find_spec(name) for name in PRELOADED), "the fork server ignores modules that cannot be imported"
 # Every process is a fork of one that has imported all this and used none of it: real, without seconds of imports each.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload([*(f"training.{name}" for name in COMMANDS), *LAZY])
+processes.set_forkserver_preload([*PRELOADED])
 
 
 def _obey(place: Path, arguments: tuple[str, ...], environment: dict[str, str], room: int | None, stuck: bool) -> None:
@@ -48,7 +60,7 @@ def _obey(place: Path, arguments: tuple[str, ...], environment: dict[str, str], 
     if room is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     if stuck:
-        patch("training.publish.write", lambda *_: sleep(600)).start()
+        patch("training.export.publish.write", lambda *_: sleep(600)).start()
     raise SystemExit(call(*arguments))
 
 

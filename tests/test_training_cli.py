@@ -14,7 +14,7 @@ import pytest
 
 from service.card import read_card
 from tests.recipes import call, workplace
-from training.__main__ import app
+from training.cli.commands import app
 from training.errors import sentence
 from training.recipe import parse
 

@@ -10,8 +10,8 @@ import pytest
 from tests.recipes import TOML as BLOBS
 from tests.recipes import pictures
 from training import recipe as recipes
-from training.fit import Tell
-from training.workshop import Workshop
+from training.loop.fit import Tell
+from training.workspace import Workshop
 
 TOML = (
     BLOBS.replace('["reconstruct"]', '["encode", "decode", "reconstruct"]')

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
-from training.section import Section, Share
+from training.schema import Section, Share
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601, as the service turns colour into grey."""

@@ -11,7 +11,7 @@ from annotated_types import Len
 from pydantic import Discriminator, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Generator, Tensor
 
-from training.section import Section, Share
+from training.schema import Section, Share
 
 
 class Nothing(Section):

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
 from training.nets import Autoencoder, Pass
-from training.section import Section, near
+from training.schema import Section, near
 
 LEAST_MSE = 1e-5
 """Added to a mean squared error before its logarithm, 50 dB, so that what is as good as clean does not rule."""

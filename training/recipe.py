@@ -20,10 +20,10 @@ from training.augmentation import Augmentation
 from training.corruption import Corruption, Nothing
 from training.data import DataSection
 from training.errors import RecipeError
-from training.faults import sentence
 from training.nets import NETS, Net, Operation
 from training.objective import Objective
-from training.section import Section, Share, near
+from training.recipe_errors import sentence
+from training.schema import Section, Share, near
 
 SHIPPED = Path(__file__).parent / "recipes"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from training import durable
+from training import atomic_files
 from training.errors import NothingToDraw
 from training.studies import STUDIES, Results, Row, Study
 
@@ -34,7 +34,7 @@ def store(folder: Path, study: Study, results: Results) -> Path:
     """Writes what a study found; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{study.name}.json"
-    durable.write(path, (json.dumps(results, indent=1) + "\n").encode())
+    atomic_files.write(path, (json.dumps(results, indent=1) + "\n").encode())
     return path
 
 
@@ -46,7 +46,7 @@ def report(folder: Path) -> Path:
         raise NothingToDraw(f"{folder} holds no results: hourglass-train study NAME measures them")
     missing = [study.name for study, results in found if results is None]
     page = _page([(study, results) for study, results in found if results is not None], parts, missing)
-    durable.write(folder / PAGE_FILE, page.encode())
+    atomic_files.write(folder / PAGE_FILE, page.encode())
     return folder / PAGE_FILE
 
 
@@ -59,7 +59,7 @@ def _part(folder: Path, study: Study, results: Results) -> str:
     """One study's section; its figures are written as files too."""
     pictures = {name: _png(made) for name, made in study.draw(results).items()}
     for name, content in pictures.items():
-        durable.write(folder / f"{study.name}-{name}.png", content)
+        atomic_files.write(folder / f"{study.name}-{name}.png", content)
     paragraphs = "".join(f"<p>{escape(text)}</p>" for text in study.words(results).split("\n\n"))
     return (
         f'<h2 id="{study.name}">{escape(study.title)}</h2><blockquote>{escape(study.question)}</blockquote>'

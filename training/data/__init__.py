@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Discriminator
 
 from training.data.arrays import ArraysSection
+from training.data.dataset import Data, Items, Labels, Pixels, Source, hold_out
 from training.data.folder import FolderSection
 from training.data.idx import IdxSection
-from training.data.items import Data, Items, Labels, Pixels, Source, hold_out
 from training.data.patches import PatchesSection
 from training.data.photos import PhotosSection
 from training.data.surface import SurfaceSection

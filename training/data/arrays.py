@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.items import Data, HeldOut, Items, Labels, Source, hold_out
+from training.data.dataset import Data, HeldOut, Items, Labels, Source, hold_out
 from training.errors import DataError
 
 TABLES = {".csv", ".tsv", ".txt"}

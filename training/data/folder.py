@@ -10,9 +10,9 @@ from pydantic import PositiveInt
 
 from service.codec import composite, decode, fit
 from service.errors import Problem
-from training.data.items import Data, HeldOut, Pixels, Source, hold_out
+from training.data.dataset import Data, HeldOut, Pixels, Source, hold_out
 from training.errors import DataError
-from training.section import Share
+from training.schema import Share
 
 log = logging.getLogger(__name__)
 

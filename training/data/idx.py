@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.items import Data, Labels, Pixels, Source
-from training.data.sources import (
+from training.data.dataset import Data, Labels, Pixels, Source
+from training.data.downloads import (
     DATASETS,
     TEST_IMAGES,
     TEST_LABELS,

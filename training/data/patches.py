@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 
 from service.codec import fit
+from training.data.dataset import Data, HeldOut, Pixels, Source, hold_out
 from training.data.folder import pictures_below, read_pictures
-from training.data.items import Data, HeldOut, Pixels, Source, hold_out
 from training.errors import DataError
-from training.section import Share
+from training.schema import Share
 
 CUT_OFF = 0.65
 """Frequencies above this share of the highest are damped: there, photographs hold noise and traces of their JPEG."""

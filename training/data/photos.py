@@ -14,12 +14,12 @@ import numpy as np
 from annotated_types import Len
 from pydantic import NonNegativeFloat, PositiveInt
 
-from training import durable
+from training import atomic_files
+from training.data.dataset import Data, HeldOut, Pixels, Source, drawn
+from training.data.downloads import cache_folder
 from training.data.folder import pictures_below, read_pictures
-from training.data.items import Data, HeldOut, Pixels, Source, drawn
-from training.data.sources import cache_folder
 from training.errors import DataError
-from training.section import Share
+from training.schema import Share
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _fingerprint(paths: list[Path], section: PhotosSection) -> str:
 
 def _write(file: Path, pieces: Iterable[Pixels]) -> None:
     """All pieces one after the other, without a header; the file is whole or not there."""
-    with durable.replacing(file) as out:
+    with atomic_files.replacing(file) as out:
         for piece in pieces:
             out.write(np.ascontiguousarray(piece).data)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from training.data.items import Data, HeldOut, Source, hold_out
+from training.data.dataset import Data, HeldOut, Source, hold_out
 
 COUNT = 2000
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from training.section import Section
+from training.schema import Section
 
 Shape = tuple[int, ...]
 Operation = Literal["encode", "decode", "reconstruct", "denoise"]

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from training.errors import RecipeError
 from training.nets.base import ACTIVATIONS, Activation, Autoencoder, NetSection, Pass, Shape
 from training.nets.sparsity import lifetime, strongest
-from training.section import Share
+from training.schema import Share
 
 
 class Dense(Autoencoder):

@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from training.errors import RecipeError
 from training.nets.base import Autoencoder, NetSection, Pass, Shape
 from training.nets.sparsity import least_kept
-from training.section import Share
+from training.schema import Share
 
 MARGIN = 4
 """Pixels by which a stamp reaches over its cell at each side."""

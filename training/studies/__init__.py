@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from training.errors import RecipeError
-from training.section import near
+from training.schema import near
 from training.studies import (
     compression,
     copying,
@@ -18,7 +18,7 @@ from training.studies import (
     sparsity,
     undercomplete,
 )
-from training.studies.study import Results, Row, Study
+from training.studies.base.study import Results, Row, Study
 
 IN_ORDER = (
     points.STUDY,

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.data import Items
-from training.studies.codecs import Basis, Coded, FileKind, SymbolCodec, basis, file_codec, net_codec
-from training.studies.stored import pack, unpack
-from training.studies.study import Results, Row, Study
-from training.studies.style import COLOURS, figure, show_rows
-from training.studies.tradeoff import Curve, add_line, at, over_bytes
-from training.workshop import Trained, Workshop
+from training.studies.base.packing import pack, unpack
+from training.studies.base.plot_style import COLOURS, figure, show_rows
+from training.studies.base.rate_distortion import Curve, add_line, at, over_bytes
+from training.studies.base.study import Results, Row, Study
+from training.studies.measures.codecs import Basis, Coded, FileKind, SymbolCodec, basis, file_codec, net_codec
+from training.workspace import Trained, Workshop
 
 RECIPE = "digits-codec"
 FITS = ((0.04, 1.1), (0.02, 0.85), (0.007, 0.5), (0.002, 0.3), (0.001, 0.22))

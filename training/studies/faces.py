@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
 from training.data import Items
-from training.pictures import sheet
-from training.studies.codecs import FileKind, SymbolCodec, basis, file_codec, net_codec
-from training.studies.study import Results, Row, Study
-from training.studies.style import COLOURS, figure, gridded
-from training.studies.telling import told
-from training.studies.tradeoff import Curve, add_line, at, over_bytes
-from training.workshop import Trained, Workshop
+from training.evaluation.picture_grid import sheet
+from training.studies.base.plot_style import COLOURS, figure, gridded
+from training.studies.base.rate_distortion import Curve, add_line, at, over_bytes
+from training.studies.base.study import Results, Row, Study
+from training.studies.measures.anomaly import told
+from training.studies.measures.codecs import FileKind, SymbolCodec, basis, file_codec, net_codec
+from training.workspace import Trained, Workshop
 
 RECIPE = "faces"
 SETS = ("faces", "trees")

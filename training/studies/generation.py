@@ -9,18 +9,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Generator
 
-from training.batches import as_float, as_tensor
 from training.data import Items
 from training.errors import RecipeError
-from training.evaluate import answers
-from training.likelihood import SEED, likelihood
+from training.evaluation.figures import answers
+from training.evaluation.likelihood import SEED, likelihood
+from training.loop.batches import as_float, as_tensor
 from training.nets import Autoencoder
-from training.studies import latent
-from training.studies.classifier import SURE, Classifier, labels_of, learn
-from training.studies.stored import pack, unpack
-from training.studies.study import Results, Row, Study
-from training.studies.style import figure, show_rows
-from training.workshop import Model, Workshop
+from training.studies.base.packing import pack, unpack
+from training.studies.base.plot_style import figure, show_rows
+from training.studies.base.study import Results, Row, Study
+from training.studies.measures import latent_space
+from training.studies.measures.classifier import SURE, Classifier, labels_of, learn
+from training.workspace import Model, Workshop
 
 PLANES, DEEP = ("digits-2d", "digits-vae-2d"), ("digits", "digits-vae")
 """A plain net and a variational one, of two numbers and of more."""
@@ -41,10 +41,10 @@ def measure(workshop: Workshop) -> Results:
     decode = models[DEEP[1]].graphs["decode"]
     return {
         "judged": {name: _judged(model, classifier, nets.get(name)) for name, model in models.items()},
-        "planes": {name: latent.survey(models[name], classifier, SHOWN) for name in PLANES},
-        "controls": latent.controls(classifier, data.test, labels),
+        "planes": {name: latent_space.survey(models[name], classifier, SHOWN) for name in PLANES},
+        "controls": latent_space.controls(classifier, data.test, labels),
         "likelihood": {name: _likelihood(models[name], net) for name, net in nets.items()},
-        "samples": pack(answers(decode, latent.standard(_size(models[DEEP[1]])).draw(ROWS * COLUMNS))),
+        "samples": pack(answers(decode, latent_space.standard(_size(models[DEEP[1]])).draw(ROWS * COLUMNS))),
         "ways": pack(_ways(models[DEEP[1]])),
     }
 
@@ -52,10 +52,10 @@ def measure(workshop: Workshop) -> Results:
 def _judged(model: Model, classifier: Classifier, net: Autoencoder | None) -> Results:
     """By the prior a net was held to, if it was; else by the normal distribution that fits its codes best."""
     codes = answers(model.graphs["encode"], model.data.test)
-    prior = latent.fitted(codes) if net is None else latent.standard(_size(model))
+    prior = latent_space.fitted(codes) if net is None else latent_space.standard(_size(model))
     drawn = codes if net is None else _drawn(net, model.data.test)
     _, labels = labels_of(model.data)
-    return latent.judge(model.graphs, model.data.test, labels, classifier, prior, drawn)
+    return latent_space.judge(model.graphs, model.data.test, labels, classifier, prior, drawn)
 
 
 def _likelihood(model: Model, net: Autoencoder) -> Results:
@@ -128,14 +128,14 @@ def draw(results: Results) -> Mapping[str, Figure]:
     grid = planes.subplots(2, 2)
     for (codes, plane), name in zip(grid, PLANES, strict=True):
         surveyed = results["planes"][name]
-        latent.show_codes(codes, unpack(surveyed["codes"]), unpack(surveyed["labels"]), surveyed["box"])
-        latent.show_map(plane, surveyed)
-        latent.name_classes(plane)
+        latent_space.show_codes(codes, unpack(surveyed["codes"]), unpack(surveyed["labels"]), surveyed["box"])
+        latent_space.show_map(plane, surveyed)
+        latent_space.name_classes(plane)
         codes.set_title(f"{name}: codes", fontsize=10)
         plane.set_title(f"{name}: {1 - surveyed['gaps']:.0%} of the plane recognised (p ≥ {SURE})", fontsize=10)
     pictures = figure("What the two planes decode to, each picture where its code lies", width=10, height=4.8)
     for axes, name in zip(pictures.subplots(1, 2), PLANES, strict=True):
-        latent.show_pictures(axes, results["planes"][name])
+        latent_space.show_pictures(axes, results["planes"][name])
         axes.set_title(name, fontsize=10)
     samples = figure("Draws of 50 standard normal numbers, decoded by digits-vae", width=8, height=4.9)
     drawn = unpack(results["samples"])

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 
-from training.batches import as_float, as_tensor
 from training.data import Items
-from training.studies.stored import pack, unpack
-from training.studies.study import Results, Row, Study
-from training.studies.style import COLOURS, figure, gridded, show_rows
-from training.workshop import Workshop
+from training.loop.batches import as_float, as_tensor
+from training.studies.base.packing import pack, unpack
+from training.studies.base.plot_style import COLOURS, figure, gridded, show_rows
+from training.studies.base.study import Results, Row, Study
+from training.workspace import Workshop
 
 CODE = 32
 SHOWN = 8

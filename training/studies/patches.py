@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from training.batches import as_tensor
+from training.evaluation.picture_grid import sheet
+from training.loop.batches import as_tensor
 from training.nets import Autoencoder
-from training.pictures import sheet
-from training.studies.stored import pack, unpack
-from training.studies.study import Results, Row, Study
-from training.studies.style import COLOURS, figure, gridded
-from training.workshop import Workshop
+from training.studies.base.packing import pack, unpack
+from training.studies.base.plot_style import COLOURS, figure, gridded
+from training.studies.base.study import Results, Row, Study
+from training.workspace import Workshop
 
 SIDE, CODE, COLUMNS = 10, 50, 10
 WINDOW = 5

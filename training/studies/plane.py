@@ -7,13 +7,13 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from training.data import Items
-from training.evaluate import answers, eight_bits, errors
-from training.studies import latent
-from training.studies.classifier import SURE, labels_of, learn
-from training.studies.stored import pack, unpack
-from training.studies.study import Results, Row, Study
-from training.studies.style import figure
-from training.workshop import Workshop
+from training.evaluation.figures import answers, eight_bits, errors
+from training.studies.base.packing import pack, unpack
+from training.studies.base.plot_style import figure
+from training.studies.base.study import Results, Row, Study
+from training.studies.measures import latent_space
+from training.studies.measures.classifier import SURE, labels_of, learn
+from training.workspace import Workshop
 
 
 def measure(workshop: Workshop) -> Results:
@@ -34,11 +34,11 @@ def measure(workshop: Workshop) -> Results:
         "parameters": card.parameters,
         "seconds": card.made.seconds,
         "seed": card.made.seed,
-        **latent.judge(model.graphs, data.test, labels, classifier, latent.fitted(codes), codes),
-        **latent.survey(model, classifier),
-        "controls": latent.controls(classifier, data.test, labels),
-        "pca_purity": latent.purity(flat, labels),
-        "pca_codes": pack(flat[: latent.DOTS]),
+        **latent_space.judge(model.graphs, data.test, labels, classifier, latent_space.fitted(codes), codes),
+        **latent_space.survey(model, classifier),
+        "controls": latent_space.controls(classifier, data.test, labels),
+        "pca_purity": latent_space.purity(flat, labels),
+        "pca_codes": pack(flat[: latent_space.DOTS]),
     }
 
 
@@ -65,7 +65,7 @@ def rows(results: Results) -> Sequence[Row]:
             f"were they spread evenly: 0.5; without a single digit: {results['empty']:.3f}",
         ),
         Row(
-            f"separability: share of a code's {latent.NEIGHBOURS} nearest that are of its class",
+            f"separability: share of a code's {latent_space.NEIGHBOURS} nearest that are of its class",
             results["purity"],
             f"PCA-2: {results['pca_purity']:.3f}, at random: 0.100",
             "scikit-learn",
@@ -98,18 +98,18 @@ def draw(results: Results) -> Mapping[str, Figure]:
     codes = figure("10,000 test digits as two numbers, coloured by class (4,000 drawn)", width=10, height=4.6)
     left, right = codes.subplots(1, 2)
     labels = unpack(results["labels"])
-    latent.show_codes(left, unpack(results["pca_codes"]), labels)
+    latent_space.show_codes(left, unpack(results["pca_codes"]), labels)
     left.set_title("PCA-2", fontsize=10)
-    latent.show_codes(right, unpack(results["codes"]), labels, results["box"])
+    latent_space.show_codes(right, unpack(results["codes"]), labels, results["box"])
     right.set_title("digits-2d", fontsize=10)
-    latent.name_classes(right)
+    latent_space.name_classes(right)
     plane = figure("What the plane of digits-2d decodes to", width=10, height=4.8)
     left, right = plane.subplots(1, 2)
-    latent.show_pictures(left, results)
+    latent_space.show_pictures(left, results)
     left.set_title("the decoded pictures, each where its code lies", fontsize=10)
-    latent.show_map(right, results)
+    latent_space.show_map(right, results)
     right.set_title(f"the class that is recognised (p ≥ {SURE}); white: none", fontsize=10)
-    latent.name_classes(right)
+    latent_space.name_classes(right)
     return {"codes": codes, "plane": plane}
 
 
@@ -117,8 +117,8 @@ def words(results: Results) -> str:
     controls = results["controls"]
     return (
         f"Two numbers leave an error of {results['mse']:.4f} where PCA-2 leaves {results['pca_mse']:.4f}, and "
-        f"the classes part by themselves: {results['purity']:.0%} of a digit's {latent.NEIGHBOURS} nearest codes are "
-        f"of its class, {results['pca_purity']:.0%} in PCA's plane. No label was shown to the net.\n\n"
+        f"the classes part by themselves: {results['purity']:.0%} of a digit's {latent_space.NEIGHBOURS} nearest codes "
+        f"are of its class, {results['pca_purity']:.0%} in PCA's plane. No label was shown to the net.\n\n"
         f"The problems are there, and can be counted. Gaps: {results['gaps']:.0%} of the plane (the box between the "
         f"outer 0.5 % of the codes on each axis) decodes to nothing that a classifier recognises, against "
         f"{1 - results['reconstructed']:.0%} of reconstructed test digits; they lie along the borders of the classes. "

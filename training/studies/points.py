@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from training.batches import as_tensor
-from training.studies.stored import pack, unpack
-from training.studies.study import Results, Row, Study
-from training.studies.style import figure, gridded
-from training.workshop import Trained, Workshop
+from training.loop.batches import as_tensor
+from training.studies.base.packing import pack, unpack
+from training.studies.base.plot_style import figure, gridded
+from training.studies.base.study import Results, Row, Study
+from training.workspace import Trained, Workshop
 
 TABLE = "beams.csv"
 COLUMNS = ("length, cm", "load, kg", "slope, degrees")

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from training.data import Data, Items
-from training.evaluate import answers, eight_bits, errors
-from training.graphs import Served
-from training.studies.stored import pack, unpack
-from training.studies.study import Results, Row, Study
-from training.studies.style import COLOURS, figure, gridded, show_rows
-from training.workshop import Workshop
+from training.evaluation.figures import answers, eight_bits, errors
+from training.export.onnx_graph import Served
+from training.studies.base.packing import pack, unpack
+from training.studies.base.plot_style import COLOURS, figure, gridded, show_rows
+from training.studies.base.study import Results, Row, Study
+from training.workspace import Workshop
 
 CODE, SHOWN, FASHION_EPOCHS = 32, 12, 60
 BARS: dict[str, tuple[float, float | None]] = {

@@ -1,0 +1,190 @@
+"""The command line `hourglass-train`: what a person types becomes calls, what goes wrong becomes one sentence.
+
+torch is imported by the commands that need it, so that --help and data answer at once.
+"""
+
+import json
+import logging
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from signal import SIGINT
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from training.cli.data_commands import data_command, schema_command
+from training.cli.options import (
+    DEFAULT_MODELS,
+    AsJson,
+    Changes,
+    DataFolder,
+    Models,
+    RecipeName,
+    Resume,
+    RunFolder,
+    Weights,
+)
+from training.cli.study_commands import report_command, study_command
+from training.errors import GO_ON, NothingToDraw, TrainingError, sentence
+from training.loop.signals import raising_signals
+
+if TYPE_CHECKING:
+    from training.data import Data
+    from training.recipe import Recipe
+
+app = App(
+    name="hourglass-train",
+    version=version("hourglass"),
+    help="Fit autoencoders by recipes, and publish them for the service.",
+    suppress_keyboard_interrupt=False,
+)
+
+
+@app.command(name="fit")
+def fit_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    out: Models = DEFAULT_MODELS,
+    changes: Changes = None,
+    run: RunFolder = None,
+    resume: Resume = None,
+    init: Weights = None,
+) -> None:
+    """Fit a recipe, prove its graphs and publish the model.
+
+    Example: hourglass-train fit digits --data ~/data --set optimisation.epochs=20
+
+    On several processes: torchrun --nproc-per-node 2 -m training fit digits --data ~/data
+    """
+    from training.atomic_files import write
+    from training.cli.display import progress, show
+    from training.evaluation.loss_curve import draw_curve
+    from training.evaluation.picture_grid import draw_pictures
+    from training.export.publish import newest, opened, publish, refuse_unwritable
+    from training.loop.distributed import peers
+    from training.loop.fit import fit
+    from training.loop.run_folder import CURVE_FILE, PICTURES_FILE, read_log
+
+    plan, items, folder = _prepare(recipe, data, changes, run)
+    refuse_unwritable(plan, out)
+    with peers() as together:
+        with progress(plan.model.name, shown=together.first) as tell:
+            fitted = fit(plan, items, folder, tell, resume=resume, init=init, peers=together)
+        if not together.first:
+            return
+    write(folder / CURVE_FILE, draw_curve(read_log(folder), plan.model.name))
+    target, measured = publish(plan, items, fitted, out)
+    with suppress(NothingToDraw):
+        write(folder / PICTURES_FILE, draw_pictures(plan, items, opened(newest(plan, out))))
+    show(plan.model.name, measured)
+    print(f"published {target} after {fitted.steps} steps in {fitted.seconds:.0f} s")
+
+
+@app.command(name="export")
+def export_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    out: Models = DEFAULT_MODELS,
+    changes: Changes = None,
+    run: RunFolder = None,
+) -> None:
+    """Publish what a run folder's newest checkpoint holds, as fit does at its end.
+
+    Example: hourglass-train export digits --run runs/digits --data ~/data
+    """
+    from training.cli.display import show
+    from training.export.publish import publish
+    from training.loop.fit import fitted
+
+    plan, items, folder = _prepare(recipe, data, changes, run)
+    target, measured = publish(plan, items, fitted(plan, items, folder), out)
+    show(plan.model.name, measured)
+    print(f"published {target}")
+
+
+@app.command(name="evaluate")
+def evaluate_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    changes: Changes = None,
+    run: RunFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a run folder's newest checkpoint holds, beside the classical methods; publish nothing.
+
+    Example: hourglass-train evaluate digits --run runs/digits --data ~/data --json
+    """
+    from training.cli.display import show
+    from training.export.publish import measure_fitted
+    from training.loop.fit import fitted
+
+    plan, items, folder = _prepare(recipe, data, changes, run)
+    with tempfile.TemporaryDirectory() as scratch:
+        measured = measure_fitted(plan, items, fitted(plan, items, folder), Path(scratch))
+    if as_json:
+        print(json.dumps(asdict(measured), indent=2))
+    else:
+        show(plan.model.name, measured)
+
+
+@app.command(name="pictures")
+def pictures_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    out: Models = DEFAULT_MODELS,
+    changes: Changes = None,
+    to: Annotated[Path, Parameter(help="The PNG to write.")] = Path("pictures.png"),
+) -> None:
+    """Draw test pictures and what the newest published version answers to them.
+
+    Example: hourglass-train pictures digits-denoise --data ~/data --to digits.png
+    """
+    from training.atomic_files import write
+    from training.evaluation.picture_grid import draw_pictures
+    from training.export.publish import newest, opened
+
+    plan, items, _ = _prepare(recipe, data, changes, None)
+    write(to, draw_pictures(plan, items, opened(newest(plan, out))))
+    print(to)
+
+
+app.command(study_command, name="study")
+app.command(report_command, name="report")
+app.command(data_command, name="data")
+app.command(schema_command, name="schema")
+
+
+def _prepare(
+    recipe: str, data: Path | None, changes: list[str] | None, run: Path | None
+) -> tuple["Recipe", "Data", Path]:
+    """The recipe with its changes, its data, and the run folder."""
+    from training.data import load
+    from training.recipe import read_recipe
+
+    plan = read_recipe(recipe, changes or [])
+    return plan, load(plan.data, data), run or Path("runs") / plan.model.name
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script; the command line of this process unless given another. Exits with the error's status."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        with raising_signals():
+            app(sys.argv[1:] if arguments is None else arguments)
+    except Exception as error:
+        words = sentence(error)
+        if words is None:
+            raise
+        print(f"hourglass-train: {words}", file=sys.stderr)
+        sys.exit(error.status if isinstance(error, TrainingError) else 1)
+    except KeyboardInterrupt as stop:
+        print(f"hourglass-train: stopped: to go on, {GO_ON}", file=sys.stderr)
+        sys.exit(128 + (stop.args or (SIGINT,))[0])

@@ -1,0 +1,50 @@
+"""What a person at the terminal sees: the progress of a fit and the table of figures. Decides nothing."""
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from training.evaluation.figures import Measured
+from training.loop.fit import Tell
+
+
+@contextmanager
+def progress(name: str, *, shown: bool = True) -> Generator[Tell]:
+    """A bar with loss and items a second on stderr; nothing where that is no terminal, or it is not to be shown."""
+    if not shown or not sys.stderr.isatty():
+        yield lambda _step, _total, _loss, _rate: None
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.5f}  {task.fields[rate]:,.0f} items/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None, loss=0.0, rate=0.0)
+        smooth = 0.0
+
+        def tell(step: int, total: int, loss: float, rate: float) -> None:
+            nonlocal smooth
+            smooth = 0.98 * smooth + 0.02 * rate if smooth else rate
+            bar.update(task, completed=step, total=total, loss=loss, rate=smooth)
+
+        yield tell
+
+
+def show(name: str, measured: Measured) -> None:
+    """The model's figures and the baselines', one method a column."""
+    methods = {name: measured.figures, **measured.baselines}
+    table = Table(title=f"{name}: {measured.data}", title_justify="left")
+    table.add_column("figure")
+    for method in methods:
+        table.add_column(method, justify="right")
+    for key in measured.figures:
+        cells = (f"{figures[key]:.5g}" if key in figures else "" for figures in methods.values())
+        table.add_row(key.replace("_", " "), *cells)
+    Console().print(table)

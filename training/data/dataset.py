@@ -1,0 +1,78 @@
+"""What data sets consist of: pictures as uint8 N,H,W,C, vectors as float32 N,F, and perhaps a class for each."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+
+from training.errors import DataError
+from training.schema import Section
+
+Pixels = NDArray[np.uint8]
+Items = Pixels | NDArray[np.float32]
+"""Pictures uint8 N,H,W,C, or vectors float32 N,F."""
+Labels = NDArray[np.int64]
+HeldOut = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A training set and the test set that no training sees. Labels: the classes 0, 1, ... of the items, if known."""
+
+    name: str
+    licence: str
+    train: Items
+    test: Items
+    train_labels: Labels | None = None
+    test_labels: Labels | None = None
+    test_name: str = ""
+    """Of the test set, where it is none of the same."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the training set: its type, its shape and its bytes."""
+        digest = hashlib.sha256(f"{self.train.dtype} {self.train.shape}".encode())
+        digest.update(np.ascontiguousarray(self.train).data)
+        return digest.hexdigest()
+
+    def first(self, count: int | None) -> "Data":
+        """The same with the first `count` training items only."""
+        labels = None if self.train_labels is None else self.train_labels[:count]
+        return replace(self, train=self.train[:count], train_labels=labels)
+
+
+class Source(Section, ABC):
+    """A `[data]` table; each kind adds `name`, what tells it from the others."""
+
+    items: PositiveInt | None = None
+    """Use only the first so many training items."""
+
+    @abstractmethod
+    def read(self, folder: Path | None) -> Data:
+        """The whole data set; `folder` is looked into first. Raises DataError with the mend."""
+
+
+def hold_out(items: Items, share: float, seed: int = 0) -> tuple[Items, Items]:
+    """(the rest, `share` of the items), both in their old order; always the same for the same seed.
+
+    Without a share everything is in the first. Raises DataError where a part would be empty.
+    """
+    if not share:
+        return items, items[:0]
+    held = drawn(len(items), share, seed)
+    return items[~held], items[held]
+
+
+def drawn(items: int, share: float, seed: int = 0) -> NDArray[np.bool_]:
+    """Which of so many items are held out. Raises DataError as `hold_out` does."""
+    count = round(share * items)
+    if not 0 < count < items:
+        raise DataError(f"a set of {items} cannot be split so that {share:g} of it is held out: more items are needed")
+    held = np.zeros(items, dtype=bool)
+    held[np.random.default_rng(seed).permutation(items)[:count]] = True
+    return held

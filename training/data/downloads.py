@@ -1,0 +1,153 @@
+"""MNIST and Fashion-MNIST: where their files may lie, and the one check that makes any place as good as another.
+
+Knows hashes, folders and addresses; not what is in the files. No torch.
+"""
+
+import gzip
+import hashlib
+import logging
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+from urllib.request import urlopen
+
+from training import atomic_files
+from training.errors import DataError
+
+log = logging.getLogger(__name__)
+
+FILE_BYTES = 64 << 20  # no file has more, packed or not
+TIMEOUT_SECONDS = 30.0
+IdxName = Literal["mnist", "fashion-mnist"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Four idx files. `files`: the SHA-256 of each file's decompressed bytes; `urls`: folders that hold them as .gz."""
+
+    name: str
+    licence: str
+    files: dict[str, str]
+    urls: tuple[str, ...]
+    folders: tuple[Path, ...] = ()
+
+
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+
+DATASETS: dict[IdxName, Dataset] = {
+    "mnist": Dataset(
+        name="mnist",
+        licence="CC-BY-SA-3.0 (Yann LeCun, Corinna Cortes)",
+        files={
+            TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+        urls=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "https://azureopendatastorage.blob.core.windows.net/mnist/",
+        ),
+    ),
+    "fashion-mnist": Dataset(
+        name="fashion-mnist",
+        licence="MIT (Zalando SE)",
+        files={
+            TRAIN_IMAGES: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            TRAIN_LABELS: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            TEST_IMAGES: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            TEST_LABELS: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+        urls=(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ),
+        folders=(Path("/usr/share/datasets/fashion-mnist"),),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A verified file: where it lies, and its decompressed bytes."""
+
+    path: Path
+    content: bytes
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: hourglass/ under $XDG_CACHE_HOME, or else under ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hourglass"
+
+
+def fetch(dataset: Dataset, folder: Path | None, cache: Path) -> dict[str, Found]:
+    """Every file of the dataset, verified: from `folder`, the system, the cache, or downloaded into the cache.
+
+    A file with other bytes is passed over with a warning. Raises DataError where nothing has a file.
+    """
+    return {name: _locate(dataset, name, folder, cache) or _download(dataset, name, cache) for name in dataset.files}
+
+
+def _locate(dataset: Dataset, name: str, folder: Path | None, cache: Path) -> Found | None:
+    given = (folder, folder / dataset.name) if folder else ()
+    for place in (*given, *dataset.folders, cache / dataset.name):
+        for path in (place / name, place / f"{name}.gz"):
+            if path.is_file():
+                content = _unpack(path.read_bytes())
+                if _is(content, dataset.files[name]):
+                    return Found(path, content)
+                log.warning("%s is passed over: its content does not have the SHA-256 of %s", path, name)
+    return None
+
+
+def _download(dataset: Dataset, name: str, cache: Path) -> Found:
+    place = cache / dataset.name
+    place.mkdir(parents=True, exist_ok=True)
+    for url in dataset.urls:
+        try:
+            packed = b"".join(_stream(f"{url}{name}.gz"))
+        except (OSError, HTTPException) as error:
+            log.warning("%s%s.gz cannot be had: %s", url, name, error)
+            continue
+        content = _unpack(packed)
+        if _is(content, dataset.files[name]):
+            path = place / f"{name}.gz"
+            atomic_files.write(path, packed)
+            return Found(path, content)
+        log.warning("%s%s.gz is passed over: its content does not have the right SHA-256", url, name)
+    names = ", ".join(f"{file}.gz" for file in dataset.files)
+    raise DataError(f"{name} of {dataset.name} is nowhere to be had: put {names} into {place}, or name their folder")
+
+
+def _stream(url: str) -> Iterator[bytes]:
+    """The body of an answer, piece by piece. Raises OSError where it is too large."""
+    size = 0
+    with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - only the addresses of the table above
+        while piece := answer.read(1 << 20):
+            size += len(piece)
+            if size > FILE_BYTES:
+                raise OSError(f"more than {FILE_BYTES} bytes")
+            yield piece
+
+
+def _unpack(content: bytes) -> bytes:
+    """What a gzip file holds; other bytes as they are. A broken file gives b"", which has nobody's hash."""
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        with gzip.open(BytesIO(content)) as file:
+            return file.read(FILE_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _is(content: bytes, sha256: str) -> bool:
+    return hashlib.sha256(content).hexdigest() == sha256

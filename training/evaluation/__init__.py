@@ -1,0 +1,1 @@
+"""Measures trained nets: figures, baselines, likelihoods and pictures."""

@@ -1,0 +1,99 @@
+"""Checkpoints: tensors and a JSON state in one safetensors file, whole or refused. Knows no net and no optimiser."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save
+from torch import Tensor
+
+from training import atomic_files
+from training.errors import RunError
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+"""How many checkpoints a run folder keeps: the newest, and one to fall back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a run stands after `step` steps. `state`: JSON values."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors whose names start with `name` and a dot, without it."""
+        return {
+            key.removeprefix(f"{name}."): tensor for key, tensor in self.tensors.items() if key.startswith(f"{name}.")
+        }
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Writes it to the disk for good, then removes all but the newest KEPT."""
+    tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
+    state = json.dumps(checkpoint.state, sort_keys=True)
+    metadata = {"step": str(checkpoint.step), "state": state, "sha256": _digest(checkpoint.step, state, tensors)}
+    atomic_files.write(folder / f"checkpoint-{checkpoint.step:09}.safetensors", save(tensors, metadata))
+    for path in _files(folder)[KEPT:]:
+        path.unlink()
+
+
+def read_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest whole checkpoint, None where there is none. Raises RunError where all are broken."""
+    files = _files(folder)
+    for path in files:
+        try:
+            return _read(path)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            log.warning("%s is broken (%s): falling back to the one before", path, error)
+    if files:
+        raise RunError(f"every checkpoint in {folder} is broken: fit anew with --fresh")
+    return None
+
+
+def clear(folder: Path) -> None:
+    """Removes every checkpoint."""
+    for path in _files(folder):
+        path.unlink()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a plain weights file. Raises RunError where it is none."""
+    try:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} is no weights file that can be read: {error}") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    """Newest first."""
+    return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
+
+
+def _read(path: Path) -> Checkpoint:
+    with safe_open(path, "pt") as file:
+        metadata: Mapping[str, str] = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    step = int(metadata["step"])
+    if _digest(step, metadata["state"], tensors) != metadata["sha256"]:
+        raise ValueError("its SHA-256 is another")
+    return Checkpoint(step, tensors, json.loads(metadata["state"]))
+
+
+def _digest(step: int, state: str, tensors: Mapping[str, Tensor]) -> str:
+    """Over everything that is read back: step, state, and each tensor's name, type, shape and bytes."""
+    digest = hashlib.sha256(f"{step} {state}".encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

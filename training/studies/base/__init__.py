@@ -1,0 +1,1 @@
+"""What all studies share: the interface of a study, its plots and its stored arrays."""

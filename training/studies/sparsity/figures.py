@@ -1,0 +1,115 @@
+"""The figures of the study of sparsity, from its stored results alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.studies.base.packing import unpack
+from training.studies.base.plot_style import COLOURS, figure, gridded, show_rows
+
+LINES = {"no penalty": "-", "L1": "-", "KL": "--", "top-k": "-.", "lifetime": ":", "strokes": "-"}
+"""All sparse nets share a colour; these tell them apart."""
+WIDTHS = {"strokes": 2.6}
+PUBLISHED = {"k-sparse, 1000 units: 1.35 %": 1.35, "convolutional winner-take-all: 0.64 %": 0.64}
+"""Errors that Makhzani and Frey report, 2014 and 2015."""
+
+
+def draw(results: dict[str, Any]) -> Mapping[str, Figure]:
+    return {
+        "activity": _activity(results),
+        "units": _units(results["variants"]),
+        "classes": _classes(results["probes"]),
+        "labels": _labels(results["few"]),
+        "curves": _curves(results["curves"]),
+    }
+
+
+def colour(name: str) -> str:
+    """Of a variant, or of classical features."""
+    named = {"no penalty": "ours", "pixels": "input", "PCA-32": "pca", "strokes, untrained": "classical"}
+    return COLOURS[named.get(name, "sparse")]
+
+
+def _activity(results: dict[str, Any]) -> Figure:
+    """The code of one digit in each net, and how often every unit is on."""
+    variants = results["variants"]
+    made = figure("How much of a code is on: one digit, and every unit over the test set", 8.5, 5.6)
+    grid = made.add_gridspec(2, len(variants) + 1, height_ratios=(1, 1.9))
+    cells = [made.add_subplot(grid[0, column]) for column in range(len(variants) + 1)]
+    _show(cells[0], unpack(results["digit"])[0, :, :, 0], "the digit", "28x28")
+    for cell, (name, facts) in zip(cells[1:], variants.items(), strict=True):
+        shape = "x".join(str(side) for side in facts["shape"])
+        _show(cell, unpack(facts["code"]), name, f"{shape}\n{100 * facts['on']:.1f} % on")
+    plot = gridded(made.add_subplot(grid[1, :]))
+    for name, facts in variants.items():
+        shares = unpack(facts["shares"])
+        ranks = np.linspace(0, 100, len(shares))
+        plot.plot(ranks, 100 * shares, color=colour(name), linestyle=LINES[name], lw=WIDTHS.get(name), label=name)
+    plot.set(xlabel="units of the code, the most active first, %", ylabel="test digits for which it is on, %")
+    plot.set(ylim=(0, 102), xlim=(0, 100))
+    plot.legend(fontsize=8)
+    return made
+
+
+def _show(axes: Axes, picture: Any, title: str, below: str) -> None:
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_title(title, fontsize=9)
+    axes.set_xlabel(below, fontsize=8)
+    axes.set(xticks=[], yticks=[])
+
+
+def _units(variants: dict[str, Any]) -> Figure:
+    made = figure("What single units draw, on grey, added to the picture of an empty code", 8.5, 5.0)
+    show_rows(made.subplots(), [unpack(facts["draws"]) for facts in variants.values()], list(variants))
+    return made
+
+
+def _classes(probes: dict[str, Any]) -> Figure:
+    """The error of the same linear classifier from all features."""
+    made = figure("Logistic regression on the codes of 60 000 digits", 7.0, 4.2)
+    axes = gridded(made.subplots())
+    names = sorted(probes, key=lambda name: -probes[name]["error"])
+    bars = axes.barh(names, [probes[name]["error"] for name in names], color=[colour(name) for name in names])
+    for (label, error), line in zip(PUBLISHED.items(), ("--", ":"), strict=True):
+        axes.axvline(error, color=COLOURS["other"], linestyle=line, label=label, zorder=1.5)
+    said = [f"{probes[name]['error']:.2f} % ({probes[name]['size']} numbers)" for name in names]
+    axes.bar_label(bars, said, padding=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+    worst = max(probe["error"] for probe in probes.values())
+    axes.set(xlabel="test digits named wrongly, %", ylabel="classified by what", xlim=(0, 1.5 * worst))
+    axes.legend(loc="upper right")
+    return made
+
+
+def _labels(few: dict[str, Any]) -> Figure:
+    made = figure("The same features where labels are few")
+    axes = gridded(made.subplots())
+    for name, errors in few["errors"].items():
+        axes.plot(
+            few["labels"], errors, "o", color=colour(name), ls=LINES.get(name, "-"), lw=WIDTHS.get(name), label=name
+        )
+    axes.set(xscale="log", yscale="log", xlabel="digits with a label", ylabel="test digits named wrongly, %")
+    ticks = [1, 2, 5, 10, 20, 50]
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks(few["labels"], [f"{count:,}".replace(",", " ") for count in few["labels"]])
+    axes.minorticks_off()
+    axes.legend()
+    return made
+
+
+def _curves(curves: dict[str, Any]) -> Figure:
+    made = figure("Trained for long on 1000 digits, judged on 1000 others")
+    axes = gridded(made.subplots())
+    for name, sides in curves.items():
+        for side, line, said in (("train", "--", "trained on"), ("validation", "-", "held out")):
+            epochs = range(1, len(sides[side]) + 1)
+            axes.plot(epochs, sides[side], color=colour(name), linestyle=line, label=f"{name}, {said}")
+    axes.set(xlabel="epoch", ylabel="cross-entropy, nats a pixel", xscale="log")
+    axes.set_xlim(left=5)
+    axes.set_xticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"])
+    lows = [value for sides in curves.values() for value in sides["train"]]
+    axes.set(ylim=(min(lows) - 0.004, 0.2))
+    axes.legend()
+    return made
