@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.bodies import SIDE, digits, photo
 from service.card import CARD_FILE, Card, Operation
-from service.runtime import Session, to_tensor
+from service.runtime.session import Session
+from service.runtime.tensors import to_tensor
 
 Array = NDArray[Any]
 WIDTHS = (784, 512, 128, 32)  # the dense net, down; the way up mirrors it

@@ -7,8 +7,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.soak import LEAK
 from service.config import Settings
-from service.protocol import PatientProtocol
-from service.server import assemble
+from service.server.protocol import PatientProtocol
+from service.server.run import assemble
 
 lost: list[bytes] = []
 

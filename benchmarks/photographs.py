@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from benchmarks import bodies
 from benchmarks.process import Server, free_port
 from service.card import Card
-from service.choices import Loading, Tiles, choose_tiles
 from service.config import Settings
-from service.folder import load_card
-from service.tiling import Grid
+from service.engine.tile_grid import Grid
+from service.repository.layout import load_card
+from service.runtime.tuning import Loading, Tiles, choose_tiles
 
 MODELS = Path(__file__).parent.parent / "models"
 RESULTS = Path(__file__).parent / "results" / "photographs.md"

@@ -1,6 +1,6 @@
 """`python -m benchmarks.threads`: what several threads in one run gain beside several runs of one thread each.
 
-The rule in `service/runner.py` follows: small fixed inputs run side by side, large pictures take the processors.
+The rule in `service/engine/model.py` follows: small fixed inputs run side by side, large pictures take the processors.
 """
 
 import tempfile
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from benchmarks import fixtures
 from benchmarks.bodies import digits, photo
-from service.hardware import cores
-from service.runtime import Session
+from service.runtime.hardware import cores
+from service.runtime.session import Session
 
 ROUNDS, SECONDS = 5, 1.0
 

@@ -36,7 +36,7 @@ main() {
 import sys
 from importlib.util import find_spec
 sys.exit(" ".join(it for it in ("torch", "onnx", "training", "pip", "setuptools") if find_spec(it)) or 0)'
-    check "all code is compiled" inside sh -c '! python -v -c "import service.server" 2>&1 | grep "^# code object from .*[.]py.$"'
+    check "all code is compiled" inside sh -c '! python -v -c "import service.server.run" 2>&1 | grep "^# code object from .*[.]py.$"'
     check "the health check finds it healthy" health
     check "the health check finds nobody where nobody is" not_healthy
     check "/denoise turns a PNG picture into a PNG picture" denoises

@@ -153,6 +153,11 @@ class Card(Strict):
         """What this model offers, in the order of the card, each once."""
         return list(dict.fromkeys(graph.operation for graph in self.graphs))
 
+    @property
+    def any_size(self) -> bool:
+        """Whether the model takes images of any size."""
+        return isinstance(self.input, ImageInput) and self.input.height is None
+
     @model_validator(mode="after")
     def _graphs_are_distinct(self) -> Self:
         keys = [(graph.operation, graph.precision) for graph in self.graphs]
@@ -163,8 +168,7 @@ class Card(Strict):
 
     @model_validator(mode="after")
     def _any_size_can_be_tiled(self) -> Self:
-        any_size = isinstance(self.input, ImageInput) and self.input.height is None
-        if any_size and (self.receptive_radius is None or self.stride is None):
+        if self.any_size and (self.receptive_radius is None or self.stride is None):
             raise ValueError("a model for pictures of any size states receptive_radius and stride")
         return self
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.app import create_app
 from service.config import Settings
-from service.front import Front
-from service.protocol import PatientProtocol
+from service.http.app import create_app
+from service.http.dispatcher import Front
+from service.server.protocol import PatientProtocol
 from tests.tiny import GRAPHS, SIDE, publish
 
 Array = NDArray[Any]

@@ -24,9 +24,9 @@ from pydantic import ValidationError
 from service.card import Card, read_card
 from service.codec import decode, read_npy, write_npy
 from service.errors import Problem
-from service.graph import check
-from service.negotiation import JSON, unpack
-from service.wishes import read_wish
+from service.http.parameters import read_wish
+from service.http.unpack import JSON, unpack
+from service.repository.onnx_check import check
 
 FINDINGS = Path(__file__).parent / "findings"
 MODELS = Path(__file__).parent.parent / "models"

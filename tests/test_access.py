@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.access import LINE, Access, new_key
+from service.auth import LINE, Access, new_key
 from service.config import Settings
 from service.errors import RateExceeded
-from service.server import assemble
+from service.server.run import assemble
 from tests.conftest import Serve, digit, png
 
 GOOD = png(digit())

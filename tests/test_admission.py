@@ -4,8 +4,8 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from service import admission
-from service.admission import LONGEST, Admission, Hold, Line
+from service.engine import admission
+from service.engine.admission import LONGEST, Admission, Hold, Line
 from service.errors import Overloaded
 
 

@@ -20,10 +20,10 @@ from starlette.testclient import TestClient
 
 import service
 from service import codec
-from service.admission import Line
 from service.codec import write_npy
-from service.endpoint import looked_at_shortly
+from service.engine.admission import Line
 from service.errors import Problem, problems
+from service.http.endpoint import looked_at_shortly
 from tests.conftest import Serve, digit, png
 from tests.tiny import CODE, SIDE
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.batcher import Batcher, RunFailed
+from service.engine.batcher import Batcher, RunFailed
+from service.engine.operations import Outcome
+from service.engine.operations import run as ask
 from service.errors import InvalidArray
-from service.operations import Outcome
-from service.operations import run as ask
 
 Array = NDArray[Any]
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from numpy.typing import NDArray
 
-from service.batcher import Batcher, Done, RunFailed
+from service.engine.batcher import Batcher, Done, RunFailed
 
 Array = NDArray[Any]
 POISON = -1.0

@@ -12,9 +12,9 @@ from benchmarks.load import Request, load
 from benchmarks.peers.__main__ import request_of
 from benchmarks.serving import Case, Sample
 from benchmarks.table import Row, markdown, worse
-from service.app import create_app
 from service.config import Settings
-from service.front import Front
+from service.http.app import create_app
+from service.http.dispatcher import Front
 from tests.conftest import listening
 
 GOOD = {"png": serving.PNG, "form": serving.FORM, "json": serving.TEXT, "code": serving.CODE, "npy": lifecycle.ARRAY}

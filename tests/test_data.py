@@ -13,9 +13,9 @@ from PIL import Image
 
 from service.codec import decode
 from service.config import Settings
+from service.engine.images import prepare
 from service.errors import Problem
-from service.folder import load_card
-from service.inputs import prepare
+from service.repository.layout import load_card
 from tests.recipes import pictures
 from tests.test_codec_fast import PLAIN, SPECIAL
 from training.data import Data, Items, hold_out, load

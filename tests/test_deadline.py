@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.deadline import Deadline
+from service.engine.deadline import Deadline
 from service.errors import DeadlineExceeded
 
 pytestmark = pytest.mark.anyio

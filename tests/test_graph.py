@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from service.errors import ModelRefused
-from service.graph import check
+from service.repository.onnx_check import check
 
 MODELS = sorted((Path(__file__).parent.parent / "models").glob("*/*/*.onnx"))
 FLOAT = TensorProto.FLOAT

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from service.runtime import Session
+from service.runtime.session import Session
 from training.export.int8_graph import BLOCK, STEPS, even, make_ready
 from training.export.onnx_graph import Served, draw
 from training.nets.conv import ConvSection

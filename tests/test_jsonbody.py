@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import jsonbody
 from service.errors import InvalidArray, InvalidImage, MalformedBody, Problem, TooManyItems
-from service.jsonbody import read_images, read_values
+from service.http import json_body
+from service.http.json_body import read_images, read_values
 
 BLANKS = st.text(" \t\r\n", max_size=3)
 MOST = 50
@@ -20,14 +20,14 @@ MOST = 50
 def little(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Pieces of a few rows; the sizes of those that were parsed."""
     sizes: list[int] = []
-    parse = jsonbody._rows  # pyright: ignore[reportPrivateUsage]
+    parse = json_body._rows  # pyright: ignore[reportPrivateUsage]
 
     def seen(piece: bytes, before: int) -> Any:
         sizes.append(len(piece))
         return parse(piece, before)
 
-    monkeypatch.setattr(jsonbody, "_rows", seen)
-    monkeypatch.setattr(jsonbody, "PIECE", 40)
+    monkeypatch.setattr(json_body, "_rows", seen)
+    monkeypatch.setattr(json_body, "PIECE", 40)
     return sizes
 
 
@@ -91,6 +91,6 @@ def test_as_many_pictures_as_may_be_are_read_and_not_one_more() -> None:
 
 @pytest.mark.parametrize("data", [b'{"images": [' + b"{}," * 200 + b"{}]}", b"{" + b'"a":1,' * 200 + b'"b":1}'])
 def test_what_cannot_be_pictures_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonbody, "_parse", None)
+    monkeypatch.setattr(json_body, "_parse", None)
     with pytest.raises(InvalidImage, match="begins with"):
         read_images(data, MOST)

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch import Generator, Tensor
 
-from service.runtime import Session, difference
+from service.runtime.session import Session
+from service.runtime.tensors import difference
 from training.errors import RecipeError
 from training.export.onnx_graph import Served, draw
 from training.nets import NETS, Autoencoder, NetSection, Operation, Shape

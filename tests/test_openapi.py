@@ -12,8 +12,8 @@ from schemathesis.checks import CHECKS, load_all_checks
 from starlette.testclient import TestClient
 
 from service.config import Settings
-from service.operations import OPERATIONS
-from service.schemas import EncodeAnswer, ModelDetail, ModelList, PictureAnswer, ProblemDocument
+from service.engine.operations import OPERATIONS
+from service.http.schemas import EncodeAnswer, ModelDetail, ModelList, PictureAnswer, ProblemDocument
 from tests.conftest import digit, listening, png
 from tests.tiny import encode_oracle
 

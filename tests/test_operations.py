@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service import endpoint
-from service.answers import Headers, Reply, write
 from service.codec import write_npy
-from service.front import Front
+from service.http import endpoint
+from service.http.dispatcher import Front
+from service.http.responses import Reply, write
+from service.types import Headers
 from tests.conftest import Serve, digit, pixels, png
 from tests.tiny import CODE, SIDE, encode_oracle
 

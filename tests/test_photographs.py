@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from starlette.testclient import TestClient
 
 from service.codec import write_npy
-from service.endpoint import Disconnected, unless_gone
+from service.http.endpoint import Disconnected, unless_gone
 from tests.conftest import Serve, digit, pixels, png
 
 NPY = "application/x-npy"

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.config import Settings
-from service.endpoint import Endpoint
+from service.http.endpoint import Endpoint
 from tests.conftest import Serve, digit, listening, png
 from tests.tiny import publish
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from service.card import Card, read_card
-from service.runtime import open_graph, to_array
+from service.repository.loader import open_graph
+from service.runtime.tensors import to_array
 from tests.recipes import pictures, silent, small, vectors
 from training.data import Data
 from training.errors import NotPublished

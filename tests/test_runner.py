@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 from numpy.typing import NDArray
 
-from service import runner
-from service.batcher import Batcher
-from service.choices import LONG_BATCH, SHORT_BATCH, UNSTATED, Loading, choose_tiles
-from service.curve import Curve, choose_batch
-from service.folder import load_card
-from service.runner import Runner, measure_idly, open_runner
-from service.runtime import Session
+from service.engine import model
+from service.engine.batcher import Batcher
+from service.engine.model import Runner, measure_idly
+from service.repository.layout import load_card
+from service.repository.loader import open_runner
+from service.runtime.session import Session
+from service.runtime.tuning import LONG_BATCH, SHORT_BATCH, UNSTATED, Curve, Loading, choose_batch, choose_tiles
 
 
 def costs(fixed: float, item: float, largest: int) -> dict[int, float]:
@@ -37,10 +37,10 @@ class Timed:
         return self.fixed + self.item * len(batch)
 
 
-def limit(runner: Runner) -> int:
+def limit(model: Runner) -> int:
     """Items of a batch."""
-    assert isinstance(runner.batcher, Batcher)
-    return runner.batcher.max_batch
+    assert isinstance(model.batcher, Batcher)
+    return model.batcher.max_batch
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_reason_names_what_bounds_a_batch() -> None:
 def test_no_batch_is_measured_that_would_be_too_long(opened: Runner, place: str, bound: float) -> None:
     session = Timed(fixed=0.0, item=bound / 20)
     opened.session = cast("Session", session)
-    opened.choices["place"] = runner.Choice(place, "for the test")
+    opened.choices["place"] = model.Choice(place, "for the test")
     while not opened.measured:
         opened.measure()
     assert session.sizes == [1, 2, 4, 8, 16]

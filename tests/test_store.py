@@ -14,8 +14,8 @@ import pytest
 
 from service.config import Settings
 from service.errors import ModelRefused
-from service.runner import open_runner
-from service.store import Loading, Store
+from service.repository.loader import open_runner
+from service.repository.store import Loading, Store
 from tests.conftest import digit, listening, png
 from tests.spoils import BAD, flip
 from tests.tiny import SIDE, publish
@@ -56,7 +56,7 @@ def test_whatever_a_version_raises_is_its_own_fault_alone(
             raise error
         return open_runner(folder, *rest)
 
-    monkeypatch.setattr("service.store.open_runner", fail)
+    monkeypatch.setattr("service.repository.store.open_runner", fail)
     publish(store.folder, "photos")
     publish(store.folder, "points")
     store.refresh()

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
-from service.folder import Fingerprint, load_card, scan
+from service.repository.layout import Fingerprint, load_card, scan
 from tests.recipes import call, workplace
 from training.loop.checkpoint import read_checkpoint
 from training.loop.run_folder import read_log

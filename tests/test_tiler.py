@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.batcher import RunFailed
-from service.tiler import Tiler
-from service.tiling import Grid
+from service.engine.batcher import RunFailed
+from service.engine.tile_grid import Grid
+from service.engine.tile_scheduler import Tiler
 
 Array = NDArray[Any]
 T = TypeVar("T")

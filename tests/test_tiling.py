@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.tiling import Grid, Tile
+from service.engine.tile_grid import Grid, Tile
 
 RADIUS, STRIDE = 7, 4
 Pixels = NDArray[np.uint8]

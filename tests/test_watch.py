@@ -12,8 +12,8 @@ import pytest
 from watchfiles import awatch
 
 from service.errors import ModelNotFound
-from service.store import Loading, Store
-from service.watch import watch
+from service.repository.store import Loading, Store
+from service.repository.watcher import watch
 from tests.tiny import publish
 
 
@@ -93,7 +93,7 @@ async def test_what_comes_just_before_the_watch_stands_is_seen(store: Store, mon
         publish(store.folder, "digits", version=2)  # after the look at the start, before the first snapshot
         return awatch(*places, **options)
 
-    monkeypatch.setattr("service.watch.awatch", late)
+    monkeypatch.setattr("service.repository.watcher.awatch", late)
     watching = asyncio.create_task(watch(store, "poll"))
     await until_served(store, {"digits": 2})
     watching.cancel()
@@ -106,7 +106,7 @@ async def test_a_folder_that_sends_no_events_is_polled(store: Store, monkeypatch
             raise OSError("OS file watch limit reached")
         return awatch(*places, force_polling=True, **options)
 
-    monkeypatch.setattr("service.watch.awatch", limited)
+    monkeypatch.setattr("service.repository.watcher.awatch", limited)
     watching = asyncio.create_task(watch(store, "auto"))
     await asyncio.sleep(0.1)
     publish(store.folder, "digits", version=2)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service import watchdog
-from service.batcher import Batcher, RunFailed
-from service.watchdog import Watchdog
+from service.engine import watchdog
+from service.engine.batcher import Batcher, RunFailed
+from service.engine.watchdog import Watchdog
 from tests.conftest import Serve
 
 Array = NDArray[Any]

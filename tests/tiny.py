@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from service.card import CARD_FILE, Card, Operation
-from service.runtime import Session, to_tensor
+from service.runtime.session import Session
+from service.runtime.tensors import to_tensor
 
 Array = NDArray[Any]
 SIDE, FEATURES, CODE = 8, 3, 4

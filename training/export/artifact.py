@@ -29,7 +29,9 @@ from service.card import (
 )
 from service.card import Data as CardData
 from service.errors import ModelRefused
-from service.runtime import Session, difference, open_graph, to_array, to_tensor
+from service.repository.loader import open_graph
+from service.runtime.session import Session
+from service.runtime.tensors import difference, to_array, to_tensor
 from training.data import Data, Items
 from training.errors import NotPublished
 from training.evaluation.figures import Measured, Run

@@ -1,0 +1,1 @@
+"""Runs models: admission, batching, tiling, deadlines, pre- and postprocessing. Knows no HTTP."""

@@ -1,0 +1,45 @@
+"""Preprocessing and postprocessing of images, the same for every front end."""
+
+from collections.abc import Sequence
+
+from service import codec
+from service.card import Card, ImageInput, Operation
+from service.codec import Opened, Picture
+from service.config import Settings
+from service.types import Array
+
+
+def open_picture(data: bytes, card: Card, settings: Settings) -> Opened:
+    """A picture for this model, its header read. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
+    most = settings.max_pixels_any if card.any_size else settings.max_pixels
+    return Opened(data, formats=settings.taken, max_pixels=most, max_scans=settings.max_scans)
+
+
+def prepare(picture: Picture, card: Card, operation: Operation, settings: Settings) -> Array:
+    """The pixels in the model's size and channels. Only a denoised picture keeps its alpha; others stand on colour."""
+    if not isinstance(card.input, ImageInput):
+        raise TypeError("a vector model takes no pictures")
+    pixels = picture.pixels
+    if picture.alpha is not None and operation != "denoise":
+        pixels = codec.composite(pixels, picture.alpha, settings.background)
+    return codec.fit(pixels, card.input.height, card.input.width, card.input.channels)
+
+
+def picture_type(pictures: Sequence[Picture | None]) -> str:
+    """The type of an answered picture: the one that the first came in where we write it, else PNG."""
+    first = pictures[0] if pictures else None
+    return first.type if first and first.type in codec.WRITTEN else "image/png"
+
+
+def restore(output: Array, picture: Picture | None, metadata: bool) -> Picture:
+    """An output of the model as a picture like the one that came in: grey if that was grey, its alpha and profile.
+
+    Its `metadata` only where its size is still what they say.
+    """
+    if picture is None:
+        return Picture(output, "image/png")
+    height, width = output.shape[:2]
+    channels = 1 if picture.pixels.shape[2] == 1 else output.shape[2]
+    alpha = None if picture.alpha is None else codec.fit_alpha(picture.alpha, height, width)
+    exif = picture.exif if metadata and picture.pixels.shape[:2] == (height, width) else None
+    return Picture(codec.fit(output, None, None, channels), picture.type, alpha, picture.icc, exif=exif)

@@ -1,0 +1,148 @@
+"""The OpenAPI document of the operations, with examples that run on the models that are loaded, and the /docs page.
+
+Everything the page needs is shipped: it works without a network.
+"""
+
+import copy
+from typing import Any, get_args
+
+import numpy as np
+import pybase64
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from service import codec
+from service.card import ImageInput, Operation
+from service.codec import Picture
+from service.engine.model import Autoencoder
+from service.engine.operations import OPERATIONS
+from service.errors import problems
+from service.http.endpoint import Endpoint
+from service.http.negotiation import NAMES
+from service.http.parameters import Metadata
+from service.http.problems import problem_responses
+from service.http.schemas import EncodeAnswer, Images, PictureAnswer, ProblemDocument, Values
+from service.http.unpack import JSON, NPY
+from service.runtime.tensors import to_array
+from service.state import State
+
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+SUMMARIES: dict[Operation, str] = {
+    "encode": "Pictures or vectors to codes",
+    "decode": "Codes to pictures or vectors",
+    "reconstruct": "Through the code and back, with the error and how unusual it is",
+    "denoise": "Noisy pictures or vectors to clean ones",
+}
+DESCRIPTION = """Send a picture as the body, several as `multipart/form-data` or JSON, or arrays as `.npy`;
+choose the type of the answer by `Accept` or `format=`. Without `model=` the operation's default model answers.
+One failed item of many is a problem in its place; a request of one item fails as a whole."""
+
+
+class OperationRoute(APIRoute):
+    """Documented like any route of FastAPI, answered by the operation's Endpoint itself."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(
+            f"/{operation}",
+            lambda: None,
+            methods=["POST"],
+            name=operation,
+            operation_id=operation,
+            tags=["operations"],
+            summary=SUMMARIES[operation],
+            description=DESCRIPTION,
+            response_model=EncodeAnswer if operation == "encode" else PictureAnswer,
+            responses=_responses(operation),
+            openapi_extra={"parameters": _parameters(operation), "requestBody": _request(operation)},
+        )
+        self.app = Endpoint(operation)
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    formats = {"type": "string", "enum": list(NAMES)}
+    policies = {"type": "string", "enum": list(get_args(Metadata))}
+    share = {"type": "number", "minimum": 0, "maximum": 1, "default": 1}
+    common: list[dict[str, Any]] = [
+        {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "name, see GET /models"},
+        {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 999999999}},
+        {"name": "format", "in": "query", "schema": formats, "description": "type of the answer, over Accept"},
+    ]
+    common.append(
+        {
+            "name": "X-Request-Timeout",
+            "in": "header",
+            "schema": {"type": "number", "exclusiveMinimum": 0},
+            "description": "seconds after which the caller no longer waits",
+        }
+    )
+    if operation != "denoise":
+        return common
+    return [
+        *common,
+        {"name": "strength", "in": "query", "schema": share, "description": "share of the cleaned picture"},
+        {"name": "grey", "in": "query", "schema": {"type": "boolean"}, "description": "make the picture grey first"},
+        {"name": "metadata", "in": "query", "schema": policies, "description": "what becomes of EXIF"},
+    ]
+
+
+def _request(operation: Operation) -> dict[str, Any]:
+    arrays: dict[str, Any] = {NPY: BINARY}
+    if operation == "decode":
+        return {"required": True, "content": {JSON: {"schema": Values.model_json_schema()}, **arrays}}
+    body = {"anyOf": [Images.model_json_schema(), Values.model_json_schema()]}
+    part = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+    form = {"type": "object", "properties": {"image": part}, "required": ["image"]}
+    pictures = dict.fromkeys(("image/png", "image/jpeg", "image/webp", "application/octet-stream"), BINARY)
+    return {
+        "required": True,
+        "content": {JSON: {"schema": body}, **pictures, "multipart/form-data": {"schema": form}, **arrays},
+    }
+
+
+def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
+    types = [NPY] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
+    good = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY)}
+    return {200: good, **problem_responses(problems())}
+
+
+def document(app: FastAPI, state: State) -> dict[str, Any]:
+    """The OpenAPI document, its JSON examples taken from the probes of the models loaded now."""
+    if app.openapi_schema is None:
+        base = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = base["components"]["schemas"]
+        schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        for path in base["paths"].values():  # FastAPI's own 422, which is never answered here
+            for described in path.values():
+                if "HTTPValidationError" in str(described["responses"].get("422")):
+                    del described["responses"]["422"]
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        app.openapi_schema = base
+    found = copy.deepcopy(app.openapi_schema)
+    if state.access:
+        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"key": []}]
+    for operation in OPERATIONS:
+        path = found["paths"][f"/{operation}"]["post"]
+        model = example_model(state, operation)
+        if model is not None:
+            path["requestBody"]["content"][JSON]["example"] = example(model, operation)
+    return found
+
+
+def example_model(state: State, operation: Operation) -> Autoencoder | None:
+    """The default model of an operation, or any that offers it."""
+    names = state.store.offering(operation)
+    default = state.settings.default(operation)
+    name = default if default in names else next(iter(names), None)
+    return state.store.shelf.loaded.get(name) if name else None
+
+
+def example(model: Autoencoder, operation: Operation) -> dict[str, Any]:
+    """A JSON body that the model answers: its graph's probe."""
+    item = to_array(model.runners[operation].graph.probe.input)[0]
+    if item.dtype == np.uint8 and isinstance(model.card.input, ImageInput):
+        png = codec.encode(Picture(item, "image/png"), "image/png")
+        return {"images": ["data:image/png;base64," + pybase64.b64encode_as_string(png)]}
+    return {"values": [np.round(item.astype(np.float64), 4).tolist()]}

@@ -1,0 +1,1 @@
+"""onnxruntime: sessions, tensors and the choice of their options."""

@@ -1,0 +1,33 @@
+"""Conversions between arrays and the tensors of a card, and their difference."""
+
+import base64
+from typing import Literal
+
+import numpy as np
+
+from service.card import Tensor
+from service.errors import ModelRefused
+from service.types import Array
+
+
+def to_array(tensor: Tensor) -> Array:
+    """The array that a card's tensor holds. Raises ModelRefused when its bytes don't fill its shape."""
+    try:
+        return np.frombuffer(base64.b64decode(tensor.data), np.dtype(tensor.dtype)).reshape(tensor.shape)
+    except ValueError as error:
+        raise ModelRefused("a probe's bytes do not fill its shape") from error
+
+
+def to_tensor(array: Array) -> Tensor:
+    """The array as a card's tensor; uint8 or float32."""
+    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    dtype: Literal["uint8", "float32"] = "uint8" if array.dtype == np.uint8 else "float32"
+    return Tensor(dtype=dtype, shape=list(array.shape), data=data)
+
+
+def difference(found: Array, wanted: Array) -> float:
+    """Grey levels between pictures; between floats the largest difference relative to the largest magnitude."""
+    if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return float("inf")
+    gap = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max())
+    return gap if wanted.dtype == np.uint8 else gap / max(float(np.abs(wanted).max()), 1e-12)

@@ -1,0 +1,1 @@
+"""Processes and sockets: uvicorn, workers, connection limits and graceful shutdown."""
