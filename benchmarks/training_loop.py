@@ -17,9 +17,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, TensorDataset
 
-from training.data import Data
-from training.loop.batches import as_float, as_tensor
-from training.loop.trainer import Loop
+from training.data import Dataset
+from training.loop.batches import as_tensor, to_float
+from training.loop.trainer import Trainer
 from training.recipe import Recipe, read_recipe
 
 ITEMS, ROUNDS, STEPS = 60_000, 5, 100
@@ -27,23 +27,23 @@ RECIPES = ("digits", "digits-deep", "digits-sparse", "digits-vae", "digits-denoi
 Timed = Callable[[], float]
 
 
-def ours(recipe: str, data: Data, *changes: str) -> Timed:
+def ours(recipe: str, data: Dataset, *changes: str) -> Timed:
     """Items a second of our loop: batches, corruption, step, average, guards."""
-    loop = Loop(read_recipe(recipe, changes), data, Path(tempfile.gettempdir()))
+    loop = Trainer(read_recipe(recipe, changes), data, Path(tempfile.gettempdir()))
     loop.step()  # what is compiled, is compiled here
 
     def run() -> float:
         start = time.perf_counter()
         for _ in range(STEPS):
             loop.step()
-        return STEPS * loop.batches.size / (time.perf_counter() - start)
+        return STEPS * loop.batches.batch_size / (time.perf_counter() - start)
 
     return run
 
 
 def plain(recipe: Recipe, items: Tensor) -> Timed:
     """Items a second as tutorials write it: averaging, guards, corruption and penalties left out."""
-    plan = recipe.optimisation
+    plan = recipe.optimizer
     net = recipe.net.build(tuple(items.shape[1:]))
     optimiser = AdamW(net.parameters(), lr=plan.lr)
     loader = DataLoader(TensorDataset(items), batch_size=plan.batch, shuffle=True, drop_last=True)
@@ -63,7 +63,7 @@ def plain(recipe: Recipe, items: Tensor) -> Timed:
 
 def step_alone(recipe: Recipe, items: Tensor) -> Timed:
     """Items a second of the arithmetic alone, on one batch that never changes: what no loop can beat."""
-    plan = recipe.optimisation
+    plan = recipe.optimizer
     net, batch = recipe.net.build(tuple(items.shape[1:])), items[: plan.batch]
     optimiser = AdamW(net.parameters(), lr=plan.lr, fused=True)
 
@@ -83,17 +83,17 @@ def main() -> None:
     """One row a recipe: our items a second, and as multiples of the plain loop's all that was measured."""
     torch.set_num_threads(1)
     pictures = np.random.default_rng(0).integers(0, 256, (ITEMS, 28, 28, 1), np.uint8)
-    data, floats = Data("generated", "none", pictures, pictures[:1]), as_float(as_tensor(pictures))
+    data, floats = Dataset("generated", "none", pictures, pictures[:1]), to_float(as_tensor(pictures))
     print(f"{'recipe':16}{'plain/s':>10}{'step alone':>12}{'ours':>8}{'bfloat16':>10}{'compile':>9}{'both':>7}")
     for name in RECIPES:
-        recipe, exact, fast = read_recipe(name), "optimisation.precision=float32", "optimisation.precision=bfloat16"
+        recipe, exact, fast = read_recipe(name), "optimizer.precision=float32", "optimizer.precision=bfloat16"
         contenders = [
             plain(recipe, floats),
             step_alone(recipe, floats),
             ours(name, data, exact),
             ours(name, data, fast),
-            ours(name, data, exact, "optimisation.compile=true"),
-            ours(name, data, fast, "optimisation.compile=true"),
+            ours(name, data, exact, "optimizer.compile=true"),
+            ours(name, data, fast, "optimizer.compile=true"),
         ]
         rounds = [[run() for run in contenders] for _ in range(ROUNDS)]
         ratios = [median(row[place] / row[0] for row in rounds) for place in range(1, len(contenders))]

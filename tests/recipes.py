@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.cli.commands import main
-from training.data import Data, load
-from training.loop.fit import Tell
-from training.recipe import Recipe, parse
+from training.data import Dataset, load
+from training.loop.fit import ProgressCallback
+from training.recipe import Recipe, from_tables
 
 SIDE = 8
 TOML = """
@@ -21,7 +21,7 @@ licence = "CC0-1.0"
 operations = ["reconstruct"]
 
 [data]
-name = "arrays"
+source = "arrays"
 path = "blobs.npy"
 licence = "CC0-1.0"
 
@@ -32,7 +32,7 @@ code = 4
 [objective]
 loss = "bce"
 
-[optimisation]
+[optimizer]
 epochs = 4
 batch = 8
 lr = 1e-2
@@ -67,25 +67,25 @@ def tables(path: Path, **changes: dict[str, Any]) -> dict[str, Any]:
             "licence": "CC0-1.0",
             "operations": ["encode", "decode", "reconstruct"],
         },
-        "data": {"name": "arrays", "path": str(path), "licence": "CC0-1.0", "test": 0.2},
+        "data": {"source": "arrays", "path": str(path), "licence": "CC0-1.0", "test_fraction": 0.2},
         "net": {"family": "dense", "code": 4},
         "objective": {"loss": "bce"},
-        "optimisation": {"epochs": 6, "batch": 8, "lr": 1e-2, "warmup": 3, "ema": 0.9, "seed": 1},
+        "optimizer": {"epochs": 6, "batch": 8, "lr": 1e-2, "warmup": 3, "ema_decay": 0.9, "seed": 1},
     }
     for table, keys in changes.items():
         recipe[table] = keys if "kind" in keys or "family" in keys else {**recipe.get(table, {}), **keys}
     return recipe
 
 
-def small(folder: Path, items: NDArray[Any] | None = None, **changes: dict[str, Any]) -> tuple[Recipe, Data]:
+def small(folder: Path, items: NDArray[Any] | None = None, **changes: dict[str, Any]) -> tuple[Recipe, Dataset]:
     """A recipe and its data: 100 blobs (80 to train on, 10 steps an epoch) unless other items are given."""
     path = folder / "items.npy"
     np.save(path, pictures(100) if items is None else items)
-    recipe = parse(tables(path, **changes))
+    recipe = from_tables(tables(path, **changes))
     return recipe, load(recipe.data, None)
 
 
-def silent() -> Tell:
+def silent() -> ProgressCallback:
     """Tells nobody."""
     return lambda _step, _total, _loss, _rate: None
 

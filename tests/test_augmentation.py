@@ -23,7 +23,7 @@ def test_without_a_table_nothing_is_done() -> None:
 
 
 def test_the_same_generator_gives_the_same_pictures() -> None:
-    change = Augmentation(crop=5, flips=True, grey=0.5, shrink=0.5)
+    change = Augmentation(crop=5, flips=True, grayscale=0.5, random_downscale=0.5)
     first, again, other = (change(numbered(), seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -47,7 +47,7 @@ def test_all_eight_ways_come_and_no_other() -> None:
 
 def test_what_is_shrunk_shows_more_of_the_picture_and_keeps_its_mean() -> None:
     rows = torch.linspace(0.2, 0.8, 40).view(1, 1, 40, 1).expand(64, 3, 40, 40)
-    made = Augmentation(crop=10, shrink=0.999)(rows, seeded())
+    made = Augmentation(crop=10, random_downscale=0.999)(rows, seeded())
     heights = made[:, 0, -1, 5] - made[:, 0, 0, 5]
     assert made.shape[2:] == (10, 10)
     assert heights.max() > 3 * heights.min()  # from the crop's own side up to the whole picture's
@@ -56,7 +56,7 @@ def test_what_is_shrunk_shows_more_of_the_picture_and_keeps_its_mean() -> None:
 
 def test_grey_is_the_luma_in_all_channels() -> None:
     clean = numbered(50)
-    made = Augmentation(grey=0.5)(clean, seeded())
+    made = Augmentation(grayscale=0.5)(clean, seeded())
     grey = (made == made[:, :1]).flatten(1).all(1)
     assert 10 < grey.sum() < 40
     luma = 0.299 * clean[:, 0] + 0.587 * clean[:, 1] + 0.114 * clean[:, 2]

@@ -6,12 +6,12 @@ import torch
 
 from tests.recipes import pictures, vectors
 from training.errors import DataError
-from training.loop.batches import Batches, as_float, as_tensor
+from training.loop.batches import Batches, as_tensor, to_float
 
 
 def test_an_epoch_sees_no_item_twice() -> None:
     batches = Batches(pictures(23), 5, seed=0)
-    assert batches.per_epoch == 4
+    assert batches.steps_per_epoch == 4
     for epoch in range(3):
         seen = torch.cat([batches.indices(4 * epoch + step) for step in range(4)]).tolist()
         assert len(set(seen)) == 20
@@ -29,16 +29,16 @@ def test_the_order_follows_from_seed_and_step_alone() -> None:
 
 def test_pictures_become_floats_with_channels_first() -> None:
     items = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8)
-    taken = Batches(items, 2, seed=0).take(torch.tensor([3, 1]))
+    taken = Batches(items, 2, seed=0).get(torch.tensor([3, 1]))
     assert taken.dtype == torch.float32
     np.testing.assert_array_equal(taken.numpy(), np.moveaxis(items[[3, 1]], 3, 1) / np.float32(255))
 
 
 def test_vectors_stay_as_they_are() -> None:
     items = vectors(7)
-    assert np.array_equal(as_float(as_tensor(items)).numpy(), items)
+    assert np.array_equal(to_float(as_tensor(items)).numpy(), items)
 
 
 def test_too_few_items_for_one_batch_are_refused() -> None:
-    with pytest.raises(DataError, match=r"set optimisation.batch"):
+    with pytest.raises(DataError, match=r"set optimizer.batch"):
         Batches(pictures(3), 4, seed=0)

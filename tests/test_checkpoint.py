@@ -7,7 +7,14 @@ import torch
 from torch import Generator
 
 from training.errors import RunError
-from training.loop.checkpoint import KEPT, Checkpoint, clear, read_checkpoint, read_weights, write_checkpoint
+from training.loop.checkpoint import (
+    KEEP_LAST,
+    Checkpoint,
+    delete_checkpoints,
+    read_checkpoint,
+    read_weights,
+    write_checkpoint,
+)
 
 
 def checkpoint(step: int) -> Checkpoint:
@@ -34,15 +41,15 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     found = read_checkpoint(tmp_path)
     assert same(found, checkpoint(7))
     assert found is not None
-    assert list(found.part("net")) == ["last", "weight"]
+    assert list(found.with_prefix("net")) == ["last", "weight"]
 
 
 def test_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (8, 9, 10, 11):
         write_checkpoint(tmp_path, checkpoint(step))
-    assert len(list(tmp_path.iterdir())) == KEPT
+    assert len(list(tmp_path.iterdir())) == KEEP_LAST
     assert same(read_checkpoint(tmp_path), checkpoint(11))
-    clear(tmp_path)
+    delete_checkpoints(tmp_path)
     assert read_checkpoint(tmp_path) is None
 
 

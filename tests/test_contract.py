@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from service.codec import write_npy
 from tests.conftest import Serve, pixels, png
 from tests.recipes import silent, small, vectors
-from training.export.onnx_graph import Served
+from training.export.onnx_graph import ExportModule
 from training.export.publish import publish
-from training.loop.fit import Fitted, fit
+from training.loop.fit import FitResult, fit
 from training.nets import Operation
 
 TWENTY = {"epochs": 2, "batch": 8}
 NPY = "application/x-npy"
 KINDS: dict[str, tuple[Any, dict[str, dict[str, Any]]]] = {
-    "dense": (None, {"optimisation": TWENTY}),
+    "dense": (None, {"optimizer": TWENTY}),
     "vectors": (
         vectors(100),
         {
             "net": {"family": "dense", "code": 2, "output": "linear"},
             "objective": {"loss": "mse"},
-            "optimisation": TWENTY,
+            "optimizer": TWENTY,
         },
     ),
     "conv": (
@@ -35,15 +35,15 @@ KINDS: dict[str, tuple[Any, dict[str, dict[str, Any]]]] = {
             "net": {"family": "conv", "widths": [4, 6], "code": 3, "skips": True, "any_size": True},
             "corruption": {"kind": "gaussian", "sigma": 0.2},
             "model": {"operations": ["denoise"]},
-            "optimisation": TWENTY,
+            "optimizer": TWENTY,
         },
     ),
 }
 
 
-def in_torch(fitted: Fitted, operation: Operation, given: NDArray[Any]) -> NDArray[Any]:
+def in_torch(fitted: FitResult, operation: Operation, given: NDArray[Any]) -> NDArray[Any]:
     with torch.no_grad():
-        return Served(fitted.net, operation)(torch.from_numpy(given)).numpy()
+        return ExportModule(fitted.net, operation)(torch.from_numpy(given)).numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS)

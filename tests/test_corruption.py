@@ -8,28 +8,28 @@ from pydantic import TypeAdapter
 from torch import Generator, Tensor
 
 from training.corruption import (
-    Blind,
+    BlindGaussian,
     Corruption,
     Dropout,
     Gaussian,
+    Identity,
     Masking,
     Mixture,
-    Nothing,
     Occlusion,
     SaltAndPepper,
-    levels,
+    evaluation_levels,
 )
 
 KINDS = [
-    Nothing(),
+    Identity(),
     Gaussian(sigma=0.5),
     Gaussian(sigma=0.5, clip=False),
-    Blind(high=0.2),
-    Masking(share=0.3),
-    SaltAndPepper(share=0.3),
-    Occlusion(share=0.3),
-    Dropout(share=0.3),
-    Mixture(of=[Masking(share=0.3), Occlusion(share=0.3)]),
+    BlindGaussian(high=0.2),
+    Masking(fraction=0.3),
+    SaltAndPepper(probability=0.3),
+    Occlusion(fraction=0.3),
+    Dropout(probability=0.3),
+    Mixture(of=[Masking(fraction=0.3), Occlusion(fraction=0.3)]),
 ]
 every_kind = pytest.mark.parametrize("corruption", KINDS, ids=str)
 
@@ -47,7 +47,7 @@ def test_the_same_generator_gives_the_same_noise_and_nothing_else_is_drawn_on(co
     state, clean = torch.get_rng_state(), grey(3, 1, 8, 8)
     first, again, other = (corruption(clean, seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
-    assert isinstance(corruption, Nothing) or not torch.equal(first, other)
+    assert isinstance(corruption, Identity) or not torch.equal(first, other)
     assert torch.equal(clean, grey(3, 1, 8, 8))
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -61,13 +61,13 @@ def test_each_kind_is_found_by_its_name(corruption: Any) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.25, 0.333, 0.99])
 @pytest.mark.parametrize("shape", [(784,), (1, 28, 28), (3, 5, 7)])
 def test_masking_takes_exactly_its_share_of_every_item(share: float, shape: tuple[int, ...]) -> None:
-    noisy = Masking(share=share)(torch.ones(20, *shape), seeded()).flatten(1)
+    noisy = Masking(fraction=share)(torch.ones(20, *shape), seeded()).flatten(1)
     assert set((noisy == 0).sum(1).tolist()) == {round(share * noisy.shape[1])}
     assert set(noisy.unique().tolist()) <= {0.0, 1.0}
 
 
 def test_masking_is_uniform_over_the_places() -> None:
-    counts = (Masking(share=0.5)(torch.ones(4000, 16), seeded()) == 0).sum(0)
+    counts = (Masking(fraction=0.5)(torch.ones(4000, 16), seeded()) == 0).sum(0)
     assert ((counts - 2000).abs() < 6 * (4000 * 0.25) ** 0.5).all()
 
 
@@ -81,7 +81,7 @@ def test_gaussian_noise_has_its_deviation_and_may_be_cut() -> None:
 
 
 def test_salt_and_pepper_come_in_equal_parts() -> None:
-    noisy = SaltAndPepper(share=0.2)(grey(100, 1000), seeded())
+    noisy = SaltAndPepper(probability=0.2)(grey(100, 1000), seeded())
     for value in (0.0, 1.0):
         assert abs((noisy == value).float().mean().item() - 0.1) < 6 * (0.1 * 0.9 / 1e5) ** 0.5
     assert set(noisy.unique().tolist()) == {0.0, 1.0, grey(1).item()}
@@ -101,7 +101,7 @@ def test_occlusion_is_one_rectangle_in_all_channels_anywhere(
     height: int, width: int, share: float, size: tuple[int, int]
 ) -> None:
     clean = torch.rand(600, 3, height, width, generator=seeded()) + 0.1
-    noisy = Occlusion(share=share)(clean, seeded())
+    noisy = Occlusion(fraction=share)(clean, seeded())
     found = [rectangle(picture[0] == 0) for picture in noisy]
     assert {(tall, wide) for _, _, tall, wide in found} == {size}
     assert {top for top, *_ in found} == set(range(height - size[0] + 1))
@@ -111,30 +111,30 @@ def test_occlusion_is_one_rectangle_in_all_channels_anywhere(
 
 
 def test_occlusion_of_a_vector_is_one_run_anywhere() -> None:
-    noisy = Occlusion(share=0.3)(torch.ones(200, 10), seeded())
+    noisy = Occlusion(fraction=0.3)(torch.ones(200, 10), seeded())
     runs = [rectangle(item[None] == 0) for item in noisy]
     assert {length for *_, length in runs} == {3}
     assert {start for _, start, *_ in runs} == set(range(8))
 
 
 def test_occlusion_of_nothing_changes_nothing() -> None:
-    assert torch.equal(Occlusion(share=0.0)(grey(3, 1, 8, 8), seeded()), grey(3, 1, 8, 8))
+    assert torch.equal(Occlusion(fraction=0.0)(grey(3, 1, 8, 8), seeded()), grey(3, 1, 8, 8))
 
 
 def test_dropout_is_what_torch_calls_so() -> None:
-    noisy = Dropout(share=0.2)(grey(100, 1000), seeded())
+    noisy = Dropout(probability=0.2)(grey(100, 1000), seeded())
     torch.manual_seed(0)
     wanted = torch.nn.Dropout(0.2)(grey(100, 1000))
     assert noisy.unique().tolist() == pytest.approx(wanted.unique().tolist())
     assert abs((noisy == 0).float().mean().item() - 0.2) < 6 * (0.2 * 0.8 / 1e5) ** 0.5
     assert len((noisy == 0).sum(1).unique()) > 10  # the count is left to chance
-    unscaled = Dropout(share=0.2, scale=False)(grey(100, 1000), seeded())
+    unscaled = Dropout(probability=0.2, scale=False)(grey(100, 1000), seeded())
     assert torch.equal(unscaled, grey(100, 1000).where(noisy != 0, 0.0))
 
 
 def test_a_mixture_gives_each_item_one_corruption_and_each_corruption_its_part() -> None:
     clean = torch.ones(4000, 16)
-    mixture = Mixture(of=[Nothing(), Masking(share=0.25), Masking(share=0.75)])
+    mixture = Mixture(of=[Identity(), Masking(fraction=0.25), Masking(fraction=0.75)])
     lost = (mixture(clean, seeded()) == 0).sum(1)
     counts = torch.bincount(lost, minlength=17)
     assert counts.nonzero().flatten().tolist() == [0, 4, 12]
@@ -143,7 +143,7 @@ def test_a_mixture_gives_each_item_one_corruption_and_each_corruption_its_part()
 
 
 def test_blind_noise_has_another_level_for_every_picture_within_its_bounds() -> None:
-    noisy = Blind(low=0.02, high=0.1)(grey(300, 3, 24, 24), seeded())
+    noisy = BlindGaussian(low=0.02, high=0.1)(grey(300, 3, 24, 24), seeded())
     found = noisy.flatten(1).std(1)
     assert 0.018 < found.min() < 0.03
     assert 0.09 < found.max() < 0.11
@@ -151,7 +151,7 @@ def test_blind_noise_has_another_level_for_every_picture_within_its_bounds() -> 
 
 
 def test_blind_noise_is_what_a_stored_picture_keeps() -> None:
-    levels = Blind(high=0.5)(torch.rand(20, 3, 8, 8, generator=seeded(1)), seeded()) * 255
+    levels = BlindGaussian(high=0.5)(torch.rand(20, 3, 8, 8, generator=seeded(1)), seeded()) * 255
     assert torch.allclose(levels, levels.round(), atol=1e-4)
     assert levels.min() == 0
     assert levels.max() == pytest.approx(255)
@@ -159,15 +159,15 @@ def test_blind_noise_is_what_a_stored_picture_keeps() -> None:
 
 def test_a_grey_picture_stays_grey_under_blind_noise() -> None:
     colour = torch.rand(1, 3, 8, 8, generator=seeded(1))
-    noisy = Blind(low=0.1, high=0.1)(torch.cat([grey(1, 3, 8, 8), colour]), seeded())
+    noisy = BlindGaussian(low=0.1, high=0.1)(torch.cat([grey(1, 3, 8, 8), colour]), seeded())
     assert (noisy[0] == noisy[0, :1]).all()
     assert (noisy[1] != noisy[1, :1]).any()
 
 
 def test_of_blind_noise_each_level_in_reach_is_measured() -> None:
-    assert list(levels(Blind(high=55 / 255))) == ["_15", "_25", "_50"]
-    assert list(levels(Blind(high=30 / 255))) == ["_15", "_25"]
-    assert list(levels(Blind(high=0.01))) == [""]
-    assert levels(Masking(share=0.5)) == {"": Masking(share=0.5)}
-    noisy = levels(Blind(high=55 / 255))["_25"](grey(50, 1, 20, 20), seeded())
+    assert list(evaluation_levels(BlindGaussian(high=55 / 255))) == ["_15", "_25", "_50"]
+    assert list(evaluation_levels(BlindGaussian(high=30 / 255))) == ["_15", "_25"]
+    assert list(evaluation_levels(BlindGaussian(high=0.01))) == [""]
+    assert evaluation_levels(Masking(fraction=0.5)) == {"": Masking(fraction=0.5)}
+    noisy = evaluation_levels(BlindGaussian(high=55 / 255))["_25"](grey(50, 1, 20, 20), seeded())
     assert noisy.flatten(1).std(1).mean() == pytest.approx(25 / 255, rel=0.02)

@@ -18,18 +18,18 @@ from service.errors import Problem
 from service.repository.layout import load_card
 from tests.recipes import pictures
 from tests.test_codec_fast import PLAIN, SPECIAL
-from training.data import Data, Items, hold_out, load
+from training.data import Dataset, Items, hold_out, load
 from training.data.arrays import ArraysSection
 from training.data.folder import FolderSection, read_folder
 from training.data.idx import read_idx, read_labels
 from training.data.patches import PatchesSection, whiten
-from training.data.surface import SurfaceSection, sheet
+from training.data.surface import SurfaceSection, cylinder_points
 from training.errors import DataError
 from training.recipe import read_recipe
 
 
 def folder_section(path: Path, **changes: Any) -> FolderSection:
-    said = {"name": "folder", "path": str(path), "height": 8, "width": 8, "channels": 1, "licence": "CC0-1.0"}
+    said = {"source": "folder", "path": str(path), "height": 8, "width": 8, "channels": 1, "licence": "CC0-1.0"}
     return FolderSection.model_validate(said | changes)
 
 
@@ -83,16 +83,18 @@ def test_any_picture_is_prepared_as_the_service_prepares_it(tmp_path: Path, mode
             picture = decode(blob, formats=Settings().taken, max_pixels=1000)
             served.append(prepare(picture, card, "reconstruct", Settings()))
     assert len(served) > 20
-    assert (read_folder(tmp_path, folder_section(tmp_path, channels=channels, broken=0.5)) == np.stack(served)).all()
+    assert (
+        read_folder(tmp_path, folder_section(tmp_path, channels=channels, max_broken_fraction=0.5)) == np.stack(served)
+    ).all()
 
 
 def test_a_broken_picture_is_named_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_pictures(tmp_path, pictures(10))
     (tmp_path / "004.png").write_bytes(b"\x89PNG\r\n\x1a\n cut off")
-    assert len(read_folder(tmp_path, folder_section(tmp_path, broken=0.1))) == 9
+    assert len(read_folder(tmp_path, folder_section(tmp_path, max_broken_fraction=0.1))) == 9
     assert "004.png" in caplog.text
     with pytest.raises(DataError, match="1 of 10 pictures"):
-        read_folder(tmp_path, folder_section(tmp_path, broken=0.09))
+        read_folder(tmp_path, folder_section(tmp_path, max_broken_fraction=0.09))
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
@@ -123,37 +125,37 @@ def test_the_hash_is_of_type_shape_and_content() -> None:
     changed = items.copy()
     changed[3, 7, 7, 0] ^= 1
     sets: list[Items] = [items, changed, items.reshape(4, 64, 1, 1), items[:3]]
-    assert len({Data("a", "b", train, items).sha256 for train in sets}) == 4
-    assert Data("c", "d", items.copy(), changed).sha256 == Data("a", "b", items, items).sha256
+    assert len({Dataset("a", "b", train, items).sha256 for train in sets}) == 4
+    assert Dataset("c", "d", items.copy(), changed).sha256 == Dataset("a", "b", items, items).sha256
 
 
 def test_a_section_is_loaded_from_the_folder_given(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", pictures(10))
-    section = ArraysSection(name="arrays", path="a.npy", licence="CC0-1.0", items=4)
+    section = ArraysSection(source="arrays", path="a.npy", licence="CC0-1.0", limit=4)
     data = load(section, tmp_path)
     assert (data.name, data.licence, len(data.train), len(data.test)) == ("a.npy", "CC0-1.0", 4, 1)
 
 
 def test_an_archive_keeps_its_own_test_set(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2, seed=1))
-    data = load(ArraysSection(name="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
+    data = load(ArraysSection(source="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
     assert (data.train == pictures(5)).all()
     assert (data.test == pictures(2, seed=1)).all()
 
 
 def test_an_archive_names_what_is_trained_on(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", faces=pictures(10), trees=pictures(4, seed=1))
-    data = load(ArraysSection(name="arrays", path="a.npz", array="faces", licence="CC0-1.0"), tmp_path)
+    data = load(ArraysSection(source="arrays", path="a.npz", array="faces", licence="CC0-1.0"), tmp_path)
     assert len(data.train) + len(data.test) == 10
     np.savez(tmp_path / "b.npz", train=pictures(9), test=np.zeros((4, 9, 9, 1), np.uint8))
     with pytest.raises(DataError, match=r"uint8 \(8, 8, 1\), and its test items, uint8 \(9, 9, 1\), are not alike"):
-        load(ArraysSection(name="arrays", path="b.npz", licence="CC0-1.0"), tmp_path)
+        load(ArraysSection(source="arrays", path="b.npz", licence="CC0-1.0"), tmp_path)
     with pytest.raises(DataError, match="no array named train"):
-        load(ArraysSection(name="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
+        load(ArraysSection(source="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
 
 
 def test_an_archive_may_hold_classes(tmp_path: Path) -> None:
-    section = ArraysSection(name="arrays", path="a.npz", licence="CC0-1.0")
+    section = ArraysSection(source="arrays", path="a.npz", licence="CC0-1.0")
     labels = np.array([0, 1, 2, 0, 1], np.uint8)
     np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2), train_labels=labels, test_labels=labels[:2])
     data = load(section, tmp_path)
@@ -167,19 +169,19 @@ def test_an_archive_may_hold_classes(tmp_path: Path) -> None:
 
 def test_labels_are_cut_with_the_items() -> None:
     labels = np.arange(5)
-    data = Data("a", "b", pictures(5), pictures(2), labels, labels[:2]).first(3)
+    data = Dataset("a", "b", pictures(5), pictures(2), labels, labels[:2]).head(3)
     assert data.train_labels is not None
     assert (len(data.train), data.train_labels.tolist(), len(data.test)) == (3, [0, 1, 2], 2)
 
 
 def test_the_sheet_is_curved_and_the_same_for_a_seed() -> None:
-    points = sheet(500, 90, 0.0, seed=1)
-    assert (points == sheet(500, 90, 0.0, seed=1)).all()
-    assert (points != sheet(500, 90, 0.0, seed=2)).any()
+    points = cylinder_points(500, 90, 0.0, seed=1)
+    assert (points == cylinder_points(500, 90, 0.0, seed=1)).all()
+    assert (points != cylinder_points(500, 90, 0.0, seed=2)).any()
     np.testing.assert_allclose(np.hypot(points[:, 0] - 0.1, points[:, 2] - 0.1), 0.8, atol=1e-6)
     assert 0 < points.min() < points.max() < 1
-    assert sheet(500, 30, 0.0, seed=1)[:, 2].max() == pytest.approx(0.1 + 0.8 * 0.5, abs=0.01)
-    assert len(load(SurfaceSection(name="surface", items=100), None).train) == 100
+    assert cylinder_points(500, 30, 0.0, seed=1)[:, 2].max() == pytest.approx(0.1 + 0.8 * 0.5, abs=0.01)
+    assert len(load(SurfaceSection(source="surface", limit=100), None).train) == 100
 
 
 def test_whitening_evens_the_spectrum_out() -> None:
@@ -200,7 +202,7 @@ def test_patches_are_vectors_without_a_mean(tmp_path: Path) -> None:
     for number in range(3):
         noise = random.integers(0, 256, (90, 60 + number, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{number}.png")
-    section = PatchesSection(name="patches", path=".", side=6, count=300, licence="CC0-1.0")
+    section = PatchesSection(source="patches", path=".", side=6, count=300, licence="CC0-1.0")
     data = load(section, tmp_path)
     assert (data.train.shape, data.test.shape, data.train.dtype) == ((270, 36), (30, 36), np.float32)
     assert data.train.std() == pytest.approx(1, abs=0.02)
@@ -214,7 +216,9 @@ def test_patches_have_one_contrast_but_for_the_faintest(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(size=(90, 90))
     contrast = np.where(np.arange(90) < 45, 5, 60)
     Image.fromarray(np.uint8(np.clip(128 + contrast * noise, 0, 255))).save(tmp_path / "a.png")
-    found = load(PatchesSection(name="patches", path=".", side=6, count=300, licence="CC0-1.0"), tmp_path).train.std(1)
+    found = load(PatchesSection(source="patches", path=".", side=6, count=300, licence="CC0-1.0"), tmp_path).train.std(
+        1
+    )
     assert np.percentile(found, 90) / np.median(found) < 1.5
     assert found.min() < 0.5 * np.median(found)
 

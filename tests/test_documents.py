@@ -11,7 +11,7 @@ import pytest
 from service.config import PREFIX, Settings
 from service.errors import problems
 from tests.conftest import listening
-from training.report import REACHED
+from training.report import STATUS_LABELS
 from training.studies import STUDIES
 
 ROOT = Path(__file__).parent.parent
@@ -48,11 +48,13 @@ def studies_table() -> str:
     rows = ["| question | measured | ours | to reach | reached |", "|---|---|---|---|---|"]
     for study in STUDIES.values():
         results = json.loads((ROOT / "docs" / "lecture" / f"{study.name}.json").read_text())
-        figure = next(iter(study.draw(results)))
+        figure = next(iter(study.plot(results)))
         first = f"[{study.title}](docs/lecture/{study.name}-{figure}.png)"
         for row in study.rows(results):
-            if row.bar is not None:
-                rows.append(f"| {first} | {row.what} | {row.figure:.4g} | {row.aim} | {REACHED[row.reached]} |")
+            if row.target is not None:
+                rows.append(
+                    f"| {first} | {row.label} | {row.value:.4g} | {row.target_text} | {STATUS_LABELS[row.status]} |"
+                )
                 first = ""
     return "\n".join(rows)
 

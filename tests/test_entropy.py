@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from training.studies.measures.range_coder import Symbols, Tables
+from training.studies.measures.range_coder import RangeCoder, Symbols
 
 
 def skewed(count: int, units: int = 12, seed: int = 0) -> Symbols:
@@ -15,34 +15,34 @@ def skewed(count: int, units: int = 12, seed: int = 0) -> Symbols:
     return np.round(np.random.default_rng(seed).laplace(scale=spread, size=(count, units))).astype(np.int32)
 
 
-TABLES = Tables(skewed(5000))
+TABLES = RangeCoder(skewed(5000))
 
 
-@given(arrays(np.int32, (3, 12), elements=st.integers(-TABLES.reach, TABLES.reach)))
+@given(arrays(np.int32, (3, 12), elements=st.integers(-TABLES.max_symbol, TABLES.max_symbol)))
 def test_whatever_the_tables_reach_is_read_again(codes: Symbols) -> None:
-    assert np.array_equal(TABLES.read(TABLES.write(codes)), codes)
+    assert np.array_equal(TABLES.decode(TABLES.encode(codes)), codes)
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_likely_codes_are_read_again_from_hardly_more_bytes_than_their_information(seed: int) -> None:
-    codes = TABLES.within(skewed(20, seed=seed))
-    written = TABLES.write(codes)
-    assert np.array_equal(TABLES.read(written), codes)
-    chances = TABLES.probabilities.astype(np.float64)[np.arange(12), codes + TABLES.reach]
+    codes = TABLES.clip(skewed(20, seed=seed))
+    written = TABLES.encode(codes)
+    assert np.array_equal(TABLES.decode(written), codes)
+    chances = TABLES.probabilities.astype(np.float64)[np.arange(12), codes + TABLES.max_symbol]
     bits = -np.log2(chances).sum(1)
     # Rounded up to bytes, and at most one more where no number of so few lies in the coder's interval.
     assert all(8 * len(item) < least + 16 for item, least in zip(written, bits, strict=True))
 
 
 def test_a_code_that_is_certain_takes_next_to_nothing() -> None:
-    tables = Tables(np.zeros((10**6, 3), np.int32))
-    written = tables.write(np.zeros((2, 3), np.int32))
+    tables = RangeCoder(np.zeros((10**6, 3), np.int32))
+    written = tables.encode(np.zeros((2, 3), np.int32))
     assert [len(item) for item in written] == [1, 1]
-    assert tables.read(written).tolist() == [[0, 0, 0]] * 2
+    assert tables.decode(written).tolist() == [[0, 0, 0]] * 2
 
 
 def test_what_is_out_of_reach_is_refused_and_moved_within() -> None:
-    far = np.full((1, 12), TABLES.reach + 1, np.int32)
+    far = np.full((1, 12), TABLES.max_symbol + 1, np.int32)
     with pytest.raises(ValueError, match="reach"):
-        TABLES.write(far)
-    assert TABLES.within(far).tolist() == [[TABLES.reach] * 12]
+        TABLES.encode(far)
+    assert TABLES.clip(far).tolist() == [[TABLES.max_symbol] * 12]

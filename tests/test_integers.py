@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from service.runtime.session import Session
-from training.export.int8_graph import BLOCK, STEPS, even, make_ready
-from training.export.onnx_graph import Served, draw
+from training.export.int8_graph import CHANNEL_BLOCK, INT8_MAX, prepare_for_int8, round_preserving_sum
+from training.export.onnx_graph import ExportModule, export_onnx
 from training.nets.conv import ConvSection
 
 SECTION = ConvSection(widths=[16, 24], code=8, skips=True, any_size=True, residual=True, output="linear")
@@ -24,9 +24,9 @@ weights = hnp.arrays(
 
 @given(weights)
 def test_weights_are_whole_steps_whose_errors_cancel_within_a_channel(array: NDArray[np.float32]) -> None:
-    made = even(array)
+    made = round_preserving_sum(array)
     for before, after in zip(array.astype(float), made, strict=True):
-        step = np.abs(before).max() / STEPS
+        step = np.abs(before).max() / INT8_MAX
         assert np.abs(after - before).max() <= step * 1.001  # nothing is moved by more than a step
         assert abs((after - before).sum()) <= step * 0.501 + 1e-6
         if step > 1e-6:
@@ -35,10 +35,10 @@ def test_weights_are_whole_steps_whose_errors_cancel_within_a_channel(array: NDA
 
 
 def test_rounding_to_the_nearest_alone_would_not_cancel() -> None:
-    array = np.full((1, 3, 3, 3), 0.4 / STEPS, np.float32)
+    array = np.full((1, 3, 3, 3), 0.4 / INT8_MAX, np.float32)
     array[0, 0, 0, 0] = 1
-    assert abs((np.rint(array * STEPS) / STEPS - array).sum()) > 10 / STEPS
-    assert abs((even(array) - array).sum()) <= 0.5 / STEPS
+    assert abs((np.rint(array * INT8_MAX) / INT8_MAX - array).sum()) > 10 / INT8_MAX
+    assert abs((round_preserving_sum(array) - array).sum()) <= 0.5 / INT8_MAX
 
 
 def test_a_ready_graph_has_whole_blocks_and_answers_alike() -> None:
@@ -46,14 +46,14 @@ def test_a_ready_graph_has_whole_blocks_and_answers_alike() -> None:
     net = SECTION.build((3, 16, 16)).eval()
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
-    plain = draw(Served(net, "denoise"))
+    plain = export_onnx(ExportModule(net, "denoise"))
     model = onnx.load_from_string(plain)
     assert "MaxPool" in {node.op_type for node in model.graph.node}
-    make_ready(model)
+    prepare_for_int8(model)
     assert "MaxPool" not in {node.op_type for node in model.graph.node}
     held = {tensor.name: tensor for tensor in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    assert {held[node.input[1]].dims[0] % BLOCK for node in convolutions} == {0}
+    assert {held[node.input[1]].dims[0] % CHANNEL_BLOCK for node in convolutions} == {0}
     picture = np.random.default_rng(0).integers(0, 256, (1, 21, 18, 3), np.uint8)
     answers = [Session(graph, free_sizes=True).run(picture).astype(int) for graph in (plain, model.SerializeToString())]
     assert 0 < np.abs(answers[0] - answers[1]).mean() < 1

@@ -7,12 +7,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.data import Data
+from training.data import Dataset
 from training.errors import DataError
-from training.evaluation.figures import Run
+from training.evaluation.figures import GraphFunction
 from training.nets import Operation
-from training.studies.measures.classifier import Classifier, labels_of, learn
-from training.studies.measures.latent_space import controls, distance, fitted, floor, judge, purity, standard
+from training.studies.measures.classifier import Classifier, get_labels, train_classifier
+from training.studies.measures.latent_space import (
+    controls,
+    fit_normal,
+    knn_purity,
+    latent_metrics,
+    sampling_floor,
+    sliced_wasserstein,
+    standard_normal,
+)
 
 RANDOM = np.random.default_rng(5)
 NORMAL = RANDOM.normal(size=(3000, 2))
@@ -24,29 +32,31 @@ HALVES = ((slice(0, 6),), (slice(6, 12),), (slice(None), slice(0, 6)))
 def test_purity_is_the_share_of_neighbours_of_the_same_class() -> None:
     near, far = RANDOM.normal(size=(200, 3)), RANDOM.normal(size=(200, 3)) + 50
     codes, apart = np.concatenate([near, far]), np.repeat([0, 1], 200)
-    assert purity(codes, apart) == 1
-    assert purity(codes, RANDOM.integers(0, 4, 400)) == pytest.approx(0.25, abs=0.05)
+    assert knn_purity(codes, apart) == 1
+    assert knn_purity(codes, RANDOM.integers(0, 4, 400)) == pytest.approx(0.25, abs=0.05)
 
 
 def test_a_normal_distribution_lies_at_no_distance_from_itself() -> None:
     codes = NORMAL @ MIXING.T + 7
-    assert distance(NORMAL, standard(2)) == pytest.approx(floor(3000, 2), abs=0.02)
-    assert distance(codes, fitted(codes)) == pytest.approx(floor(3000, 2), abs=0.02)
-    assert distance(NORMAL + np.array([3.0, 0.0]), standard(2)) == pytest.approx(3 * 2 / np.pi, abs=0.2)
+    assert sliced_wasserstein(NORMAL, standard_normal(2)) == pytest.approx(sampling_floor(3000, 2), abs=0.02)
+    assert sliced_wasserstein(codes, fit_normal(codes)) == pytest.approx(sampling_floor(3000, 2), abs=0.02)
+    assert sliced_wasserstein(NORMAL + np.array([3.0, 0.0]), standard_normal(2)) == pytest.approx(
+        3 * 2 / np.pi, abs=0.2
+    )
 
 
 def test_what_is_no_normal_distribution_lies_far_from_every_one() -> None:
     angle = RANDOM.uniform(0, 2 * np.pi, 3000)
     ring = 5 * np.stack([np.cos(angle), np.sin(angle)], 1)
-    assert distance(ring, fitted(ring)) > 5 * floor(3000, 2)
+    assert sliced_wasserstein(ring, fit_normal(ring)) > 5 * sampling_floor(3000, 2)
 
 
 def test_draws_of_a_fitted_normal_are_as_the_codes_are() -> None:
     codes = NORMAL @ MIXING.T + np.array([7.0, -2.0])
-    drawn = fitted(codes).draw(20_000)
+    drawn = fit_normal(codes).sample(20_000)
     np.testing.assert_allclose(drawn.mean(0), codes.mean(0), atol=0.1)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), atol=0.2)
-    np.testing.assert_allclose(np.cov(fitted(codes).whitened(codes).T, bias=True), np.eye(2), atol=1e-9)
+    np.testing.assert_allclose(np.cov(fit_normal(codes).whiten(codes).T, bias=True), np.eye(2), atol=1e-9)
 
 
 def bars(count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -60,13 +70,13 @@ def bars(count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
-    return learn(*bars(1500))
+    return train_classifier(*bars(1500))
 
 
 def test_a_classifier_recognises_what_it_learnt_and_not_what_lies_between(classifier: Classifier) -> None:
     items, labels = bars(300)
     assert classifier.accuracy(items, labels) > 0.98
-    assert (classifier.recognised(items) == labels).mean() > 0.9
+    assert (classifier.predict_confident(items) == labels).mean() > 0.9
     np.testing.assert_allclose(classifier.probabilities(items).sum(1), 1, rtol=1e-5)
     found = controls(classifier, items, labels)
     assert found["mixed"] < found["digits"]
@@ -75,7 +85,7 @@ def test_a_classifier_recognises_what_it_learnt_and_not_what_lies_between(classi
 def test_learning_is_the_same_for_the_same_seed() -> None:
     items, labels = bars(200)
     state = torch.get_rng_state()
-    one, other = learn(items, labels), learn(items, labels)
+    one, other = train_classifier(items, labels), train_classifier(items, labels)
     assert torch.equal(torch.get_rng_state(), state)
     assert (one.probabilities(items) == other.probabilities(items)).all()
 
@@ -94,17 +104,17 @@ def test_codes_are_judged_through_what_encodes_and_decodes_them(classifier: Clas
         return made
 
     codes = encode(items)
-    graphs: dict[Operation, Run] = {"encode": encode, "decode": decode}
-    found = judge(graphs, items, labels, classifier, fitted(codes), codes)
-    assert found["reconstructed"] == classifier.share(decode(codes)) > 0.9
-    assert found["drawn"] == classifier.share(decode(fitted(codes).draw(400)))
+    graphs: dict[Operation, GraphFunction] = {"encode": encode, "decode": decode}
+    found = latent_metrics(graphs, items, labels, classifier, fit_normal(codes), codes)
+    assert found["reconstructed"] == classifier.confident_fraction(decode(codes)) > 0.9
+    assert found["drawn"] == classifier.confident_fraction(decode(fit_normal(codes).sample(400)))
     assert found["rarest"] == 0
     assert found["purity"] > 0.9
-    assert found["distance"] == distance(codes, fitted(codes))
-    assert found["floor"] == floor(400, 2)
+    assert found["distance"] == sliced_wasserstein(codes, fit_normal(codes))
+    assert found["floor"] == sampling_floor(400, 2)
 
 
 def test_data_without_classes_is_refused() -> None:
     items, _ = bars(4)
     with pytest.raises(DataError, match="no classes"):
-        labels_of(Data("bars", "CC0-1.0", items, items))
+        get_labels(Dataset("bars", "CC0-1.0", items, items))

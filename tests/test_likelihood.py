@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli, Normal
 from tests.recipes import pictures
 from training.errors import RecipeError
 from training.evaluation.likelihood import SEED, likelihood
-from training.loop.batches import as_float, as_tensor
+from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
 from training.nets.dense import DenseSection
 from training.nets.variational import VariationalSection
@@ -27,7 +27,7 @@ def made() -> Autoencoder:
 @torch.no_grad()
 def integral(net: Autoencoder) -> float:
     """Mean of -log of the integral of p(x|z) p(z) over the line."""
-    drawn = torch.bernoulli(as_float(as_tensor(ITEMS)), generator=torch.Generator().manual_seed(SEED))
+    drawn = torch.bernoulli(to_float(as_tensor(ITEMS)), generator=torch.Generator().manual_seed(SEED))
     places = torch.linspace(-8, 8, 4001)
     logits = net.decode(places[:, None]).flatten(1)
     logs = (

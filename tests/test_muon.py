@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from training.loop.muon import Muon, orthogonal
+from training.loop.muon import Muon, newton_schulz
 
 
 def test_all_directions_come_out_about_equally_long() -> None:
@@ -11,7 +11,7 @@ def test_all_directions_come_out_about_equally_long() -> None:
         matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)) @ torch.diag(
             torch.logspace(0, 1, columns)
         )
-        values = torch.linalg.svdvals(orthogonal(matrix))
+        values = torch.linalg.svdvals(newton_schulz(matrix))
         assert values.min() > 0.5
         assert values.max() < 1.3
 

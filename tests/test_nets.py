@@ -12,13 +12,13 @@ from torch import Generator, Tensor
 from service.runtime.session import Session
 from service.runtime.tensors import difference
 from training.errors import RecipeError
-from training.export.onnx_graph import Served, draw
+from training.export.onnx_graph import ExportModule, export_onnx
 from training.nets import NETS, Autoencoder, NetSection, Operation, Shape
 from training.nets.base import ACTIVATIONS, OPERATIONS, Activation
-from training.nets.compressive import Compressive, CompressiveSection, Density
-from training.nets.conv import Block, ConvSection, fold, unfold
+from training.nets.compressive import Compressive, CompressiveSection, FactorizedDensity
+from training.nets.conv import Block, ConvSection, pixel_shuffle, pixel_unshuffle
 from training.nets.dense import DenseSection
-from training.nets.sparsity import lifetime, strongest
+from training.nets.sparsity import lifetime_sparsity, top_k
 from training.nets.variational import Variational, VariationalSection
 
 PICTURE, VECTOR = (1, 12, 10), (6,)
@@ -34,8 +34,8 @@ def smallest(family: str) -> NetSection:
 SECTIONS = {family: smallest(family) for family in NETS} | {
     "dense deep": DenseSection(code=3, hidden=[9, 7], activation="gelu", code_activation="relu"),
     "dense linear output": DenseSection(code=3, output="linear"),
-    "dense strongest": DenseSection(code=20, active=5, code_activation="relu"),
-    "dense lifetime": DenseSection(code=20, lifetime=0.2, code_activation="relu"),
+    "dense strongest": DenseSection(code=20, top_k=5, code_activation="relu"),
+    "dense lifetime": DenseSection(code=20, lifetime_sparsity=0.2, code_activation="relu"),
     "conv skips": ConvSection(widths=[4, 6, 8], code=3, skips=True),
     "conv any size": ConvSection(widths=[4, 6], code=3, skips=True, any_size=True),
     "conv residual": ConvSection(
@@ -70,7 +70,7 @@ def test_the_names_in_nets_are_the_names_in_recipes() -> None:
 @every_section
 def test_shapes_are_what_the_net_says(section: NetSection) -> None:
     net = net_of(section).eval()
-    made = net.through(items(3))
+    made = net.forward_with_code(items(3))
     assert made.output.shape == (3, *PICTURE)
     stated = [
         found if wanted is None else wanted for found, wanted in zip(made.code.shape[1:], net.code_shape, strict=True)
@@ -83,8 +83,8 @@ def test_shapes_are_what_the_net_says(section: NetSection) -> None:
 @every_section
 def test_every_weight_gets_a_gradient(section: NetSection) -> None:
     net = net_of(section)
-    made = net.through(items(4))
-    (made.output.square().sum() + (0 if made.nats is None else made.nats.sum())).backward()
+    made = net.forward_with_code(items(4))
+    (made.output.square().sum() + (0 if made.code_nll is None else made.code_nll.sum())).backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in net.parameters())
 
 
@@ -103,7 +103,7 @@ def test_one_batch_can_be_learnt(section: NetSection) -> None:
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
     losses: list[float] = []
     for _ in range(150):
-        loss = (net.finish(net(batch)) - batch).square().mean()
+        loss = (net.activate_output(net(batch)) - batch).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -131,18 +131,18 @@ CASES: list[tuple[str, Operation]] = [
 
 @pytest.mark.parametrize(("name", "operation"), CASES)
 def test_graphs_answer_as_the_net_does(name: str, operation: Operation) -> None:
-    served = Served(net_of(SECTIONS[name]).requires_grad_(False), operation)
-    session = Session(draw(served))
+    served = ExportModule(net_of(SECTIONS[name]).requires_grad_(False), operation)
+    session = Session(export_onnx(served))
     for batch in (1, 2, 7, 64):
         given = example(served, batch)
         gap = difference(session.run(given.numpy()), served(given).numpy())
         assert gap <= (1 if session.output.dtype == "uint8" else 1e-5)
 
 
-def example(served: Served, batch: int) -> Tensor:
+def example(served: ExportModule, batch: int) -> Tensor:
     """Random inputs of the graph."""
-    shape = served.sample().shape[1:]
-    if served.sample().dtype == torch.uint8:
+    shape = served.example_input().shape[1:]
+    if served.example_input().dtype == torch.uint8:
         return torch.from_numpy(np.random.default_rng(batch).integers(0, 256, (batch, *shape), np.uint8))
     return torch.randn(batch, *shape, generator=Generator().manual_seed(batch))
 
@@ -155,41 +155,41 @@ def test_dense_nets_take_vectors() -> None:
 
 def test_strongest_keeps_the_largest_of_each_item() -> None:
     code = torch.tensor([[3.0, 1.0, 2.0, 0.5], [0.1, 0.2, 0.3, 0.4]])
-    assert strongest(code, 2).tolist() == [[3.0, 0.0, 2.0, 0.0], [0.0, 0.0, pytest.approx(0.3), pytest.approx(0.4)]]
+    assert top_k(code, 2).tolist() == [[3.0, 0.0, 2.0, 0.0], [0.0, 0.0, pytest.approx(0.3), pytest.approx(0.4)]]
 
 
 def test_lifetime_keeps_each_unit_where_it_is_largest() -> None:
     code = torch.tensor([[1.0, 8.0], [4.0, 7.0], [3.0, 6.0], [2.0, 5.0]])
-    assert lifetime(code, 0.5).tolist() == [[0.0, 8.0], [4.0, 7.0], [3.0, 0.0], [0.0, 0.0]]
+    assert lifetime_sparsity(code, 0.5).tolist() == [[0.0, 8.0], [4.0, 7.0], [3.0, 0.0], [0.0, 0.0]]
 
 
 def test_lifetime_is_for_training_alone() -> None:
     net = net_of(SECTIONS["dense lifetime"])
-    assert (net.train().through(items(10)).code > 0).sum(0).max() == 2
-    assert (net.eval().through(items(10)).code > 0).sum(0).max() == 10
+    assert (net.train().forward_with_code(items(10)).code > 0).sum(0).max() == 2
+    assert (net.eval().forward_with_code(items(10)).code > 0).sum(0).max() == 10
 
 
 def test_a_net_takes_the_range_of_its_vectors_into_itself() -> None:
     raw = torch.rand(50, *VECTOR, generator=Generator().manual_seed(0)) * 40 - 7
-    net = DenseSection(code=2, units="range").build(VECTOR)
-    net.prepare(raw)
-    assert (net.units(raw).amin(0).tolist(), net.units(raw).amax(0).tolist()) == ([0.0] * 6, [1.0] * 6)
-    made = net.finish(net(raw))
+    net = DenseSection(code=2, normalize="minmax").build(VECTOR)
+    net.init_from_data(raw)
+    assert (net.normalize(raw).amin(0).tolist(), net.normalize(raw).amax(0).tolist()) == ([0.0] * 6, [1.0] * 6)
+    made = net.activate_output(net(raw))
     assert (made >= raw.amin(0)).all()
     assert (made <= raw.amax(0)).all()
     with pytest.raises(RecipeError, match="for vectors"):
-        DenseSection(code=2, units="range").build(PICTURE)
+        DenseSection(code=2, normalize="minmax").build(PICTURE)
 
 
 def test_draws_are_all_items_first_then_all_their_second() -> None:
     net = net_of(VariationalSection(code=3, hidden=[9], draws=4)).eval()
-    made = net.through(items(2), Generator().manual_seed(0))
-    assert made.drawn is not None
-    assert (made.output.shape, made.code.shape, made.drawn.shape) == ((8, *PICTURE), (2, 3), (8, 3))
-    assert torch.equal(net.decode(made.drawn), made.output)
+    made = net.forward_with_code(items(2), Generator().manual_seed(0))
+    assert made.samples is not None
+    assert (made.output.shape, made.code.shape, made.samples.shape) == ((8, *PICTURE), (2, 3), (8, 3))
+    assert torch.equal(net.decode(made.samples), made.output)
     noise = torch.randn(4, 2, 3, generator=Generator().manual_seed(0))
-    assert made.spread is not None
-    torch.testing.assert_close(made.drawn.view(4, 2, 3), made.code + (made.spread / 2).exp() * noise)
+    assert made.log_variance is not None
+    torch.testing.assert_close(made.samples.view(4, 2, 3), made.code + (made.log_variance / 2).exp() * noise)
 
 
 def test_a_variational_code_is_drawn_around_its_mean() -> None:
@@ -198,23 +198,25 @@ def test_a_variational_code_is_drawn_around_its_mean() -> None:
     one = items(1).expand(20_000, *PICTURE)
     mean, spread = net.posterior(one[:1])
     net.decoder = torch.nn.Sequential()  # so that the output is the code that was drawn
-    drawn = net.through(one, Generator().manual_seed(0)).output
+    drawn = net.forward_with_code(one, Generator().manual_seed(0)).output
     torch.testing.assert_close(drawn.mean(0), mean[0], rtol=0, atol=0.05)
     torch.testing.assert_close(drawn.var(0).log(), spread[0], rtol=0, atol=0.05)
-    assert torch.equal(net.through(one[:1]).output, mean)
+    assert torch.equal(net.forward_with_code(one[:1]).output, mean)
 
 
 def compressive(output: str = "sigmoid") -> Compressive:
-    net = CompressiveSection.model_validate({"code": 4, "hidden": [9], "step": 0.1, "output": output}).build(PICTURE)
+    net = CompressiveSection.model_validate(
+        {"code": 4, "hidden": [9], "quantization_step": 0.1, "output": output}
+    ).build(PICTURE)
     return net.eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize("deviation", [0.1, 5.0, 40.0])
 def test_what_a_unit_may_be_has_probability_one_in_all(deviation: float) -> None:
-    density = Density(1)
+    density = FactorizedDensity(1)
     with torch.no_grad():
-        density.spread(torch.tensor([deviation]))
-        chances = (-density.nats(torch.arange(-2000.0, 2001).unsqueeze(1))).exp()
+        density.init_scales(torch.tensor([deviation]))
+        chances = (-density.negative_log_likelihood(torch.arange(-2000.0, 2001).unsqueeze(1))).exp()
     assert chances.sum().item() == pytest.approx(1, abs=1e-4)
     assert chances.argmax() == 2000
 
@@ -223,12 +225,12 @@ def test_what_a_unit_may_be_has_probability_one_in_all(deviation: float) -> None
 def test_a_compressive_net_begins_as_the_linear_codec(count: int) -> None:
     pictures = (items(count) * 255).round().to(torch.uint8)
     net = compressive("linear")
-    net.prepare(pictures)
+    net.init_from_data(pictures)
     flat = pictures.flatten(1).double().numpy() / 255
     mean = flat.mean(0)
     _, lengths, directions = np.linalg.svd(flat - mean, full_matrices=False)
     wanted = (flat - mean) @ directions[:4].T / 0.1
-    code = net.unrounded(pictures / 255).numpy()
+    code = net.continuous_code(pictures / 255).numpy()
     np.testing.assert_allclose(np.abs(code), np.abs(wanted), rtol=0, atol=1e-3)
     variances = lengths[:4] ** 2 / count
     kept = np.sign((code * wanted).sum(0)) * variances / (variances + 0.1**2 / 12)
@@ -238,11 +240,11 @@ def test_a_compressive_net_begins_as_the_linear_codec(count: int) -> None:
 
 def test_noise_stands_for_the_rounding_in_training_alone() -> None:
     net, given = compressive().train(), items(500)
-    away = net.through(given, Generator().manual_seed(0)).code - net.unrounded(given)
+    away = net.forward_with_code(given, Generator().manual_seed(0)).code - net.continuous_code(given)
     assert away.abs().max() <= 0.5 + 1e-4
     assert away.std().item() == pytest.approx(12**-0.5, rel=0.05)
-    assert torch.equal(net.eval().through(given, Generator().manual_seed(0)).code, net.encode(given))
-    assert torch.equal(net.encode(given), net.unrounded(given).round())
+    assert torch.equal(net.eval().forward_with_code(given, Generator().manual_seed(0)).code, net.encode(given))
+    assert torch.equal(net.encode(given), net.continuous_code(given).round())
 
 
 ANY_SIZE = ConvSection(widths=[4, 6], code=3, skips=True, any_size=True)
@@ -278,11 +280,11 @@ def test_tiles_at_multiples_of_the_stride_are_exact() -> None:
 @pytest.mark.parametrize("side", [1, 2, 4])
 def test_folding_puts_a_square_of_pixels_into_one_and_back(side: int) -> None:
     given = items(2, (3, 8, 12))
-    folded = fold(given, side)
+    folded = pixel_unshuffle(given, side)
     assert folded.shape == (2, 3 * side**2, 8 // side, 12 // side)
     square = given[1, :, side : 2 * side, 2 * side : 3 * side]
     torch.testing.assert_close(folded[1, :, 1, 2], square.permute(1, 2, 0).flatten(), rtol=0, atol=0)
-    torch.testing.assert_close(unfold(folded, side), given, rtol=0, atol=0)
+    torch.testing.assert_close(pixel_shuffle(folded, side), given, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("sides", [(1, 1), (3, 17), (16, 16), (21, 2)])

@@ -41,7 +41,7 @@ def digits(tmp_path: Path) -> str:
     labels = [(blobs.reshape(len(blobs), -1).mean(1) > 40).astype(np.int64) for blobs in (train, test)]
     path = tmp_path / "digits.npz"
     np.savez(path, train=train, test=test, train_labels=labels[0], test_labels=labels[1])
-    return f'data={{name="arrays", path="{path}", licence="CC0-1.0"}}'
+    return f'data={{source="arrays", path="{path}", licence="CC0-1.0"}}'
 
 
 @every_notebook
@@ -65,9 +65,9 @@ def test_a_notebook_asks_answers_and_sets_exercises(path: Path) -> None:
 @every_notebook
 def test_a_notebook_runs_from_start_to_end(path: Path, tmp_path: Path, service: str, digits: str) -> None:
     notebook = read(path)
-    changes = ["optimisation.epochs=1", "optimisation.warmup=1"]
+    changes = ["optimizer.epochs=1", "optimizer.warmup=1"]
     if path.stem != "points-3d":
-        changes += [digits, "optimisation.batch=50"]
+        changes += [digits, "optimizer.batch=50"]
     parameters = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", []))
     parameters.source = f"DATA = None\nCHANGES = {changes!r}\nSERVICE = {service!r}"
     (tmp_path / "notebooks").mkdir()

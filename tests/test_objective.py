@@ -8,10 +8,10 @@ from torch import Generator
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from training.errors import RecipeError
-from training.nets import Pass
+from training.nets import ForwardResult
 from training.nets.dense import DenseSection
 from training.nets.variational import VariationalSection
-from training.objective import LOSSES, PENALTIES, Objective, log_weights
+from training.objective import LOSSES, PENALTIES, Objective, log_importance_weights
 
 GENERATOR = Generator().manual_seed(0)
 RAW, CLEAN = torch.randn(5, 6, generator=GENERATOR), torch.rand(5, 6, generator=GENERATOR)
@@ -44,27 +44,29 @@ def test_mae_is_the_mean_distance_of_the_finished_output() -> None:
 def test_psnr_is_minus_the_mean_of_the_items_own() -> None:
     net = DenseSection(code=3).build((6,))
     decibels = -10 * np.log10(np.square(sigmoid() - CLEAN.numpy()).mean(1) + 1e-5)
-    assert LOSSES["psnr"](RAW, CLEAN, net).item() == pytest.approx(-decibels.mean() * np.log(10) / 10, rel=1e-5)
+    assert LOSSES["log_mse"](RAW, CLEAN, net).item() == pytest.approx(-decibels.mean() * np.log(10) / 10, rel=1e-5)
 
 
 def test_activity_is_the_mean_magnitude_of_the_code() -> None:
-    assert PENALTIES["activity"](Pass(RAW, CODE), Objective(loss="mse")).item() == pytest.approx(
+    assert PENALTIES["l1"](ForwardResult(RAW, CODE), Objective(loss="mse")).item() == pytest.approx(
         np.abs(CODE.numpy()).mean(), rel=1e-6
     )
 
 
 def test_parts_are_unweighted_and_add_up_by_their_weights() -> None:
     net = DenseSection(code=3).build((6,))
-    parts = Objective(loss="bce", penalties={"activity": 0.25}).parts(Pass(RAW, CODE), CLEAN, net)
-    assert list(parts) == ["loss", "bce", "activity"]
-    assert parts["loss"].item() == pytest.approx(parts["bce"].item() + 0.25 * parts["activity"].item())
+    parts = Objective(loss="bce", penalties={"l1": 0.25}).losses(ForwardResult(RAW, CODE), CLEAN, net)
+    assert list(parts) == ["loss", "bce", "l1"]
+    assert parts["loss"].item() == pytest.approx(parts["bce"].item() + 0.25 * parts["l1"].item())
 
 
 def test_rare_is_the_divergence_from_a_coin_of_rho() -> None:
     code = torch.sigmoid(CODE)
     mean = code.double().numpy().mean(0)
     wanted = (0.1 * np.log(0.1 / mean) + 0.9 * np.log(0.9 / (1 - mean))).mean()
-    assert PENALTIES["rare"](Pass(RAW, code), Objective(loss="mse", rho=0.1)).item() == pytest.approx(wanted, rel=1e-5)
+    assert PENALTIES["kl_sparsity"](ForwardResult(RAW, code), Objective(loss="mse", rho=0.1)).item() == pytest.approx(
+        wanted, rel=1e-5
+    )
 
 
 def test_prior_is_the_divergence_from_the_standard_normal() -> None:
@@ -72,58 +74,60 @@ def test_prior_is_the_divergence_from_the_standard_normal() -> None:
     posterior = Independent(Normal(CODE, (spread / 2).exp()), 1)
     standard = Independent(Normal(torch.zeros(5, 3), torch.ones(5, 3)), 1)
     wanted = kl_divergence(posterior, standard).mean().item() / RAW.shape[1]
-    assert PENALTIES["prior"](Pass(RAW, CODE, spread), Objective(loss="bce")).item() == pytest.approx(wanted, rel=1e-5)
+    assert PENALTIES["kl_prior"](ForwardResult(RAW, CODE, spread), Objective(loss="bce")).item() == pytest.approx(
+        wanted, rel=1e-5
+    )
     with pytest.raises(RecipeError, match="variational"):
-        PENALTIES["prior"](Pass(RAW, CODE), Objective(loss="bce"))
+        PENALTIES["kl_prior"](ForwardResult(RAW, CODE), Objective(loss="bce"))
 
 
 def test_rate_is_in_bits_per_value_of_the_item() -> None:
     chances = torch.tensor([0.5, 0.25, 0.125, 1.0, 0.5])
-    made = Pass(RAW, CODE, nats=-chances.log())
+    made = ForwardResult(RAW, CODE, code_nll=-chances.log())
     assert PENALTIES["rate"](made, Objective(loss="mse")).item() == pytest.approx((1 + 2 + 3 + 0 + 1) / (5 * 6))
     with pytest.raises(RecipeError, match="compressive"):
-        PENALTIES["rate"](Pass(RAW, CODE), Objective(loss="mse"))
+        PENALTIES["rate"](ForwardResult(RAW, CODE), Objective(loss="mse"))
 
 
 def test_the_bound_weighs_every_draw_by_its_densities() -> None:
     net = VariationalSection(code=3, hidden=[4], draws=7).build((6,))
     clean = torch.bernoulli(CLEAN, generator=GENERATOR)
-    made = net.through(clean, Generator().manual_seed(2))
-    assert made.spread is not None
-    assert made.drawn is not None
-    posterior = Normal(made.code, (made.spread / 2).exp())
-    drawn = made.drawn.view(7, 5, 3)
+    made = net.forward_with_code(clean, Generator().manual_seed(2))
+    assert made.log_variance is not None
+    assert made.samples is not None
+    posterior = Normal(made.code, (made.log_variance / 2).exp())
+    drawn = made.samples.view(7, 5, 3)
     densities = Normal(0.0, 1.0).log_prob(drawn).sum(2) - posterior.log_prob(drawn).sum(2)
-    pixels = Bernoulli(logits=net.decode(made.drawn).view(7, 5, 6)).log_prob(clean).sum(2)
+    pixels = Bernoulli(logits=net.decode(made.samples).view(7, 5, 6)).log_prob(clean).sum(2)
     weights = (pixels + densities).detach().double().numpy()
     wanted = -np.log(np.exp(weights).mean(0)).mean()
-    objective = Objective(loss="bce", importance=True)
-    assert list(parts := objective.parts(made, clean, net)) == ["loss", "importance"]
+    objective = Objective(loss="bce", iwae=True)
+    assert list(parts := objective.losses(made, clean, net)) == ["loss", "iwae"]
     assert parts["loss"].item() == pytest.approx(wanted / 6, rel=1e-5)
-    np.testing.assert_allclose(log_weights(made, clean, net).detach().numpy(), weights, rtol=1e-5)
+    np.testing.assert_allclose(log_importance_weights(made, clean, net).detach().numpy(), weights, rtol=1e-5)
 
 
 def test_one_draw_of_the_bound_is_on_average_the_loss_and_the_prior() -> None:
     net, clean = VariationalSection(code=3, hidden=[4], draws=20_000).build((6,)), torch.bernoulli(CLEAN)
     with torch.no_grad():
-        made = net.through(clean, Generator().manual_seed(3))
-        parts = Objective(loss="bce", penalties={"prior": 1.0}).parts(made, clean, net)
-        one = -log_weights(made, clean, net).mean().item() / 6
-    assert parts["loss"].item() == pytest.approx(parts["bce"].item() + parts["prior"].item())
+        made = net.forward_with_code(clean, Generator().manual_seed(3))
+        parts = Objective(loss="bce", penalties={"kl_prior": 1.0}).losses(made, clean, net)
+        one = -log_importance_weights(made, clean, net).mean().item() / 6
+    assert parts["loss"].item() == pytest.approx(parts["bce"].item() + parts["kl_prior"].item())
     assert one == pytest.approx(parts["loss"].item(), abs=2e-3)
 
 
 def test_importance_is_for_distributions_and_likelihoods() -> None:
     net = DenseSection(code=3).build((6,))
     with pytest.raises(RecipeError, match="variational"):
-        Objective(loss="bce", importance=True).parts(net.through(CLEAN), CLEAN, net)
+        Objective(loss="bce", iwae=True).losses(net.forward_with_code(CLEAN), CLEAN, net)
     with pytest.raises(ValidationError, match="the bound holds it already"):
-        Objective(loss="bce", importance=True, penalties={"prior": 1.0})
+        Objective(loss="bce", iwae=True, penalties={"kl_prior": 1.0})
 
 
 def test_binary_draws_black_and_white_with_the_grey_as_chance() -> None:
     grey = torch.full((4000,), 0.3)
-    drawn = Objective(loss="bce", binary=True).draw(grey, Generator().manual_seed(1))
+    drawn = Objective(loss="bce", binarize=True).sample_targets(grey, Generator().manual_seed(1))
     assert set(drawn.tolist()) == {0.0, 1.0}
     assert drawn.mean().item() == pytest.approx(0.3, abs=0.03)
-    assert Objective(loss="bce").draw(grey, Generator().manual_seed(1)) is grey
+    assert Objective(loss="bce").sample_targets(grey, Generator().manual_seed(1)) is grey

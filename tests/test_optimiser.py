@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from training.loop.optimiser import optimiser
-from training.recipe import Optimisation
+from training.loop.optimiser import build_optimizer
+from training.recipe import OptimizerSection
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from training.recipe import Optimisation
 def test_weights_without_a_slope_shrink(method: str, left: float) -> None:
     net = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(net.weight, 4.0)
-    plan = Optimisation.model_validate({"method": method, "epochs": 1, "lr": 0.1, "weight_decay": 0.5})
+    plan = OptimizerSection.model_validate({"name": method, "epochs": 1, "lr": 0.1, "weight_decay": 0.5})
     net.weight.grad = torch.zeros_like(net.weight)
-    optimiser(plan, net).step()
+    build_optimizer(plan, net).step()
     assert net.weight.item() == pytest.approx(left, rel=1e-5)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.recipes import silent, small
 from training.errors import RunError
 from training.loop.checkpoint import read_checkpoint
-from training.loop.distributed import Peers
+from training.loop.distributed import ProcessGroup
 from training.loop.fit import fit
 
 PART = """
@@ -20,12 +20,12 @@ import sys
 from pathlib import Path
 from training.data import load
 from training.loop.fit import fit
-from training.loop.distributed import peers
+from training.loop.distributed import process_group
 from training.recipe import read_recipe
 
 recipe = read_recipe(sys.argv[1])
-with peers() as together:
-    fit(recipe, load(recipe.data, None), Path(sys.argv[2]), lambda *_: None, peers=together)
+with process_group() as together:
+    fit(recipe, load(recipe.data, None), Path(sys.argv[2]), lambda *_: None, process_group=together)
 """
 RECIPE = """
 [model]
@@ -35,10 +35,10 @@ description = "Blobs through 4 numbers."
 licence = "CC0-1.0"
 operations = ["encode", "decode", "reconstruct"]
 [data]
-name = "arrays"
+source = "arrays"
 path = "{path}"
 licence = "CC0-1.0"
-test = 0.2
+test_fraction = 0.2
 [net]
 family = "dense"
 code = 4
@@ -47,13 +47,13 @@ kind = "gaussian"
 sigma = 0.2
 [objective]
 loss = "bce"
-[optimisation]
+[optimizer]
 epochs = 6
 batch = 8
 lr = 1e-2
 warmup = 3
-ema = 0.9
-clip = 1.0
+ema_decay = 0.9
+grad_clip = 1.0
 seed = 1
 """
 
@@ -62,11 +62,11 @@ def weights(folder: Path) -> dict[str, Tensor]:
     checkpoint = read_checkpoint(folder)
     assert checkpoint
     assert checkpoint.step == 60
-    return checkpoint.part("averaged")
+    return checkpoint.with_prefix("averaged")
 
 
 def test_two_processes_fit_as_one_with_the_same_batch(tmp_path: Path) -> None:
-    recipe, data = small(tmp_path, corruption={"kind": "gaussian", "sigma": 0.2}, optimisation={"clip": 1.0})
+    recipe, data = small(tmp_path, corruption={"kind": "gaussian", "sigma": 0.2}, optimizer={"grad_clip": 1.0})
     fit(recipe, data, tmp_path / "alone", silent())
     (tmp_path / "part.py").write_text(PART)
     (tmp_path / "recipe.toml").write_text(RECIPE.format(path=tmp_path / "items.npy"))
@@ -88,6 +88,6 @@ def test_two_processes_fit_as_one_with_the_same_batch(tmp_path: Path) -> None:
 
 def test_a_batch_is_shared_out_whole() -> None:
     batch = torch.arange(6)
-    assert torch.cat([Peers(rank, 3).part(batch) for rank in range(3)]).equal(batch)
+    assert torch.cat([ProcessGroup(rank, 3).shard(batch) for rank in range(3)]).equal(batch)
     with pytest.raises(RunError, match="cannot be shared by 4"):
-        Peers(0, 4).part(batch)
+        ProcessGroup(0, 4).shard(batch)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from tests.conftest import png
-from training.data import Data, load, photos
-from training.data.photos import PhotosSection, cut
+from training.data import Dataset, load, photos
+from training.data.photos import PhotosSection, tile_squares
 from training.errors import DataError
 from training.loop.batches import Batches
 
@@ -35,21 +35,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def section(**changes: Any) -> PhotosSection:
-    fields = {"paths": ["own", "other"], "licence": "CC0-1.0", "side": SIDE, "test_side": 24, "test": 0.1}
-    return PhotosSection.model_validate({"name": "photos", **fields, **changes})
+    fields = {"paths": ["own", "other"], "licence": "CC0-1.0", "side": SIDE, "test_side": 24, "test_fraction": 0.1}
+    return PhotosSection.model_validate({"source": "photos", **fields, **changes})
 
 
-def read(folder: Path, **changes: Any) -> Data:
+def read(folder: Path, **changes: Any) -> Dataset:
     return load(section(**changes), folder)
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 16), (40, 50), (33, 100)])
 def test_squares_cover_a_picture_and_no_more(height: int, width: int) -> None:
     places = np.arange(height * width).reshape(height, width, 1)
-    squares = cut(places.astype(np.uint8), SIDE)
+    squares = tile_squares(places.astype(np.uint8), SIDE)
     assert squares.shape[1:] == (SIDE, SIDE, 1)
     assert len(squares) == -(-height // SIDE) * -(-width // SIDE)
-    assert len(np.unique(cut(places, SIDE))) == height * width  # pyright: ignore[reportArgumentType]
+    assert len(np.unique(tile_squares(places, SIDE))) == height * width  # pyright: ignore[reportArgumentType]
 
 
 def test_training_squares_and_middles_to_measure_with_come_from_different_pictures(folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_training_squares_and_middles_to_measure_with_come_from_different_pictur
 
 
 def test_a_folder_for_validation_is_measured_with_and_named(folder: Path) -> None:
-    data = read(folder, paths=["own"], validation="other")
+    data = read(folder, paths=["own"], test_path="other")
     assert data.train.shape[0] == 10 * 12
     assert (data.test.shape[0], data.test_name) == (10, "other")
     grey = data.test[2]
@@ -70,44 +70,44 @@ def test_a_folder_for_validation_is_measured_with_and_named(folder: Path) -> Non
 
 
 def test_pictures_are_decoded_once_and_mapped_from_then_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = read(folder, paths=["own"], validation="other")
+    first = read(folder, paths=["own"], test_path="other")
     assert isinstance(first.train, np.memmap)
 
     def fail(*_: Any) -> Any:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(photos, "cut", fail)
-    again = read(folder, paths=["own"], validation="other")
+    monkeypatch.setattr(photos, "tile_squares", fail)
+    again = read(folder, paths=["own"], test_path="other")
     assert again.sha256 == first.sha256
-    batch = Batches(again.train, 4, 0).take(torch.tensor([3, 0]))
+    batch = Batches(again.train, 4, 0).get(torch.tensor([3, 0]))
     assert (batch[1].permute(1, 2, 0).numpy() == first.train[0].astype(np.float32) / 255).all()
 
 
 def test_a_changed_picture_is_cut_anew(folder: Path) -> None:
-    before = read(folder, paths=["own"], validation="other").sha256
+    before = read(folder, paths=["own"], test_path="other").sha256
     (folder / "own" / "01.png").write_bytes(png(scene(40, 50, 99)))
-    assert read(folder, paths=["own"], validation="other").sha256 != before
+    assert read(folder, paths=["own"], test_path="other").sha256 != before
 
 
 def test_a_death_while_cutting_leaves_nothing_half(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = photos.cut
+    whole = photos.tile_squares
     left = iter(range(3))
 
     def dying(pixels: Pixels, side: int) -> Pixels:
         next(left)  # StopIteration, in the middle
         return whole(pixels, side)
 
-    monkeypatch.setattr(photos, "cut", dying)
+    monkeypatch.setattr(photos, "tile_squares", dying)
     with pytest.raises(RuntimeError):
         read(folder)
     assert list((folder / "cache").rglob("*.squares")) == []
-    monkeypatch.setattr(photos, "cut", whole)
+    monkeypatch.setattr(photos, "tile_squares", whole)
     assert len(read(folder).train) == 18 * 12
 
 
 def test_what_is_too_small_is_left_out_and_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "own" / "zz.png").write_bytes(png(scene(8, 50)))
-    assert len(read(folder, paths=["own"], validation="other").train) == 10 * 12
+    assert len(read(folder, paths=["own"], test_path="other").train) == 10 * 12
     assert "1 of 11 pictures are skipped" in caplog.text
 
 
@@ -115,12 +115,12 @@ def test_what_is_measured_with_may_not_be_trained_on(folder: Path) -> None:
     (folder / "own" / "within").mkdir()
     (folder / "own" / "within" / "a.png").write_bytes(png(scene(40, 50, 77)))
     with pytest.raises(DataError, match="nothing there may be trained on"):
-        read(folder, paths=["own"], validation="own/within")
+        read(folder, paths=["own"], test_path="own/within")
 
 
 def test_nothing_large_enough_is_an_error_with_the_mend(folder: Path) -> None:
     with pytest.raises(DataError, match=r"data\.side"):
-        read(folder, paths=["own"], side=64, validation="other")
+        read(folder, paths=["own"], side=64, test_path="other")
     with pytest.raises(DataError, match="no pictures"):
         read(folder, paths=["nowhere"])
 
@@ -130,7 +130,7 @@ def test_squares_without_detail_are_left_out_where_so_much_is_wanted(folder: Pat
     half[:, :32] = 100  # smooth: four of its eight squares
     (folder / "half").mkdir()
     (folder / "half" / "a.png").write_bytes(png(half))
-    every = read(folder, paths=["half"], validation="other")
-    some = read(folder, paths=["half"], validation="other", detail=8)
+    every = read(folder, paths=["half"], test_path="other")
+    some = read(folder, paths=["half"], test_path="other", min_detail=8)
     assert (len(every.train), len(some.train)) == (8, 4)
     assert (some.train != 100).any(axis=(1, 2, 3)).all()

@@ -8,23 +8,27 @@ import pytest
 from PIL import Image
 
 from tests.recipes import SIDE, small, vectors
-from training.errors import NothingToDraw
-from training.evaluation.figures import NOISE_SEED, corrupted
-from training.evaluation.picture_grid import COLUMNS, GAP, SMALLEST, draw_pictures
+from training.errors import NothingToPlot
+from training.evaluation.figures import NOISE_SEED, corrupt
+from training.evaluation.picture_grid import COLUMNS, MIN_SIDE, PADDING, sample_grid
 
-SCALE = SMALLEST // SIDE
-CELL = SIDE * SCALE + 2 * GAP
+SCALE = MIN_SIDE // SIDE
+CELL = SIDE * SCALE + 2 * PADDING
 
 
 def test_rows_are_clean_given_and_answered(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, corruption={"kind": "gaussian", "sigma": 0.2}, model={"operations": ["denoise"]})
-    sheet = np.asarray(Image.open(BytesIO(draw_pictures(recipe, data, {"denoise": lambda items: 255 - items}))))
+    sheet = np.asarray(Image.open(BytesIO(sample_grid(recipe, data, {"denoise": lambda items: 255 - items}))))
     count = min(COLUMNS, len(data.test))
     assert sheet.shape[:2] == (3 * CELL, count * CELL)
-    given = corrupted(recipe.corruption, data.test[:COLUMNS], NOISE_SEED)
+    given = corrupt(recipe.corruption, data.test[:COLUMNS], NOISE_SEED)
     for row, wanted in enumerate((data.test, given, 255 - given)):
         for column in (0, count - 1):
-            cell = sheet[row * CELL + GAP : (row + 1) * CELL - GAP, column * CELL + GAP : (column + 1) * CELL - GAP, 0]
+            cell = sheet[
+                row * CELL + PADDING : (row + 1) * CELL - PADDING,
+                column * CELL + PADDING : (column + 1) * CELL - PADDING,
+                0,
+            ]
             assert (cell[::SCALE, ::SCALE] == wanted[column, :, :, 0]).all()
 
 
@@ -32,5 +36,5 @@ def test_vectors_cannot_be_drawn(tmp_path: Path) -> None:
     recipe, data = small(
         tmp_path, vectors(100), net={"family": "dense", "code": 2, "output": "linear"}, objective={"loss": "mse"}
     )
-    with pytest.raises(NothingToDraw):
-        draw_pictures(recipe, data, {"reconstruct": lambda items: items})
+    with pytest.raises(NothingToPlot):
+        sample_grid(recipe, data, {"reconstruct": lambda items: items})

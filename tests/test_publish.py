@@ -15,13 +15,13 @@ from service.card import Card, read_card
 from service.repository.loader import open_graph
 from service.runtime.tensors import to_array
 from tests.recipes import pictures, silent, small, vectors
-from training.data import Data
-from training.errors import NotPublished
+from training.data import Dataset
+from training.errors import PublishError
 from training.export import artifact
-from training.export.calibration import calibration
-from training.export.onnx_graph import Served, draw
+from training.export.calibration import calibration_inputs
+from training.export.onnx_graph import ExportModule, export_onnx
 from training.export.publish import publish
-from training.loop.fit import Fitted, fit
+from training.loop.fit import FitResult, fit
 from training.recipe import Recipe
 
 LINEAR = {"family": "dense", "code": 2, "output": "linear"}
@@ -47,11 +47,11 @@ SMALL_PHOTO: dict[str, dict[str, Any]] = {
         "residual": True,
         "output": "linear",
     },
-    "corruption": {"kind": "blind", "high": 0.2},
-    "objective": {"loss": "psnr"},
+    "corruption": {"kind": "gaussian-blind", "high": 0.2},
+    "objective": {"loss": "log_mse"},
     "model": {"operations": ["denoise"], "int8": True},
 }
-Published = tuple[Recipe, Data, Fitted, Path, Card]
+Published = tuple[Recipe, Dataset, FitResult, Path, Card]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -65,7 +65,7 @@ def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def blobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Data, Fitted]:
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Dataset, FitResult]:
     folder = tmp_path_factory.mktemp("blobs")
     recipe, data = small(folder, model={"operations": ["reconstruct"]})
     return recipe, data, fit(recipe, data, folder / "run", silent())
@@ -87,7 +87,7 @@ def test_the_service_opens_it_and_it_answers_as_torch_does(published: Published)
     _, data, result, target, card = published
     for graph in card.graphs:
         session = open_graph(target, card, graph)
-        served = Served(result.net, graph.operation)
+        served = ExportModule(result.net, graph.operation)
         given = (
             data.test
             if graph.operation != "decode"
@@ -157,9 +157,9 @@ def test_graphs_tell_nothing_of_this_machine(published: Published) -> None:
         assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
-def test_two_exports_are_the_same_bytes(blobs: tuple[Recipe, Data, Fitted]) -> None:
-    served = Served(blobs[2].net, "reconstruct")
-    assert draw(served) == draw(served)
+def test_two_exports_are_the_same_bytes(blobs: tuple[Recipe, Dataset, FitResult]) -> None:
+    served = ExportModule(blobs[2].net, "reconstruct")
+    assert export_onnx(served) == export_onnx(served)
 
 
 def test_weights_may_be_left_out(tmp_path: Path) -> None:
@@ -168,30 +168,30 @@ def test_weights_may_be_left_out(tmp_path: Path) -> None:
     assert sorted(path.name for path in target.iterdir()) == ["card.json", "encode.onnx"]
 
 
-def test_versions_count_up(blobs: tuple[Recipe, Data, Fitted], tmp_path: Path) -> None:
+def test_versions_count_up(blobs: tuple[Recipe, Dataset, FitResult], tmp_path: Path) -> None:
     (tmp_path / "blobs" / "9").mkdir(parents=True)
     (tmp_path / "blobs" / "notes").mkdir()
     assert publish(*blobs, tmp_path)[0] == tmp_path / "blobs" / "10"
 
 
 def test_a_graph_that_differs_from_the_net_is_not_published(
-    blobs: tuple[Recipe, Data, Fitted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    blobs: tuple[Recipe, Dataset, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, data, result = blobs
     other = recipe.net.build((1, 8, 8)).requires_grad_(False)
-    monkeypatch.setattr(artifact, "draw", lambda served: draw(Served(other, served.operation)))
-    with pytest.raises(NotPublished, match="does not reproduce its probe"):
+    monkeypatch.setattr(artifact, "export_onnx", lambda served: export_onnx(ExportModule(other, served.operation)))
+    with pytest.raises(PublishError, match="does not reproduce its probe"):
         publish(recipe, data, result, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_difference_over_the_bound_is_not_published(
-    blobs: tuple[Recipe, Data, Fitted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    blobs: tuple[Recipe, Dataset, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, _, result = blobs
     # The probe's item comes out right, others do not: only the comparison with torch can tell.
     test = np.concatenate([np.zeros((1, 8, 8, 1), np.uint8), pictures(20, seed=5)])
-    data = Data("a", "b", pictures(20), test)
+    data = Dataset("a", "b", pictures(20), test)
     honest = artifact.open_graph
 
     def crooked(*arguments: Any) -> Any:
@@ -205,7 +205,7 @@ def test_a_difference_over_the_bound_is_not_published(
         return session
 
     monkeypatch.setattr(artifact, "open_graph", crooked)
-    with pytest.raises(NotPublished, match=r"reconstruct graph differs from the net by \d+ \(levels, at most 1"):
+    with pytest.raises(PublishError, match=r"reconstruct graph differs from the net by \d+ \(levels, at most 1"):
         publish(recipe, data, result, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -235,8 +235,8 @@ def test_int8_is_published_beside_float32_with_what_it_costs(tmp_path: Path) -> 
 def test_int8_that_loses_too_much_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, data = small(tmp_path, None, **SMALL_PHOTO)
     result = fit(recipe, data, tmp_path / "run", silent())
-    monkeypatch.setattr("training.export.publish.INT8_LOSS", -100.0)
-    with pytest.raises(NotPublished, match="int8 loses"):
+    monkeypatch.setattr("training.export.publish.MAX_INT8_LOSS_DB", -100.0)
+    with pytest.raises(PublishError, match="int8 loses"):
         publish(recipe, data, result, tmp_path / "models")
     assert not (tmp_path / "models" / "blobs").exists()
 
@@ -244,7 +244,7 @@ def test_int8_that_loses_too_much_is_not_published(tmp_path: Path, monkeypatch: 
 def test_colour_is_calibrated_and_measured_in_grey_too(tmp_path: Path) -> None:
     colour = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
     recipe, data = small(tmp_path, colour, **SMALL_PHOTO)
-    arrays = calibration(recipe, data, "denoise")
+    arrays = calibration_inputs(recipe, data, "denoise")
     grey = [bool((array == array[..., :1]).all()) for array in arrays]
     assert sum(grey) == len(arrays) / 2
     _, measured = publish(recipe, data, fit(recipe, data, tmp_path / "run", silent()), tmp_path / "models")

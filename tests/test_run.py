@@ -8,22 +8,22 @@ from threading import Thread
 import pytest
 
 from training.errors import RunError
-from training.loop.run_folder import LOG_FILE, locked, read_log, write_log
-from training.loop.signals import Stop, polite_signals, raising_signals
+from training.loop.run_folder import LOG_FILE, lock_run_folder, read_log, write_log
+from training.loop.signals import StopRequest, interrupt_on_signal, stop_on_signal
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "a"
-    with locked(folder), pytest.raises(RunError, match="in use"), locked(folder):
+    with lock_run_folder(folder), pytest.raises(RunError, match="in use"), lock_run_folder(folder):
         pass
-    with locked(folder):
+    with lock_run_folder(folder):
         pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_asks_once_and_then_acts_as_ever(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with polite_signals() as stop:
+    with stop_on_signal() as stop:
         os.kill(os.getpid(), number)
         assert stop.signal == number
         assert signal.getsignal(number) == before
@@ -31,22 +31,22 @@ def test_a_signal_asks_once_and_then_acts_as_ever(number: signal.Signals) -> Non
 
 
 def test_outside_the_main_thread_signals_are_left_alone() -> None:
-    found: list[Stop] = []
+    found: list[StopRequest] = []
 
     def enter() -> None:
-        with polite_signals() as stop:
+        with stop_on_signal() as stop:
             found.append(stop)
 
     thread = Thread(target=enter)
     thread.start()
     thread.join()
-    assert found == [Stop(None)]
+    assert found == [StopRequest(None)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_outside_the_loop_a_signal_is_an_interruption_with_its_number(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt) as stop, raising_signals():
+    with pytest.raises(KeyboardInterrupt) as stop, interrupt_on_signal():
         os.kill(os.getpid(), number)
     assert stop.value.args == (number,)
     assert signal.getsignal(number) == before

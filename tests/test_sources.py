@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from training.data.downloads import DATASETS, Dataset, cache_folder, fetch
+from training.data.downloads import DATASETS, DatasetFiles, cache_folder, fetch
 from training.errors import DataError
 
 CONTENT = {"train": b"a thousand pictures", "test": b"a hundred pictures"}
 
 
-def dataset(*urls: Path, folders: tuple[Path, ...] = ()) -> Dataset:
+def dataset(*urls: Path, folders: tuple[Path, ...] = ()) -> DatasetFiles:
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
-    return Dataset("tiny", "CC0-1.0", hashes, tuple(f"{url.as_uri()}/" for url in urls), folders)
+    return DatasetFiles("tiny", "CC0-1.0", hashes, tuple(f"{url.as_uri()}/" for url in urls), folders)
 
 
 def fill(folder: Path, *, packed: bool = True) -> Path:

@@ -27,9 +27,9 @@ def test_the_problems_of_a_plane_are_told_with_their_figures() -> None:
     found = {"mse": 0.036, "pca_mse": 0.055, "pca_uncut": 0.056, "pca_purity": 0.4, "pca_codes": SURVEYED["codes"]}
     results = {**FACTS, **JUDGED, **SURVEYED, **found, "controls": CONTROLS}
     rows = plane.STUDY.rows(results)
-    assert rows[0].reached == "yes"
-    assert {0.1, 0.03, 0.8, 0.25, 0.83, 0.02} <= {row.figure for row in rows}
-    assert set(plane.STUDY.draw(results)) == {"codes", "plane"}
+    assert rows[0].status == "yes"
+    assert {0.1, 0.03, 0.8, 0.25, 0.83, 0.02} <= {row.value for row in rows}
+    assert set(plane.STUDY.plot(results)) == {"codes", "plane"}
 
 
 def test_a_likelihood_is_held_against_its_bars() -> None:
@@ -44,6 +44,6 @@ def test_a_likelihood_is_held_against_its_bars() -> None:
         "ways": pack(shown.reshape(generation.ROWS, generation.COLUMNS, 8, 8, 1)),
     }
     rows = generation.STUDY.rows(results)
-    assert [row.reached for row in rows[:2]] == ["yes", ""]
-    assert set(generation.STUDY.draw(results)) == {"planes", "pictures", "samples", "ways"}
-    assert "under the bar of 88, not under 86" in generation.STUDY.words(results)
+    assert [row.status for row in rows[:2]] == ["yes", ""]
+    assert set(generation.STUDY.plot(results)) == {"planes", "pictures", "samples", "ways"}
+    assert "under the bar of 88, not under 86" in generation.STUDY.summary(results)

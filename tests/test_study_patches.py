@@ -6,26 +6,26 @@ import torch
 
 from training.nets.dense import DenseSection
 from training.studies.base.packing import pack
-from training.studies.patches import SIDE, STUDY, local, pictures, slopes
+from training.studies.patches import SIDE, STUDY, encoder_gradients, filter_pictures, locality
 
 
 def test_a_spot_is_local_and_a_wave_is_not() -> None:
     spot, wave = np.zeros((SIDE, SIDE)), np.tile([1.0, -1.0], (SIDE, SIDE // 2))
     spot[6:9, 1:4] = [1, -2, 1]
-    assert local(np.stack([spot, wave]).reshape(2, -1)).tolist() == [1, 0.25]
+    assert locality(np.stack([spot, wave]).reshape(2, -1)).tolist() == [1, 0.25]
 
 
 def test_slopes_are_the_encoders_weights_up_to_a_factor() -> None:
     net = DenseSection(code=3, code_activation="sigmoid", output="linear").build((SIDE * SIDE,))
     weights = dict(net.named_parameters())["encoder.1.weight"].detach().numpy()
-    found = slopes(net)
+    found = encoder_gradients(net)
     for mine, theirs in zip(found, weights, strict=True):
         np.testing.assert_allclose(mine / np.linalg.norm(mine), theirs / np.linalg.norm(theirs), atol=1e-5)
     assert torch.is_grad_enabled()
 
 
 def test_filters_are_drawn_each_on_its_own_scale() -> None:
-    shown = pictures(np.array([[0.0] * 99 + [0.01], [0.0] * 99 + [-5.0]]))
+    shown = filter_pictures(np.array([[0.0] * 99 + [0.01], [0.0] * 99 + [-5.0]]))
     assert (shown[0].max(), shown[1].min(), shown[0, 0, 0, 0]) == (255, 0, 128)
 
 
@@ -35,6 +35,6 @@ def test_everything_is_shown_of_stored_results() -> None:
     counts = {"patches": 9, "parameters": 9, "seed": 1}
     shares = {"net_local": [0.6] * 50, "pca_local": [0.35] * 50}
     results = {**numbers, **counts, **shares, "net_filters": filters, "pca_filters": filters}
-    assert [row.reached for row in STUDY.rows(results)] == ["yes", ""]
-    assert list(STUDY.draw(results)) == ["filters"]
-    assert STUDY.words(results).count("0.40") == pytest.approx(1)
+    assert [row.status for row in STUDY.rows(results)] == ["yes", ""]
+    assert list(STUDY.plot(results)) == ["filters"]
+    assert STUDY.summary(results).count("0.40") == pytest.approx(1)

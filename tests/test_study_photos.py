@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from training.studies.measures import classical_denoisers
-from training.studies.measures.classical_denoisers import Notes, quick, slow
-from training.studies.photos.measure import STUDY, cases, pair, psnr
+from training.studies.measures.classical_denoisers import ResultCache, fast, slow
+from training.studies.photos.measure import STUDY, cases, noisy_pair, psnr
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 
@@ -29,14 +29,14 @@ def results() -> dict[str, Any]:
 
 
 def test_noise_is_the_same_whoever_asks_and_another_for_every_picture() -> None:
-    first, again, other = (pair(PICTURE, number, "colour", "clipped", 25)[1] for number in (1, 1, 2))
+    first, again, other = (noisy_pair(PICTURE, number, "colour", "clipped", 25)[1] for number in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
 
 def test_the_protocols_differ_in_the_cut_alone() -> None:
-    _, free = pair(PICTURE, 0, "colour", "unclipped", 50)
-    _, cut = pair(PICTURE, 0, "colour", "clipped", 50)
+    _, free = noisy_pair(PICTURE, 0, "colour", "unclipped", 50)
+    _, cut = noisy_pair(PICTURE, 0, "colour", "clipped", 50)
     assert free.min() < 0
     assert free.max() > 1
     assert (cut == np.round(np.clip(free, 0, 1) * 255) / 255).all()
@@ -44,7 +44,7 @@ def test_the_protocols_differ_in_the_cut_alone() -> None:
 
 def test_noise_has_its_level_and_grey_has_one_channel() -> None:
     large = np.full((400, 400, 3), 128, np.uint8)
-    clean, noisy = pair(large, 0, "grey", "unclipped", 25)
+    clean, noisy = noisy_pair(large, 0, "grey", "unclipped", 25)
     assert clean.shape == (400, 400, 1)
     assert (noisy - clean / 255).std() == pytest.approx(25 / 255, rel=0.02)
 
@@ -59,7 +59,7 @@ def test_psnr_is_of_the_answer_in_eight_bits() -> None:
 def test_every_method_answers_colour_and_grey() -> None:
     for channels in (1, 3):
         noisy = PICTURE[:, :, :channels] / 255
-        for name, method in (quick() | slow()).items():
+        for name, method in (fast() | slow()).items():
             assert method(noisy, 0.1).shape == noisy.shape, name
 
 
@@ -76,19 +76,19 @@ def test_slow_work_is_done_once(tmp_path: Path) -> None:
         return 3.5
 
     file = tmp_path / "below" / "notes.json"
-    assert [Notes(file).get("a", work), Notes(file).get("a", work)] == [3.5, 3.5]
+    assert [ResultCache(file).get("a", work), ResultCache(file).get("a", work)] == [3.5, 3.5]
     assert len(calls) == 1
 
 
 def test_bars_are_held_against_bm3d() -> None:
-    rows = {row.what.split(":")[0]: row for row in STUDY.rows(results())}
-    assert rows["photo, colour, sigma 25"].bar == pytest.approx(21.4)
-    assert rows["photo, colour, sigma 25"].reached == "no"
-    assert rows["photo-fast, colour, sigma 25"].reached == "stretch"
-    assert rows["photo"].reached == "yes"
-    assert rows["photo-fast"].reached == "no"
+    rows = {row.label.split(":")[0]: row for row in STUDY.rows(results())}
+    assert rows["photo, colour, sigma 25"].target == pytest.approx(21.4)
+    assert rows["photo, colour, sigma 25"].status == "no"
+    assert rows["photo-fast, colour, sigma 25"].status == "stretch"
+    assert rows["photo"].status == "yes"
+    assert rows["photo-fast"].status == "no"
 
 
 def test_a_filter_of_several_sizes_is_told_by_its_best() -> None:
-    assert "gaussian 24.00" in STUDY.words(results())
-    assert list(STUDY.draw(results())) == ["levels"]
+    assert "gaussian 24.00" in STUDY.summary(results())
+    assert list(STUDY.plot(results())) == ["levels"]

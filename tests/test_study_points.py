@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conftest import Serve
-from training.export.publish import WEIGHTS_FILE, newest
+from training.export.publish import WEIGHTS_FILE, latest_version
 from training.loop.checkpoint import read_weights
 from training.recipe import read_recipe
 from training.studies.base.packing import pack
@@ -44,15 +44,15 @@ def test_the_table_is_a_beam_s_and_the_same_for_a_seed() -> None:
 
 
 def test_the_bar_is_the_best_plane_on_the_same_points() -> None:
-    assert [(row.bar, row.reached) for row in STUDY.rows(results())] == [(1.0, "yes"), (1.0, "no")]
+    assert [(row.target, row.status) for row in STUDY.rows(results())] == [(1.0, "yes"), (1.0, "no")]
 
 
 def test_both_are_drawn_before_between_and_after() -> None:
-    drawn = STUDY.draw(results())
+    drawn = STUDY.plot(results())
     assert list(drawn) == ["sheet", "table"]
     labels = [axes.get_xlabel() for axes in drawn["table"].axes]
     assert labels == ["length, cm", "length, cm", "first number"]
-    assert "0.50000" in STUDY.words(results())
+    assert "0.50000" in STUDY.summary(results())
 
 
 def test_the_published_model_answers_a_point_as_the_net_does(tmp_path: Path, serve: Serve) -> None:
@@ -60,11 +60,11 @@ def test_the_published_model_answers_a_point_as_the_net_does(tmp_path: Path, ser
     client = serve(models=tmp_path, default_denoise="", default_reconstruct="points-3d")
     recipe = read_recipe("points-3d")
     net = recipe.net.build((3,))
-    net.load_state_dict(read_weights(newest(recipe, MODELS) / WEIGHTS_FILE))
+    net.load_state_dict(read_weights(latest_version(recipe, MODELS) / WEIGHTS_FILE))
     point = [0.9, 0.5, 0.15]
     answer = client.post("/reconstruct", json={"values": [point]})
     assert answer.status_code == 200, answer.text
     with torch.no_grad():
-        wanted = net.finish(net(torch.tensor([point]))).numpy()
+        wanted = net.activate_output(net(torch.tensor([point]))).numpy()
     np.testing.assert_allclose([item["values"] for item in answer.json()["results"]], wanted, atol=1e-6)
     assert np.abs(wanted - point).max() < 0.1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.studies.base.packing import pack
-from training.studies.undercomplete import STUDY, entropy
+from training.studies.undercomplete import STUDY, pixel_entropy
 
 PICTURES = pack(np.full((12, 28, 28, 1), 9, np.uint8))
 
@@ -28,14 +28,14 @@ RESULTS = {
 
 
 def test_every_net_is_held_against_its_bar() -> None:
-    reached = [row.reached for row in STUDY.rows(RESULTS)]
+    reached = [row.status for row in STUDY.rows(RESULTS)]
     assert reached == ["yes", "", "no", "", "yes", "", ""]
-    assert set(STUDY.draw(RESULTS)) == {"pictures", "errors"}
-    assert "0.0005 over the far bar" in STUDY.words(RESULTS)
+    assert set(STUDY.plot(RESULTS)) == {"pictures", "errors"}
+    assert "0.0005 over the stretch goal" in STUDY.summary(RESULTS)
 
 
 def test_black_and_white_pixels_have_no_entropy_and_grey_ones_have() -> None:
-    assert entropy(np.array([[0, 255]], np.uint8)) == pytest.approx(0, abs=1e-9)
+    assert pixel_entropy(np.array([[0, 255]], np.uint8)) == pytest.approx(0, abs=1e-9)
     grey = 51 / 255
     wanted = -(grey * np.log(grey) + (1 - grey) * np.log(1 - grey))
-    assert entropy(np.array([[51, 51, 0, 255]], np.uint8)) == pytest.approx(wanted / 2)
+    assert pixel_entropy(np.array([[51, 51, 0, 255]], np.uint8)) == pytest.approx(wanted / 2)

@@ -26,9 +26,9 @@ COMMON = (
     "--data",
     "data",
     "--set",
-    f"optimisation.epochs={EPOCHS}",
+    f"optimizer.epochs={EPOCHS}",
     "--set",
-    "optimisation.checkpoint=7",
+    "optimizer.checkpoint_every=7",
 )
 RESUME = ("fit", *COMMON, "--resume")
 RUN, MODELS = Path("runs/blobs"), Path("models")
@@ -60,7 +60,7 @@ def _obey(place: Path, arguments: tuple[str, ...], environment: dict[str, str], 
     if room is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     if stuck:
-        patch("training.export.publish.write", lambda *_: sleep(600)).start()
+        patch("training.export.publish.write_card", lambda *_: sleep(600)).start()
     raise SystemExit(call(*arguments))
 
 
@@ -173,7 +173,7 @@ def test_a_full_disk_costs_nothing_that_was_written_before(place: Path, undistur
 
 
 def test_a_second_command_leaves_a_run_in_peace(place: Path) -> None:
-    first = begin(place, "fit", *COMMON, "--set", "optimisation.epochs=1000000")
+    first = begin(place, "fit", *COMMON, "--set", "optimizer.epochs=1000000")
     wait(first, lambda: read_log(place / RUN))
     assert end(begin(place, *RESUME)) == 1
     assert "runs/blobs is in use by another run" in (place / "words").read_text()
@@ -184,7 +184,7 @@ def test_a_process_that_loses_its_peer_says_so(place: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-    endless = ("fit", *COMMON, "--set", "optimisation.epochs=1000000")
+    endless = ("fit", *COMMON, "--set", "optimizer.epochs=1000000")
     first, second = (begin(place, *endless, environment={"RANK": str(rank), **address}) for rank in range(2))
     wait(first, lambda: list((place / RUN).glob("checkpoint-*")))
     end(second, signal.SIGKILL)

@@ -15,8 +15,8 @@ import pytest
 from service.card import read_card
 from tests.recipes import call, workplace
 from training.cli.commands import app
-from training.errors import sentence
-from training.recipe import parse
+from training.errors import user_message
+from training.recipe import from_tables
 
 HERE = ("blobs.toml", "--data", "data")
 
@@ -32,14 +32,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    common = ("blobs.toml", "--data", "data", "--set", "optimisation.epochs=2")
+    common = ("blobs.toml", "--data", "data", "--set", "optimizer.epochs=2")
     assert call("fit", *common) == 0
     out, err = capsys.readouterr()
     assert "published models/blobs/1 after 22 steps" in out
     assert "pca-4" in out
     assert not err  # nobody watches: no progress bar
     card = read_card((place / "models/blobs/1/card.json").read_bytes())
-    assert parse(card.recipe).optimisation.epochs == 2
+    assert from_tables(card.recipe).optimizer.epochs == 2
     run = place / "runs/blobs"
     assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [11, 22]
@@ -75,9 +75,9 @@ def test_the_data_folder_may_come_from_the_environment(
         (("fit", *HERE, "--run", "blobs.toml"), 1, "blobs.toml cannot hold a run (File exists): give another folder"),
         (("fit", *HERE, "--run", "blobs.toml/below"), 1, "cannot hold a run (Not a directory): give another folder"),
         (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: fit a smaller net or batch"),
-        (("fit", *HERE, "--set", "data.test=0.999"), 1, "a set of 100 cannot be split"),
-        (("fit", *HERE, "--set", "optimisation.lr=1e38"), 1, "lower optimisation.lr"),
-        (("fit", "blobs.toml", "--data", "data", "--set", "optimisation.batch=500"), 1, "set optimisation.batch below"),
+        (("fit", *HERE, "--set", "data.test_fraction=0.999"), 1, "a set of 100 cannot be split"),
+        (("fit", *HERE, "--set", "optimizer.lr=1e38"), 1, "lower optimizer.lr"),
+        (("fit", "blobs.toml", "--data", "data", "--set", "optimizer.batch=500"), 1, "set optimizer.batch below"),
     ],
 )
 @pytest.mark.usefixtures("place")
@@ -108,8 +108,8 @@ def test_where_models_cannot_be_put_is_said_before_anything_is_fitted(
 
 def test_lack_of_memory_is_no_mistake_of_the_program_and_mistakes_are_shown_whole() -> None:
     for error in (MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")):
-        assert "not enough memory" in (sentence(error) or "")
-    assert sentence(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+        assert "not enough memory" in (user_message(error) or "")
+    assert user_message(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "export", "data", "schema"])
@@ -140,7 +140,7 @@ def test_a_signal_ends_with_a_sentence_that_says_how_to_go_on(place: Path, numbe
         "--data",
         "data",
         "--set",
-        "optimisation.epochs=100000",
+        "optimizer.epochs=100000",
     ]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True) as process:

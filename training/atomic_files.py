@@ -10,66 +10,66 @@ from pathlib import Path
 from shutil import rmtree
 from typing import BinaryIO
 
-HIDDEN = ".tmp-"
+TEMPORARY_PREFIX = ".tmp-"
 """How the name of everything begins that is not whole yet."""
 
 
-def write(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Replaces `path` by `content`; whoever reads meanwhile, or after a power cut, sees the old or the new file."""
-    with replacing(path) as file:
+    with open_atomic(path) as file:
         file.write(content)
 
 
 @contextmanager
-def replacing(path: Path) -> Generator[BinaryIO]:
+def open_atomic(path: Path) -> Generator[BinaryIO]:
     """A hidden file to fill, which takes the place of `path` when it is whole; after an error it is removed."""
-    _sweep(path.parent, f"{HIDDEN}{path.name}-")
-    handle, name = tempfile.mkstemp(prefix=f"{HIDDEN}{path.name}-", dir=path.parent)
-    beside = Path(name)
+    _remove_stale(path.parent, f"{TEMPORARY_PREFIX}{path.name}-")
+    handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{path.name}-", dir=path.parent)
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            _claim(handle)
+            _lock_shared(handle)
             yield file
             file.flush()
             os.fchmod(file.fileno(), 0o644)  # mkstemp makes files that only their owner may read
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     except BaseException as error:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and not error.filename:
             error.filename = str(path)  # a failed write does not know whose it is
         raise
-    sync(path.parent)
+    fsync(path.parent)
 
 
 @contextmanager
-def folder_beside(parent: Path) -> Generator[Path]:
-    """A hidden folder in `parent` to fill; `settle` moves it into place. What was not moved at the end is removed."""
+def temporary_folder(parent: Path) -> Generator[Path]:
+    """A hidden folder in `parent` to fill; `commit_folder` moves it into place. What was not moved is removed."""
     parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent, HIDDEN)
-    beside = Path(tempfile.mkdtemp(prefix=HIDDEN, dir=parent))
-    handle = os.open(beside, os.O_RDONLY)
+    _remove_stale(parent, TEMPORARY_PREFIX)
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
+    handle = os.open(temporary, os.O_RDONLY)
     try:
-        _claim(handle)
-        beside.chmod(0o755)
-        yield beside
+        _lock_shared(handle)
+        temporary.chmod(0o755)
+        yield temporary
     finally:
         os.close(handle)
-        rmtree(beside, ignore_errors=True)
+        rmtree(temporary, ignore_errors=True)
         with suppress(OSError):
             parent.rmdir()  # goes only if nothing was ever settled in it
 
 
-def settle(beside: Path, target: Path) -> None:
+def commit_folder(temporary: Path, target: Path) -> None:
     """Renames a filled folder to `target`. Raises OSError where `target` exists and is not empty."""
-    for path in beside.iterdir():
-        sync(path)
-    sync(beside)
-    beside.rename(target)
-    sync(target.parent)
+    for path in temporary.iterdir():
+        fsync(path)
+    fsync(temporary)
+    temporary.rename(target)
+    fsync(target.parent)
 
 
-def probe(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Raises OSError where nothing can be written into a folder, which need not be there yet."""
     whole = folder.absolute()
     there = next(path for path in (whole, *whole.parents) if os.path.lexists(path))
@@ -77,7 +77,7 @@ def probe(folder: Path) -> None:
         pass
 
 
-def sync(path: Path) -> None:
+def fsync(path: Path) -> None:
     """Forces a file's or a folder's content to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -86,13 +86,13 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def _claim(handle: int) -> None:
+def _lock_shared(handle: int) -> None:
     """Marks an open file or folder as in work until it is closed; where a file system knows no locks, does nothing."""
     with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_SH)
 
 
-def _sweep(folder: Path, prefix: str) -> None:
+def _remove_stale(folder: Path, prefix: str) -> None:
     """Removes what begins with `prefix` and is in work no more: its writer was killed."""
     for path in folder.glob(f"{glob.escape(prefix)}*"):
         with suppress(OSError):

@@ -6,22 +6,22 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
-from training.schema import Section, Share
+from training.schema import Fraction, StrictModel
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601, as the service turns colour into grey."""
 
 
-class Augmentation(Section):
+class Augmentation(StrictModel):
     """The `[augmentation]` table: of pictures, each drawn anew whenever it is shown."""
 
     crop: PositiveInt | None = None
     """Side of the square that is cut from anywhere in a picture; only for nets that take any size."""
-    shrink: Share = 0.0
+    random_downscale: Fraction = 0.0
     """Share of the squares that are cut larger, up to the whole picture, and reduced: edges are sharper then."""
     flips: bool = False
     """Turn and mirror, into one of the eight ways that a square can lie."""
-    grey: Share = 0.0
+    grayscale: Fraction = 0.0
     """Share of colour pictures that are made grey."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
@@ -35,41 +35,43 @@ class Augmentation(Section):
             raise RecipeError(f"augmentation.crop is {self.crop}, but the pictures have {shortest} pixels on a side")
         if self.flips and not self.crop and clean.shape[2] != clean.shape[3]:
             raise RecipeError("augmentation.flips needs squares: set augmentation.crop")
-        return torch.stack([self._one(item, generator) for item in clean])
+        return torch.stack([self._augment(item, generator) for item in clean])
 
-    def _one(self, item: Tensor, generator: Generator) -> Tensor:
+    def _augment(self, item: Tensor, generator: Generator) -> Tensor:
         """C,H,W."""
         if self.crop:
-            item = _cut(item, self.crop, larger=_chance(self.shrink, generator), generator=generator)
+            item = _random_crop(
+                item, self.crop, larger=_bernoulli(self.random_downscale, generator), generator=generator
+            )
         if self.flips:
-            way = _draw(8, generator)
+            way = _randint(8, generator)
             item = item.rot90(way % 4, (1, 2))
             item = item.flip(2) if way >= 4 else item
-        if len(item) == 3 and _chance(self.grey, generator):
-            item = in_grey(item)
+        if len(item) == 3 and _bernoulli(self.grayscale, generator):
+            item = to_grayscale(item)
         return item
 
 
-def in_grey(pictures: Tensor) -> Tensor:
+def to_grayscale(pictures: Tensor) -> Tensor:
     """Colour pictures ...,3,H,W with their luma in all channels."""
     return (pictures * torch.tensor(LUMA).view(3, 1, 1)).sum(-3, keepdim=True).expand_as(pictures)
 
 
-def _cut(item: Tensor, crop: int, *, larger: bool, generator: Generator) -> Tensor:
+def _random_crop(item: Tensor, crop: int, *, larger: bool, generator: Generator) -> Tensor:
     """A square from anywhere; a larger one is reduced to the crop's size, without aliasing."""
     height, width = item.shape[1:]
-    side = crop + _draw(min(height, width) - crop + 1, generator) if larger else crop
-    top, left = _draw(height - side + 1, generator), _draw(width - side + 1, generator)
+    side = crop + _randint(min(height, width) - crop + 1, generator) if larger else crop
+    top, left = _randint(height - side + 1, generator), _randint(width - side + 1, generator)
     square = item[:, top : top + side, left : left + side]
     if side == crop:
         return square
     return F.interpolate(square[None], (crop, crop), mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 
-def _draw(count: int, generator: Generator) -> int:
+def _randint(count: int, generator: Generator) -> int:
     """0 .. count - 1, each as likely."""
     return int(torch.randint(count, (1,), generator=generator))
 
 
-def _chance(share: float, generator: Generator) -> bool:
+def _bernoulli(share: float, generator: Generator) -> bool:
     return share > 0 and bool(torch.rand(1, generator=generator) < share)

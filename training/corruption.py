@@ -11,10 +11,10 @@ from annotated_types import Len
 from pydantic import Discriminator, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Generator, Tensor
 
-from training.schema import Section, Share
+from training.schema import Fraction, StrictModel
 
 
-class Nothing(Section):
+class Identity(StrictModel):
     """The inputs as they are."""
 
     kind: Literal["none"] = "none"
@@ -23,7 +23,7 @@ class Nothing(Section):
         return clean
 
 
-class Gaussian(Section):
+class Gaussian(StrictModel):
     """Adds normal noise to every value."""
 
     kind: Literal["gaussian"] = "gaussian"
@@ -37,13 +37,13 @@ class Gaussian(Section):
         return noisy.clamp_(0, 1) if self.clip else noisy
 
 
-class Blind(Section):
+class BlindGaussian(StrictModel):
     """Adds normal noise of a level that is drawn for every picture, as the 8 bits of a stored picture keep it.
 
     A grey picture gets one noise for all its channels, as a picture has that was grey when it was taken.
     """
 
-    kind: Literal["blind"] = "blind"
+    kind: Literal["gaussian-blind"] = "gaussian-blind"
     low: NonNegativeFloat = 0.0
     """Least standard deviation, where 1 is the whole range from black to white."""
     high: PositiveFloat
@@ -65,36 +65,36 @@ class Blind(Section):
         return noisy.clamp_(0, 1).mul_(255).round_().div_(255)
 
 
-class Masking(Section):
-    """Sets exactly `share` of each item's inputs to 0, drawn anew each time (Vincent et al. 2008).
+class Masking(StrictModel):
+    """Sets exactly `fraction` of each item's inputs to 0, drawn anew each time (Vincent et al. 2008).
 
     For pictures a masked input is one value of one channel. Not dropout: nothing is scaled, and the count is fixed.
     """
 
     kind: Literal["masking"] = "masking"
-    share: Share
+    fraction: Fraction
     """Of an item's inputs, rounded to a whole count."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         flat = clean.flatten(1)
-        count = round(self.share * flat.shape[1])
+        count = round(self.fraction * flat.shape[1])
         order = torch.rand(flat.shape, generator=generator).argsort(1)
         return flat.scatter(1, order[:, :count], 0.0).view(clean.shape)
 
 
-class SaltAndPepper(Section):
-    """Sets each value with probability `share` to 0 or 1, by a fair coin."""
+class SaltAndPepper(StrictModel):
+    """Sets each value with a chance of `probability` to 0 or 1, by a fair coin."""
 
     kind: Literal["salt-and-pepper"] = "salt-and-pepper"
-    share: Share
+    probability: Fraction
     """Of all values, on average."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         draw = torch.rand(clean.shape, generator=generator)
-        return clean.where(draw >= self.share, (draw < self.share / 2).to(clean.dtype))
+        return clean.where(draw >= self.probability, (draw < self.probability / 2).to(clean.dtype))
 
 
-class Occlusion(Section):
+class Occlusion(StrictModel):
     """Sets a part of each item to 0, at a place drawn anew each time: the whole item's shape made smaller.
 
     Of a picture a rectangle, a square where the picture is one, in all channels; of a vector a run of neighbours, which
@@ -102,7 +102,7 @@ class Occlusion(Section):
     """
 
     kind: Literal["occlusion"] = "occlusion"
-    share: Share
+    fraction: Fraction
     """Of an item's area; each side of the part is rounded to whole pixels."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
@@ -110,7 +110,7 @@ class Occlusion(Section):
         hidden = torch.ones([1] * clean.ndim, dtype=torch.bool)
         for axis in range(first, clean.ndim):
             side = clean.shape[axis]
-            extent = round(side * self.share ** (1 / (clean.ndim - first)))
+            extent = round(side * self.fraction ** (1 / (clean.ndim - first)))
             start = torch.randint(side - extent + 1, (len(clean), 1), generator=generator)
             places = torch.arange(side)
             inside = (places >= start) & (places < start + extent)
@@ -118,32 +118,34 @@ class Occlusion(Section):
         return clean.masked_fill(hidden, 0.0)
 
 
-class Dropout(Section):
-    """Sets each value to 0 with probability `share` and scales the others up, as a dropout layer on the inputs does.
+class Dropout(StrictModel):
+    """Sets each value to 0 with a chance of `probability` and scales the others up, as dropout on the inputs does.
 
     Beside `masking`, to measure what the difference is: how many values are lost is left to chance, and what is left
     keeps the mean of the whole (Srivastava et al. 2014).
     """
 
     kind: Literal["dropout"] = "dropout"
-    share: Share
+    probability: Fraction
     """Of all values, on average."""
     scale: bool = True
-    """Divide what is left by 1 - share."""
+    """Divide what is left by 1 - probability."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
-        kept = torch.rand(clean.shape, generator=generator) >= self.share
-        return torch.where(kept, clean / (1 - self.share) if self.scale else clean, 0.0)
+        kept = torch.rand(clean.shape, generator=generator) >= self.probability
+        return torch.where(kept, clean / (1 - self.probability) if self.scale else clean, 0.0)
 
 
-One = Annotated[Nothing | Gaussian | Blind | Masking | SaltAndPepper | Occlusion | Dropout, Discriminator("kind")]
+AnyCorruption = Annotated[
+    Identity | Gaussian | BlindGaussian | Masking | SaltAndPepper | Occlusion | Dropout, Discriminator("kind")
+]
 
 
-class Mixture(Section):
+class Mixture(StrictModel):
     """Each item under one of several corruptions, drawn by a fair die."""
 
     kind: Literal["mixture"] = "mixture"
-    of: Annotated[list[One], Len(min_length=2)]
+    of: Annotated[list[AnyCorruption], Len(min_length=2)]
     """The corruptions, each a table as it would stand alone."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
@@ -156,17 +158,17 @@ class Mixture(Section):
 
 
 Corruption = Annotated[
-    Nothing | Gaussian | Blind | Masking | SaltAndPepper | Occlusion | Dropout | Mixture, Discriminator("kind")
+    Identity | Gaussian | BlindGaussian | Masking | SaltAndPepper | Occlusion | Dropout | Mixture, Discriminator("kind")
 ]
 
 
-MEASURED = (15, 25, 50)
+EVALUATION_SIGMAS = (15, 25, 50)
 """Levels of normal noise, of 255, that the field measures at."""
 
 
-def levels(corruption: Corruption) -> dict[str, Corruption]:
-    """What is measured of a corruption: itself, or of a blind one each level of MEASURED in reach, by its name."""
-    if not isinstance(corruption, Blind):
+def evaluation_levels(corruption: Corruption) -> dict[str, Corruption]:
+    """What is measured of a corruption: itself, or of a blind one each of EVALUATION_SIGMAS in reach, by its name."""
+    if not isinstance(corruption, BlindGaussian):
         return {"": corruption}
-    reached = {level: level / 255 for level in MEASURED if corruption.low <= level / 255 <= corruption.high}
-    return {f"_{level}": Blind(low=sigma, high=sigma) for level, sigma in reached.items()} or {"": corruption}
+    reached = {level: level / 255 for level in EVALUATION_SIGMAS if corruption.low <= level / 255 <= corruption.high}
+    return {f"_{level}": BlindGaussian(low=sigma, high=sigma) for level, sigma in reached.items()} or {"": corruption}

@@ -6,17 +6,17 @@ TrainingError
 ├── RunError          the run folder is in use, holds another recipe, or its checkpoints are broken
 ├── Diverged          the loss is no finite number any more
 ├── Collapsed         the net answers every input with the same output
-├── NothingToDraw     the model answers no pictures
-├── NotPublished      an exported graph is not what was trained
+├── NothingToPlot     the model answers no pictures
+├── PublishError      an exported graph is not what was trained
 └── Interrupted       a signal came; a checkpoint was written
 """
 
 import errno
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+OUT_OF_MEMORY_PHRASES = ("allocate memory", "out of memory", "bad_alloc")
 """What torch and onnxruntime say, in errors of no class of their own."""
-GO_ON = "give the same command again, fit with --resume: what was written before is whole"
+RESUME_HINT = "give the same command again, fit with --resume: what was written before is whole"
 
 
 class TrainingError(Exception):
@@ -45,11 +45,11 @@ class Collapsed(TrainingError):
     pass
 
 
-class NothingToDraw(TrainingError):
+class NothingToPlot(TrainingError):
     pass
 
 
-class NotPublished(TrainingError):
+class PublishError(TrainingError):
     pass
 
 
@@ -61,10 +61,11 @@ class Interrupted(TrainingError):
         self.status = 128 + signal
 
 
-def sentence(error: Exception) -> str | None:
+def user_message(error: Exception) -> str | None:
     """What a person is told of an error that a command may end with; None where it is a mistake in this program."""
-    if isinstance(error, OSError) and error.errno in FULL:
-        return f"there is no room left to write {error.filename or 'files'} ({error.strerror}): make room and {GO_ON}"
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
-        return f"there is not enough memory: fit a smaller net or batch, or free some and {GO_ON}"
+    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
+        what = error.filename or "files"
+        return f"there is no room left to write {what} ({error.strerror}): make room and {RESUME_HINT}"
+    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY_PHRASES):
+        return f"there is not enough memory: fit a smaller net or batch, or free some and {RESUME_HINT}"
     return str(error) if isinstance(error, TrainingError | OSError) else None

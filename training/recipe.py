@@ -17,18 +17,18 @@ from pydantic import (
 )
 
 from training.augmentation import Augmentation
-from training.corruption import Corruption, Nothing
-from training.data import DataSection
+from training.corruption import Corruption, Identity
+from training.data import AnyDataSection
 from training.errors import RecipeError
 from training.nets import NETS, Net, Operation
 from training.objective import Objective
-from training.recipe_errors import sentence
-from training.schema import Section, Share, near
+from training.recipe_errors import format_error
+from training.schema import Fraction, StrictModel, suggestion
 
-SHIPPED = Path(__file__).parent / "recipes"
+RECIPES_FOLDER = Path(__file__).parent / "recipes"
 
 
-class Model(Section):
+class ModelSection(StrictModel):
     """The `[model]` table: what is published."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
@@ -47,13 +47,13 @@ class Model(Section):
     """Publish the weights beside the graphs, so that another fit can start from them."""
 
 
-class Optimisation(Section):
-    """The `[optimisation]` table: linear warm-up, then half a cosine down to zero."""
+class OptimizerSection(StrictModel):
+    """The `[optimizer]` table: linear warm-up, then half a cosine down to zero."""
 
-    method: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
+    name: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015), plain stochastic gradient descent, or Muon (Jordan
     et al. 2024), which takes a third of the steps on convolutional nets."""
-    momentum: Share = 0.0
+    momentum: Fraction = 0.0
     """Of sgd."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the arithmetic within the net; weights, losses and what is published stay float32."""
@@ -69,36 +69,36 @@ class Optimisation(Section):
     """Share of the weights that a step at lr 1 takes away; of adam and sgd, twice the price of their squares."""
     warmup: NonNegativeInt = 500
     """Steps from zero to the peak."""
-    ema: Share = 0.0
+    ema_decay: Fraction = 0.0
     """Decay of the moving average of the weights, which is what is published; 0 publishes the weights themselves."""
-    clip: PositiveFloat | None = None
+    grad_clip: PositiveFloat | None = None
     """Largest norm of the gradient; longer ones are scaled down to it."""
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     """Of the first weights, the order of the items, the noise and what is held out."""
-    validation: Share = 0.0
+    validation_fraction: Fraction = 0.0
     """Share of the training set that is not trained on; the epoch that does best on it is the one published."""
     patience: PositiveInt | None = None
     """Stop after so many epochs without a better validation loss."""
-    checkpoint: PositiveInt = 500
+    checkpoint_every: PositiveInt = 500
     """Steps between checkpoints."""
 
     @model_validator(mode="after")
     def _patience_needs_validation(self) -> Self:
-        if self.patience is not None and not self.validation:
-            raise ValueError("patience needs a validation share above 0")
+        if self.patience is not None and not self.validation_fraction:
+            raise ValueError("patience needs a validation_fraction above 0")
         return self
 
 
-class Recipe(Section):
+class Recipe(StrictModel):
     """A whole experiment; what is published for it says all of this."""
 
-    model: Model
-    data: DataSection
+    model: ModelSection
+    data: AnyDataSection
     net: Net
     augmentation: Augmentation = Augmentation()
-    corruption: Corruption = Nothing()
+    corruption: Corruption = Identity()
     objective: Objective
-    optimisation: Optimisation
+    optimizer: OptimizerSection
 
     @property
     def family(self) -> str:
@@ -128,23 +128,25 @@ class Recipe(Section):
         for operation in self.model.operations:
             if operation not in self.net.operations:
                 raise ValueError(f"model.operations: this net offers {', '.join(self.net.operations)}, not {operation}")
-        if "denoise" in self.model.operations and isinstance(self.corruption, Nothing):
+        if "denoise" in self.model.operations and isinstance(self.corruption, Identity):
             raise ValueError("model.operations: a net learns to denoise from a [corruption], this recipe has none")
         return self
 
 
-def shipped() -> list[str]:
+def builtin_recipes() -> list[str]:
     """The names of the recipes that come with the package."""
-    return sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    return sorted(path.stem for path in RECIPES_FOLDER.glob("*.toml"))
 
 
 def read_recipe(which: str, changes: Sequence[str] = ()) -> Recipe:
     """The recipe at a path or of a shipped name, after `key=value` changes. Raises RecipeError, naming the mend."""
     path = Path(which)
     if path.suffix != ".toml":
-        if which not in shipped():
-            raise RecipeError(f"no shipped recipe {which!r}: {near(which, shipped())} (or give the path of a .toml)")
-        path = SHIPPED / f"{which}.toml"
+        if which not in builtin_recipes():
+            raise RecipeError(
+                f"no shipped recipe {which!r}: {suggestion(which, builtin_recipes())} (or give the path of a .toml)"
+            )
+        path = RECIPES_FOLDER / f"{which}.toml"
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -152,24 +154,24 @@ def read_recipe(which: str, changes: Sequence[str] = ()) -> Recipe:
     except ValueError as error:
         raise RecipeError(f"{path} is no TOML: {error}") from error
     for change in changes:
-        _change(tables, change)
-    return parse(tables)
+        _apply_override(tables, change)
+    return from_tables(tables)
 
 
-def parse(tables: dict[str, Any]) -> Recipe:
+def from_tables(tables: dict[str, Any]) -> Recipe:
     """The recipe that these tables say. Raises RecipeError with every fault on its own line."""
     try:
         return Recipe.model_validate(tables)
     except ValidationError as error:
-        faults = [sentence(fault, Recipe) for fault in error.errors()]
+        faults = [format_error(fault, Recipe) for fault in error.errors()]
         raise RecipeError("the recipe cannot be used:\n  " + "\n  ".join(faults)) from error
 
 
-def _change(tables: dict[str, Any], change: str) -> None:
+def _apply_override(tables: dict[str, Any], change: str) -> None:
     """Applies one `key.key=value`; the value is TOML, or else a bare word."""
     key, equals, text = change.partition("=")
     if not equals or not all(key.split(".")):
-        raise RecipeError(f"--set takes key=value, for example optimisation.epochs=5, not {change!r}")
+        raise RecipeError(f"--set takes key=value, for example optimizer.epochs=5, not {change!r}")
     try:
         value: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

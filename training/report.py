@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from training import atomic_files
-from training.errors import NothingToDraw
+from training.errors import NothingToPlot
 from training.studies import STUDIES, Results, Row, Study
 
 PAGE_FILE = "index.html"
@@ -27,40 +27,40 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: 
 .yes, .stretch { color: #18794e; font-weight: 600; } .no { color: #b42318; font-weight: 600; }
 img { max-width: 100%; height: auto; margin: 1rem 0; } code { background: #f4f4f4; padding: 0.1rem 0.3rem; }
 """
-REACHED = {"stretch": "the far bar", "yes": "yes", "no": "no", "": ""}
+STATUS_LABELS = {"stretch": "stretch goal", "yes": "yes", "no": "no", "": ""}
 
 
-def store(folder: Path, study: Study, results: Results) -> Path:
+def save_results(folder: Path, study: Study, results: Results) -> Path:
     """Writes what a study found; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{study.name}.json"
-    atomic_files.write(path, (json.dumps(results, indent=1) + "\n").encode())
+    atomic_files.write_atomic(path, (json.dumps(results, indent=1) + "\n").encode())
     return path
 
 
-def report(folder: Path) -> Path:
-    """Draws every stored study of the folder and writes the page; returns it. Raises NothingToDraw where none is."""
-    found = [(study, _stored(folder, study)) for study in STUDIES.values()]
-    parts = [_part(folder, study, results) for study, results in found if results is not None]
+def write_report(folder: Path) -> Path:
+    """Draws every stored study of the folder and writes the page; returns it. Raises NothingToPlot where none is."""
+    found = [(study, _load_results(folder, study)) for study in STUDIES.values()]
+    parts = [_study_section(folder, study, results) for study, results in found if results is not None]
     if not parts:
-        raise NothingToDraw(f"{folder} holds no results: hourglass-train study NAME measures them")
+        raise NothingToPlot(f"{folder} holds no results: hourglass-train study NAME measures them")
     missing = [study.name for study, results in found if results is None]
     page = _page([(study, results) for study, results in found if results is not None], parts, missing)
-    atomic_files.write(folder / PAGE_FILE, page.encode())
+    atomic_files.write_atomic(folder / PAGE_FILE, page.encode())
     return folder / PAGE_FILE
 
 
-def _stored(folder: Path, study: Study) -> Results | None:
+def _load_results(folder: Path, study: Study) -> Results | None:
     path = folder / f"{study.name}.json"
     return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
-def _part(folder: Path, study: Study, results: Results) -> str:
+def _study_section(folder: Path, study: Study, results: Results) -> str:
     """One study's section; its figures are written as files too."""
-    pictures = {name: _png(made) for name, made in study.draw(results).items()}
+    pictures = {name: _png(made) for name, made in study.plot(results).items()}
     for name, content in pictures.items():
-        atomic_files.write(folder / f"{study.name}-{name}.png", content)
-    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in study.words(results).split("\n\n"))
+        atomic_files.write_atomic(folder / f"{study.name}-{name}.png", content)
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in study.summary(results).split("\n\n"))
     return (
         f'<h2 id="{study.name}">{escape(study.title)}</h2><blockquote>{escape(study.question)}</blockquote>'
         f"{paragraphs}<p><code>{escape(study.command)}</code></p>{_table(study.rows(results))}{_images(pictures)}"
@@ -69,13 +69,13 @@ def _part(folder: Path, study: Study, results: Results) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("what", "ours", "to reach", "reached", "reference"))
-    return f"<table><tr>{head}</tr>{''.join(_line(row) for row in rows)}</table>"
+    return f"<table><tr>{head}</tr>{''.join(_table_row(row) for row in rows)}</table>"
 
 
-def _line(row: Row) -> str:
+def _table_row(row: Row) -> str:
     return (
-        f'<tr><td>{escape(row.what)}</td><td class="number">{row.figure:.5g}</td><td>{escape(row.aim)}</td>'
-        f'<td class="{row.reached}">{REACHED[row.reached]}</td>'
+        f'<tr><td>{escape(row.label)}</td><td class="number">{row.value:.5g}</td><td>{escape(row.target_text)}</td>'
+        f'<td class="{row.status}">{STATUS_LABELS[row.status]}</td>'
         f"<td>{escape(row.reference)} ({escape(row.source)})</td></tr>"
     )
 
@@ -95,8 +95,8 @@ def _png(made: Figure) -> bytes:
 
 def _page(found: list[tuple[Study, Results]], parts: list[str], missing: list[str]) -> str:
     contents = "".join(f'<li><a href="#{study.name}">{escape(study.title)}</a></li>' for study, _ in found)
-    rows = [row for study, results in found for row in study.rows(results) if row.reached]
-    reached = sum(row.reached != "no" for row in rows)
+    rows = [row for study, results in found for row in study.rows(results) if row.status]
+    reached = sum(row.status != "no" for row in rows)
     gap = f"<p>Not measured yet: {escape(', '.join(missing))}.</p>" if missing else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -5,16 +5,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """One table of a recipe."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
-def near(word: str, known: list[str]) -> str:
+def suggestion(word: str, known: list[str]) -> str:
     """What to say of an unknown word: the near match, or all that is known."""
     match = get_close_matches(word, known, n=1)
     return f"did you mean {match[0]}?" if match else f"there are {', '.join(known)}"

@@ -20,20 +20,20 @@ from training.cli.data_commands import data_command, schema_command
 from training.cli.options import (
     DEFAULT_MODELS,
     AsJson,
-    Changes,
     DataFolder,
-    Models,
+    InitWeights,
+    ModelsFolder,
+    Overrides,
     RecipeName,
     Resume,
     RunFolder,
-    Weights,
 )
 from training.cli.study_commands import report_command, study_command
-from training.errors import GO_ON, NothingToDraw, TrainingError, sentence
-from training.loop.signals import raising_signals
+from training.errors import RESUME_HINT, NothingToPlot, TrainingError, user_message
+from training.loop.signals import interrupt_on_signal
 
 if TYPE_CHECKING:
-    from training.data import Data
+    from training.data import Dataset
     from training.recipe import Recipe
 
 app = App(
@@ -49,39 +49,39 @@ def fit_command(
     recipe: RecipeName,
     *,
     data: DataFolder = None,
-    out: Models = DEFAULT_MODELS,
-    changes: Changes = None,
+    out: ModelsFolder = DEFAULT_MODELS,
+    changes: Overrides = None,
     run: RunFolder = None,
     resume: Resume = None,
-    init: Weights = None,
+    init: InitWeights = None,
 ) -> None:
     """Fit a recipe, prove its graphs and publish the model.
 
-    Example: hourglass-train fit digits --data ~/data --set optimisation.epochs=20
+    Example: hourglass-train fit digits --data ~/data --set optimizer.epochs=20
 
     On several processes: torchrun --nproc-per-node 2 -m training fit digits --data ~/data
     """
-    from training.atomic_files import write
-    from training.cli.display import progress, show
-    from training.evaluation.loss_curve import draw_curve
-    from training.evaluation.picture_grid import draw_pictures
-    from training.export.publish import newest, opened, publish, refuse_unwritable
-    from training.loop.distributed import peers
+    from training.atomic_files import write_atomic
+    from training.cli.display import print_figures, progress
+    from training.evaluation.loss_curve import plot_loss
+    from training.evaluation.picture_grid import sample_grid
+    from training.export.publish import check_writable, latest_version, load_graphs, publish
+    from training.loop.distributed import process_group
     from training.loop.fit import fit
     from training.loop.run_folder import CURVE_FILE, PICTURES_FILE, read_log
 
     plan, items, folder = _prepare(recipe, data, changes, run)
-    refuse_unwritable(plan, out)
-    with peers() as together:
-        with progress(plan.model.name, shown=together.first) as tell:
-            fitted = fit(plan, items, folder, tell, resume=resume, init=init, peers=together)
-        if not together.first:
+    check_writable(plan, out)
+    with process_group() as together:
+        with progress(plan.model.name, shown=together.is_main) as tell:
+            fitted = fit(plan, items, folder, tell, resume=resume, init=init, process_group=together)
+        if not together.is_main:
             return
-    write(folder / CURVE_FILE, draw_curve(read_log(folder), plan.model.name))
+    write_atomic(folder / CURVE_FILE, plot_loss(read_log(folder), plan.model.name))
     target, measured = publish(plan, items, fitted, out)
-    with suppress(NothingToDraw):
-        write(folder / PICTURES_FILE, draw_pictures(plan, items, opened(newest(plan, out))))
-    show(plan.model.name, measured)
+    with suppress(NothingToPlot):
+        write_atomic(folder / PICTURES_FILE, sample_grid(plan, items, load_graphs(latest_version(plan, out))))
+    print_figures(plan.model.name, measured)
     print(f"published {target} after {fitted.steps} steps in {fitted.seconds:.0f} s")
 
 
@@ -90,21 +90,21 @@ def export_command(
     recipe: RecipeName,
     *,
     data: DataFolder = None,
-    out: Models = DEFAULT_MODELS,
-    changes: Changes = None,
+    out: ModelsFolder = DEFAULT_MODELS,
+    changes: Overrides = None,
     run: RunFolder = None,
 ) -> None:
     """Publish what a run folder's newest checkpoint holds, as fit does at its end.
 
     Example: hourglass-train export digits --run runs/digits --data ~/data
     """
-    from training.cli.display import show
+    from training.cli.display import print_figures
     from training.export.publish import publish
-    from training.loop.fit import fitted
+    from training.loop.fit import load_fitted
 
     plan, items, folder = _prepare(recipe, data, changes, run)
-    target, measured = publish(plan, items, fitted(plan, items, folder), out)
-    show(plan.model.name, measured)
+    target, measured = publish(plan, items, load_fitted(plan, items, folder), out)
+    print_figures(plan.model.name, measured)
     print(f"published {target}")
 
 
@@ -113,7 +113,7 @@ def evaluate_command(
     recipe: RecipeName,
     *,
     data: DataFolder = None,
-    changes: Changes = None,
+    changes: Overrides = None,
     run: RunFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,17 +121,17 @@ def evaluate_command(
 
     Example: hourglass-train evaluate digits --run runs/digits --data ~/data --json
     """
-    from training.cli.display import show
-    from training.export.publish import measure_fitted
-    from training.loop.fit import fitted
+    from training.cli.display import print_figures
+    from training.export.publish import evaluate_fitted
+    from training.loop.fit import load_fitted
 
     plan, items, folder = _prepare(recipe, data, changes, run)
     with tempfile.TemporaryDirectory() as scratch:
-        measured = measure_fitted(plan, items, fitted(plan, items, folder), Path(scratch))
+        measured = evaluate_fitted(plan, items, load_fitted(plan, items, folder), Path(scratch))
     if as_json:
         print(json.dumps(asdict(measured), indent=2))
     else:
-        show(plan.model.name, measured)
+        print_figures(plan.model.name, measured)
 
 
 @app.command(name="pictures")
@@ -139,20 +139,20 @@ def pictures_command(
     recipe: RecipeName,
     *,
     data: DataFolder = None,
-    out: Models = DEFAULT_MODELS,
-    changes: Changes = None,
+    out: ModelsFolder = DEFAULT_MODELS,
+    changes: Overrides = None,
     to: Annotated[Path, Parameter(help="The PNG to write.")] = Path("pictures.png"),
 ) -> None:
     """Draw test pictures and what the newest published version answers to them.
 
     Example: hourglass-train pictures digits-denoise --data ~/data --to digits.png
     """
-    from training.atomic_files import write
-    from training.evaluation.picture_grid import draw_pictures
-    from training.export.publish import newest, opened
+    from training.atomic_files import write_atomic
+    from training.evaluation.picture_grid import sample_grid
+    from training.export.publish import latest_version, load_graphs
 
     plan, items, _ = _prepare(recipe, data, changes, None)
-    write(to, draw_pictures(plan, items, opened(newest(plan, out))))
+    write_atomic(to, sample_grid(plan, items, load_graphs(latest_version(plan, out))))
     print(to)
 
 
@@ -164,7 +164,7 @@ app.command(schema_command, name="schema")
 
 def _prepare(
     recipe: str, data: Path | None, changes: list[str] | None, run: Path | None
-) -> tuple["Recipe", "Data", Path]:
+) -> tuple["Recipe", "Dataset", Path]:
     """The recipe with its changes, its data, and the run folder."""
     from training.data import load
     from training.recipe import read_recipe
@@ -177,14 +177,14 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script; the command line of this process unless given another. Exits with the error's status."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        with raising_signals():
+        with interrupt_on_signal():
             app(sys.argv[1:] if arguments is None else arguments)
     except Exception as error:
-        words = sentence(error)
+        words = user_message(error)
         if words is None:
             raise
         print(f"hourglass-train: {words}", file=sys.stderr)
         sys.exit(error.status if isinstance(error, TrainingError) else 1)
     except KeyboardInterrupt as stop:
-        print(f"hourglass-train: stopped: to go on, {GO_ON}", file=sys.stderr)
+        print(f"hourglass-train: stopped: to go on, {RESUME_HINT}", file=sys.stderr)
         sys.exit(128 + (stop.args or (SIGINT,))[0])

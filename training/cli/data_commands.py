@@ -1,6 +1,6 @@
 """The commands around training: find a data set, write the schema of a card. Imports what they need when they run."""
 
-from training.cli.options import DEFAULT_MODELS, DataFolder, Models
+from training.cli.options import DEFAULT_MODELS, DataFolder, ModelsFolder
 from training.data.downloads import DATASETS, IdxName, cache_folder, fetch
 
 
@@ -13,7 +13,7 @@ def data_command(name: IdxName, *, data: DataFolder = None) -> None:
         print(file.path)
 
 
-def schema_command(*, out: Models = DEFAULT_MODELS) -> None:
+def schema_command(*, out: ModelsFolder = DEFAULT_MODELS) -> None:
     """Write the JSON schema of a model's card.
 
     Example: hourglass-train schema --out models

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from training.evaluation.figures import Measured
-from training.loop.fit import Tell
+from training.evaluation.figures import Evaluation
+from training.loop.fit import ProgressCallback
 
 
 @contextmanager
-def progress(name: str, *, shown: bool = True) -> Generator[Tell]:
+def progress(name: str, *, shown: bool = True) -> Generator[ProgressCallback]:
     """A bar with loss and items a second on stderr; nothing where that is no terminal, or it is not to be shown."""
     if not shown or not sys.stderr.isatty():
         yield lambda _step, _total, _loss, _rate: None
@@ -29,15 +29,15 @@ def progress(name: str, *, shown: bool = True) -> Generator[Tell]:
         task = bar.add_task(name, total=None, loss=0.0, rate=0.0)
         smooth = 0.0
 
-        def tell(step: int, total: int, loss: float, rate: float) -> None:
+        def on_step(step: int, total: int, loss: float, rate: float) -> None:
             nonlocal smooth
             smooth = 0.98 * smooth + 0.02 * rate if smooth else rate
             bar.update(task, completed=step, total=total, loss=loss, rate=smooth)
 
-        yield tell
+        yield on_step
 
 
-def show(name: str, measured: Measured) -> None:
+def print_figures(name: str, measured: Evaluation) -> None:
     """The model's figures and the baselines', one method a column."""
     methods = {name: measured.figures, **measured.baselines}
     table = Table(title=f"{name}: {measured.data}", title_justify="left")

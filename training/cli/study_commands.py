@@ -5,14 +5,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from training.cli.options import DEFAULT_MODELS, DEFAULT_RESULTS, DataFolder, Models, ResultsFolder
+from training.cli.options import DEFAULT_MODELS, DEFAULT_RESULTS, DataFolder, ModelsFolder, ResultsFolder
 
 
 def study_command(
     names: Annotated[list[str], Parameter(help="Studies to measure; `all` for every one of them.", negative="")],
     *,
     data: DataFolder = None,
-    out: Models = DEFAULT_MODELS,
+    out: ModelsFolder = DEFAULT_MODELS,
     results: ResultsFolder = DEFAULT_RESULTS,
     runs: Annotated[Path, Parameter(help="Where fits leave their state, and go on from.")] = Path("runs"),
 ) -> None:
@@ -21,13 +21,13 @@ def study_command(
     Example: hourglass-train study linear --data ~/data
     """
     from training.cli.display import progress
-    from training.report import store
-    from training.studies import find
-    from training.workspace import Workshop
+    from training.report import save_results
+    from training.studies import find_studies
+    from training.workspace import Workspace
 
-    workshop = Workshop(data, out, runs, progress)
-    for study in find(names):
-        print(store(results, study, study.measure(workshop)))
+    workspace = Workspace(data, out, runs, progress)
+    for study in find_studies(names):
+        print(save_results(results, study, study.measure(workspace)))
 
 
 def report_command(*, results: ResultsFolder = DEFAULT_RESULTS) -> None:
@@ -35,6 +35,6 @@ def report_command(*, results: ResultsFolder = DEFAULT_RESULTS) -> None:
 
     Example: hourglass-train report --results docs/lecture
     """
-    from training.report import report
+    from training.report import write_report
 
-    print(report(results))
+    print(write_report(results))

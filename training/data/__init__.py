@@ -9,21 +9,22 @@ from typing import Annotated
 from pydantic import Discriminator
 
 from training.data.arrays import ArraysSection
-from training.data.dataset import Data, Items, Labels, Pixels, Source, hold_out
+from training.data.dataset import DataSection, Dataset, Items, Labels, Pixels, hold_out
 from training.data.folder import FolderSection
 from training.data.idx import IdxSection
 from training.data.patches import PatchesSection
 from training.data.photos import PhotosSection
 from training.data.surface import SurfaceSection
 
-DataSection = Annotated[
-    IdxSection | FolderSection | PhotosSection | PatchesSection | ArraysSection | SurfaceSection, Discriminator("name")
+AnyDataSection = Annotated[
+    IdxSection | FolderSection | PhotosSection | PatchesSection | ArraysSection | SurfaceSection,
+    Discriminator("source"),
 ]
 
 
-def load(section: Source, folder: Path | None) -> Data:
+def load(section: DataSection, folder: Path | None) -> Dataset:
     """The data that a recipe names; `folder` is looked into first. Raises DataError with the mend."""
-    return section.read(folder).first(section.items)
+    return section.read(folder).head(section.limit)
 
 
-__all__ = ["Data", "DataSection", "Items", "Labels", "Pixels", "hold_out", "load"]
+__all__ = ["AnyDataSection", "Dataset", "Items", "Labels", "Pixels", "hold_out", "load"]

@@ -8,41 +8,43 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import Data, HeldOut, Items, Labels, Source, hold_out
+from training.data.dataset import DataSection, Dataset, Items, Labels, TestFraction, hold_out
 from training.errors import DataError
 
-TABLES = {".csv", ".tsv", ".txt"}
+TABLE_SUFFIXES = {".csv", ".tsv", ".txt"}
 
 
-class ArraysSection(Source):
+class ArraysSection(DataSection):
     """A .npy, .npz, .csv, .tsv or .txt file of pictures or vectors.
 
     An .npz holds the array `train`, perhaps `test`, and then perhaps `train_labels` and `test_labels`.
     """
 
-    name: Literal["arrays"]
+    source: Literal["arrays"]
     path: str
     """Relative to the data folder given, or else to where the command runs."""
     licence: str
     """Of the numbers."""
     array: str = "train"
     """Of an .npz, the array that is trained on."""
-    test: HeldOut = 0.1
+    test_fraction: TestFraction = 0.1
     """Share held out as the test set, where the file has none."""
 
-    def read(self, folder: Path | None) -> Data:
+    def read(self, folder: Path | None) -> Dataset:
         file = (folder or Path()) / self.path
         items, own = read_arrays(file, self.array)
         if own is None:
-            return Data(file.name, self.licence, *hold_out(items, self.test))
+            return Dataset(file.name, self.licence, *hold_out(items, self.test_fraction))
         if (items.dtype, items.shape[1:]) != (own.dtype, own.shape[1:]):
-            raise DataError(f"{file}: its items, {_form(items)}, and its test items, {_form(own)}, are not alike")
-        return Data(file.name, self.licence, items, own, *read_classes(file, len(items), len(own)))
+            raise DataError(
+                f"{file}: its items, {_describe(items)}, and its test items, {_describe(own)}, are not alike"
+            )
+        return Dataset(file.name, self.licence, items, own, *read_npz_labels(file, len(items), len(own)))
 
 
 def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
     """The training items of a file, and its test items where it holds both (.npz with `array` and `test`)."""
-    arrays = _arrays(path, array)
+    arrays = _read_named_arrays(path, array)
     if array not in arrays:
         raise DataError(f"{path} holds {', '.join(arrays)}, but no array named {array}: set data.array")
     try:
@@ -51,10 +53,10 @@ def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
         raise DataError(f"{path}: {error}") from error
 
 
-def _arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
+def _read_named_arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
     """What a file holds by its names; one without names is called `array`."""
     try:
-        if path.suffix.lower() in TABLES:
+        if path.suffix.lower() in TABLE_SUFFIXES:
             return {array: read_table(path)}
         with path.open("rb") as file:
             loaded: Any = np.load(file, allow_pickle=False)
@@ -63,7 +65,7 @@ def _arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path} cannot be read as an array: {error}") from error
 
 
-def read_classes(path: Path, train: int, test: int) -> tuple[Labels | None, Labels | None]:
+def read_npz_labels(path: Path, train: int, test: int) -> tuple[Labels | None, Labels | None]:
     """The classes of the training and test items in an .npz that has them. Raises DataError where they don't fit."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -108,5 +110,5 @@ def as_items(array: NDArray[Any]) -> Items:
     return array
 
 
-def _form(items: Items) -> str:
+def _describe(items: Items) -> str:
     return f"{items.dtype} {items.shape[1:]}"

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from training.errors import DataError
-from training.schema import Section
+from training.schema import StrictModel
 
 Pixels = NDArray[np.uint8]
 Items = Pixels | NDArray[np.float32]
 """Pictures uint8 N,H,W,C, or vectors float32 N,F."""
 Labels = NDArray[np.int64]
-HeldOut = Annotated[float, Field(gt=0, lt=1)]
+TestFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class Dataset:
     """A training set and the test set that no training sees. Labels: the classes 0, 1, ... of the items, if known."""
 
     name: str
@@ -40,20 +40,20 @@ class Data:
         digest.update(np.ascontiguousarray(self.train).data)
         return digest.hexdigest()
 
-    def first(self, count: int | None) -> "Data":
+    def head(self, count: int | None) -> "Dataset":
         """The same with the first `count` training items only."""
         labels = None if self.train_labels is None else self.train_labels[:count]
         return replace(self, train=self.train[:count], train_labels=labels)
 
 
-class Source(Section, ABC):
-    """A `[data]` table; each kind adds `name`, what tells it from the others."""
+class DataSection(StrictModel, ABC):
+    """A `[data]` table; each kind adds `source`, what tells it from the others."""
 
-    items: PositiveInt | None = None
+    limit: PositiveInt | None = None
     """Use only the first so many training items."""
 
     @abstractmethod
-    def read(self, folder: Path | None) -> Data:
+    def read(self, folder: Path | None) -> Dataset:
         """The whole data set; `folder` is looked into first. Raises DataError with the mend."""
 
 
@@ -64,11 +64,11 @@ def hold_out(items: Items, share: float, seed: int = 0) -> tuple[Items, Items]:
     """
     if not share:
         return items, items[:0]
-    held = drawn(len(items), share, seed)
+    held = held_out_mask(len(items), share, seed)
     return items[~held], items[held]
 
 
-def drawn(items: int, share: float, seed: int = 0) -> NDArray[np.bool_]:
+def held_out_mask(items: int, share: float, seed: int = 0) -> NDArray[np.bool_]:
     """Which of so many items are held out. Raises DataError as `hold_out` does."""
     count = round(share * items)
     if not 0 < count < items:

@@ -21,13 +21,13 @@ from training.errors import DataError
 
 log = logging.getLogger(__name__)
 
-FILE_BYTES = 64 << 20  # no file has more, packed or not
+MAX_FILE_BYTES = 64 << 20  # no file has more, packed or not
 TIMEOUT_SECONDS = 30.0
 IdxName = Literal["mnist", "fashion-mnist"]
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
+class DatasetFiles:
     """Four idx files. `files`: the SHA-256 of each file's decompressed bytes; `urls`: folders that hold them as .gz."""
 
     name: str
@@ -40,8 +40,8 @@ class Dataset:
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
-DATASETS: dict[IdxName, Dataset] = {
-    "mnist": Dataset(
+DATASETS: dict[IdxName, DatasetFiles] = {
+    "mnist": DatasetFiles(
         name="mnist",
         licence="CC-BY-SA-3.0 (Yann LeCun, Corinna Cortes)",
         files={
@@ -56,7 +56,7 @@ DATASETS: dict[IdxName, Dataset] = {
             "https://azureopendatastorage.blob.core.windows.net/mnist/",
         ),
     ),
-    "fashion-mnist": Dataset(
+    "fashion-mnist": DatasetFiles(
         name="fashion-mnist",
         licence="MIT (Zalando SE)",
         files={
@@ -76,7 +76,7 @@ DATASETS: dict[IdxName, Dataset] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class VerifiedFile:
     """A verified file: where it lies, and its decompressed bytes."""
 
     path: Path
@@ -88,7 +88,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hourglass"
 
 
-def fetch(dataset: Dataset, folder: Path | None, cache: Path) -> dict[str, Found]:
+def fetch(dataset: DatasetFiles, folder: Path | None, cache: Path) -> dict[str, VerifiedFile]:
     """Every file of the dataset, verified: from `folder`, the system, the cache, or downloaded into the cache.
 
     A file with other bytes is passed over with a warning. Raises DataError where nothing has a file.
@@ -96,19 +96,19 @@ def fetch(dataset: Dataset, folder: Path | None, cache: Path) -> dict[str, Found
     return {name: _locate(dataset, name, folder, cache) or _download(dataset, name, cache) for name in dataset.files}
 
 
-def _locate(dataset: Dataset, name: str, folder: Path | None, cache: Path) -> Found | None:
+def _locate(dataset: DatasetFiles, name: str, folder: Path | None, cache: Path) -> VerifiedFile | None:
     given = (folder, folder / dataset.name) if folder else ()
     for place in (*given, *dataset.folders, cache / dataset.name):
         for path in (place / name, place / f"{name}.gz"):
             if path.is_file():
                 content = _unpack(path.read_bytes())
-                if _is(content, dataset.files[name]):
-                    return Found(path, content)
+                if _has_sha256(content, dataset.files[name]):
+                    return VerifiedFile(path, content)
                 log.warning("%s is passed over: its content does not have the SHA-256 of %s", path, name)
     return None
 
 
-def _download(dataset: Dataset, name: str, cache: Path) -> Found:
+def _download(dataset: DatasetFiles, name: str, cache: Path) -> VerifiedFile:
     place = cache / dataset.name
     place.mkdir(parents=True, exist_ok=True)
     for url in dataset.urls:
@@ -118,10 +118,10 @@ def _download(dataset: Dataset, name: str, cache: Path) -> Found:
             log.warning("%s%s.gz cannot be had: %s", url, name, error)
             continue
         content = _unpack(packed)
-        if _is(content, dataset.files[name]):
+        if _has_sha256(content, dataset.files[name]):
             path = place / f"{name}.gz"
-            atomic_files.write(path, packed)
-            return Found(path, content)
+            atomic_files.write_atomic(path, packed)
+            return VerifiedFile(path, content)
         log.warning("%s%s.gz is passed over: its content does not have the right SHA-256", url, name)
     names = ", ".join(f"{file}.gz" for file in dataset.files)
     raise DataError(f"{name} of {dataset.name} is nowhere to be had: put {names} into {place}, or name their folder")
@@ -133,8 +133,8 @@ def _stream(url: str) -> Iterator[bytes]:
     with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - only the addresses of the table above
         while piece := answer.read(1 << 20):
             size += len(piece)
-            if size > FILE_BYTES:
-                raise OSError(f"more than {FILE_BYTES} bytes")
+            if size > MAX_FILE_BYTES:
+                raise OSError(f"more than {MAX_FILE_BYTES} bytes")
             yield piece
 
 
@@ -144,10 +144,10 @@ def _unpack(content: bytes) -> bytes:
         return content
     try:
         with gzip.open(BytesIO(content)) as file:
-            return file.read(FILE_BYTES)
+            return file.read(MAX_FILE_BYTES)
     except (OSError, EOFError, zlib.error):
         return b""
 
 
-def _is(content: bytes, sha256: str) -> bool:
+def _has_sha256(content: bytes, sha256: str) -> bool:
     return hashlib.sha256(content).hexdigest() == sha256

@@ -10,9 +10,9 @@ from pydantic import PositiveInt
 
 from service.codec import composite, decode, fit
 from service.errors import Problem
-from training.data.dataset import Data, HeldOut, Pixels, Source, hold_out
+from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out
 from training.errors import DataError
-from training.schema import Share
+from training.schema import Fraction
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +21,10 @@ FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
 SUFFIXES = {f".{name}" for name in FORMATS} | {".jpg", ".tif"}
 
 
-class FolderSection(Source):
+class FolderSection(DataSection):
     """A folder of pictures, searched through, each fitted to one size as the service would do it."""
 
-    name: Literal["folder"]
+    source: Literal["folder"]
     path: str
     """Relative to the data folder given, or else to where the command runs."""
     height: PositiveInt
@@ -35,23 +35,23 @@ class FolderSection(Source):
     """1 for grey, 3 for colour."""
     licence: str
     """Of the pictures."""
-    broken: Share = 0.01
+    max_broken_fraction: Fraction = 0.01
     """Share of pictures that may be unreadable; each is named and skipped."""
-    test: HeldOut = 0.1
+    test_fraction: TestFraction = 0.1
     """Share held out as the test set."""
 
-    def read(self, folder: Path | None) -> Data:
+    def read(self, folder: Path | None) -> Dataset:
         root = (folder or Path()) / self.path
-        return Data(root.name, self.licence, *hold_out(read_folder(root, self), self.test))
+        return Dataset(root.name, self.licence, *hold_out(read_folder(root, self), self.test_fraction))
 
 
 def read_folder(root: Path, section: FolderSection) -> Pixels:
     """All pictures under `root`, fitted to the section's size: uint8 N,H,W,C."""
-    pictures = read_pictures(pictures_below(root), section.broken)
+    pictures = read_pictures(find_pictures(root), section.max_broken_fraction)
     return np.stack([fit(pixels, section.height, section.width, section.channels) for pixels in pictures])
 
 
-def pictures_below(root: Path) -> list[Path]:
+def find_pictures(root: Path) -> list[Path]:
     """The files that are pictures by their names, in order of their paths. Raises DataError where there are none."""
     found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
@@ -59,10 +59,11 @@ def pictures_below(root: Path) -> list[Path]:
     return found
 
 
-def read_pictures(paths: Sequence[Path], broken: float, *, colour: bool = False) -> Iterator[Pixels]:
+def read_pictures(paths: Sequence[Path], max_broken_fraction: float, *, colour: bool = False) -> Iterator[Pixels]:
     """Pictures one at a time: uint8 H,W,C, without transparency; with `colour` C is 3.
 
-    What cannot be read is named and skipped. Raises DataError, at the end, where that is more than the share `broken`.
+    What cannot be read is named and skipped. Raises DataError, at the end, where that is a larger share than
+    `max_broken_fraction`.
     """
     skipped = 0
     for path in paths:
@@ -74,5 +75,5 @@ def read_pictures(paths: Sequence[Path], broken: float, *, colour: bool = False)
             continue
         pixels = picture.pixels if picture.alpha is None else composite(picture.pixels, picture.alpha, "black")
         yield fit(pixels, None, None, 3) if colour else pixels
-    if skipped > broken * len(paths):
-        raise DataError(f"{skipped} of {len(paths)} pictures are broken, more than data.broken allows")
+    if skipped > max_broken_fraction * len(paths):
+        raise DataError(f"{skipped} of {len(paths)} pictures are broken, more than data.max_broken_fraction allows")

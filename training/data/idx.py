@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.dataset import Data, Labels, Pixels, Source
+from training.data.dataset import DataSection, Dataset, Labels, Pixels
 from training.data.downloads import (
     DATASETS,
     TEST_IMAGES,
@@ -20,18 +20,18 @@ from training.errors import DataError
 IDX_PICTURES, IDX_LABELS = 0x00000803, 0x00000801  # the first four bytes: unsigned bytes in three dimensions, in one
 
 
-class IdxSection(Source):
+class IdxSection(DataSection):
     """MNIST or Fashion-MNIST, with their own test sets of 10 000."""
 
-    name: IdxName
+    source: IdxName
     """Which of the two."""
 
-    def read(self, folder: Path | None) -> Data:
-        dataset = DATASETS[self.name]
+    def read(self, folder: Path | None) -> Dataset:
+        dataset = DATASETS[self.source]
         found = fetch(dataset, folder, cache_folder())
         train, test = (read_idx(found[name].content) for name in (TRAIN_IMAGES, TEST_IMAGES))
         train_labels, test_labels = (read_labels(found[name].content) for name in (TRAIN_LABELS, TEST_LABELS))
-        return Data(dataset.name, dataset.licence, train, test, train_labels, test_labels)
+        return Dataset(dataset.name, dataset.licence, train, test, train_labels, test_labels)
 
 
 def read_idx(content: bytes) -> Pixels:

@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 
 from service.codec import fit
-from training.data.dataset import Data, HeldOut, Pixels, Source, hold_out
-from training.data.folder import pictures_below, read_pictures
+from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out
+from training.data.folder import find_pictures, read_pictures
 from training.errors import DataError
-from training.schema import Share
+from training.schema import Fraction
 
 CUT_OFF = 0.65
 """Frequencies above this share of the highest are damped: there, photographs hold noise and traces of their JPEG."""
-FAINT = 0.1
+CONTRAST_FLOOR = 0.1
 """Variance, as a share of the mean patch's, below which a patch is left faint: it would be noise made loud."""
 
 
-class PatchesSection(Source):
+class PatchesSection(DataSection):
     """Squares of `side` x `side` pixels from a folder of pictures: grey, whitened, of one contrast, as vectors."""
 
-    name: Literal["patches"]
+    source: Literal["patches"]
     path: str
     """Relative to the data folder given, or else to where the command runs."""
     side: PositiveInt = 10
@@ -39,21 +39,24 @@ class PatchesSection(Source):
     """Of the pictures."""
     seed: NonNegativeInt = 0
     """Of the places."""
-    broken: Share = 0.01
+    max_broken_fraction: Fraction = 0.01
     """Share of pictures that may be unreadable; each is named and skipped."""
-    test: HeldOut = 0.1
+    test_fraction: TestFraction = 0.1
     """Share held out as the test set."""
 
-    def read(self, folder: Path | None) -> Data:
+    def read(self, folder: Path | None) -> Dataset:
         root = (folder or Path()) / self.path
-        greys = [_grey(pixels, self.width) for pixels in read_pictures(pictures_below(root), self.broken)]
+        greys = [
+            _resize_grayscale(pixels, self.width)
+            for pixels in read_pictures(find_pictures(root), self.max_broken_fraction)
+        ]
         large = [grey for grey in greys if min(grey.shape) > 2 * self.side]
         if not large:
             raise DataError(f"the pictures in {root} are too small to cut patches of {self.side} from")
         random = np.random.default_rng(self.seed)
         each = -(-self.count // len(large))
-        cut = np.concatenate([_cut(whiten(grey), self.side, each, random) for grey in large])
-        return Data(root.name, self.licence, *hold_out(_levelled(cut), self.test))
+        cut = np.concatenate([_random_patches(whiten(grey), self.side, each, random) for grey in large])
+        return Dataset(root.name, self.licence, *hold_out(_normalize_contrast(cut), self.test_fraction))
 
 
 def whiten(grey: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -65,7 +68,7 @@ def whiten(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return white / max(float(white.std()), 1e-12)
 
 
-def _grey(pixels: Pixels, width: int) -> NDArray[np.float32]:
+def _resize_grayscale(pixels: Pixels, width: int) -> NDArray[np.float32]:
     """H,W,C as H,W of that width; never enlarged."""
     height, own, _ = pixels.shape
     scale = min(1.0, width / own)
@@ -73,7 +76,9 @@ def _grey(pixels: Pixels, width: int) -> NDArray[np.float32]:
     return small[:, :, 0].astype(np.float32) / np.float32(255)
 
 
-def _cut(picture: NDArray[np.float32], side: int, count: int, random: np.random.Generator) -> NDArray[np.float32]:
+def _random_patches(
+    picture: NDArray[np.float32], side: int, count: int, random: np.random.Generator
+) -> NDArray[np.float32]:
     """`count` patches (count, side * side) from anywhere but the rim, where whitening wraps around."""
     windows = np.lib.stride_tricks.sliding_window_view(
         picture[side // 2 : -side // 2, side // 2 : -side // 2], (side, side)
@@ -83,12 +88,12 @@ def _cut(picture: NDArray[np.float32], side: int, count: int, random: np.random.
     return windows[rows, columns].reshape(count, side * side)
 
 
-def _levelled(patches: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalize_contrast(patches: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each without its mean, and of about the same contrast; all numbers together have a variance of 1.
 
     Contrast is what patches differ in most: without this a few strong ones would decide what is learnt.
     """
     level = patches - patches.mean(1, keepdims=True)
     variance = np.square(level).mean(1, keepdims=True)
-    even = level / np.sqrt(variance + FAINT * variance.mean())
+    even = level / np.sqrt(variance + CONTRAST_FLOOR * variance.mean())
     return even / max(float(even.std()), 1e-12)

@@ -7,30 +7,30 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from training.data.dataset import Data, HeldOut, Source, hold_out
+from training.data.dataset import DataSection, Dataset, TestFraction, hold_out
 
-COUNT = 2000
+POINTS = 2000
 
 
-class SurfaceSection(Source):
+class SurfaceSection(DataSection):
     """A sheet bent round a part of a cylinder, inside the unit cube, with noise around it."""
 
-    name: Literal["surface"]
+    source: Literal["surface"]
     bend: Annotated[float, Field(gt=0, le=90)] = 90
     """Degrees of the cylinder that the sheet covers."""
     noise: NonNegativeFloat = 0.01
     """Standard deviation of the points around the sheet, along each axis."""
     seed: NonNegativeInt = 0
     """Of the points."""
-    test: HeldOut = 0.2
+    test_fraction: TestFraction = 0.2
     """Share held out as the test set."""
 
-    def read(self, folder: Path | None) -> Data:  # noqa: ARG002 - one signature for all sources
-        points = sheet(COUNT, self.bend, self.noise, self.seed)
-        return Data("surface", "CC0-1.0", *hold_out(points, self.test))
+    def read(self, folder: Path | None) -> Dataset:  # noqa: ARG002 - one signature for all sources
+        points = cylinder_points(POINTS, self.bend, self.noise, self.seed)
+        return Dataset("surface", "CC0-1.0", *hold_out(points, self.test_fraction))
 
 
-def sheet(count: int, bend: float, noise: float, seed: int) -> NDArray[np.float32]:
+def cylinder_points(count: int, bend: float, noise: float, seed: int) -> NDArray[np.float32]:
     """`count` points (float32 count,3) around a cylinder of radius 0.8 about the line x = z = 0.1.
 
     They are spread evenly over `bend` degrees of its angle and over y from 0.1 to 0.9.

@@ -11,13 +11,13 @@ from torch import Generator
 
 from training.data import Items
 from training.errors import RecipeError
-from training.loop.batches import as_float, as_tensor
-from training.nets import Autoencoder, Pass
-from training.objective import evidence, log_weights
+from training.loop.batches import as_tensor, to_float
+from training.nets import Autoencoder, ForwardResult
+from training.objective import iwae_bound, log_importance_weights
 
 SEED = 20260
 """Of the black and white pixels, and of the draws of the codes."""
-ITEMS, DRAWS = 10, 100
+ITEMS_PER_PASS, SAMPLES_PER_PASS = 10, 100
 """Of one pass of the decoder: few enough to stay in a processor's cache."""
 
 
@@ -33,22 +33,32 @@ class Likelihood:
 
 @torch.no_grad()
 def likelihood(net: Autoencoder, items: Items, samples: int) -> Likelihood:
-    """Of pictures under the net; `samples` in whole DRAWS. Raises RecipeError where its codes are no distributions."""
+    """Of pictures under the net; `samples` in whole SAMPLES_PER_PASS.
+
+    Raises RecipeError where its codes are no distributions.
+    """
     generator = Generator().manual_seed(SEED)
-    drawn = torch.bernoulli(as_float(as_tensor(items)), generator=generator)
+    drawn = torch.bernoulli(to_float(as_tensor(items)), generator=generator)
     total = bound = 0.0
-    for chunk in drawn.split(ITEMS):
-        made = net.through(chunk)
-        weights = torch.cat([log_weights(_draw(made, net, generator), chunk, net) for _ in range(samples // DRAWS)])
-        total += evidence(weights.double()).sum().item()
+    for chunk in drawn.split(ITEMS_PER_PASS):
+        made = net.forward_with_code(chunk)
+        weights = torch.cat(
+            [
+                log_importance_weights(_sample(made, net, generator), chunk, net)
+                for _ in range(samples // SAMPLES_PER_PASS)
+            ]
+        )
+        total += iwae_bound(weights.double()).sum().item()
         bound += weights.double().mean(0).sum().item()
-    return Likelihood(-total / len(items), -bound / len(items), len(items), samples // DRAWS * DRAWS)
+    return Likelihood(
+        -total / len(items), -bound / len(items), len(items), samples // SAMPLES_PER_PASS * SAMPLES_PER_PASS
+    )
 
 
-def _draw(made: Pass, net: Autoencoder, generator: Generator) -> Pass:
-    """The same pass with DRAWS codes of each item, decoded."""
-    if made.spread is None:
+def _sample(made: ForwardResult, net: Autoencoder, generator: Generator) -> ForwardResult:
+    """The same pass with SAMPLES_PER_PASS codes of each item, decoded."""
+    if made.log_variance is None:
         raise RecipeError("a likelihood needs a code that is a distribution: net.family = 'variational'")
-    noise = torch.randn((DRAWS, *made.code.shape), generator=generator)
-    codes = (made.code + (made.spread / 2).exp() * noise).flatten(0, 1)
-    return Pass(net.decode(codes), made.code, made.spread, codes)
+    noise = torch.randn((SAMPLES_PER_PASS, *made.code.shape), generator=generator)
+    codes = (made.code + (made.log_variance / 2).exp() * noise).flatten(0, 1)
+    return ForwardResult(net.decode(codes), made.code, made.log_variance, codes)

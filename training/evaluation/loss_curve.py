@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 
-def draw_curve(records: list[dict[str, Any]], title: str) -> bytes:
+def plot_loss(records: list[dict[str, Any]], title: str) -> bytes:
     """A PNG of the training loss and, where there is one, the validation loss; logarithmic where it can be."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()

@@ -32,35 +32,37 @@ from service.errors import ModelRefused
 from service.repository.loader import open_graph
 from service.runtime.session import Session
 from service.runtime.tensors import difference, to_array, to_tensor
-from training.data import Data, Items
-from training.errors import NotPublished
-from training.evaluation.figures import Measured, Run
-from training.export.calibration import calibration
+from training.data import Dataset, Items
+from training.errors import PublishError
+from training.evaluation.figures import Evaluation, GraphFunction
+from training.export.calibration import calibration_inputs
 from training.export.memory import bytes_per_pixel
-from training.export.onnx_graph import OPSET, Served, draw
-from training.export.parity_inputs import inputs, small, torch_answer, trials
-from training.export.quantise import quantise
+from training.export.onnx_graph import OPSET, ExportModule, export_onnx
+from training.export.parity_inputs import crop_to_probe, operation_inputs, parity_inputs, run_torch
+from training.export.quantise import quantize
 from training.export.versions import versions
-from training.loop.fit import Fitted
+from training.loop.fit import FitResult
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
-LEVELS, RELATIVE = 1.0, 1e-5
+MAX_GREY_LEVELS, MAX_RELATIVE_ERROR = 1.0, 1e-5
 """The largest differences that are published: grey levels of pictures; of floats, relative to the largest of them."""
 
 
-def schema() -> str:
+def card_schema() -> str:
     """The JSON schema of the card, for writers and readers in other languages."""
     return json.dumps(Card.model_json_schema(), indent=2) + "\n"
 
 
-def draft(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int) -> Card:
+def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, number: int) -> Card:
     """Draws the graphs into the folder; their card, without figures yet."""
     net = fitted.net
-    item = small(net, data.test[:1])
-    graphs = [_draw(folder, Served(net, operation), item) for operation in recipe.model.operations]
+    item = crop_to_probe(net, data.test[:1])
+    graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.model.operations]
     if recipe.model.int8:
-        graphs += [_in_int8(folder, graph, calibration(recipe, data, graph.operation)) for graph in graphs]
+        graphs += [
+            _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
+        ]
     return Card(
         format=1,
         name=recipe.model.name,
@@ -70,7 +72,7 @@ def draft(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int)
         description=recipe.model.description,
         licence=recipe.model.licence,
         parameters=net.parameter_count(),
-        input=_input(net),
+        input=_input_spec(net),
         code=Code(shape=list(net.code_shape)),
         graphs=graphs,
         receptive_radius=net.receptive_radius,
@@ -82,59 +84,61 @@ def draft(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int)
         made=Made(
             versions=versions(),
             opset=OPSET,
-            seed=recipe.optimisation.seed,
+            seed=recipe.optimizer.seed,
             seconds=round(fitted.seconds, 1),
             date=datetime.now(UTC).date(),
         ),
     )
 
 
-def prove(folder: Path, card: Card, precision: Precision = "float32") -> dict[Operation, Run]:
-    """Every graph of the card, opened as the service does; those of one precision. Raises NotPublished where it would
+def load_verified(folder: Path, card: Card, precision: Precision = "float32") -> dict[Operation, GraphFunction]:
+    """Every graph of the card, opened as the service does; those of one precision. Raises PublishError where it would
     refuse one.
     """
     try:
         opened = {graph.file: open_graph(folder, card, graph) for graph in card.graphs}
         return {graph.operation: opened[graph.file].run for graph in card.graphs if graph.precision == precision}
     except ModelRefused as error:
-        raise NotPublished(f"the service would refuse this model: {error.detail}") from error
+        raise PublishError(f"the service would refuse this model: {error.detail}") from error
 
 
-def compare(net: Autoencoder, graphs: Mapping[Operation, Run], items: Items) -> dict[Operation, list[Parity]]:
-    """How far the graphs are from the net, at each size of batch and shape. Raises NotPublished over the bound."""
+def check_parity(
+    net: Autoencoder, graphs: Mapping[Operation, GraphFunction], items: Items
+) -> dict[Operation, list[Parity]]:
+    """How far the graphs are from the net, at each size of batch and shape. Raises PublishError over the bound."""
     parity: dict[Operation, list[Parity]] = {}
     for operation, run in graphs.items():
-        served = Served(net, operation)
-        parity[operation] = [_parity(served, run, given) for given in trials(served, items)]
+        served = ExportModule(net, operation)
+        parity[operation] = [_measure_parity(served, run, given) for given in parity_inputs(served, items)]
     return parity
 
 
-def state(card: Card, parity: Mapping[Operation, list[Parity]], measured: Measured) -> Card:
+def complete_card(card: Card, parity: Mapping[Operation, list[Parity]], measured: Evaluation) -> Card:
     """The card with its figures, in six digits."""
     exact = {graph.file: parity[graph.operation] for graph in card.graphs if graph.precision == "float32"}
     graphs = [graph.model_copy(update={"parity": exact.get(graph.file, [])}) for graph in card.graphs]
     quality = Quality(
         data=measured.data,
-        figures=_short(measured.figures),
-        baselines={name: _short(figures) for name, figures in measured.baselines.items()},
+        figures=_round_figures(measured.figures),
+        baselines={name: _round_figures(figures) for name, figures in measured.baselines.items()},
     )
     percentiles = measured.percentiles and [float(f"{error:.6g}") for error in measured.percentiles]
     return card.model_copy(update={"graphs": graphs, "quality": quality, "error_percentiles": percentiles})
 
 
-def write(folder: Path, card: Card) -> None:
-    """Writes `card.json`, then opens the model by what was written. Raises NotPublished as `prove` does."""
+def write_card(folder: Path, card: Card) -> None:
+    """Writes `card.json`, then opens the model by what was written. Raises PublishError as `load_verified` does."""
     text = json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
     (folder / CARD_FILE).write_text(text, "utf-8")
-    prove(folder, read_card(text.encode()))
+    load_verified(folder, read_card(text.encode()))
 
 
-def read(folder: Path) -> Card:
+def read_published(folder: Path) -> Card:
     """The card of a published version."""
     return read_card((folder / CARD_FILE).read_bytes())
 
 
-def _input(net: Autoencoder) -> ImageInput | VectorInput:
+def _input_spec(net: Autoencoder) -> ImageInput | VectorInput:
     if len(net.shape) == 1:
         return VectorInput(kind="vector", features=net.shape[0])
     channels, height, width = net.shape
@@ -142,26 +146,26 @@ def _input(net: Autoencoder) -> ImageInput | VectorInput:
     return ImageInput(kind="image", height=sides[0], width=sides[1], channels=3 if channels == 3 else 1)
 
 
-def _draw(folder: Path, served: Served, item: Items) -> Graph:
+def _export_graph(folder: Path, served: ExportModule, item: Items) -> Graph:
     """Writes one graph; its probe is one held-out item and what torch makes of it."""
-    content = draw(served)
+    content = export_onnx(served)
     file = f"{served.operation}.onnx"
     (folder / file).write_bytes(content)
-    example = inputs(served, item)
+    example = operation_inputs(served, item)
     return Graph(
         operation=served.operation,
         precision="float32",
         file=file,
         sha256=hashlib.sha256(content).hexdigest(),
-        probe=Probe(input=to_tensor(example), output=to_tensor(torch_answer(served, example))),
+        probe=Probe(input=to_tensor(example), output=to_tensor(run_torch(served, example))),
         parity=[],
         bytes_per_pixel=bytes_per_pixel(content) if served.net.any_size else None,
     )
 
 
-def _in_int8(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Graph:
+def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Graph:
     """Writes a graph anew in int8; its probe is what it answers here, since torch has no part in it."""
-    content = quantise((folder / graph.file).read_bytes(), arrays)
+    content = quantize((folder / graph.file).read_bytes(), arrays)
     file = f"{graph.operation}.int8.onnx"
     (folder / file).write_bytes(content)
     answer = Session(content, free_sizes=True).run(to_array(graph.probe.input))
@@ -176,17 +180,17 @@ def _in_int8(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Grap
     )
 
 
-def _parity(served: Served, run: Run, given: NDArray[Any]) -> Parity:
-    wanted = torch_answer(served, given)
+def _measure_parity(served: ExportModule, run: GraphFunction, given: NDArray[Any]) -> Parity:
+    wanted = run_torch(served, given)
     gap = difference(run(given), wanted)
-    unit, bound = ("levels", LEVELS) if wanted.dtype == np.uint8 else ("relative", RELATIVE)
+    unit, bound = ("levels", MAX_GREY_LEVELS) if wanted.dtype == np.uint8 else ("relative", MAX_RELATIVE_ERROR)
     if not gap <= bound:
-        raise NotPublished(
+        raise PublishError(
             f"the {served.operation} graph differs from the net by {gap:g} ({unit}, at most {bound:g} is published) "
             f"on a batch of {len(given)} of {given.shape[1:]}"
         )
     return Parity(batch=len(given), shape=list(given.shape[1:]), difference=gap, unit=unit)
 
 
-def _short(figures: Mapping[str, float]) -> dict[str, float]:
+def _round_figures(figures: Mapping[str, float]) -> dict[str, float]:
     return {name: float(f"{figure:.6g}") for name, figure in figures.items()}

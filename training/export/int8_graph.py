@@ -12,55 +12,55 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-BLOCK = 16
+CHANNEL_BLOCK = 16
 """Output channels that integer kernels take at once: one with 12 of them ran four times as long as with 16."""
-STEPS = 127
+INT8_MAX = 127
 """Of a signed 8-bit weight, from zero to the largest of its channel."""
 
 
-def make_ready(model: onnx.ModelProto) -> None:
+def prepare_for_int8(model: onnx.ModelProto) -> None:
     """Changes the model in place; shapes inside it are to be inferred anew."""
-    _bypass(model.graph)
-    _widen(model.graph)
-    _even_out(model.graph)
+    _remove_identity_pools(model.graph)
+    _pad_channels(model.graph)
+    _round_weights(model.graph)
     model.graph.ClearField("value_info")
 
 
-def even(weights: Array) -> Array:
+def round_preserving_sum(weights: Array) -> Array:
     """Weights O,I,... as multiples of each channel's step that miss them by nothing in the sum over the channel.
 
     Rounded each to the nearest, the errors of a channel add up where its inputs are alike, as neighbouring pixels are:
     a first layer's lost as much as all others together. So those that were nearest to the middle go the other way.
     """
     rows = weights.reshape(len(weights), -1).astype(np.float64)
-    steps = np.abs(rows).max(axis=1, keepdims=True) / STEPS
+    steps = np.abs(rows).max(axis=1, keepdims=True) / INT8_MAX
     scaled = np.divide(rows, steps, out=np.zeros_like(rows), where=steps > 0)
     rounded = np.rint(scaled)
     missing = scaled - rounded
     for row, miss in zip(rounded, missing, strict=True):
         count = round(miss.sum())
         row[np.argsort(-np.sign(count) * miss, kind="stable")[: abs(count)]] += np.sign(count)
-    return (np.clip(rounded, -STEPS, STEPS) * steps).reshape(weights.shape).astype(weights.dtype)
+    return (np.clip(rounded, -INT8_MAX, INT8_MAX) * steps).reshape(weights.shape).astype(weights.dtype)
 
 
-def _even_out(graph: onnx.GraphProto) -> None:
+def _round_weights(graph: onnx.GraphProto) -> None:
     held = {tensor.name: tensor for tensor in graph.initializer}
     for node in _convolutions(graph):
-        _put(held[node.input[1]], even(onnx.numpy_helper.to_array(held[node.input[1]])))
+        _set_tensor(held[node.input[1]], round_preserving_sum(onnx.numpy_helper.to_array(held[node.input[1]])))
 
 
-def _widen(graph: onnx.GraphProto) -> None:
+def _pad_channels(graph: onnx.GraphProto) -> None:
     """Gives convolutions whole blocks of channels, of zeros, and cuts them from what comes out."""
     held = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         nodes.append(node)
-        channels = held[node.input[1]].dims[0] if node.op_type == "Conv" else BLOCK
-        if not channels % BLOCK:
+        channels = held[node.input[1]].dims[0] if node.op_type == "Conv" else CHANNEL_BLOCK
+        if not channels % CHANNEL_BLOCK:
             continue
         for name in node.input[1:]:
             given = onnx.numpy_helper.to_array(held[name])
-            _put(held[name], np.pad(given, [(0, -channels % BLOCK), *[(0, 0)] * (given.ndim - 1)]))
+            _set_tensor(held[name], np.pad(given, [(0, -channels % CHANNEL_BLOCK), *[(0, 0)] * (given.ndim - 1)]))
         (made,) = node.output
         node.output[0] = f"{made}_wide"
         limits = {f"{made}_{word}": number for word, number in (("first", 0), ("last", channels), ("axis", 1))}
@@ -72,7 +72,7 @@ def _widen(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _bypass(graph: onnx.GraphProto) -> None:
+def _remove_identity_pools(graph: onnx.GraphProto) -> None:
     """Leaves out pools of single pixels, which change nothing (they are there for the kernels of floats)."""
     instead: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
@@ -93,5 +93,5 @@ def _convolutions(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     return (node for node in graph.node if node.op_type == "Conv")
 
 
-def _put(tensor: onnx.TensorProto, array: Array) -> None:
+def _set_tensor(tensor: onnx.TensorProto, array: Array) -> None:
     tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))

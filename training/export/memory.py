@@ -9,7 +9,7 @@ import numpy as np
 
 SIDES = (1064, 880)
 """Of the picture, in pixels: a tile as services cut them, 0.9 megapixels."""
-SMALL = 64
+WARMUP_SIDE = 64
 """Side of the picture before it: what a run takes anyway is not counted."""
 
 
@@ -23,7 +23,7 @@ def bytes_per_pixel(graph: bytes) -> float:
     return float(f"{float(run.stdout):.2g}")
 
 
-def _measure(file: Path) -> float:
+def _measure_bytes_per_pixel(file: Path) -> float:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -31,14 +31,14 @@ def _measure(file: Path) -> float:
     session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     port = session.get_inputs()[0]
     tile = np.random.default_rng(0).integers(0, 256, (1, *SIDES, port.shape[3]), np.uint8)
-    session.run(None, {port.name: tile[:, :SMALL, :SMALL]})
-    before = _peak()
+    session.run(None, {port.name: tile[:, :WARMUP_SIDE, :WARMUP_SIDE]})
+    before = _peak_rss()
     for _ in range(2):
         session.run(None, {port.name: tile})
-    return max(1.0, (_peak() - before) / (SIDES[0] * SIDES[1]))
+    return max(1.0, (_peak_rss() - before) / (SIDES[0] * SIDES[1]))
 
 
-def _peak() -> int:
+def _peak_rss() -> int:
     """Bytes that this process has held at its highest. (What `resource` tells on Linux begins with the parent's.)"""
     status = Path("/proc/self/status")
     if status.exists():
@@ -50,4 +50,4 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    print(_measure(Path(sys.argv[1])))
+    print(_measure_bytes_per_pixel(Path(sys.argv[1])))

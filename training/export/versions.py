@@ -4,13 +4,13 @@ import platform
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-WRITERS = ("hourglass", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
+PACKAGES = ("hourglass", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of every installed package of WRITERS."""
+    """Of Python and of every installed package of PACKAGES."""
     found = {"python": platform.python_version()}
-    for name in WRITERS:
+    for name in PACKAGES:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found

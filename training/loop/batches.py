@@ -20,7 +20,7 @@ def as_tensor(items: Items) -> Tensor:
     return torch.from_numpy(np.array(moved, order="C"))  # a copy: what comes from a file may be read-only
 
 
-def as_float(items: Tensor) -> Tensor:
+def to_float(items: Tensor) -> Tensor:
     """What nets take: float32, pictures in 0..1."""
     return items.to(torch.float32).div_(255) if items.dtype == torch.uint8 else items
 
@@ -28,13 +28,13 @@ def as_float(items: Tensor) -> Tensor:
 class Batches:
     """All items, and which of them each step sees; the last, smaller batch of an epoch is left out."""
 
-    def __init__(self, items: Items, size: int, seed: int) -> None:
+    def __init__(self, items: Items, batch_size: int, seed: int) -> None:
         self.items = as_tensor(items)
-        self.size, self.seed = size, seed
-        self.per_epoch = len(items) // size
+        self.batch_size, self.seed = batch_size, seed
+        self.steps_per_epoch = len(items) // batch_size
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
-        if not self.per_epoch:
-            raise DataError(f"{len(items)} items do not fill one batch: set optimisation.batch below {size}")
+        if not self.steps_per_epoch:
+            raise DataError(f"{len(items)} items do not fill one batch: set optimizer.batch below {batch_size}")
 
     @property
     def shape(self) -> Shape:
@@ -43,12 +43,12 @@ class Batches:
 
     def indices(self, step: int) -> Tensor:
         """Which items the step sees, counted from 0: int64, `size` of them."""
-        epoch, position = divmod(step, self.per_epoch)
+        epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._epoch, self._order = epoch, torch.randperm(len(self.items), generator=generator)
-        return self._order[position * self.size : (position + 1) * self.size]
+        return self._order[position * self.batch_size : (position + 1) * self.batch_size]
 
-    def take(self, indices: Tensor) -> Tensor:
+    def get(self, indices: Tensor) -> Tensor:
         """These items, as nets take them."""
-        return as_float(self.items.index_select(0, indices))
+        return to_float(self.items.index_select(0, indices))

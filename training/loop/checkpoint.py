@@ -18,7 +18,9 @@ from training.errors import RunError
 
 log = logging.getLogger(__name__)
 
-KEPT = 2
+FORMAT = "2"
+"""Version of the names in a checkpoint. A checkpoint of another version is not read."""
+KEEP_LAST = 2
 """How many checkpoints a run folder keeps: the newest, and one to fall back to."""
 
 
@@ -30,7 +32,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     state: dict[str, Any]
 
-    def part(self, name: str) -> dict[str, Tensor]:
+    def with_prefix(self, name: str) -> dict[str, Tensor]:
         """The tensors whose names start with `name` and a dot, without it."""
         return {
             key.removeprefix(f"{name}."): tensor for key, tensor in self.tensors.items() if key.startswith(f"{name}.")
@@ -38,21 +40,26 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes it to the disk for good, then removes all but the newest KEPT."""
+    """Writes it to the disk for good, then removes all but the newest KEEP_LAST."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
     state = json.dumps(checkpoint.state, sort_keys=True)
-    metadata = {"step": str(checkpoint.step), "state": state, "sha256": _digest(checkpoint.step, state, tensors)}
-    atomic_files.write(folder / f"checkpoint-{checkpoint.step:09}.safetensors", save(tensors, metadata))
-    for path in _files(folder)[KEPT:]:
+    metadata = {
+        "format": FORMAT,
+        "step": str(checkpoint.step),
+        "state": state,
+        "sha256": _digest(checkpoint.step, state, tensors),
+    }
+    atomic_files.write_atomic(folder / f"checkpoint-{checkpoint.step:09}.safetensors", save(tensors, metadata))
+    for path in _checkpoint_files(folder)[KEEP_LAST:]:
         path.unlink()
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest whole checkpoint, None where there is none. Raises RunError where all are broken."""
-    files = _files(folder)
+    files = _checkpoint_files(folder)
     for path in files:
         try:
-            return _read(path)
+            return _read_checkpoint_file(path)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             log.warning("%s is broken (%s): falling back to the one before", path, error)
     if files:
@@ -60,9 +67,9 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
-def clear(folder: Path) -> None:
+def delete_checkpoints(folder: Path) -> None:
     """Removes every checkpoint."""
-    for path in _files(folder):
+    for path in _checkpoint_files(folder):
         path.unlink()
 
 
@@ -74,15 +81,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise RunError(f"{path} is no weights file that can be read: {error}") from error
 
 
-def _files(folder: Path) -> list[Path]:
+def _checkpoint_files(folder: Path) -> list[Path]:
     """Newest first."""
     return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
 
 
-def _read(path: Path) -> Checkpoint:
+def _read_checkpoint_file(path: Path) -> Checkpoint:
     with safe_open(path, "pt") as file:
         metadata: Mapping[str, str] = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    if metadata.get("format") != FORMAT:
+        raise RunError(
+            f"{path} was written by another version of hourglass-train: continue the run with that version, "
+            "or choose another folder with --run"
+        )
     step = int(metadata["step"])
     if _digest(step, metadata["state"], tensors) != metadata["sha256"]:
         raise ValueError("its SHA-256 is another")

@@ -12,72 +12,74 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from training.errors import GO_ON, RunError
+from training.errors import RESUME_HINT, RunError
 
 
 @dataclass(frozen=True, slots=True)
-class Peers:
+class ProcessGroup:
     """`size` processes; this is number `rank`, counted from 0. The first alone writes."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def part(self, batch: Tensor) -> Tensor:
+    def shard(self, batch: Tensor) -> Tensor:
         """This process's items of a batch. Raises RunError where the batch cannot be shared out evenly."""
-        if len(batch) % self.size:
-            raise RunError(f"a batch of {len(batch)} cannot be shared by {self.size} processes: set optimisation.batch")
-        return batch.chunk(self.size)[self.rank]
+        if len(batch) % self.world_size:
+            raise RunError(
+                f"a batch of {len(batch)} cannot be shared by {self.world_size} processes: set optimizer.batch"
+            )
+        return batch.chunk(self.world_size)[self.rank]
 
-    def average(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each by its mean over the processes."""
-        if self.size == 1:
+        if self.world_size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        with _together():
+        with _collective():
             distributed.all_reduce(flat)
-        for tensor, mean in zip(tensors, flat.div_(self.size).split([t.numel() for t in tensors]), strict=True):
+        for tensor, mean in zip(tensors, flat.div_(self.world_size).split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
-    def any(self, flag: bool) -> bool:
+    def any_true(self, flag: bool) -> bool:
         """Whether it is so in any of the processes."""
-        if self.size == 1:
+        if self.world_size == 1:
             return flag
         count = torch.tensor(float(flag))
-        with _together():
+        with _collective():
             distributed.all_reduce(count)
         return bool(count)
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
-        if self.size > 1:
-            with _together():
+        if self.world_size > 1:
+            with _collective():
                 distributed.barrier()
 
 
 @contextmanager
-def _together() -> Generator[None]:
+def _collective() -> Generator[None]:
     """What takes all processes. Raises RunError where one of them is there no more."""
     try:
         yield
     except RuntimeError as error:
-        raise RunError(f"another process of this fit has ended: see what it said, then {GO_ON}") from error
+        raise RunError(f"another process of this fit has ended: see what it said, then {RESUME_HINT}") from error
 
 
-ALONE = Peers()
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def peers() -> Generator[Peers]:
+def process_group() -> Generator[ProcessGroup]:
     """Those that torchrun started together with this process, or this process alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     distributed.init_process_group("gloo")
     try:
-        yield Peers(distributed.get_rank(), distributed.get_world_size())
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()

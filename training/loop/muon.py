@@ -15,16 +15,16 @@ from torch.optim import Optimizer
 
 MOMENTUM = 0.95
 BETAS, EPS = (0.9, 0.999), 1e-8
-ROUNDS = 5
-QUINTIC = (3.4445, -4.7750, 2.0315)
+NS_STEPS = 5
+NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of Newton and Schulz's iteration, as Jordan et al. tuned it: five rounds bring singular values near 1."""
 
 
 class Muon(Optimizer):
     """Weights of two and more sides are matrices, N rows by all else."""
 
-    def __init__(self, weights: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
-        super().__init__(weights, {"lr": lr, "weight_decay": weight_decay})
+    def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # noqa: ARG002
@@ -34,18 +34,18 @@ class Muon(Optimizer):
                 if weight.grad is None:
                     continue
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                move = (_matrix if weight.ndim > 1 else _adam)(self.state[weight], weight.grad)
+                move = (_muon_update if weight.ndim > 1 else _adam_update)(self.state[weight], weight.grad)
                 weight.add_(move, alpha=-group["lr"])
 
 
-def _matrix(state: dict[str, Any], gradient: Tensor) -> Tensor:
+def _muon_update(state: dict[str, Any], gradient: Tensor) -> Tensor:
     momentum = state.setdefault("momentum", torch.zeros_like(gradient))
     momentum.mul_(MOMENTUM).add_(gradient)
     ahead = gradient.add(momentum, alpha=MOMENTUM).reshape(len(gradient), -1)
-    return (orthogonal(ahead) * (0.2 * math.sqrt(max(ahead.shape)))).reshape(gradient.shape)
+    return (newton_schulz(ahead) * (0.2 * math.sqrt(max(ahead.shape)))).reshape(gradient.shape)
 
 
-def _adam(state: dict[str, Any], gradient: Tensor) -> Tensor:
+def _adam_update(state: dict[str, Any], gradient: Tensor) -> Tensor:
     mean, square = (state.setdefault(name, torch.zeros_like(gradient)) for name in ("mean", "square"))
     count = state.setdefault("count", torch.zeros(()))
     count += 1
@@ -55,13 +55,13 @@ def _adam(state: dict[str, Any], gradient: Tensor) -> Tensor:
     return mean / (1 - BETAS[0] ** count) / (root + EPS)
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
+def newton_schulz(matrix: Tensor) -> Tensor:
     """About the nearest matrix whose singular values are all 1, by Newton and Schulz's iteration."""
-    first, second, third = QUINTIC
+    first, second, third = NS_COEFFICIENTS
     x = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
-    for _ in range(ROUNDS):
+    for _ in range(NS_STEPS):
         square = x @ x.T
         x = first * x + (second * square + third * square @ square) @ x
     return x.T if tall else x

@@ -14,7 +14,7 @@ LOG_FILE, CURVE_FILE, PICTURES_FILE, LOCK_FILE = "log.jsonl", "curve.png", "pict
 
 
 @contextmanager
-def locked(folder: Path) -> Generator[None]:
+def lock_run_folder(folder: Path) -> Generator[None]:
     """The folder for this process alone. Raises RunError where another one has it, or nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,4 +42,4 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 def write_log(folder: Path, records: list[dict[str, Any]]) -> None:
     """All records anew, so that no line is ever half there."""
-    atomic_files.write(folder / LOG_FILE, "".join(f"{json.dumps(record)}\n" for record in records).encode())
+    atomic_files.write_atomic(folder / LOG_FILE, "".join(f"{json.dumps(record)}\n" for record in records).encode())

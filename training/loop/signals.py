@@ -10,38 +10,38 @@ from typing import Any
 
 
 @dataclass
-class Stop:
+class StopRequest:
     """Whether a signal asked to stop, and which."""
 
     signal: int | None = None
 
 
 @contextmanager
-def polite_signals() -> Generator[Stop]:
+def stop_on_signal() -> Generator[StopRequest]:
     """SIGINT and SIGTERM set `signal` once; a second one acts as ever. Outside the main thread nothing is changed."""
-    stop = Stop()
+    stop = StopRequest()
 
     def ask(number: int, _: object) -> None:
         stop.signal = number
         signal.signal(number, before[number])
 
-    with _handled(ask) as before:
+    with _signal_handler(ask) as before:
         yield stop
 
 
 @contextmanager
-def raising_signals() -> Generator[None]:
+def interrupt_on_signal() -> Generator[None]:
     """SIGINT and SIGTERM raise KeyboardInterrupt with their number. Outside the main thread nothing is changed."""
 
     def interrupt(number: int, _: object) -> None:
         raise KeyboardInterrupt(number)
 
-    with _handled(interrupt):
+    with _signal_handler(interrupt):
         yield
 
 
 @contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Generator[dict[int, Any]]:
+def _signal_handler(handler: Callable[[int, FrameType | None], None]) -> Generator[dict[int, Any]]:
     """SIGINT and SIGTERM go to the handler; gives the handlers from before."""
     if threading.current_thread() is not threading.main_thread():
         yield {}

@@ -11,30 +11,30 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from training.schema import Section
+from training.schema import StrictModel
 
 Shape = tuple[int, ...]
 Operation = Literal["encode", "decode", "reconstruct", "denoise"]
 OPERATIONS: tuple[Operation, ...] = ("encode", "decode", "reconstruct", "denoise")
 
 
-class Pass(NamedTuple):
-    """One pass: the raw output (before `finish`), N and the item's shape, and the code it went through.
+class ForwardResult(NamedTuple):
+    """One pass: the raw output (before `activate_output`), N and the item's shape, and the code it went through.
 
-    `spread`: where the code is a normal distribution, the logarithm of its variance; `code` is then its mean.
-    `drawn`: the codes drawn of it, if any, all items' first draws before their second; `output` is then of each draw.
-    `nats`: where the net knows how probable its codes are, minus the logarithm of that, one number for each item.
+    `log_variance`: where the code is a normal distribution, the logarithm of its variance; `code` is then its mean.
+    `samples`: the codes drawn of it, if any, all items' first draws before their second; `output` is then of each draw.
+    `code_nll`: where the net knows how probable its codes are, minus the logarithm of that, one number for each item.
     """
 
     output: Tensor
     code: Tensor
-    spread: Tensor | None = None
-    drawn: Tensor | None = None
-    nats: Tensor | None = None
+    log_variance: Tensor | None = None
+    samples: Tensor | None = None
+    code_nll: Tensor | None = None
 
-    def in_float32(self) -> "Pass":
+    def in_float32(self) -> "ForwardResult":
         """The same in float32, whatever precision it was computed in."""
-        return Pass._make(None if part is None else part.float() for part in self)
+        return ForwardResult._make(None if part is None else part.float() for part in self)
 
 
 class Autoencoder(nn.Module, ABC):
@@ -63,23 +63,23 @@ class Autoencoder(nn.Module, ABC):
     def decode(self, code: Tensor) -> Tensor:
         """Codes to raw outputs of the items' shape: logits where `sigmoid`, else the values themselves."""
 
-    def through(self, x: Tensor, generator: Generator | None = None) -> Pass:  # noqa: ARG002 - for nets that draw
+    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:  # noqa: ARG002 - for nets that draw
         """The whole way, keeping the code for the penalties."""
         code = self.encode(x)
-        return Pass(self.decode(code), code)
+        return ForwardResult(self.decode(code), code)
 
     def forward(self, x: Tensor) -> Tensor:
         """`decode(encode(x))`, raw."""
-        return self.through(x).output
+        return self.forward_with_code(x).output
 
-    def prepare(self, items: Tensor) -> None:
+    def init_from_data(self, items: Tensor) -> None:
         """Takes from the training items what the net keeps of them, once, before the first step: nothing, for most."""
 
-    def units(self, x: Tensor) -> Tensor:
+    def normalize(self, x: Tensor) -> Tensor:
         """Items on the scale that losses compare: as they are, for most."""
         return x
 
-    def finish(self, output: Tensor) -> Tensor:
+    def activate_output(self, output: Tensor) -> Tensor:
         """Raw outputs as values on the scale of the data."""
         return torch.sigmoid(output) if self.sigmoid else output
 
@@ -87,7 +87,7 @@ class Autoencoder(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-class NetSection(Section, ABC):
+class NetSection(StrictModel, ABC):
     """The `[net]` table of a family; each adds `family`, its name in NETS."""
 
     output: Literal["sigmoid", "linear"] = "sigmoid"

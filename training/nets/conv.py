@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
-from training.nets.base import Autoencoder, NetSection, Operation, Pass, Shape
+from training.nets.base import Autoencoder, ForwardResult, NetSection, Operation, Shape
 
 
 class Block(nn.Module):
@@ -29,7 +29,7 @@ class Block(nn.Module):
         return x + self.second(F.relu(self.first(x)))
 
 
-def fold(x: Tensor, side: int) -> Tensor:
+def pixel_unshuffle(x: Tensor, side: int) -> Tensor:
     """N,C,H,W -> N,side*side*C,H/side,W/side: each square of pixels becomes the channels of one, row by row.
 
     Written with the channels last, where it moves whole pixels, and only rows of squares; onnxruntime keeps it so.
@@ -39,8 +39,8 @@ def fold(x: Tensor, side: int) -> Tensor:
     return rows.transpose(2, 3).reshape(count, height // side, width // side, side**2 * channels).permute(0, 3, 1, 2)
 
 
-def unfold(x: Tensor, side: int) -> Tensor:
-    """The way back from `fold`."""
+def pixel_shuffle(x: Tensor, side: int) -> Tensor:
+    """The way back from `pixel_unshuffle`."""
     count, channels, height, width = x.shape
     squares = x.permute(0, 2, 3, 1).reshape(count, height, width, side, channels // side)
     return squares.transpose(2, 3).reshape(count, height * side, width * side, channels // side**2).permute(0, 3, 1, 2)
@@ -55,65 +55,67 @@ class Conv(Autoencoder):
 
     def __init__(self, section: "ConvSection", shape: Shape) -> None:
         channels, height, width = shape
-        self.cell = section.unshuffle * 2 ** (len(section.widths) - 1)  # pixels along the side of one cell of the code
-        sides = (None, None) if section.any_size else (-(-height // self.cell), -(-width // self.cell))
+        self.total_stride = section.unshuffle * 2 ** (
+            len(section.widths) - 1
+        )  # pixels along the side of one cell of the code
+        sides = (None, None) if section.any_size else (-(-height // self.total_stride), -(-width // self.total_stride))
         super().__init__(shape, (section.code, *sides), sigmoid=section.output == "sigmoid")
         self.any_size, self.skips, self.unshuffle = section.any_size, section.skips, section.unshuffle
         if self.any_size:
-            self.stride, self.receptive_radius = self.cell, _radius(section)
+            self.stride, self.receptive_radius = self.total_stride, _radius(section)
         self.residual = section.residual
         folded, widths, blocks = channels * section.unshuffle**2, section.widths, section.per_level
         self.head = nn.Conv2d(folded, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(width, count) for width, (count, _) in zip(widths, blocks, strict=True))
-        self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
+        self.downsample = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
         self.to_code = nn.Conv2d(widths[-1], section.code, 1)
         self.from_code = nn.Conv2d(section.code, widths[-1], 1)
-        self.grow = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
+        self.upsample = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(_blocks(width, count) for width, (_, count) in zip(widths, blocks, strict=True))
         self.tail = nn.Conv2d(widths[0], folded, 3, padding=1)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - trains 1.5 times as fast on a CPU
 
     def encode(self, x: Tensor) -> Tensor:
         """N,C,H,W -> N,code,H/cell,W/cell, sides rounded up."""
-        return self._descend(x)[0]
+        return self._encode_levels(x)[0]
 
     def decode(self, code: Tensor) -> Tensor:
         """N,code,h,w -> N,C,H,W, raw; only for nets without skips."""
-        return self._ascend(code, [])[:, :, : self.shape[1], : self.shape[2]]
+        return self._decode_levels(code, [])[:, :, : self.shape[1], : self.shape[2]]
 
-    def through(self, x: Tensor, generator: Generator | None = None) -> Pass:  # noqa: ARG002 - it draws nothing
-        code, seen = self._descend(x)
-        output = self._ascend(code, seen if self.skips else [])[:, :, : x.shape[2], : x.shape[3]]
-        return Pass(x - output.float() if self.residual else output, code)
+    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:  # noqa: ARG002 - it draws nothing
+        code, seen = self._encode_levels(x)
+        output = self._decode_levels(code, seen if self.skips else [])[:, :, : x.shape[2], : x.shape[3]]
+        return ForwardResult(x - output.float() if self.residual else output, code)
 
-    def _descend(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _encode_levels(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The code, and what each level but the last saw, finest first."""
         seen: list[Tensor] = []
-        x = self.head(fold(self._pad(x), self.unshuffle))
+        x = self.head(pixel_unshuffle(self._pad(x), self.unshuffle))
         for level, blocks in enumerate(self.down):
             x = blocks(x)
-            if level < len(self.shrink):
+            if level < len(self.downsample):
                 seen.append(x)
-                x = self.shrink[level](x)
+                x = self.downsample[level](x)
         return self.to_code(x), seen
 
-    def _ascend(self, code: Tensor, seen: list[Tensor]) -> Tensor:
+    def _decode_levels(self, code: Tensor, seen: list[Tensor]) -> Tensor:
         x = self.up[-1](self.from_code(code))
-        for level in reversed(range(len(self.grow))):
-            x = _afresh(unfold(self.grow[level](x), 2))
+        for level in reversed(range(len(self.upsample))):
+            x = _ort_layout_hint(pixel_shuffle(self.upsample[level](x), 2))
             x = self.up[level](x + seen[level] if seen else x)
-        return unfold(self.tail(x), self.unshuffle)
+        return pixel_shuffle(self.tail(x), self.unshuffle)
 
     def _pad(self, x: Tensor) -> Tensor:
         """To whole cells at the right and the bottom, by the edge's pixels."""
         # Written (c - H % c) % c because the exporter cannot follow -H % c where H is free.
-        bottom, right = ((self.cell - side % self.cell) % self.cell for side in x.shape[2:])
+        bottom, right = ((self.total_stride - side % self.total_stride) % self.total_stride for side in x.shape[2:])
         if not self.any_size and not bottom and not right:
             return x
         return F.pad(x, (0, right, 0, bottom), mode="replicate")
 
 
-def _afresh(x: Tensor) -> Tensor:
+def _ort_layout_hint(x: Tensor) -> Tensor:
     """The same. In a graph a pool of single pixels, after which onnxruntime goes on in blocks of channels.
 
     Without it the additions that follow, and what they need of the way down, were carried out in the plain order: it

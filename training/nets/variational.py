@@ -11,8 +11,8 @@ from annotated_types import Len
 from pydantic import PositiveInt
 from torch import Generator, Tensor, nn
 
-from training.nets.base import Activation, Autoencoder, NetSection, Pass, Shape
-from training.nets.dense import layers
+from training.nets.base import Activation, Autoencoder, ForwardResult, NetSection, Shape
+from training.nets.dense import mlp_layers
 
 
 class Variational(Autoencoder):
@@ -22,8 +22,10 @@ class Variational(Autoencoder):
         super().__init__(shape, (section.code,), sigmoid=section.output == "sigmoid")
         self.draws = section.draws
         widths = [prod(shape), *section.hidden]
-        self.encoder = nn.Sequential(nn.Flatten(), *layers([*widths, 2 * section.code], section.activation))
-        self.decoder = nn.Sequential(*layers([section.code, *widths[::-1]], section.activation), nn.Unflatten(1, shape))
+        self.encoder = nn.Sequential(nn.Flatten(), *mlp_layers([*widths, 2 * section.code], section.activation))
+        self.decoder = nn.Sequential(
+            *mlp_layers([section.code, *widths[::-1]], section.activation), nn.Unflatten(1, shape)
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """N and the item's shape -> N,code: the means."""
@@ -38,15 +40,15 @@ class Variational(Autoencoder):
         mean, spread = self.encoder(x).chunk(2, 1)
         return mean, spread
 
-    def through(self, x: Tensor, generator: Generator | None = None) -> Pass:
+    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:
         """With a generator codes are drawn; without one the code is the mean."""
         mean, spread = self.posterior(x)
         if generator is None:
-            return Pass(self.decode(mean), mean, spread)
+            return ForwardResult(self.decode(mean), mean, spread)
         mean, spread = mean.float(), spread.float()  # the draw and its density are of the same numbers
         noise = torch.randn((self.draws, *mean.shape), generator=generator)
         drawn = (mean + (spread / 2).exp() * noise).flatten(0, 1)
-        return Pass(self.decode(drawn), mean, spread, drawn)
+        return ForwardResult(self.decode(drawn), mean, spread, drawn)
 
 
 class VariationalSection(NetSection):

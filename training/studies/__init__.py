@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from training.errors import RecipeError
-from training.schema import near
+from training.schema import suggestion
 from training.studies import (
     compression,
     copying,
@@ -38,12 +38,12 @@ IN_ORDER = (
 STUDIES: dict[str, Study] = {study.name: study for study in IN_ORDER}
 
 
-def find(names: Sequence[str]) -> list[Study]:
+def find_studies(names: Sequence[str]) -> list[Study]:
     """The studies of these names, all of them for `all`. Raises RecipeError with the near match of an unknown one."""
     for name in names:
         if name not in STUDIES and name != "all":
-            raise RecipeError(f"no study {name!r}: {near(name, list(STUDIES))}")
+            raise RecipeError(f"no study {name!r}: {suggestion(name, list(STUDIES))}")
     return [study for name, study in STUDIES.items() if "all" in names or name in names]
 
 
-__all__ = ["STUDIES", "Results", "Row", "Study", "find"]
+__all__ = ["STUDIES", "Results", "Row", "Study", "find_studies"]

@@ -13,142 +13,150 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
 from training.data import Items
-from training.evaluation.picture_grid import sheet
-from training.studies.base.plot_style import COLOURS, figure, gridded
-from training.studies.base.rate_distortion import Curve, add_line, at, over_bytes
+from training.evaluation.picture_grid import make_grid
+from training.studies.base.plot_style import COLOURS, add_grid, new_figure
+from training.studies.base.rate_distortion import Curve, plot_curve, psnr_at, setup_bytes_axis
 from training.studies.base.study import Results, Row, Study
-from training.studies.measures.anomaly import told
-from training.studies.measures.codecs import FileKind, SymbolCodec, basis, file_codec, net_codec
-from training.workspace import Trained, Workshop
+from training.studies.measures.anomaly import roc
+from training.studies.measures.codecs import FileKind, SymbolCodec, file_codec, fit_pca, net_codec
+from training.workspace import TrainedModel, Workspace
 
 RECIPE = "faces"
 SETS = ("faces", "trees")
 RATES = {0.06: 2.0, 0.02: 1.0, 0.005: 0.5}
 """Weights of the bits, from few bytes to many, and the step that the net's rounding begins with at each."""
-TOLD_BY = 0.02
+ROC_RATE = 0.02
 """The one whose percentiles are to tell faces from trees."""
-STEPS = (4.0, 2.0, 1.0, 0.5)
+PCA_STEPS = (4.0, 2.0, 1.0, 0.5)
 """Of the principal components, pixels in 0..1."""
 QUALITIES: dict[FileKind, tuple[int, ...]] = {"JPEG": (1, 10, 25, 50), "WEBP": (0, 5, 25, 50)}
-SIZE = 64
+COMPARED_BYTES = 64
 """Bytes at which codecs are compared."""
-SHOWN = 8
+NUM_PICTURES = 8
 PICTURES_FILE = "faces-trees.png"
 
 
-def measure(workshop: Workshop) -> Results:
+def measure(workspace: Workspace) -> Results:
     """Bytes and PSNR of every codec on the held-out pictures of both sets, and how well each model tells them apart."""
-    fits = {name: _fits(workshop, name) for name in SETS}
-    tests = {name: made[TOLD_BY].data.test for name, made in fits.items()}
+    fits = {name: _fit_nets(workspace, name) for name in SETS}
+    tests = {name: made[ROC_RATE].data.test for name, made in fits.items()}
     codecs = {name: _codecs(made) for name, made in fits.items()}
-    curves = {seen: {"files": _files(items), **_through(codecs, items)} for seen, items in tests.items()}
-    _leave_pictures(workshop, {name: made["net"][1] for name, made in codecs.items()}, tests)
-    aside = replace(workshop, models=workshop.runs / "measured-only")
-    one = fits["faces"][TOLD_BY]
+    curves = {seen: {"files": _file_curves(items), **_net_curves(codecs, items)} for seen, items in tests.items()}
+    _save_pictures(workspace, {name: made["net"][1] for name, made in codecs.items()}, tests)
+    aside = replace(workspace, models=workspace.runs / "measured-only")
+    one = fits["faces"][ROC_RATE]
     return {
         "curves": curves,
         "told": {
-            own: told(aside.publish(fits[own][TOLD_BY]), tests[own], tests[other]) for own, other in (SETS, SETS[::-1])
+            own: roc(aside.publish(fits[own][ROC_RATE]), tests[own], tests[other]) for own, other in (SETS, SETS[::-1])
         },
-        "counts": {name: [len(made[TOLD_BY].data.train), len(tests[name])] for name, made in fits.items()},
-        "parameters": one.fitted.net.parameter_count(),
-        "seconds": one.fitted.seconds,
-        "seed": one.recipe.optimisation.seed,
+        "counts": {name: [len(made[ROC_RATE].data.train), len(tests[name])] for name, made in fits.items()},
+        "parameters": one.result.net.parameter_count(),
+        "seconds": one.result.seconds,
+        "seed": one.recipe.optimizer.seed,
     }
 
 
-def _fits(workshop: Workshop, name: str) -> dict[float, Trained]:
+def _fit_nets(workspace: Workspace, name: str) -> dict[float, TrainedModel]:
     """The nets of one set, by the weight of the bits."""
     return {
-        rate: workshop.fit(
+        rate: workspace.fit(
             RECIPE,
             f"model.name={name}",
             f"data.array={name}",
             f"objective.penalties={{rate={rate}}}",
-            f"net.step={step}",
+            f"net.quantization_step={step}",
             variant=f"rate-{rate}",
         )
         for rate, step in RATES.items()
     }
 
 
-def _codecs(fits: Mapping[float, Trained]) -> dict[str, list[SymbolCodec]]:
+def _codecs(fits: Mapping[float, TrainedModel]) -> dict[str, list[SymbolCodec]]:
     train = next(iter(fits.values())).data.train
-    components = basis(train)
+    components = fit_pca(train)
     return {
-        "net": [net_codec(made.fitted.net, train) for made in fits.values()],
-        "pca": [components.codec(step) for step in STEPS],
+        "net": [net_codec(made.result.net, train) for made in fits.values()],
+        "pca": [components.codec(step) for step in PCA_STEPS],
     }
 
 
-def _through(codecs: Mapping[str, Mapping[str, list[SymbolCodec]]], items: Items) -> dict[str, dict[str, list[object]]]:
+def _net_curves(
+    codecs: Mapping[str, Mapping[str, list[SymbolCodec]]], items: Items
+) -> dict[str, dict[str, list[object]]]:
     """Points of bytes and PSNR, by the set that the codec is made for."""
     return {
-        of: {kind: [codec.code(items).point(items) for codec in made] for kind, made in kinds.items()}
+        of: {kind: [codec.round_trip(items).point(items) for codec in made] for kind, made in kinds.items()}
         for of, kinds in codecs.items()
     }
 
 
-def _files(items: Items) -> dict[str, list[list[float]]]:
+def _file_curves(items: Items) -> dict[str, list[list[float]]]:
     return {
         kind.lower(): [file_codec(kind, quality, items).point(items) for quality in qualities]
         for kind, qualities in QUALITIES.items()
     }
 
 
-def _leave_pictures(workshop: Workshop, nets: Mapping[str, SymbolCodec], tests: Mapping[str, Items]) -> None:
+def _save_pictures(workspace: Workspace, nets: Mapping[str, SymbolCodec], tests: Mapping[str, Items]) -> None:
     """Originals of both sets, each with what either model makes of them, for whoever runs this."""
     rows = [
         row
-        for items in (tests[name][:SHOWN] for name in SETS)
-        for row in (items, *(nets[of].code(items).pictures for of in SETS))
+        for items in (tests[name][:NUM_PICTURES] for name in SETS)
+        for row in (items, *(nets[of].round_trip(items).pictures for of in SETS))
     ]
-    workshop.runs.mkdir(parents=True, exist_ok=True)
-    imsave(workshop.runs / PICTURES_FILE, sheet(rows))
+    workspace.runs.mkdir(parents=True, exist_ok=True)
+    imsave(workspace.runs / PICTURES_FILE, make_grid(rows))
 
 
 def rows(results: Results) -> Sequence[Row]:
     found: list[Row] = []
     for seen, other in (SETS, SETS[::-1]):
         curves = results["curves"][seen]
-        own, foreign = (at(curves[of]["net"], SIZE) for of in (seen, other))
-        pca, (least, quality) = at(curves[seen]["pca"], SIZE), curves["files"]["webp"][0]
+        own, foreign = (psnr_at(curves[of]["net"], COMPARED_BYTES) for of in (seen, other))
+        pca, (least, quality) = psnr_at(curves[seen]["pca"], COMPARED_BYTES), curves["files"]["webp"][0]
         jpeg = curves["files"]["jpeg"][0]
         reference = (
             f"PCA of {seen}: {pca:.1f}; the fewest bytes of WebP: {least:.0f} for {quality:.1f} dB, "
             f"of JPEG: {jpeg[0]:.0f} for {jpeg[1]:.1f} dB"
         )
-        found.append(Row(f"{seen} in {SIZE} bytes by the model of {seen}, dB", own, reference, "scikit-learn, Pillow"))
-        reference = f"PCA of {other}: {at(curves[other]['pca'], SIZE):.1f}; the model of {seen}: {own:.1f}"
-        found.append(Row(f"{seen} in {SIZE} bytes by the model of {other}, dB", foreign, reference, "scikit-learn"))
+        found.append(
+            Row(f"{seen} in {COMPARED_BYTES} bytes by the model of {seen}, dB", own, reference, "scikit-learn, Pillow")
+        )
+        reference = (
+            f"PCA of {other}: {psnr_at(curves[other]['pca'], COMPARED_BYTES):.1f}; the model of {seen}: {own:.1f}"
+        )
+        found.append(
+            Row(f"{seen} in {COMPARED_BYTES} bytes by the model of {other}, dB", foreign, reference, "scikit-learn")
+        )
     for own, other in (SETS, SETS[::-1]):
         what = f"{other} told from {own} by the percentile of the model of {own}, AUROC"
         found.append(Row(what, results["told"][own]["auroc"], "chance: 0.5", "scikit-learn"))
     return found
 
 
-def draw(results: Results) -> Mapping[str, Figure]:
-    made = figure("Faces and trees in few bytes: held-out pictures, 64x64 in colour", 9.0, 4.8)
+def plot(results: Results) -> Mapping[str, Figure]:
+    made = new_figure("Faces and trees in few bytes: held-out pictures, 64x64 in colour", 9.0, 4.8)
     for axes, seen in zip(made.subplots(1, 2, sharex=True, sharey=True), SETS, strict=True):
-        _lines(axes, results["curves"][seen], seen)
+        _plot_curves(axes, results["curves"][seen], seen)
     made.axes[0].set_ylabel("PSNR of the mean squared error, dB")
     handles, labels = made.axes[0].get_legend_handles_labels()
     made.legend(handles, labels, loc="outside lower center", ncols=3)
-    return {"curves": made, "told": _told_figure(results)}
+    return {"curves": made, "told": _roc_figure(results)}
 
 
-def _lines(axes: Axes, curves: Mapping[str, Mapping[str, Curve]], seen: str) -> None:
+def _plot_curves(axes: Axes, curves: Mapping[str, Mapping[str, Curve]], seen: str) -> None:
     for of, dash in zip(SETS, ("-", "--"), strict=True):
-        add_line(axes, curves[of]["net"], f"net made for {of}", COLOURS["ours"], dash)
-        add_line(axes, curves[of]["pca"], f"PCA made for {of}", COLOURS["pca"], dash)
+        plot_curve(axes, curves[of]["net"], f"net made for {of}", COLOURS["ours"], dash)
+        plot_curve(axes, curves[of]["pca"], f"PCA made for {of}", COLOURS["pca"], dash)
     for kind, name in (("jpeg", "JPEG"), ("webp", "WebP")):
-        add_line(axes, curves["files"][kind], name, COLOURS[kind])
-    over_bytes(axes, f"pictures of {seen}", (8, 16, 32, 64, 128, 256, 512, 1024))
+        plot_curve(axes, curves["files"][kind], name, COLOURS[kind])
+    setup_bytes_axis(axes, f"pictures of {seen}", (8, 16, 32, 64, 128, 256, 512, 1024))
 
 
-def _told_figure(results: Results) -> Figure:
-    made = figure("Telling the other kind by the percentile of the error", 5.5, 5.4)
-    axes = gridded(made.subplots())
+def _roc_figure(results: Results) -> Figure:
+    made = new_figure("Telling the other kind by the percentile of the error", 5.5, 5.4)
+    axes = add_grid(made.subplots())
     for own, colour in zip(SETS, ("ours", "other"), strict=True):
         found = results["told"][own]
         label = f"model of {own}: AUROC {found['auroc']:.2f}"
@@ -160,21 +168,21 @@ def _told_figure(results: Results) -> Figure:
     return made
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     curves, auroc, counts = results["curves"], results["told"], results["counts"]
     faces, trees = curves["faces"], curves["trees"]
-    own, foreign, native = (at(c["net"], SIZE) for c in (faces["faces"], trees["faces"], trees["trees"]))
-    back, pca = at(faces["trees"]["net"], SIZE), at(faces["faces"]["pca"], SIZE)
+    own, foreign, native = (psnr_at(c["net"], COMPARED_BYTES) for c in (faces["faces"], trees["faces"], trees["trees"]))
+    back, pca = psnr_at(faces["trees"]["net"], COMPARED_BYTES), psnr_at(faces["faces"]["pca"], COMPARED_BYTES)
     webp, jpeg = faces["files"]["webp"][0], faces["files"]["jpeg"][0]
     return (
         f"No. The model of faces, fitted to {counts['faces'][0]} of them, gives faces it never saw {own:.1f} dB in "
-        f"{SIZE} bytes, and trees {foreign:.1f} dB: it draws trees as faces, and more bytes hardly help. The other "
-        f"way, the model of {counts['trees'][0]} trees makes {native:.1f} dB of trees and {back:.1f} dB of faces: it "
-        "knows little even of trees, which have less in common than faces have, and a face is the smoother picture. "
-        "(The faces are of few people, the same ones in both parts, which flatters their model.)\n\n"
+        f"{COMPARED_BYTES} bytes, and trees {foreign:.1f} dB: it draws trees as faces, and more bytes hardly help. The "
+        f"other way, the model of {counts['trees'][0]} trees makes {native:.1f} dB of trees and {back:.1f} dB of "
+        "faces: it knows little even of trees, which have less in common than faces have, and a face is the smoother "
+        "picture. (The faces are of few people, the same ones in both parts, which flatters their model.)\n\n"
         f"JPEG has no favourite, but no file of its is smaller than {jpeg[0]:.0f} bytes for a face, and that one has "
-        f"{jpeg[1]:.1f} dB, less than the model of faces in {SIZE}; the smallest of WebP has {webp[1]:.1f} dB in "
-        f"{webp[0]:.0f}, more than either model reached on anything. With so few pictures a net learns next to "
+        f"{jpeg[1]:.1f} dB, less than the model of faces in {COMPARED_BYTES}; the smallest of WebP has {webp[1]:.1f} "
+        f"dB in {webp[0]:.0f}, more than either model reached on anything. With so few pictures a net learns next to "
         f"nothing beyond the principal components that it begins with ({pca:.1f} dB of faces in as many bytes), while "
         "the model inside JPEG and WebP, that pictures are smooth, was made for everyone's.\n\n"
         "Does the error tell? By the `percentile` that /reconstruct states, the model of faces ranks a tree above a "
@@ -194,6 +202,6 @@ STUDY = Study(
     command=f"hourglass-train fit {RECIPE} --set data.array=trees --set model.name=trees",
     measure=measure,
     rows=rows,
-    draw=draw,
-    words=words,
+    plot=plot,
+    summary=summary,
 )

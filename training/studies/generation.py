@@ -11,54 +11,56 @@ from torch import Generator
 
 from training.data import Items
 from training.errors import RecipeError
-from training.evaluation.figures import answers
+from training.evaluation.figures import run_in_batches
 from training.evaluation.likelihood import SEED, likelihood
-from training.loop.batches import as_float, as_tensor
+from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
 from training.studies.base.packing import pack, unpack
-from training.studies.base.plot_style import figure, show_rows
+from training.studies.base.plot_style import new_figure, show_rows
 from training.studies.base.study import Results, Row, Study
 from training.studies.measures import latent_space
-from training.studies.measures.classifier import SURE, Classifier, labels_of, learn
-from training.workspace import Model, Workshop
+from training.studies.measures.classifier import CONFIDENT, Classifier, get_labels, train_classifier
+from training.workspace import PublishedModel, Workspace
 
 PLANES, DEEP = ("digits-2d", "digits-vae-2d"), ("digits", "digits-vae")
 """A plain net and a variational one, of two numbers and of more."""
 SAMPLES = 1000
 """Draws of each digit's code, for the likelihood."""
-ROWS, COLUMNS, SHOWN = 6, 12, 10
+ROWS, COLUMNS, MAP_PICTURES = 6, 12, 10
 """Of the drawn digits, and of the ways between two of them; of the pictures of a plane."""
 PUBLISHED = "VAE 89.9, IWAE-50 87.1, VAMP 85.6"
 
 
-def measure(workshop: Workshop) -> Results:
+def measure(workspace: Workspace) -> Results:
     """The measures of `plane` for all four nets, the likelihoods of the variational ones, samples, and ways between."""
-    data = workshop.data("digits-vae")
-    classes, labels = labels_of(data)
-    classifier = learn(data.train, classes)
-    models = {name: workshop.model(name) for name in (*PLANES, *DEEP)}
-    nets = {name: workshop.fit(name).fitted.net for name in (PLANES[1], DEEP[1])}
+    data = workspace.data("digits-vae")
+    classes, labels = get_labels(data)
+    classifier = train_classifier(data.train, classes)
+    models = {name: workspace.model(name) for name in (*PLANES, *DEEP)}
+    nets = {name: workspace.fit(name).result.net for name in (PLANES[1], DEEP[1])}
     decode = models[DEEP[1]].graphs["decode"]
     return {
-        "judged": {name: _judged(model, classifier, nets.get(name)) for name, model in models.items()},
-        "planes": {name: latent_space.survey(models[name], classifier, SHOWN) for name in PLANES},
+        "judged": {name: _latent_metrics(model, classifier, nets.get(name)) for name, model in models.items()},
+        "planes": {name: latent_space.map_plane(models[name], classifier, MAP_PICTURES) for name in PLANES},
         "controls": latent_space.controls(classifier, data.test, labels),
         "likelihood": {name: _likelihood(models[name], net) for name, net in nets.items()},
-        "samples": pack(answers(decode, latent_space.standard(_size(models[DEEP[1]])).draw(ROWS * COLUMNS))),
-        "ways": pack(_ways(models[DEEP[1]])),
+        "samples": pack(
+            run_in_batches(decode, latent_space.standard_normal(_code_size(models[DEEP[1]])).sample(ROWS * COLUMNS))
+        ),
+        "ways": pack(_interpolations(models[DEEP[1]])),
     }
 
 
-def _judged(model: Model, classifier: Classifier, net: Autoencoder | None) -> Results:
+def _latent_metrics(model: PublishedModel, classifier: Classifier, net: Autoencoder | None) -> Results:
     """By the prior a net was held to, if it was; else by the normal distribution that fits its codes best."""
-    codes = answers(model.graphs["encode"], model.data.test)
-    prior = latent_space.fitted(codes) if net is None else latent_space.standard(_size(model))
-    drawn = codes if net is None else _drawn(net, model.data.test)
-    _, labels = labels_of(model.data)
-    return latent_space.judge(model.graphs, model.data.test, labels, classifier, prior, drawn)
+    codes = run_in_batches(model.graphs["encode"], model.data.test)
+    prior = latent_space.fit_normal(codes) if net is None else latent_space.standard_normal(_code_size(model))
+    drawn = codes if net is None else _sample_codes(net, model.data.test)
+    _, labels = get_labels(model.data)
+    return latent_space.latent_metrics(model.graphs, model.data.test, labels, classifier, prior, drawn)
 
 
-def _likelihood(model: Model, net: Autoencoder) -> Results:
+def _likelihood(model: PublishedModel, net: Autoencoder) -> Results:
     found = likelihood(net, model.data.test, SAMPLES)
     made = model.card.made
     return {
@@ -73,18 +75,18 @@ def _likelihood(model: Model, net: Autoencoder) -> Results:
 
 
 @torch.no_grad()
-def _drawn(net: Autoencoder, items: Items) -> NDArray[np.float32]:
+def _sample_codes(net: Autoencoder, items: Items) -> NDArray[np.float32]:
     """A code of each item, drawn of its distribution."""
-    made = net.through(as_float(as_tensor(items)), Generator().manual_seed(SEED))
-    if made.drawn is None:
+    made = net.forward_with_code(to_float(as_tensor(items)), Generator().manual_seed(SEED))
+    if made.samples is None:
         raise RecipeError("a prior needs codes that are distributions: net.family = 'variational'")
-    return made.drawn[: len(items)].numpy()
+    return made.samples[: len(items)].numpy()
 
 
-def _ways(model: Model) -> NDArray[Any]:
+def _interpolations(model: PublishedModel) -> NDArray[Any]:
     """Test digits, what lies between the codes of two of them in equal steps, and the other: rows,columns,H,W,C."""
     ends = model.data.test[: 2 * ROWS]
-    codes = answers(model.graphs["encode"], ends)
+    codes = run_in_batches(model.graphs["encode"], ends)
     steps = np.linspace(0, 1, COLUMNS - 2)[:, np.newaxis]
     found: list[NDArray[Any]] = []
     for number in range(0, 2 * ROWS, 2):
@@ -123,8 +125,8 @@ def rows(results: Results) -> Sequence[Row]:
     return found
 
 
-def draw(results: Results) -> Mapping[str, Figure]:
-    planes = figure("Codes of test digits, and the class each place decodes to (white: none)", width=10, height=8.6)
+def plot(results: Results) -> Mapping[str, Figure]:
+    planes = new_figure("Codes of test digits, and the class each place decodes to (white: none)", width=10, height=8.6)
     grid = planes.subplots(2, 2)
     for (codes, plane), name in zip(grid, PLANES, strict=True):
         surveyed = results["planes"][name]
@@ -132,20 +134,22 @@ def draw(results: Results) -> Mapping[str, Figure]:
         latent_space.show_map(plane, surveyed)
         latent_space.name_classes(plane)
         codes.set_title(f"{name}: codes", fontsize=10)
-        plane.set_title(f"{name}: {1 - surveyed['gaps']:.0%} of the plane recognised (p ≥ {SURE})", fontsize=10)
-    pictures = figure("What the two planes decode to, each picture where its code lies", width=10, height=4.8)
+        plane.set_title(f"{name}: {1 - surveyed['gaps']:.0%} of the plane recognised (p ≥ {CONFIDENT})", fontsize=10)
+    pictures = new_figure("What the two planes decode to, each picture where its code lies", width=10, height=4.8)
     for axes, name in zip(pictures.subplots(1, 2), PLANES, strict=True):
         latent_space.show_pictures(axes, results["planes"][name])
         axes.set_title(name, fontsize=10)
-    samples = figure("Draws of 50 standard normal numbers, decoded by digits-vae", width=8, height=4.9)
+    samples = new_figure("Draws of 50 standard normal numbers, decoded by digits-vae", width=8, height=4.9)
     drawn = unpack(results["samples"])
     show_rows(samples.subplots(), list(drawn.reshape(ROWS, COLUMNS, *drawn.shape[1:])), [""] * ROWS)
-    ways = figure("From one test digit (first) to another (last) through the codes of digits-vae", width=8, height=4.9)
+    ways = new_figure(
+        "From one test digit (first) to another (last) through the codes of digits-vae", width=8, height=4.9
+    )
     show_rows(ways.subplots(), list(unpack(results["ways"])), [""] * ROWS)
     return {"planes": planes, "pictures": pictures, "samples": samples, "ways": ways}
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     ours, judged = results["likelihood"][DEEP[1]], results["judged"]
     plain, flat = (results["planes"][name] for name in PLANES)
     a, b, c, d = (judged[name] for name in (*PLANES, *DEEP))
@@ -180,7 +184,7 @@ def words(results: Results) -> str:
     )
 
 
-def _size(model: Model) -> int:
+def _code_size(model: PublishedModel) -> int:
     return int(np.prod([side or 1 for side in model.card.code.shape]))
 
 
@@ -191,6 +195,6 @@ STUDY = Study(
     command="hourglass-train fit digits-vae",
     measure=measure,
     rows=rows,
-    draw=draw,
-    words=words,
+    plot=plot,
+    summary=summary,
 )

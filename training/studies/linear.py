@@ -10,26 +10,26 @@ from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 
 from training.data import Items
-from training.loop.batches import as_float, as_tensor
+from training.loop.batches import as_tensor, to_float
 from training.studies.base.packing import pack, unpack
-from training.studies.base.plot_style import COLOURS, figure, gridded, show_rows
+from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show_rows
 from training.studies.base.study import Results, Row, Study
-from training.workspace import Workshop
+from training.workspace import Workspace
 
 CODE = 32
-SHOWN = 8
+NUM_DIRECTIONS = 8
 
 
-def measure(workshop: Workshop) -> Results:
+def measure(workspace: Workspace) -> Results:
     """Errors before any rounding, angles between the two subspaces, and some directions of each."""
-    trained = workshop.fit("linear-pca")
-    train, test = (_flat(items) for items in (trained.data.train, trained.data.test))
+    trained = workspace.fit("linear-pca")
+    train, test = (_flatten(items) for items in (trained.data.train, trained.data.test))
     pca = PCA(CODE + 1, svd_solver="covariance_eigh").fit(train)
     components = np.asarray(pca.components_)[:CODE]
     centred = test - np.asarray(pca.mean_)
-    net = trained.fitted.net
+    net = trained.result.net
     with torch.no_grad():
-        made = net(as_float(as_tensor(trained.data.test))).flatten(1).numpy()
+        made = net(to_float(as_tensor(trained.data.test))).flatten(1).numpy()
         corners = net.decode(torch.cat([torch.zeros(1, CODE), torch.eye(CODE)])).flatten(1).numpy().astype(np.float64)
     directions = corners[1:] - corners[0]
     angles = np.degrees(subspace_angles(directions.T, components.T))
@@ -39,12 +39,12 @@ def measure(workshop: Workshop) -> Results:
         "pca_mse": float(np.square(centred @ components.T @ components - centred).mean()),
         "angles": [float(angle) for angle in angles],
         "variances": [float(variance) for variance in pca.explained_variance_[-2:]],
-        "seconds": trained.fitted.seconds,
-        "seed": trained.recipe.optimisation.seed,
+        "seconds": trained.result.seconds,
+        "seed": trained.recipe.optimizer.seed,
         "parameters": net.parameter_count(),
-        "net_directions": pack(_picture(directions[:SHOWN])),
-        "pca_directions": pack(_picture(components[:SHOWN])),
-        "pca_within_net": pack(_picture(components[:SHOWN] @ spanned.T @ spanned)),
+        "net_directions": pack(_picture(directions[:NUM_DIRECTIONS])),
+        "pca_directions": pack(_picture(components[:NUM_DIRECTIONS])),
+        "pca_within_net": pack(_picture(components[:NUM_DIRECTIONS] @ spanned.T @ spanned)),
     }
 
 
@@ -56,20 +56,20 @@ def rows(results: Results) -> Sequence[Row]:
     )
 
 
-def draw(results: Results) -> Mapping[str, Figure]:
-    made = figure("A linear autoencoder and PCA span the same 32 directions", height=6)
+def plot(results: Results) -> Mapping[str, Figure]:
+    made = new_figure("A linear autoencoder and PCA span the same 32 directions", height=6)
     above, below = made.subplots(2, 1, height_ratios=(2.2, 1))
     show_rows(
         above,
         [unpack(results[name]) for name in ("net_directions", "pca_directions", "pca_within_net")],
         ["the net's", "PCA's first", "these, with the\nnet's alone"],
     )
-    gridded(below).bar(range(1, CODE + 1), sorted(results["angles"]), color=COLOURS["ours"])
+    add_grid(below).bar(range(1, CODE + 1), sorted(results["angles"]), color=COLOURS["ours"])
     below.set(xlabel="pair of directions, best first", ylabel="angle, degrees")
     return {"subspace": made}
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     staying, leaving = results["variances"]
     return (
         f"Yes. The net's error is {results['net_mse']:.5f} and PCA's {results['pca_mse']:.5f}, and no direction of the "
@@ -83,7 +83,7 @@ def words(results: Results) -> str:
     )
 
 
-def _flat(items: Items) -> NDArray[np.float64]:
+def _flatten(items: Items) -> NDArray[np.float64]:
     return items.reshape(len(items), -1).astype(np.float64) / 255
 
 
@@ -100,6 +100,6 @@ STUDY = Study(
     command="hourglass-train fit linear-pca",
     measure=measure,
     rows=rows,
-    draw=draw,
-    words=words,
+    plot=plot,
+    summary=summary,
 )

@@ -10,62 +10,62 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from training.evaluation.picture_grid import sheet
+from training.evaluation.picture_grid import make_grid
 from training.loop.batches import as_tensor
 from training.nets import Autoencoder
 from training.studies.base.packing import pack, unpack
-from training.studies.base.plot_style import COLOURS, figure, gridded
+from training.studies.base.plot_style import COLOURS, add_grid, new_figure
 from training.studies.base.study import Results, Row, Study
-from training.workspace import Workshop
+from training.workspace import Workspace
 
 SIDE, CODE, COLUMNS = 10, 50, 10
 WINDOW = 5
-ON = 0.5
+ACTIVE_THRESHOLD = 0.5
 """Activity above which a unit is called on."""
 
 Filters = NDArray[np.floating[Any]]
 
 
-def measure(workshop: Workshop) -> Results:
+def measure(workspace: Workspace) -> Results:
     """Errors on the test patches, the filters, and how much of each lies in one place."""
-    trained = workshop.fit("ten-by-ten")
-    net, test = trained.fitted.net, trained.data.test
-    filters = slopes(net)
+    trained = workspace.fit("ten-by-ten")
+    net, test = trained.result.net, trained.data.test
+    filters = encoder_gradients(net)
     with torch.no_grad():
         codes = net.encode(as_tensor(test))
-        made = net.finish(net.decode(codes)).numpy()
+        made = net.activate_output(net.decode(codes)).numpy()
     pca = PCA(CODE, svd_solver="covariance_eigh").fit(trained.data.train)
     components = np.asarray(pca.components_)
     return {
         "net_mse": float(np.square(made - test).mean()),
         "pca_mse": float(np.square(pca.inverse_transform(pca.transform(test)) - test).mean()),
         "variance": float(test.var()),
-        "on_share": float((codes > ON).float().mean()),
-        "net_local": [float(share) for share in np.sort(local(filters))],
-        "pca_local": [float(share) for share in np.sort(local(components))],
+        "on_share": float((codes > ACTIVE_THRESHOLD).float().mean()),
+        "net_local": [float(share) for share in np.sort(locality(filters))],
+        "pca_local": [float(share) for share in np.sort(locality(components))],
         "patches": len(trained.data.train),
         "parameters": net.parameter_count(),
-        "seconds": trained.fitted.seconds,
-        "seed": trained.recipe.optimisation.seed,
-        "net_filters": pack(pictures(filters)),
-        "pca_filters": pack(pictures(components)),
+        "seconds": trained.result.seconds,
+        "seed": trained.recipe.optimizer.seed,
+        "net_filters": pack(filter_pictures(filters)),
+        "pca_filters": pack(filter_pictures(components)),
     }
 
 
-def slopes(net: Autoencoder) -> Filters:
+def encoder_gradients(net: Autoencoder) -> Filters:
     """What each unit of the code looks for: its slope at the empty patch, its weights up to a factor; code,features."""
     found = torch.autograd.functional.jacobian(lambda x: net.encode(x[None])[0], torch.zeros(net.shape))
     return found.flatten(1).numpy()
 
 
-def local(filters: Filters) -> NDArray[np.float64]:
+def locality(filters: Filters) -> NDArray[np.float64]:
     """The share of each filter's squares that lies in its best WINDOW x WINDOW pixels: 0.25 where they lie evenly."""
     squares = np.square(filters.reshape(-1, SIDE, SIDE).astype(np.float64))
     windows = np.lib.stride_tricks.sliding_window_view(squares, (WINDOW, WINDOW), (1, 2))
     return windows.sum((3, 4)).max((1, 2)) / squares.sum((1, 2))
 
 
-def pictures(filters: Filters) -> NDArray[np.uint8]:
+def filter_pictures(filters: Filters) -> NDArray[np.uint8]:
     """N,SIDE,SIDE,1: 0 is grey, the largest magnitude of each black or white."""
     scaled = filters / np.abs(filters).max(1, keepdims=True)
     return np.round(127.5 + 127.5 * scaled).astype(np.uint8).reshape(-1, SIDE, SIDE, 1)
@@ -78,8 +78,8 @@ def rows(results: Results) -> Sequence[Row]:
             "share of a filter's energy within 5x5 of its 10x10, median",
             net,
             f"PCA-50's directions: {pca:.2f}; evenly spread: 0.25",
-            bar=pca,
-            higher=True,
+            target=pca,
+            higher_is_better=True,
         ),
         Row(
             "MSE, where patches have a variance of 1",
@@ -89,16 +89,16 @@ def rows(results: Results) -> Sequence[Row]:
     )
 
 
-def draw(results: Results) -> Mapping[str, Figure]:
-    made = figure("What 50 units look for in photographs, and PCA's 50 directions", width=10, height=6.2)
+def plot(results: Results) -> Mapping[str, Figure]:
+    made = new_figure("What 50 units look for in photographs, and PCA's 50 directions", width=10, height=6.2)
     grid = made.add_gridspec(2, 2, height_ratios=(1.6, 1))
     for place, (name, title) in enumerate({"net": "the net's filters", "pca": "PCA's directions, by variance"}.items()):
         axes: Axes = made.add_subplot(grid[0, place])
         shown = unpack(results[f"{name}_filters"])
-        axes.imshow(sheet([shown[start : start + COLUMNS] for start in range(0, CODE, COLUMNS)]))
+        axes.imshow(make_grid([shown[start : start + COLUMNS] for start in range(0, CODE, COLUMNS)]))
         axes.set(title=title)
         axes.set_axis_off()
-    below = gridded(made.add_subplot(grid[1, :]))
+    below = add_grid(made.add_subplot(grid[1, :]))
     for name, colour, label in (("net", "sparse", "the net"), ("pca", "pca", "PCA-50")):
         below.plot(range(1, CODE + 1), results[f"{name}_local"], color=COLOURS[colour], marker="o", ms=3, label=label)
     below.axhline(WINDOW**2 / SIDE**2, color=COLOURS["input"], ls=":", label="evenly spread")
@@ -107,7 +107,7 @@ def draw(results: Results) -> Mapping[str, Figure]:
     return {"filters": made}
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     net, pca = (float(np.median(results[name])) for name in ("net_local", "pca_local"))
     return (
         "Edges. Most units answer to a bar or an edge of one direction at one place of the patch, a few to a texture. "
@@ -130,6 +130,6 @@ STUDY = Study(
     command="hourglass-train fit ten-by-ten",
     measure=measure,
     rows=rows,
-    draw=draw,
-    words=words,
+    plot=plot,
+    summary=summary,
 )

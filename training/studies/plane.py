@@ -7,37 +7,39 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 from training.data import Items
-from training.evaluation.figures import answers, eight_bits, errors
+from training.evaluation.figures import error_figures, run_in_batches, to_uint8
 from training.studies.base.packing import pack, unpack
-from training.studies.base.plot_style import figure
+from training.studies.base.plot_style import new_figure
 from training.studies.base.study import Results, Row, Study
 from training.studies.measures import latent_space
-from training.studies.measures.classifier import SURE, labels_of, learn
-from training.workspace import Workshop
+from training.studies.measures.classifier import CONFIDENT, get_labels, train_classifier
+from training.workspace import Workspace
 
 
-def measure(workshop: Workshop) -> Results:
+def measure(workspace: Workspace) -> Results:
     """The error, beside PCA-2; the map of the plane; and its three problems, each as a figure."""
-    model = workshop.model("digits-2d")
+    model = workspace.model("digits-2d")
     data, card = model.data, model.card
-    classes, labels = labels_of(data)
-    classifier = learn(data.train, classes)
-    codes = answers(model.graphs["encode"], data.test)
-    train, test = _flat(data.train), _flat(data.test)
+    classes, labels = get_labels(data)
+    classifier = train_classifier(data.train, classes)
+    codes = run_in_batches(model.graphs["encode"], data.test)
+    train, test = _flatten(data.train), _flatten(data.test)
     pca = PCA(2, svd_solver="covariance_eigh").fit(train)
     flat = np.asarray(pca.transform(test))
     made = np.asarray(pca.inverse_transform(flat)).reshape(data.test.shape)
     return {
-        "mse": errors(answers(model.graphs["decode"], codes), data.test)["mse"],
-        "pca_mse": errors(eight_bits(made), data.test)["mse"],
+        "mse": error_figures(run_in_batches(model.graphs["decode"], codes), data.test)["mse"],
+        "pca_mse": error_figures(to_uint8(made), data.test)["mse"],
         "pca_uncut": float(np.square(made.reshape(test.shape) - test).mean()),
         "parameters": card.parameters,
         "seconds": card.made.seconds,
         "seed": card.made.seed,
-        **latent_space.judge(model.graphs, data.test, labels, classifier, latent_space.fitted(codes), codes),
-        **latent_space.survey(model, classifier),
+        **latent_space.latent_metrics(
+            model.graphs, data.test, labels, classifier, latent_space.fit_normal(codes), codes
+        ),
+        **latent_space.map_plane(model, classifier),
         "controls": latent_space.controls(classifier, data.test, labels),
-        "pca_purity": latent_space.purity(flat, labels),
+        "pca_purity": latent_space.knn_purity(flat, labels),
         "pca_codes": pack(flat[: latent_space.DOTS]),
     }
 
@@ -70,11 +72,11 @@ def rows(results: Results) -> Sequence[Row]:
             f"PCA-2: {results['pca_purity']:.3f}, at random: 0.100",
             "scikit-learn",
         ),
-        *_unmodelled(results),
+        *_statistical_model_rows(results),
     )
 
 
-def _unmodelled(results: Results) -> Sequence[Row]:
+def _statistical_model_rows(results: Results) -> Sequence[Row]:
     """What there is instead of a statistical model."""
     figures = (
         ("distance from the best normal distribution, in its standard deviations", "distance", "true draws", "floor"),
@@ -94,8 +96,8 @@ def _unmodelled(results: Results) -> Sequence[Row]:
     )
 
 
-def draw(results: Results) -> Mapping[str, Figure]:
-    codes = figure("10,000 test digits as two numbers, coloured by class (4,000 drawn)", width=10, height=4.6)
+def plot(results: Results) -> Mapping[str, Figure]:
+    codes = new_figure("10,000 test digits as two numbers, coloured by class (4,000 drawn)", width=10, height=4.6)
     left, right = codes.subplots(1, 2)
     labels = unpack(results["labels"])
     latent_space.show_codes(left, unpack(results["pca_codes"]), labels)
@@ -103,17 +105,17 @@ def draw(results: Results) -> Mapping[str, Figure]:
     latent_space.show_codes(right, unpack(results["codes"]), labels, results["box"])
     right.set_title("digits-2d", fontsize=10)
     latent_space.name_classes(right)
-    plane = figure("What the plane of digits-2d decodes to", width=10, height=4.8)
+    plane = new_figure("What the plane of digits-2d decodes to", width=10, height=4.8)
     left, right = plane.subplots(1, 2)
     latent_space.show_pictures(left, results)
     left.set_title("the decoded pictures, each where its code lies", fontsize=10)
     latent_space.show_map(right, results)
-    right.set_title(f"the class that is recognised (p ≥ {SURE}); white: none", fontsize=10)
+    right.set_title(f"the class that is recognised (p ≥ {CONFIDENT}); white: none", fontsize=10)
     latent_space.name_classes(right)
     return {"codes": codes, "plane": plane}
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     controls = results["controls"]
     return (
         f"Two numbers leave an error of {results['mse']:.4f} where PCA-2 leaves {results['pca_mse']:.4f}, and "
@@ -131,12 +133,12 @@ def words(results: Results) -> str:
         f"recognised, and of the others {results['rarest']:.1%} are of the rarest class, not a tenth. To ask the "
         "decoder for a new digit one has to know where the codes lie, and the training says nothing about that.\n\n"
         f"The judge is a convolutional classifier ({controls['accuracy']:.2%} right on test digits, its probabilities "
-        f"calibrated by a temperature). It recognises, with {SURE:.0%} or more, {controls['digits']:.1%} of the test "
-        f"digits and {controls['mixed']:.1%} of the means of two digits of different classes, which are none."
+        f"calibrated by a temperature). It recognises, with {CONFIDENT:.0%} or more, {controls['digits']:.1%} of the "
+        f"test digits and {controls['mixed']:.1%} of the means of two digits of different classes, which are none."
     )
 
 
-def _flat(items: Items) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+def _flatten(items: Items) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
     return items.reshape(len(items), -1).astype(np.float64) / 255
 
 
@@ -147,6 +149,6 @@ STUDY = Study(
     command="hourglass-train fit digits-2d",
     measure=measure,
     rows=rows,
-    draw=draw,
-    words=words,
+    plot=plot,
+    summary=summary,
 )

@@ -8,16 +8,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from training.data import Data, Items
-from training.evaluation.figures import answers, eight_bits, errors
-from training.export.onnx_graph import Served
+from training.data import Dataset, Items
+from training.evaluation.figures import error_figures, run_in_batches, to_uint8
+from training.export.onnx_graph import ExportModule
 from training.studies.base.packing import pack, unpack
-from training.studies.base.plot_style import COLOURS, figure, gridded, show_rows
+from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show_rows
 from training.studies.base.study import Results, Row, Study
-from training.workspace import Workshop
+from training.workspace import Workspace
 
-CODE, SHOWN, FASHION_EPOCHS = 32, 12, 60
-BARS: dict[str, tuple[float, float | None]] = {
+CODE, NUM_PICTURES, FASHION_EPOCHS = 32, 12, 60
+TARGETS: dict[str, tuple[float, float | None]] = {
     "digits": (0.0910, 0.0900),
     "digits-deep": (0.086, None),
     "digits-wide": (0.076, None),
@@ -26,51 +26,51 @@ SHAPES = {"digits": "784-32-784", "digits-deep": "784-128-64-32", "digits-wide":
 SOURCES = {"digits": "the Keras blog's simple one: 0.09 to 0.11", "digits-deep": "the Keras blog's deep one: 0.097"}
 
 
-def measure(workshop: Workshop) -> Results:
+def measure(workspace: Workspace) -> Results:
     """Errors on training and test pictures as served, of the nets and of PCA; the first net on Fashion-MNIST too."""
     nets: Results = {}
-    for name in BARS:
-        model = workshop.model(name)
-        made = {part: answers(model.graphs["reconstruct"], items) for part, items in _parts(model.data)}
+    for name in TARGETS:
+        model = workspace.model(name)
+        made = {part: run_in_batches(model.graphs["reconstruct"], items) for part, items in _splits(model.data)}
         nets[name] = {
-            **{part: errors(made[part], items)["mse"] for part, items in _parts(model.data)},
+            **{part: error_figures(made[part], items)["mse"] for part, items in _splits(model.data)},
             "bce": model.card.quality.figures["reconstruct_bce"],
             "parameters": model.card.parameters,
             "seconds": model.card.made.seconds,
             "seed": model.card.made.seed,
-            "pictures": pack(made["test"][:SHOWN]),
+            "pictures": pack(made["test"][:NUM_PICTURES]),
         }
-    data = workshop.data("digits")
-    pca = _pca(data.train)
-    cut = {part: _through(pca, items) for part, items in _parts(data)}
+    data = workspace.data("digits")
+    pca = _fit_pca(data.train)
+    cut = {part: _pca_round_trip(pca, items) for part, items in _splits(data)}
     return {
         "nets": nets,
-        "pca": {part: errors(eight_bits(cut[part]), items)["mse"] for part, items in _parts(data)},
-        "pca_uncut": float(np.square(cut["test"] - _unit(data.test)).mean()),
-        "pca_pictures": pack(eight_bits(cut["test"][:SHOWN])),
-        "originals": pack(data.test[:SHOWN]),
-        "entropy": entropy(data.test),
-        "fashion": _fashion(workshop),
+        "pca": {part: error_figures(to_uint8(cut[part]), items)["mse"] for part, items in _splits(data)},
+        "pca_uncut": float(np.square(cut["test"] - _to_unit_range(data.test)).mean()),
+        "pca_pictures": pack(to_uint8(cut["test"][:NUM_PICTURES])),
+        "originals": pack(data.test[:NUM_PICTURES]),
+        "entropy": pixel_entropy(data.test),
+        "fashion": _fashion(workspace),
     }
 
 
-def _fashion(workshop: Workshop) -> Results:
+def _fashion(workspace: Workspace) -> Results:
     """The recipe of digits with one word changed, and fewer epochs."""
-    changes = ("data.name=fashion-mnist", f"optimisation.epochs={FASHION_EPOCHS}")
-    trained = workshop.fit("digits", *changes, variant="fashion")
-    test, served = trained.data.test, Served(trained.fitted.net, "reconstruct")
+    changes = ("data.source=fashion-mnist", f"optimizer.epochs={FASHION_EPOCHS}")
+    trained = workspace.fit("digits", *changes, variant="fashion")
+    test, served = trained.data.test, ExportModule(trained.result.net, "reconstruct")
     with torch.no_grad():
-        made = answers(lambda items: served(torch.from_numpy(items.copy())).numpy(), test)
+        made = run_in_batches(lambda items: served(torch.from_numpy(items.copy())).numpy(), test)
     return {
-        "net": errors(made, test)["mse"],
-        "pca": errors(eight_bits(_through(_pca(trained.data.train), test)), test)["mse"],
-        "seconds": trained.fitted.seconds,
+        "net": error_figures(made, test)["mse"],
+        "pca": error_figures(to_uint8(_pca_round_trip(_fit_pca(trained.data.train), test)), test)["mse"],
+        "seconds": trained.result.seconds,
     }
 
 
 def rows(results: Results) -> Sequence[Row]:
     found: list[Row] = []
-    for name, (bar, stretch) in BARS.items():
+    for name, (bar, stretch) in TARGETS.items():
         net = results["nets"][name]
         facts = f"{SHAPES[name]}, {net['parameters']:,} weights, {net['seconds']:.0f} s, seed {net['seed']}"
         found.append(
@@ -83,7 +83,7 @@ def rows(results: Results) -> Sequence[Row]:
                 stretch,
             )
         )
-        found.append(Row(f"{name}: test MSE, as served", net["test"], _pca_words(results), "scikit-learn"))
+        found.append(Row(f"{name}: test MSE, as served", net["test"], _pca_text(results), "scikit-learn"))
     fashion = results["fashion"]
     what = (
         f"digits on Fashion-MNIST by one changed word ({FASHION_EPOCHS} epochs, {fashion['seconds']:.0f} s): test MSE"
@@ -92,19 +92,19 @@ def rows(results: Results) -> Sequence[Row]:
     return found
 
 
-def draw(results: Results) -> Mapping[str, Figure]:
-    pictures = figure("Test digits through codes of 32 numbers", width=8, height=3.6)
-    made = [unpack(results["nets"][name]["pictures"]) for name in BARS]
+def plot(results: Results) -> Mapping[str, Figure]:
+    pictures = new_figure("Test digits through codes of 32 numbers", width=8, height=3.6)
+    made = [unpack(results["nets"][name]["pictures"]) for name in TARGETS]
     show_rows(
         pictures.subplots(),
         [unpack(results["originals"]), unpack(results["pca_pictures"]), *made],
-        ["original", "PCA-32", *BARS],
+        ["original", "PCA-32", *TARGETS],
     )
-    bars = figure("Codes of 32 numbers: error on training and on test digits", width=7, height=4)
-    axes = gridded(bars.subplots())
-    names = ["PCA-32", *BARS]
-    found = [results["pca"], *(results["nets"][name] for name in BARS)]
-    colours = [COLOURS["pca"], *[COLOURS["ours"]] * len(BARS)]
+    bars = new_figure("Codes of 32 numbers: error on training and on test digits", width=7, height=4)
+    axes = add_grid(bars.subplots())
+    names = ["PCA-32", *TARGETS]
+    found = [results["pca"], *(results["nets"][name] for name in TARGETS)]
+    colours = [COLOURS["pca"], *[COLOURS["ours"]] * len(TARGETS)]
     places = np.arange(len(names))
     for offset, part, strength in ((-0.2, "train", 0.45), (0.2, "test", 1.0)):
         heights = [1000 * each[part] for each in found]
@@ -115,7 +115,7 @@ def draw(results: Results) -> Mapping[str, Figure]:
     return {"pictures": pictures, "errors": bars}
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     nets, pca = results["nets"], results["pca"]
     gain = {name: 10 * np.log10(pca["test"] / net["test"]) for name, net in nets.items()}
     wide, fashion = nets["digits-wide"], results["fashion"]
@@ -130,41 +130,41 @@ def words(results: Results) -> str:
         f"and {wide['test'] / wide['train']:.2f} times for the widest, which begins to know its training digits by "
         f"heart. Of a cross-entropy, {results['entropy']:.4f} is there even for perfect pictures, since their pixels "
         "are grey: the nets are to be compared by what is above it. One layer each way stands at "
-        f"{nets['digits']['bce']:.4f}, {_far(nets['digits']['bce'], 0.09)}: depth buys more than time does. Seconds "
-        "were taken on two cores that other fits shared.\n\n"
-        f"One changed word, data.name, trains the same recipe on pictures of clothes: {fashion['net']:.5f} after "
+        f"{nets['digits']['bce']:.4f}, {_gap_text(nets['digits']['bce'], 0.09)}: depth buys more than time does. "
+        "Seconds were taken on two cores that other fits shared.\n\n"
+        f"One changed word, data.source, trains the same recipe on pictures of clothes: {fashion['net']:.5f} after "
         f"{FASHION_EPOCHS} epochs, where PCA-32 of those pictures leaves {fashion['pca']:.5f}."
     )
 
 
-def _parts(data: Data) -> tuple[tuple[str, Items], tuple[str, Items]]:
+def _splits(data: Dataset) -> tuple[tuple[str, Items], tuple[str, Items]]:
     return ("train", data.train), ("test", data.test)
 
 
-def _far(figure: float, bar: float) -> str:
+def _gap_text(figure: float, bar: float) -> str:
     if figure <= bar:
-        return f"within the far bar of {bar:.4f}"
-    return f"{figure - bar:.4f} over the far bar of {bar:.4f}"
+        return f"within the stretch goal of {bar:.4f}"
+    return f"{figure - bar:.4f} over the stretch goal of {bar:.4f}"
 
 
-def _pca_words(results: Results) -> str:
+def _pca_text(results: Results) -> str:
     return f"PCA-{CODE}: {results['pca']['test']:.5f}"
 
 
-def _unit(items: Items) -> NDArray[np.float64]:
+def _to_unit_range(items: Items) -> NDArray[np.float64]:
     return items.astype(np.float64) / 255
 
 
-def _pca(train: Items) -> PCA:
-    return PCA(CODE, svd_solver="covariance_eigh").fit(_unit(train).reshape(len(train), -1))
+def _fit_pca(train: Items) -> PCA:
+    return PCA(CODE, svd_solver="covariance_eigh").fit(_to_unit_range(train).reshape(len(train), -1))
 
 
-def _through(pca: PCA, items: Items) -> NDArray[np.float64]:
-    flat = _unit(items).reshape(len(items), -1)
+def _pca_round_trip(pca: PCA, items: Items) -> NDArray[np.float64]:
+    flat = _to_unit_range(items).reshape(len(items), -1)
     return np.asarray(pca.inverse_transform(pca.transform(flat))).reshape(items.shape)
 
 
-def entropy(items: Items) -> float:
+def pixel_entropy(items: Items) -> float:
     """Mean of the pixels' own, in nats: the cross-entropy of perfect answers."""
     grey = np.arange(256) / 255
     inside = np.clip(grey, 1e-12, 1 - 1e-12)
@@ -179,6 +179,6 @@ STUDY = Study(
     command="hourglass-train fit digits-deep",
     measure=measure,
     rows=rows,
-    draw=draw,
-    words=words,
+    plot=plot,
+    summary=summary,
 )

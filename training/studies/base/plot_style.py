@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.evaluation.picture_grid import sheet
+from training.evaluation.picture_grid import make_grid
 
 COLOURS = {
     "ours": "#1f77b4",
@@ -25,14 +25,14 @@ CLASSES = [f"C{number}" for number in range(10)]
 """Of the ten digits."""
 
 
-def figure(title: str, width: float = 7.0, height: float = 4.5) -> Figure:
+def new_figure(title: str, width: float = 7.0, height: float = 4.5) -> Figure:
     """An empty figure, in inches."""
     made = Figure(figsize=(width, height), layout="constrained")
     made.suptitle(title, fontsize=11)
     return made
 
 
-def gridded(axes: Axes) -> Axes:
+def add_grid(axes: Axes) -> Axes:
     """The same axes with faint lines behind."""
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.set_axisbelow(True)
@@ -41,7 +41,7 @@ def gridded(axes: Axes) -> Axes:
 
 def show_rows(axes: Axes, rows: Sequence[NDArray[Any]], labels: Sequence[str]) -> None:
     """Rows of pictures with a label at each."""
-    picture = sheet(rows)
+    picture = make_grid(rows)
     axes.imshow(picture, interpolation="nearest")
     height = picture.shape[0] / len(rows)
     axes.set_yticks([height * (number + 0.5) for number in range(len(rows))], labels)

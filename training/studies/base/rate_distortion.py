@@ -5,25 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from training.studies.base.plot_style import gridded
+from training.studies.base.plot_style import add_grid
 
 Curve = Sequence[list[float]]
 """Points of bytes a picture and PSNR in dB, in any order."""
 
 
-def at(curve: Curve, size: float) -> float:
+def psnr_at(curve: Curve, size: float) -> float:
     """PSNR at that many bytes, on the straight line over the logarithm of the bytes between measured points."""
     points = sorted(curve)
     return float(np.interp(np.log(size), np.log([point[0] for point in points]), [point[1] for point in points]))
 
 
-def add_line(axes: Axes, curve: Curve, label: str, colour: str, dash: str = "-") -> None:
+def plot_curve(axes: Axes, curve: Curve, label: str, colour: str, dash: str = "-") -> None:
     """One codec's curve, its points marked."""
     axes.plot(*np.array(sorted(curve)).T, f"o{dash}", color=colour, label=label, markersize=3.5)
 
 
-def over_bytes(axes: Axes, title: str, ticks: Sequence[int]) -> None:
+def setup_bytes_axis(axes: Axes, title: str, ticks: Sequence[int]) -> None:
     """Bytes on a logarithmic axis with these marks."""
-    gridded(axes).set(xscale="log", title=title, xlabel="bytes a picture")
+    add_grid(axes).set(xscale="log", title=title, xlabel="bytes a picture")
     axes.set_xticks(list(ticks), [str(tick) for tick in ticks])
     axes.minorticks_off()

@@ -7,16 +7,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.studies.base.packing import unpack
-from training.studies.base.plot_style import COLOURS, figure, gridded, show_rows
+from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show_rows
 from training.studies.base.study import Results, Row
 
 KINDS = ("digits", "inverted digits", "clothes", "noise")
 PIXELS = 784
-SHOWN = 3
+PICTURES_PER_KIND = 3
 """Pictures of each kind."""
-PROBED = 10_000
+PROBE_ITEMS = 10_000
 """Training digits that logistic regression is fitted on."""
-LOOKS = {"sparse, 1024": ("sparse", "*", 110), "undercomplete, 32": ("other", "D", 45)}
+STYLES = {"sparse, 1024": ("sparse", "*", 110), "undercomplete, 32": ("other", "D", 45)}
 """Colour, marker and size of the nets that stand in the sweep as one point."""
 
 
@@ -31,29 +31,29 @@ def rows(results: Results) -> Sequence[Row]:
         for name, found in nets.items()
     )
     worth = (
-        Row(f"{name}: error of logistic regression, %", 100 * found["error"], _pixels(results))
+        Row(f"{name}: error of logistic regression, %", 100 * found["error"], _pixel_error_text(results))
         for name, found in nets.items()
     )
     return (*copied, *worth)
 
 
-def _pixels(results: Results) -> str:
+def _pixel_error_text(results: Results) -> str:
     return f"on the pixels: {100 * results['pixels_error']:.2f} %"
 
 
-def draw(results: Results) -> Mapping[str, Figure]:
+def plot(results: Results) -> Mapping[str, Figure]:
     return {"sweep": _sweep(results), "copies": _copies(results)}
 
 
 def _sweep(results: Results) -> Figure:
-    made = figure("The larger the code, the more is copied, whatever it is", width=11, height=4)
+    made = new_figure("The larger the code, the more is copied, whatever it is", width=11, height=4)
     panels: Any = made.subplots(1, len(KINDS), sharey=True)
     for axes, kind in zip(panels, KINDS, strict=True):
         for name, label, colour in (("pca", "linear: PCA", "pca"), ("sweep", "gelu net", "ours")):
             sizes = [int(size) for size in results[name]]
             errors = [max(found[kind], 1e-4) for found in results[name].values()]
-            gridded(axes).plot(sizes, errors, marker="o", ms=4, color=COLOURS[colour], label=label)
-        for name, (colour, marker, size) in LOOKS.items():
+            add_grid(axes).plot(sizes, errors, marker="o", ms=4, color=COLOURS[colour], label=label)
+        for name, (colour, marker, size) in STYLES.items():
             place = int(name.split()[-1])
             axes.scatter(place, results["nets"][name][kind], size, COLOURS[colour], marker=marker, label=name, zorder=3)
         axes.axvline(PIXELS, color=COLOURS["input"], ls=":", label="pixels")
@@ -66,47 +66,50 @@ def _sweep(results: Results) -> Figure:
 
 
 def _copies(results: Results) -> Figure:
-    made = figure("What comes back of digits, inverted digits, clothes and noise", width=9, height=4.5)
+    made = new_figure("What comes back of digits, inverted digits, clothes and noise", width=9, height=4.5)
     copies = {"given": results["given"], **results["copies"]}
     show_rows(made.subplots(), [unpack(packed) for packed in copies.values()], list(copies))
     return made
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     nets: dict[str, dict[str, float]] = results["nets"]
     linear, gelu, under, sparse = nets.values()
-    inside = [f"{_inside(results, name):.2f}" for name in nets]
+    inside = [f"{_centre_error(results, name):.2f}" for name in nets]
     return (
         "Because the identity is such a function, and it knows nothing of digits. With as many numbers as pixels PCA "
         "is the identity: everything comes back. Two nets of 1024 numbers that saw digits alone go part of the way in "
-        f"their 8 epochs. As shares of the pictures' own variance the linear one leaves {_of(linear)}; the nonlinear "
-        f"one {_of(gelu)}. Clothes, which they never saw, come back almost as they were. Negatives and noise do not: "
-        "part of it is the rim, black in every digit, where nothing could be learnt. In the middle 20x20 pixels of the "
-        f"noise that is shown they leave {inside[0]} and {inside[1]}, the 32 numbers {inside[2]} and the sparse code "
-        f"{inside[3]}.\n\n"
-        f"A code too small to copy, 32 numbers, leaves {_of(under)}; the sparse one of 1024, {_of(sparse)}. They give "
-        "digits back and little else: their error tells a digit from what is none. In the sweep the error on digits "
-        "falls with every number added, and that on clothes and noise with it: an error on digits alone does not say "
-        "where learning ends and copying begins. (Of 2 numbers the net, so short a time trained, makes nothing.)\n\n"
+        f"their 8 epochs. As shares of the pictures' own variance the linear one leaves {_errors_text(linear)}; the "
+        f"nonlinear one {_errors_text(gelu)}. Clothes, which they never saw, come back almost as they were. Negatives "
+        "and noise do not: part of it is the rim, black in every digit, where nothing could be learnt. In the middle "
+        f"20x20 pixels of the noise that is shown they leave {inside[0]} and {inside[1]}, the 32 numbers {inside[2]} "
+        f"and the sparse code {inside[3]}.\n\n"
+        f"A code too small to copy, 32 numbers, leaves {_errors_text(under)}; the sparse one of 1024, "
+        f"{_errors_text(sparse)}. They give digits back and little else: their error tells a digit from what is none. "
+        "In the sweep the error on digits falls with every number added, and that on clothes and noise with it: an "
+        "error on digits alone does not say where learning ends and copying begins. (Of 2 numbers the net, so short a "
+        "time trained, makes nothing.)\n\n"
         "For another task the linear copy is worth what the pixels are: logistic regression on the codes of "
-        f"{PROBED} digits is wrong on {_percent(linear)} of the test set (nonlinear: {_percent(gelu)}), on the pixels "
-        f"{100 * results['pixels_error']:.1f} %, on the 32 numbers {_percent(under)}, on the sparse features "
-        f"{_percent(sparse)}. (The eight nets of this study: {results['seconds']:.0f} s of training on a busy machine, "
-        "seed 1; the 32 numbers and the sparse code are the published models.)"
+        f"{PROBE_ITEMS} digits is wrong on {_probe_error_text(linear)} of the test set (nonlinear: "
+        f"{_probe_error_text(gelu)}), on the pixels {100 * results['pixels_error']:.1f} %, on the 32 numbers "
+        f"{_probe_error_text(under)}, on the sparse features {_probe_error_text(sparse)}. (The eight nets of this "
+        f"study: {results['seconds']:.0f} s of training on a busy machine, seed 1; the 32 numbers and the sparse code "
+        "are the published models.)"
     )
 
 
-def _inside(results: Results, name: str) -> float:
+def _centre_error(results: Results, name: str) -> float:
     """The error on the noise that is shown, in its middle and as pictures can store it, as a share of the variance."""
     given, made = (
-        unpack(packed)[-SHOWN:, 4:24, 4:24] / 255.0 for packed in (results["given"], results["copies"][name])
+        unpack(packed)[-PICTURES_PER_KIND:, 4:24, 4:24] / 255.0
+        for packed in (results["given"], results["copies"][name])
     )
     return float(np.square(made - given).mean() / given.var())
 
 
-def _of(found: dict[str, float]) -> str:
+def _errors_text(found: dict[str, float]) -> str:
     return ", ".join(f"{found[kind]:.2g} of {kind}" for kind in KINDS)
 
 
-def _percent(found: dict[str, float]) -> str:
+def _probe_error_text(found: dict[str, float]) -> str:
     return f"{100 * found['error']:.1f} %"

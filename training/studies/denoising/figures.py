@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.studies.base.packing import unpack
-from training.studies.base.plot_style import COLOURS, figure, gridded, show_rows
+from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show_rows
 from training.studies.base.study import Results
 
-DARKEST, BRIGHTEST = 5, 25
+MIN_PSNR, MAX_PSNR = 5, 25
 """Decibels at the ends of the matrix's colours; what lies beyond has the colour of the end."""
 LABELS: dict[str, str] = {
     "gaussian, cut": "gaussian,\ncut",
@@ -21,7 +21,7 @@ LABELS: dict[str, str] = {
 }
 
 
-def draw(results: Results) -> Mapping[str, Figure]:
+def plot(results: Results) -> Mapping[str, Figure]:
     return {
         "pictures": _pictures(results["pictures"]),
         "matrix": _matrix(results["matrix"]),
@@ -31,19 +31,19 @@ def draw(results: Results) -> Mapping[str, Figure]:
 
 
 def _pictures(stored: Results) -> Figure:
-    made = figure("Corrupted test digits, and what the net trained on that corruption answers", height=9)
+    made = new_figure("Corrupted test digits, and what the net trained on that corruption answers", height=9)
     labels = ["the answer" if name.endswith("answer") else LABELS.get(name, name) for name in stored]
     show_rows(made.subplots(), [unpack(pictures) for pictures in stored.values()], labels)
     return made
 
 
 def _matrix(stored: Results) -> Figure:
-    made = figure("What nets make of the corruptions of others: PSNR on the test digits", width=8.5, height=6)
+    made = new_figure("What nets make of the corruptions of others: PSNR on the test digits", width=8.5, height=6)
     axes: Axes = made.subplots()
     values = np.array(list(stored["psnr"].values()))
-    image = axes.imshow(values, cmap="viridis", vmin=DARKEST, vmax=BRIGHTEST, aspect="auto")
+    image = axes.imshow(values, cmap="viridis", vmin=MIN_PSNR, vmax=MAX_PSNR, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        bright = value > (DARKEST + BRIGHTEST) / 2
+        bright = value > (MIN_PSNR + MAX_PSNR) / 2
         text = f"{value:.1f}" if value < 100 else "exact"
         axes.text(column, row, text, ha="center", va="center", color="black" if bright else "white")
     tested: list[str] = stored["tested"]
@@ -56,8 +56,8 @@ def _matrix(stored: Results) -> Figure:
 
 
 def _levels(stored: Results) -> Figure:
-    made = figure("The net of one level of noise, 0.5, at weaker and stronger noise")
-    axes = gridded(made.subplots())
+    made = new_figure("The net of one level of noise, 0.5, at weaker and stronger noise")
+    axes = add_grid(made.subplots())
     looks = {
         "published net, trained at 0.5": ("published net, trained at 0.5", COLOURS["ours"], "-"),
         "affine map for 0.5": ("affine map fitted at 0.5 (LMMSE)", COLOURS["other"], "-"),
@@ -72,8 +72,8 @@ def _levels(stored: Results) -> Figure:
 
 
 def _dropout(stored: Results) -> Figure:
-    made = figure("Is masking the same as dropout? One dense net, trained on four kinds of input", width=9)
-    axes = gridded(made.subplots())
+    made = new_figure("Is masking the same as dropout? One dense net, trained on four kinds of input", width=9)
+    axes = add_grid(made.subplots())
     tested = {
         "nothing": "clean",
         "nothing, halved": "clean,\nhalved in value",

@@ -9,73 +9,81 @@ from typing import Any
 from torch import Tensor
 
 from training.evaluation import baselines, figures
-from training.evaluation.figures import eight_bits
-from training.export.publish import WEIGHTS_FILE, newest
-from training.loop.batches import as_float, as_tensor
+from training.evaluation.figures import to_uint8
+from training.export.publish import WEIGHTS_FILE, latest_version
+from training.loop.batches import as_tensor, to_float
 from training.loop.checkpoint import read_weights
 from training.nets import Autoencoder
 from training.studies.base.packing import pack
 from training.studies.base.study import Results, Study
-from training.studies.denoising.figures import draw
-from training.studies.denoising.text import rows, words
-from training.studies.measures.restoration import Method, affine_map, answers, classical, given, milliseconds, psnr
-from training.workspace import Model, Trained, Workshop
+from training.studies.denoising.figures import plot
+from training.studies.denoising.text import rows, summary
+from training.studies.measures.restoration import (
+    Method,
+    affine_map,
+    classical,
+    corrupt_pictures,
+    milliseconds,
+    psnr,
+    restore,
+)
+from training.workspace import PublishedModel, TrainedModel, Workspace
 
 KINDS = {
     "clean": {"kind": "none"},
     "gaussian, cut": {"kind": "gaussian", "sigma": 0.5},
     "gaussian, uncut": {"kind": "gaussian", "sigma": 0.5, "clip": False},
-    "masking": {"kind": "masking", "share": 0.5},
-    "salt and pepper": {"kind": "salt-and-pepper", "share": 0.3},
-    "occlusion": {"kind": "occlusion", "share": 0.25},
+    "masking": {"kind": "masking", "fraction": 0.5},
+    "salt and pepper": {"kind": "salt-and-pepper", "probability": 0.3},
+    "occlusion": {"kind": "occlusion", "fraction": 0.25},
 }
 """What nets are trained and tested on, as the recipe's [corruption] says it."""
 LEVELS = tuple(round(0.1 * number, 1) for number in range(1, 9))
 """Standard deviations of the noise."""
-MIXED = {"kind": "mixture", "of": list(KINDS.values())}
-SHORT = ("optimisation.epochs=3", "optimisation.precision=bfloat16", 'model.operations=["reconstruct"]')
+MIXTURE = {"kind": "mixture", "of": list(KINDS.values())}
+SHORT = ("optimizer.epochs=3", "optimizer.precision=bfloat16", 'model.operations=["reconstruct"]')
 INPUTS = {
     "nothing": {"kind": "none"},
-    "masking": {"kind": "masking", "share": 0.5},
-    "dropout, unscaled": {"kind": "dropout", "share": 0.5, "scale": False},
-    "dropout": {"kind": "dropout", "share": 0.5},
+    "masking": {"kind": "masking", "fraction": 0.5},
+    "dropout, unscaled": {"kind": "dropout", "probability": 0.5, "scale": False},
+    "dropout": {"kind": "dropout", "probability": 0.5},
 }
-DENSE = ("net.code=500", "net.code_activation=relu", "optimisation.epochs=8", "optimisation.precision=bfloat16")
-SHOWN = slice(0, 8)
-BATCHES = (1, 32)
+DENSE = ("net.code=500", "net.code_activation=relu", "optimizer.epochs=8", "optimizer.precision=bfloat16")
+PICTURE_SLICE = slice(0, 8)
+BATCH_SIZES = (1, 32)
 """Pictures at once, under the stopwatch."""
 
 
-def measure(workshop: Workshop) -> Results:
-    served = workshop.model("digits-denoise")
-    published = _published(workshop, served)
-    trained = {name: conv(workshop, name, kind) for name, kind in (KINDS | {"mixture": MIXED}).items()}
-    simple = {name: dense(workshop, name, kind) for name, kind in INPUTS.items()}
-    train, test = (as_float(as_tensor(items)) for items in (served.data.train, served.data.test))
-    nets = {"gaussian, cut (published)": published} | {name: fit.fitted.net for name, fit in trained.items()}
+def measure(workspace: Workspace) -> Results:
+    served = workspace.model("digits-denoise")
+    published = _load_published_net(workspace, served)
+    trained = {name: fit_conv(workspace, name, kind) for name, kind in (KINDS | {"mixture": MIXTURE}).items()}
+    simple = {name: fit_dense(workspace, name, kind) for name, kind in INPUTS.items()}
+    train, test = (to_float(as_tensor(items)) for items in (served.data.train, served.data.test))
+    nets = {"gaussian, cut (published)": published} | {name: fit.result.net for name, fit in trained.items()}
     affine = {name: affine_map(kind, train) for name, kind in KINDS.items()}
     return {
-        "served": _served(served, published),
-        "fits": {name: _facts(fit) for name, fit in trained.items()},
-        "dense_fits": {name: _facts(fit) for name, fit in simple.items()},
+        "served": _published_results(served, published),
+        "fits": {name: _fit_facts(fit) for name, fit in trained.items()},
+        "dense_fits": {name: _fit_facts(fit) for name, fit in simple.items()},
         "matrix": _matrix(nets, affine, test),
         "levels": _levels(published, affine["gaussian, cut"], test),
-        "inputs": _inputs({name: fit.fitted.net for name, fit in simple.items()}, test),
-        "pictures": _pictures({name: nets[name] for name in KINDS if name != "clean"}, test[SHOWN]),
+        "inputs": _inputs({name: fit.result.net for name, fit in simple.items()}, test),
+        "pictures": _pictures({name: nets[name] for name in KINDS if name != "clean"}, test[PICTURE_SLICE]),
     }
 
 
-def conv(workshop: Workshop, name: str, kind: Mapping[str, Any]) -> Trained:
+def fit_conv(workspace: Workspace, name: str, kind: Mapping[str, Any]) -> TrainedModel:
     """The recipe's net, trained for a short while on another corruption."""
-    return workshop.fit("digits-denoise", f"corruption={as_toml(kind)}", *SHORT, variant=_variant(name))
+    return workspace.fit("digits-denoise", f"corruption={as_toml(kind)}", *SHORT, variant=_variant_name(name))
 
 
-def dense(workshop: Workshop, name: str, kind: Mapping[str, Any]) -> Trained:
+def fit_dense(workspace: Workspace, name: str, kind: Mapping[str, Any]) -> TrainedModel:
     """A small dense net, trained on a corruption of its inputs."""
-    return workshop.fit("digits", f"corruption={as_toml(kind)}", *DENSE, variant=f"inputs-{_variant(name)}")
+    return workspace.fit("digits", f"corruption={as_toml(kind)}", *DENSE, variant=f"inputs-{_variant_name(name)}")
 
 
-def _variant(name: str) -> str:
+def _variant_name(name: str) -> str:
     return name.replace(",", "").replace(" ", "-")
 
 
@@ -92,9 +100,9 @@ def _matrix(nets: Mapping[str, Autoencoder], affine: Mapping[str, Method], test:
     """PSNR by what was trained on (rows) and tested on (columns), with no net and the best affine map below."""
     table: dict[str, list[float]] = {name: [] for name in (*nets, "no net", "affine map for this kind")}
     for name, kind in KINDS.items():
-        noisy = given(kind, test)
+        noisy = corrupt_pictures(kind, test)
         for trained, net in nets.items():
-            table[trained].append(psnr(answers(net, noisy), test))
+            table[trained].append(psnr(restore(net, noisy), test))
         table["no net"].append(psnr(noisy, test))
         table["affine map for this kind"].append(psnr(affine[name](noisy), test))
     return {"tested": list(KINDS), "psnr": table}
@@ -104,14 +112,14 @@ def _levels(net: Autoencoder, affine: Method, test: Tensor) -> Results:
     """PSNR at each level of the noise."""
     height, width = test.shape[2:]
     methods: dict[str, Method] = {
-        "published net, trained at 0.5": lambda noisy: answers(net, noisy),
+        "published net, trained at 0.5": lambda noisy: restore(net, noisy),
         "affine map for 0.5": affine,
         "median 3x3": classical(baselines.median(height, width, 1)),
         "no net": lambda noisy: noisy,
     }
     found: dict[str, list[float]] = {name: [] for name in methods}
     for level in LEVELS:
-        noisy = given({"kind": "gaussian", "sigma": level}, test)
+        noisy = corrupt_pictures({"kind": "gaussian", "sigma": level}, test)
         for name, method in methods.items():
             found[name].append(psnr(method(noisy), test))
     return {"sigma": list(LEVELS), "psnr": found}
@@ -119,53 +127,55 @@ def _levels(net: Autoencoder, affine: Method, test: Tensor) -> Results:
 
 def _inputs(nets: Mapping[str, Autoencoder], test: Tensor) -> Results:
     """PSNR of the dense nets by what is done to the inputs of the test."""
-    inputs = {name: given(kind, test) for name, kind in INPUTS.items()}
+    inputs = {name: corrupt_pictures(kind, test) for name, kind in INPUTS.items()}
     inputs |= {"masking, doubled": 2 * inputs["masking"], "nothing, halved": 0.5 * inputs["nothing"]}
-    table = {name: [psnr(answers(net, some), test) for some in inputs.values()] for name, net in nets.items()}
+    table = {name: [psnr(restore(net, some), test) for some in inputs.values()] for name, net in nets.items()}
     return {"tested": list(inputs), "psnr": table}
 
 
 def _pictures(nets: Mapping[str, Autoencoder], clean: Tensor) -> Results:
     """Some test digits, corrupted, and as the net that was trained on that answers."""
-    shown: dict[str, Any] = {"clean": _shown(clean)}
+    shown: dict[str, Any] = {"clean": _pack_pictures(clean)}
     for name, net in nets.items():
-        noisy = given(KINDS[name], clean)
-        shown[name], shown[f"{name}: answer"] = _shown(noisy), _shown(answers(net, noisy))
+        noisy = corrupt_pictures(KINDS[name], clean)
+        shown[name], shown[f"{name}: answer"] = _pack_pictures(noisy), _pack_pictures(restore(net, noisy))
     return shown
 
 
-def _shown(pictures: Tensor) -> dict[str, Any]:
-    return pack(eight_bits(pictures.movedim(1, 3).numpy()))
+def _pack_pictures(pictures: Tensor) -> dict[str, Any]:
+    return pack(to_uint8(pictures.movedim(1, 3).numpy()))
 
 
-def _published(workshop: Workshop, model: Model) -> Autoencoder:
+def _load_published_net(workspace: Workspace, model: PublishedModel) -> Autoencoder:
     """The published net in torch, for floats that its graph would not take."""
     channels_last = model.data.test.shape[1:]
     net = model.recipe.net.build((channels_last[2], *channels_last[:2]))
-    net.load_state_dict(read_weights(newest(model.recipe, workshop.models) / WEIGHTS_FILE))
+    net.load_state_dict(read_weights(latest_version(model.recipe, workspace.models) / WEIGHTS_FILE))
     return net.eval()
 
 
-def _served(model: Model, net: Autoencoder) -> Results:
+def _published_results(model: PublishedModel, net: Autoencoder) -> Results:
     """The published model as its callers have it: what it makes of the noise, what stands beside it, what it costs."""
-    found = figures.measure(model.recipe, model.data, net, model.graphs)
+    found = figures.evaluate(model.recipe, model.data, net, model.graphs)
     return {
         "psnr": found.figures["denoise_psnr"],
         "baselines": {name: figures["denoise_psnr"] for name, figures in found.baselines.items()},
         "parameters": model.card.parameters,
         "seconds": model.card.made.seconds,
         "seed": model.card.made.seed,
-        "epochs": model.recipe.optimisation.epochs,
-        "milliseconds": {str(size): milliseconds(model.graphs["denoise"], model.data.test[:size]) for size in BATCHES},
+        "epochs": model.recipe.optimizer.epochs,
+        "milliseconds": {
+            str(size): milliseconds(model.graphs["denoise"], model.data.test[:size]) for size in BATCH_SIZES
+        },
     }
 
 
-def _facts(trained: Trained) -> Results:
+def _fit_facts(trained: TrainedModel) -> Results:
     return {
-        "parameters": trained.fitted.net.parameter_count(),
-        "seconds": round(trained.fitted.seconds, 1),
-        "epochs": trained.recipe.optimisation.epochs,
-        "seed": trained.recipe.optimisation.seed,
+        "parameters": trained.result.net.parameter_count(),
+        "seconds": round(trained.result.seconds, 1),
+        "epochs": trained.recipe.optimizer.epochs,
+        "seed": trained.recipe.optimizer.seed,
     }
 
 
@@ -174,9 +184,9 @@ STUDY = Study(
     title="Nets that undo a corruption",
     question="Corrupt the input, ask for the clean one: what is learnt, and is masking the same as dropout?",
     command="hourglass-train fit digits-denoise --set model.name=digits-unmask "
-    "--set \"corruption={kind='masking', share=0.5}\"",
+    "--set \"corruption={kind='masking', fraction=0.5}\"",
     measure=measure,
     rows=rows,
-    draw=draw,
-    words=words,
+    plot=plot,
+    summary=summary,
 )

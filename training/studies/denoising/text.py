@@ -15,49 +15,55 @@ def rows(results: Results) -> Sequence[Row]:
     cited = "LMMSE measured here; BM3D by us earlier, on 100 pictures"
     cost = f"{served['parameters']} parameters, {served['seconds']:.0f} s of training, seed {served['seed']}"
     return (
-        Row("gaussian 0.5, cut: PSNR as served, dB", served["psnr"], linear, cited, 20.0, 20.5, higher=True),
+        Row("gaussian 0.5, cut: PSNR as served, dB", served["psnr"], linear, cited, 20.0, 20.5, higher_is_better=True),
         Row("parameters of the served net", served["parameters"], "the bar: 100 000", "counted", 100_000),
-        *(_time(size, clocks, cost) for size, clocks in served["milliseconds"].items()),
-        *(_own(results, name) for name in _corrupted(results) if name != "gaussian, cut"),
-        *(_dense(results, tested) for tested in ("nothing", "masking")),
+        *(_time_row(size, clocks, cost) for size, clocks in served["milliseconds"].items()),
+        *(_own_corruption_row(results, name) for name in _corruption_names(results) if name != "gaussian, cut"),
+        *(_dense_row(results, tested) for tested in ("nothing", "masking")),
     )
 
 
-def _time(size: str, clocks: Mapping[str, float], cost: str) -> Row:
+def _time_row(size: str, clocks: Mapping[str, float], cost: str) -> Row:
     spread = f"rounds from {clocks['least']:.3f} to {clocks['most']:.3f}; by the wall clock {clocks['wall']:.3f}"
     return Row(f"ms of one core a picture, batch of {size} ({spread})", clocks["own"], cost, "this net", 0.2)
 
 
-def _own(results: Results, name: str) -> Row:
-    reference = f"affine LMMSE: {_cell(results, AFFINE, name):.2f}; no net: {_cell(results, 'no net', name):.2f}"
-    return Row(f"{name}: PSNR of a net trained on it, dB", _cell(results, name, name), reference, higher=True)
+def _own_corruption_row(results: Results, name: str) -> Row:
+    reference = (
+        f"affine LMMSE: {_matrix_psnr(results, AFFINE, name):.2f}; no net: {_matrix_psnr(results, 'no net', name):.2f}"
+    )
+    return Row(
+        f"{name}: PSNR of a net trained on it, dB", _matrix_psnr(results, name, name), reference, higher_is_better=True
+    )
 
 
-def _dense(results: Results, tested: str) -> Row:
+def _dense_row(results: Results, tested: str) -> Row:
     what = (
         f"{'clean' if tested == 'nothing' else 'half masked'} digits through a dense net trained on masking: PSNR, dB"
     )
-    reference = f"trained on dropout: {_input(results, 'dropout', tested):.2f}"
-    return Row(what, _input(results, "masking", tested), reference, higher=True)
+    reference = f"trained on dropout: {_inputs_psnr(results, 'dropout', tested):.2f}"
+    return Row(what, _inputs_psnr(results, "masking", tested), reference, higher_is_better=True)
 
 
-def _corrupted(results: Results) -> list[str]:
+def _corruption_names(results: Results) -> list[str]:
     return [name for name in results["matrix"]["tested"] if name != "clean"]
 
 
-def _cell(results: Results, trained: str, tested: str) -> float:
+def _matrix_psnr(results: Results, trained: str, tested: str) -> float:
     return results["matrix"]["psnr"][trained][results["matrix"]["tested"].index(tested)]
 
 
-def _input(results: Results, trained: str, tested: str) -> float:
+def _inputs_psnr(results: Results, trained: str, tested: str) -> float:
     return results["inputs"]["psnr"][trained][results["inputs"]["tested"].index(tested)]
 
 
-def words(results: Results) -> str:
-    return "\n\n".join(tell(results) for tell in (_bar_told, _matrix_told, _dropout_told, _levels_told))
+def summary(results: Results) -> str:
+    return "\n\n".join(
+        tell(results) for tell in (_served_paragraph, _matrix_paragraph, _dropout_paragraph, _levels_paragraph)
+    )
 
 
-def _bar_told(results: Results) -> str:
+def _served_paragraph(results: Results) -> str:
     served, beside = results["served"], results["served"]["baselines"]
     uncut, cut, short = "gaussian, uncut", "gaussian, cut", results["fits"]["gaussian, uncut"]["epochs"]
     alone, batch = served["milliseconds"]["1"], served["milliseconds"]["32"]
@@ -67,19 +73,25 @@ def _bar_told(results: Results) -> str:
         f"pixels {beside['median 3x3']:.2f}, no net at all {beside['noisy input']:.2f}. On one core of a busy machine "
         f"a picture takes it {batch['own']:.3f} ms in a batch of 32; alone {alone['own']:.3f}, the slowest round "
         f"{alone['most']:.3f}. As the lecture writes the noise, uncut, a net that saw {short} epochs of it makes "
-        f"{_cell(results, uncut, uncut):.2f} dB of it; one that saw as many of the cut noise makes "
-        f"{_cell(results, cut, cut):.2f} of the cut. Crosswise: trained on uncut and given cut "
-        f"{_cell(results, uncut, cut):.2f}, trained on cut and given uncut {_cell(results, cut, uncut):.2f}. A service "
-        "is given pictures, so the published net is trained on the cut ones."
+        f"{_matrix_psnr(results, uncut, uncut):.2f} dB of it; one that saw as many of the cut noise makes "
+        f"{_matrix_psnr(results, cut, cut):.2f} of the cut. Crosswise: trained on uncut and given cut "
+        f"{_matrix_psnr(results, uncut, cut):.2f}, trained on cut and given uncut "
+        f"{_matrix_psnr(results, cut, uncut):.2f}. A service is given pictures, so the published net is trained on the "
+        "cut ones."
     )
 
 
-def _matrix_told(results: Results) -> str:
+def _matrix_paragraph(results: Results) -> str:
     def cell(trained: str, tested: str) -> str:
-        return f"{_cell(results, trained, tested):.1f}"
+        return f"{_matrix_psnr(results, trained, tested):.1f}"
 
-    gain = [_cell(results, name, name) - _cell(results, AFFINE, name) for name in _corrupted(results)]
-    lost = [_cell(results, name, name) - _cell(results, "mixture", name) for name in _corrupted(results)]
+    gain = [
+        _matrix_psnr(results, name, name) - _matrix_psnr(results, AFFINE, name) for name in _corruption_names(results)
+    ]
+    lost = [
+        _matrix_psnr(results, name, name) - _matrix_psnr(results, "mixture", name)
+        for name in _corruption_names(results)
+    ]
     epochs = results["fits"]["mixture"]["epochs"]
     return (
         f"The matrix: each net is {min(gain):.1f} to {max(gain):.1f} dB ahead of the affine map fitted to its "
@@ -94,9 +106,9 @@ def _matrix_told(results: Results) -> str:
     )
 
 
-def _dropout_told(results: Results) -> str:
+def _dropout_paragraph(results: Results) -> str:
     def cell(trained: str, tested: str) -> str:
-        return f"{_input(results, trained, tested):.1f}"
+        return f"{_inputs_psnr(results, trained, tested):.1f}"
 
     return (
         "Is masking the same as dropout? On the inputs, but for one factor. Whether exactly half is lost or each value "
@@ -112,13 +124,13 @@ def _dropout_told(results: Results) -> str:
     )
 
 
-def _levels_told(results: Results) -> str:
+def _levels_paragraph(results: Results) -> str:
     sigma, found = results["levels"]["sigma"], results["levels"]["psnr"]
     net, affine, median, none = (
         found[name] for name in ("published net, trained at 0.5", "affine map for 0.5", "median 3x3", "no net")
     )
     low, high = sigma[0], sigma[-1]
-    clean = _cell(results, "gaussian, cut (published)", "clean")
+    clean = _matrix_psnr(results, "gaussian, cut (published)", "clean")
     return (
         "Tied to one level, a net takes away what it expects, whether or not it is there. At "
         f"{low} it makes {net[0]:.1f} dB of pictures that have {none[0]:.1f} untouched (the affine map, tied in the "

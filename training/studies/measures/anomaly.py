@@ -5,16 +5,16 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from training.data import Items
-from training.evaluation.figures import answers, item_errors
+from training.evaluation.figures import mse_per_item, run_in_batches
 from training.studies.base.study import Results
-from training.workspace import Model
+from training.workspace import PublishedModel
 
 
-def told(model: Model, own: Items, other: Items) -> Results:
+def roc(model: PublishedModel, own: Items, other: Items) -> Results:
     """The curve, and the area under it, of calling pictures foreign to the model by their percentile."""
     run = model.graphs["reconstruct"]
     known = model.card.error_percentiles or [0.0] * 101
-    scores = [percentiles(item_errors(answers(run, items), items), known) for items in (own, other)]
+    scores = [percentiles(mse_per_item(run_in_batches(run, items), items), known) for items in (own, other)]
     foreign = np.repeat([0, 1], [len(own), len(other)])
     false, true, _ = roc_curve(foreign, np.concatenate(scores))
     return {

@@ -21,16 +21,16 @@ Floats = NDArray[np.floating]
 Method = Callable[[Floats, float], Floats]
 """From a noisy picture and its standard deviation to a clean one."""
 
-SPREADS = (0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
+GAUSSIAN_SIGMAS = (0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
 """Of the Gaussian, in pixels; the best of a level is told."""
-SIDES = (3, 5)
+MEDIAN_SIDES = (3, 5)
 """Of the median's square; likewise."""
 
 
-def quick() -> dict[str, Method]:
+def fast() -> dict[str, Method]:
     """Filters whose one number does not depend on the noise: every choice of it."""
-    blurs = {f"gaussian {spread:g}": _gaussian(spread) for spread in SPREADS}
-    return blurs | {f"median {side}x{side}": _median(side) for side in SIDES}
+    blurs = {f"gaussian {spread:g}": _gaussian(spread) for spread in GAUSSIAN_SIGMAS}
+    return blurs | {f"median {side}x{side}": _median(side) for side in MEDIAN_SIDES}
 
 
 def slow() -> dict[str, Method]:
@@ -43,20 +43,20 @@ def slow() -> dict[str, Method]:
     return found
 
 
-class Notes:
+class ResultCache:
     """Numbers by name in a file, so that what took long is not done again."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._found: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
+        self._values: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
 
-    def get(self, name: str, work: Callable[[], float]) -> float:
+    def get(self, name: str, compute: Callable[[], float]) -> float:
         """The number of that name; worked out, and written down at once, where it is new."""
-        if name not in self._found:
-            self._found[name] = work()
+        if name not in self._values:
+            self._values[name] = compute()
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            atomic_files.write(self._file, json.dumps(self._found, indent=0).encode())
-        return self._found[name]
+            atomic_files.write_atomic(self._file, json.dumps(self._values, indent=0).encode())
+        return self._values[name]
 
 
 def _gaussian(spread: float) -> Method:

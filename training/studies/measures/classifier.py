@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from training.data import Data, Items, Labels
+from training.data import Dataset, Items, Labels
 from training.errors import DataError
-from training.loop.batches import as_float, as_tensor
+from training.loop.batches import as_tensor, to_float
 
-EPOCHS, BATCH, RATE = 5, 128, 2e-3
-HELD = 1 / 12
+EPOCHS, BATCH, LEARNING_RATE = 5, 128, 2e-3
+CALIBRATION_FRACTION = 1 / 12
 """Of the training pictures, for the temperature."""
 LOG_TEMPERATURES: list[float] = np.linspace(-1, 2, 61).tolist()
 CHUNK = 1000
-SURE = 0.9
+CONFIDENT = 0.9
 """From this probability of a class on, a picture is called recognised."""
 
 
@@ -36,35 +36,35 @@ class Classifier:
     def probabilities(self, pictures: Items) -> NDArray[np.float32]:
         """N,classes."""
         chunks = as_tensor(pictures).split(CHUNK)
-        return torch.cat([F.softmax(self.net(as_float(chunk)) / self.temperature, 1) for chunk in chunks]).numpy()
+        return torch.cat([F.softmax(self.net(to_float(chunk)) / self.temperature, 1) for chunk in chunks]).numpy()
 
-    def recognised(self, pictures: Items) -> NDArray[np.int64]:
-        """The class of each picture, -1 where no class has a probability of SURE."""
+    def predict_confident(self, pictures: Items) -> NDArray[np.int64]:
+        """The class of each picture, -1 where no class has a probability of CONFIDENT."""
         found = self.probabilities(pictures)
-        return np.where(found.max(1) >= SURE, found.argmax(1), -1)
+        return np.where(found.max(1) >= CONFIDENT, found.argmax(1), -1)
 
-    def share(self, pictures: Items) -> float:
+    def confident_fraction(self, pictures: Items) -> float:
         """Of the pictures that are recognised."""
-        return float((self.recognised(pictures) >= 0).mean())
+        return float((self.predict_confident(pictures) >= 0).mean())
 
     def accuracy(self, pictures: Items, labels: Labels) -> float:
         return float((self.probabilities(pictures).argmax(1) == labels).mean())
 
 
-def learn(pictures: Items, labels: Labels, seed: int = 0) -> Classifier:
+def train_classifier(pictures: Items, labels: Labels, seed: int = 0) -> Classifier:
     """A convolutional net fitted to the pictures; always the same for the same seed."""
     order = np.random.default_rng(seed).permutation(len(pictures))
-    held, train = np.split(order, [round(HELD * len(order))])
+    held, train = np.split(order, [round(CALIBRATION_FRACTION * len(order))])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = _net(pictures.shape[1:], int(labels.max()) + 1)
     _fit(net, as_tensor(pictures[train]), torch.from_numpy(labels[train]), Generator().manual_seed(seed))
     plain, wanted = Classifier(net.eval(), 1.0), labels[held]
     logits = np.log(plain.probabilities(pictures[held]).astype(np.float64) + 1e-30)
-    return Classifier(net, _temperature(logits, wanted))
+    return Classifier(net, _fit_temperature(logits, wanted))
 
 
-def labels_of(data: Data) -> tuple[Labels, Labels]:
+def get_labels(data: Dataset) -> tuple[Labels, Labels]:
     """Of the training set and of the test set. Raises DataError where they are not known."""
     if data.train_labels is None or data.test_labels is None:
         raise DataError(f"{data.name} has no classes: they cannot be told apart")
@@ -88,18 +88,18 @@ def _net(shape: tuple[int, ...], classes: int) -> nn.Sequential:
 
 def _fit(net: nn.Module, pictures: Tensor, labels: Tensor, generator: Generator) -> None:
     steps = EPOCHS * -(-len(pictures) // BATCH)
-    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
+    optimiser = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
     for _ in range(EPOCHS):
         for chosen in torch.randperm(len(pictures), generator=generator).split(BATCH):
-            loss = _surprise(net, as_float(pictures[chosen]), labels[chosen], generator)
+            loss = _mixup_loss(net, to_float(pictures[chosen]), labels[chosen], generator)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
 
 
-def _surprise(net: nn.Module, items: Tensor, labels: Tensor, generator: Generator) -> Tensor:
+def _mixup_loss(net: nn.Module, items: Tensor, labels: Tensor, generator: Generator) -> Tensor:
     """Cross-entropy of a batch whose first half is faded, each into the picture before it."""
     share = torch.rand(len(items), generator=generator)
     share[len(items) // 2 :] = 1
@@ -109,12 +109,12 @@ def _surprise(net: nn.Module, items: Tensor, labels: Tensor, generator: Generato
     return (share * own + (1 - share) * other).mean()
 
 
-def _temperature(logits: NDArray[np.float64], labels: Labels) -> float:
+def _fit_temperature(logits: NDArray[np.float64], labels: Labels) -> float:
     """What the logits are to be divided by so that held-out classes are most likely."""
 
-    def surprise(log_temperature: float) -> float:
+    def negative_log_likelihood(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
         scaled -= scaled.max(1, keepdims=True)
         return float((np.log(np.exp(scaled).sum(1)) - scaled[np.arange(len(labels)), labels]).mean())
 
-    return float(np.exp(min(LOG_TEMPERATURES, key=surprise)))
+    return float(np.exp(min(LOG_TEMPERATURES, key=negative_log_likelihood)))

@@ -16,10 +16,10 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from training.data import Items
-from training.evaluation.figures import CHUNK, eight_bits, errors
-from training.loop.batches import as_float, as_tensor
+from training.evaluation.figures import MAX_BATCH_ITEMS, error_figures, to_uint8
+from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
-from training.studies.measures.range_coder import Symbols, Tables
+from training.studies.measures.range_coder import RangeCoder, Symbols
 
 Floats = NDArray[np.floating]
 FileKind = Literal["JPEG", "WEBP"]
@@ -28,19 +28,22 @@ OPTIONS: dict[FileKind, dict[str, Any]] = {"JPEG": {"optimize": True}, "WEBP": {
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
-    """Pictures after a codec: what they are now, and the mean bytes of one. `moved`: share out of the tables' reach."""
+class CodecResult:
+    """Pictures after a codec: what they are now, and the mean bytes of one.
+
+    `clipped_share`: of the symbols, those out of the tables' reach.
+    """
 
     pictures: Items
-    size: float
-    moved: float = 0.0
+    mean_bytes: float
+    clipped_share: float = 0.0
 
     def point(self, wanted: Items) -> list[float]:
         """Bytes, and PSNR in dB of the mean squared error."""
-        return [self.size, errors(self.pictures, wanted)["psnr"]]
+        return [self.mean_bytes, error_figures(self.pictures, wanted)["psnr"]]
 
 
-def file_codec(kind: FileKind, quality: int, items: Items) -> Coded:
+def file_codec(kind: FileKind, quality: int, items: Items) -> CodecResult:
     """Every picture as a whole file, which is how such pictures are sent."""
     sizes: list[int] = []
     made: list[NDArray[np.uint8]] = []
@@ -50,7 +53,7 @@ def file_codec(kind: FileKind, quality: int, items: Items) -> Coded:
         sizes.append(len(file.getvalue()))
         opened = Image.open(file).convert("L" if item.shape[2] == 1 else "RGB")
         made.append(np.asarray(opened).reshape(item.shape))
-    return Coded(np.stack(made), float(np.mean(sizes)))
+    return CodecResult(np.stack(made), float(np.mean(sizes)))
 
 
 class SymbolCodec:
@@ -58,22 +61,22 @@ class SymbolCodec:
 
     def __init__(self, train: Items, encode: Callable[[Items], Symbols], decode: Callable[[Symbols], Floats]) -> None:
         self.encode, self.decode = encode, decode
-        self.tables = Tables(encode(train))
+        self.coder = RangeCoder(encode(train))
 
-    def code(self, items: Items) -> Coded:
+    def round_trip(self, items: Items) -> CodecResult:
         """Each item by itself; raises ValueError where the bytes do not give the symbols back."""
         asked = self.encode(items)
-        symbols = self.tables.within(asked)
-        written = self.tables.write(symbols)
-        read = self.tables.read(written)
+        symbols = self.coder.clip(asked)
+        written = self.coder.encode(symbols)
+        read = self.coder.decode(written)
         if not np.array_equal(read, symbols):
             raise ValueError("the bytes do not give the symbols back")
-        made = eight_bits(self.decode(read)).reshape(items.shape)
-        return Coded(made, float(np.mean([len(item) for item in written])), float(np.mean(asked != symbols)))
+        made = to_uint8(self.decode(read)).reshape(items.shape)
+        return CodecResult(made, float(np.mean([len(item) for item in written])), float(np.mean(asked != symbols)))
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class PcaBasis:
     """The principal components of a training set, as many as there are."""
 
     train: Items
@@ -84,16 +87,16 @@ class Basis:
         """All components, rounded to the same step (pixels in 0..1): the smaller ones come to 0 and cost nothing."""
 
         def encode(items: Items) -> Symbols:
-            return np.round((flat(items) - self.mean) @ self.directions.T / step).astype(np.int32)
+            return np.round((flatten(items) - self.mean) @ self.directions.T / step).astype(np.int32)
 
         return SymbolCodec(self.train, encode, lambda symbols: symbols * step @ self.directions + self.mean)
 
 
-def basis(train: Items) -> Basis:
+def fit_pca(train: Items) -> PcaBasis:
     """Of the training set, by scikit-learn."""
     solver = "covariance_eigh" if len(train) > train[0].size else "full"
-    pca = PCA(svd_solver=solver).fit(flat(train))
-    return Basis(train, np.asarray(pca.mean_, np.float32), np.asarray(pca.components_, np.float32))
+    pca = PCA(svd_solver=solver).fit(flatten(train))
+    return PcaBasis(train, np.asarray(pca.mean_, np.float32), np.asarray(pca.components_, np.float32))
 
 
 def net_codec(net: Autoencoder, train: Items) -> SymbolCodec:
@@ -101,18 +104,18 @@ def net_codec(net: Autoencoder, train: Items) -> SymbolCodec:
 
     @torch.no_grad()
     def encode(items: Items) -> Symbols:
-        codes = [net.encode(as_float(chunk)) for chunk in as_tensor(items).split(CHUNK)]
+        codes = [net.encode(to_float(chunk)) for chunk in as_tensor(items).split(MAX_BATCH_ITEMS)]
         return torch.cat(codes).numpy().astype(np.int32)
 
     @torch.no_grad()
     def decode(symbols: Symbols) -> Floats:
-        chunks = torch.from_numpy(symbols.astype(np.float32)).split(CHUNK)
-        made = torch.cat([net.finish(net.decode(chunk)) for chunk in chunks])
+        chunks = torch.from_numpy(symbols.astype(np.float32)).split(MAX_BATCH_ITEMS)
+        made = torch.cat([net.activate_output(net.decode(chunk)) for chunk in chunks])
         return np.moveaxis(made.numpy(), 1, 3)
 
     return SymbolCodec(train, encode, decode)
 
 
-def flat(items: Items) -> NDArray[np.float32]:
+def flatten(items: Items) -> NDArray[np.float32]:
     """N,features in 0..1."""
     return items.reshape(len(items), -1).astype(np.float32) / np.float32(255)

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from training.data import Items, Labels
-from training.evaluation.figures import Run, answers
+from training.evaluation.figures import GraphFunction, run_in_batches
 from training.nets import Operation
 from training.studies.base.packing import pack, unpack
 from training.studies.base.plot_style import CLASSES
 from training.studies.base.study import Results
-from training.studies.measures.classifier import Classifier, labels_of
-from training.workspace import Model
+from training.studies.measures.classifier import Classifier, get_labels
+from training.workspace import PublishedModel
 
 Codes = NDArray[np.floating]
 NEIGHBOURS = 10
 DIRECTIONS, TRIES = 100, 5
-SIDE, CELLS, SHOWN, DOTS = 100, 25, 16, 4000
+SIDE, CELLS, MAP_PICTURES, DOTS = 100, 25, 16, 4000
 """Of the map of a plane, of the cells that codes are counted in, of the pictures that are drawn; codes drawn."""
 BOX = (0.5, 99.5)
 """Percentiles of the codes along each axis, between which the plane is looked at."""
@@ -40,33 +40,33 @@ class Normal:
     mean: Codes
     root: Codes
 
-    def draw(self, count: int) -> NDArray[np.float32]:
+    def sample(self, count: int) -> NDArray[np.float32]:
         normal = np.random.default_rng(SEED).normal(size=(count, len(self.mean)))
         return (normal @ self.root.T + self.mean).astype(np.float32)
 
-    def whitened(self, codes: Codes) -> Codes:
+    def whiten(self, codes: Codes) -> Codes:
         """Codes as they would be if this were the standard normal distribution."""
         return np.linalg.solve(self.root, (codes - self.mean).T).T
 
 
-def standard(size: int) -> Normal:
+def standard_normal(size: int) -> Normal:
     """What a variational net is held to."""
     return Normal(np.zeros(size), np.eye(size))
 
 
-def fitted(codes: Codes) -> Normal:
+def fit_normal(codes: Codes) -> Normal:
     """The most likely normal distribution of these codes."""
     covariance = np.atleast_2d(np.cov(codes.astype(np.float64), rowvar=False, bias=True))
     return Normal(codes.mean(0, dtype=np.float64), np.linalg.cholesky(covariance))
 
 
-def purity(codes: Codes, labels: Labels) -> float:
+def knn_purity(codes: Codes, labels: Labels) -> float:
     """Mean share of a code's NEIGHBOURS nearest other codes that have its class."""
     nearest = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(codes).kneighbors(codes, return_distance=False)
     return float((labels[nearest[:, 1:]] == labels[:, np.newaxis]).mean())
 
 
-def distance(codes: Codes, prior: Normal) -> float:
+def sliced_wasserstein(codes: Codes, prior: Normal) -> float:
     """Sliced Wasserstein distance from the prior, in its standard deviations: how far a code has to be moved, seen
     along one direction, so that all lie as draws of the prior do; the mean over random directions.
     """
@@ -75,53 +75,60 @@ def distance(codes: Codes, prior: Normal) -> float:
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     # The normal's quantiles, from a sample so large that it is none of the error.
     wanted = np.quantile(random.normal(size=1_000_000), (np.arange(len(codes)) + 0.5) / len(codes))
-    return float(np.abs(np.sort(prior.whitened(codes) @ directions.T, axis=0) - wanted[:, np.newaxis]).mean())
+    return float(np.abs(np.sort(prior.whiten(codes) @ directions.T, axis=0) - wanted[:, np.newaxis]).mean())
 
 
-def floor(count: int, size: int) -> float:
+def sampling_floor(count: int, size: int) -> float:
     """The distance of so many draws of the prior itself; the mean of TRIES of them."""
     random = np.random.default_rng(SEED + 1)
-    return float(np.mean([distance(random.normal(size=(count, size)), standard(size)) for _ in range(TRIES)]))
+    return float(
+        np.mean([sliced_wasserstein(random.normal(size=(count, size)), standard_normal(size)) for _ in range(TRIES)])
+    )
 
 
-def judge(
-    graphs: Mapping[Operation, Run], items: Items, labels: Labels, classifier: Classifier, prior: Normal, drawn: Codes
+def latent_metrics(
+    graphs: Mapping[Operation, GraphFunction],
+    items: Items,
+    labels: Labels,
+    classifier: Classifier,
+    prior: Normal,
+    drawn: Codes,
 ) -> Results:
     """The measures that need no plane. `drawn`: codes as the net's own distribution has them; plain nets: the codes."""
-    codes = answers(graphs["encode"], items)
-    found = classifier.recognised(answers(graphs["decode"], prior.draw(len(items))))
+    codes = run_in_batches(graphs["encode"], items)
+    found = classifier.predict_confident(run_in_batches(graphs["decode"], prior.sample(len(items))))
     counts = np.bincount(found[found >= 0], minlength=int(labels.max()) + 1)
     return {
-        "purity": purity(codes, labels),
-        "distance": distance(drawn, prior),
-        "floor": floor(len(drawn), drawn.shape[1]),
+        "purity": knn_purity(codes, labels),
+        "distance": sliced_wasserstein(drawn, prior),
+        "floor": sampling_floor(len(drawn), drawn.shape[1]),
         "drawn": float((found >= 0).mean()),
         "rarest": float(counts.min() / counts.sum()),
-        "reconstructed": classifier.share(answers(graphs["decode"], codes)),
+        "reconstructed": classifier.confident_fraction(run_in_batches(graphs["decode"], codes)),
     }
 
 
-def survey(model: Model, classifier: Classifier, shown: int = SHOWN) -> Results:
+def map_plane(model: PublishedModel, classifier: Classifier, shown: int = MAP_PICTURES) -> Results:
     """What the plane of a model with codes of two numbers decodes to: a map, some of its pictures, and codes on it."""
-    codes, decode = answers(model.graphs["encode"], model.data.test), model.graphs["decode"]
+    codes, decode = run_in_batches(model.graphs["encode"], model.data.test), model.graphs["decode"]
     low, high = np.percentile(codes, BOX, axis=0)
-    found = classifier.recognised(answers(decode, _grid(low, high, SIDE)))
-    _, labels = labels_of(model.data)
-    learnt = answers(model.graphs["encode"], model.data.train)
+    found = classifier.predict_confident(run_in_batches(decode, _grid(low, high, SIDE)))
+    _, labels = get_labels(model.data)
+    learnt = run_in_batches(model.graphs["encode"], model.data.train)
     counted, _, _ = np.histogram2d(*learnt.T, bins=CELLS, range=np.stack([low, high], 1).tolist())
     return {
         "gaps": float((found < 0).mean()),
         "empty": float((counted == 0).mean()),
-        "crowded": _crowded(counted),
+        "crowded": _half_mass_share(counted),
         "box": [low.tolist(), high.tolist()],
         "map": pack(found.astype(np.int8).reshape(SIDE, SIDE)),
-        "pictures": pack(answers(decode, _grid(low, high, shown))),
+        "pictures": pack(run_in_batches(decode, _grid(low, high, shown))),
         "codes": pack(codes[:DOTS]),
         "labels": pack(labels[:DOTS].astype(np.uint8)),
     }
 
 
-def _crowded(counted: NDArray[np.float64]) -> float:
+def _half_mass_share(counted: NDArray[np.float64]) -> float:
     """Share of the cells, the fullest first, that hold half of what lies in all of them."""
     shares = np.cumsum(np.sort(counted, axis=None)[::-1]) / counted.sum()
     return float(np.searchsorted(shares, 0.5) + 1) / counted.size
@@ -134,8 +141,8 @@ def controls(classifier: Classifier, items: Items, labels: Labels) -> Results:
     mixed = ((items.astype(np.uint16) + items[other]) // 2).astype(np.uint8)[differ]
     return {
         "accuracy": classifier.accuracy(items, labels),
-        "digits": classifier.share(items),
-        "mixed": classifier.share(mixed),
+        "digits": classifier.confident_fraction(items),
+        "mixed": classifier.confident_fraction(mixed),
     }
 
 

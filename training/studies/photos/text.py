@@ -3,44 +3,53 @@
 from collections.abc import Sequence
 
 from training.studies.base.study import Results, Row
-from training.studies.photos.figures import LINES, best
+from training.studies.photos.figures import LINES, best_psnr
 
-BARS = {"photo": {25: (0.3, 0.5)}, "photo-fast": {25: (0.0, 0.1), 50: (0.0, 0.1)}}
+TARGETS = {"photo": {25: (0.3, 0.5)}, "photo-fast": {25: (0.0, 0.1), 50: (0.0, 0.1)}}
 """Decibels over BM3D, in colour under clipped noise: to pass, and to be proud of."""
-CLEAN = 42.0
+CLEAN_TARGET = 42.0
 """Decibels that a picture without noise is to keep."""
-NOTED = "every twentieth picture"
+SUBSET_TEXT = "every twentieth picture"
 
 
 def rows(results: Results) -> Sequence[Row]:
     found: list[Row] = []
-    for name, levels in BARS.items():
+    for name, levels in TARGETS.items():
         for level, (bar, stretch) in levels.items():
             some = results["some"][f"colour clipped {level}"]
             rival = some.get("BM3D")
             found.append(
                 Row(
-                    f"{name}, colour, sigma {level}: PSNR in dB on {NOTED}",
+                    f"{name}, colour, sigma {level}: PSNR in dB on {SUBSET_TEXT}",
                     some[name],
                     f"BM3D, told the level: {rival:.2f}" if rival else "BM3D was not installed",
                     "bm3d",
                     round(rival + bar, 2) if rival else None,
                     round(rival + stretch, 2) if rival else None,
-                    higher=True,
+                    higher_is_better=True,
                 )
             )
         kept = results["clean"][name]
-        found.append(Row(f"{name}: PSNR in dB of clean pictures", kept, "the picture itself", bar=CLEAN, higher=True))
+        found.append(
+            Row(
+                f"{name}: PSNR in dB of clean pictures",
+                kept,
+                "the picture itself",
+                target=CLEAN_TARGET,
+                higher_is_better=True,
+            )
+        )
     return found
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     lines = [
-        f"{case}: " + ", ".join(f"{name} {value:.2f}" for name in LINES if (value := best(found, name)) is not None)
+        f"{case}: "
+        + ", ".join(f"{name} {value:.2f}" for name in LINES if (value := best_psnr(found, name)) is not None)
         for case, found in results["psnr"].items()
     ]
     gaps = [
-        f"{case}: {', '.join(f'{name} {value:.2f}' for name in LINES if (value := best(found, name)) is not None)}"
+        f"{case}: {', '.join(f'{name} {value:.2f}' for name in LINES if (value := best_psnr(found, name)) is not None)}"
         for case, found in results["some"].items()
     ]
     return (

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.studies.base.packing import unpack
-from training.studies.base.plot_style import COLOURS, figure, gridded, show_rows
+from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show_rows
 
 LINES = {"no penalty": "-", "L1": "-", "KL": "--", "top-k": "-.", "lifetime": ":", "strokes": "-"}
 """All sparse nets share a colour; these tell them apart."""
@@ -17,7 +17,7 @@ PUBLISHED = {"k-sparse, 1000 units: 1.35 %": 1.35, "convolutional winner-take-al
 """Errors that Makhzani and Frey report, 2014 and 2015."""
 
 
-def draw(results: dict[str, Any]) -> Mapping[str, Figure]:
+def plot(results: dict[str, Any]) -> Mapping[str, Figure]:
     return {
         "activity": _activity(results),
         "units": _units(results["variants"]),
@@ -36,21 +36,21 @@ def colour(name: str) -> str:
 def _activity(results: dict[str, Any]) -> Figure:
     """The code of one digit in each net, and how often every unit is on."""
     variants = results["variants"]
-    made = figure("How much of a code is on: one digit, and every unit over the test set", 8.5, 5.6)
+    made = new_figure("How much of a code is on: one digit, and every unit over the test set", 8.5, 5.6)
     grid = made.add_gridspec(2, len(variants) + 1, height_ratios=(1, 1.9))
     cells = [made.add_subplot(grid[0, column]) for column in range(len(variants) + 1)]
     _show(cells[0], unpack(results["digit"])[0, :, :, 0], "the digit", "28x28")
     for cell, (name, facts) in zip(cells[1:], variants.items(), strict=True):
         shape = "x".join(str(side) for side in facts["shape"])
         _show(cell, unpack(facts["code"]), name, f"{shape}\n{100 * facts['on']:.1f} % on")
-    plot = gridded(made.add_subplot(grid[1, :]))
+    curve_axes = add_grid(made.add_subplot(grid[1, :]))
     for name, facts in variants.items():
         shares = unpack(facts["shares"])
         ranks = np.linspace(0, 100, len(shares))
-        plot.plot(ranks, 100 * shares, color=colour(name), linestyle=LINES[name], lw=WIDTHS.get(name), label=name)
-    plot.set(xlabel="units of the code, the most active first, %", ylabel="test digits for which it is on, %")
-    plot.set(ylim=(0, 102), xlim=(0, 100))
-    plot.legend(fontsize=8)
+        curve_axes.plot(ranks, 100 * shares, color=colour(name), linestyle=LINES[name], lw=WIDTHS.get(name), label=name)
+    curve_axes.set(xlabel="units of the code, the most active first, %", ylabel="test digits for which it is on, %")
+    curve_axes.set(ylim=(0, 102), xlim=(0, 100))
+    curve_axes.legend(fontsize=8)
     return made
 
 
@@ -62,15 +62,15 @@ def _show(axes: Axes, picture: Any, title: str, below: str) -> None:
 
 
 def _units(variants: dict[str, Any]) -> Figure:
-    made = figure("What single units draw, on grey, added to the picture of an empty code", 8.5, 5.0)
+    made = new_figure("What single units draw, on grey, added to the picture of an empty code", 8.5, 5.0)
     show_rows(made.subplots(), [unpack(facts["draws"]) for facts in variants.values()], list(variants))
     return made
 
 
 def _classes(probes: dict[str, Any]) -> Figure:
     """The error of the same linear classifier from all features."""
-    made = figure("Logistic regression on the codes of 60 000 digits", 7.0, 4.2)
-    axes = gridded(made.subplots())
+    made = new_figure("Logistic regression on the codes of 60 000 digits", 7.0, 4.2)
+    axes = add_grid(made.subplots())
     names = sorted(probes, key=lambda name: -probes[name]["error"])
     bars = axes.barh(names, [probes[name]["error"] for name in names], color=[colour(name) for name in names])
     for (label, error), line in zip(PUBLISHED.items(), ("--", ":"), strict=True):
@@ -84,8 +84,8 @@ def _classes(probes: dict[str, Any]) -> Figure:
 
 
 def _labels(few: dict[str, Any]) -> Figure:
-    made = figure("The same features where labels are few")
-    axes = gridded(made.subplots())
+    made = new_figure("The same features where labels are few")
+    axes = add_grid(made.subplots())
     for name, errors in few["errors"].items():
         axes.plot(
             few["labels"], errors, "o", color=colour(name), ls=LINES.get(name, "-"), lw=WIDTHS.get(name), label=name
@@ -100,8 +100,8 @@ def _labels(few: dict[str, Any]) -> Figure:
 
 
 def _curves(curves: dict[str, Any]) -> Figure:
-    made = figure("Trained for long on 1000 digits, judged on 1000 others")
-    axes = gridded(made.subplots())
+    made = new_figure("Trained for long on 1000 digits, judged on 1000 others")
+    axes = add_grid(made.subplots())
     for name, sides in curves.items():
         for side, line, said in (("train", "--", "trained on"), ("validation", "-", "held out")):
             epochs = range(1, len(sides[side]) + 1)

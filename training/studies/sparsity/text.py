@@ -6,7 +6,7 @@ What is made of the figures that `sparsity_measures` found.
 from collections.abc import Sequence
 
 from training.studies.base.study import Results, Row, Study
-from training.studies.sparsity.figures import draw
+from training.studies.sparsity.figures import plot
 from training.studies.sparsity.measure import CHANCE, measure
 
 PLAIN = "no penalty"
@@ -24,13 +24,13 @@ def rows(results: Results) -> Sequence[Row]:
     beside = ", ".join(f"{name} {probes[name]['error']:.2f}" for name in ("pixels", "PCA-32", PLAIN))
     dense = f"{PLAIN}: {100 * variants[PLAIN]['on']:.1f}"
     return (
-        Row(f"best sparse code ({best}): error of logistic regression, %", error, beside, bar=1.2, stretch=0.64),
+        Row(f"best sparse code ({best}): error of logistic regression, %", error, beside, target=1.2, stretch=0.64),
         *(Row(f"{name}: the same, %", probes[name]["error"], *held) for name, held in REFERENCES.items()),
         *(Row(f"{name}: units on, %", 100 * variants[name]["on"], dense) for name in _sparse(results)),
     )
 
 
-def words(results: Results) -> str:
+def summary(results: Results) -> str:
     return "\n\n".join((_activity(results), _longer(results), _classes(results), _fine_print(results)))
 
 
@@ -119,6 +119,6 @@ STUDY = Study(
     command="hourglass-train fit digits-sparse",
     measure=measure,
     rows=rows,
-    draw=draw,
-    words=words,
+    plot=plot,
+    summary=summary,
 )

@@ -5,17 +5,17 @@ import torch
 from torch import Generator, Tensor
 
 from training.errors import RecipeError
-from training.nets.sparsity import least_kept
-from training.nets.winners import FLOOR, Winners, WinnersSection
+from training.nets.sparsity import lifetime_threshold
+from training.nets.winner_take_all import THRESHOLD_SHARE, WinnerTakeAll, WinnerTakeAllSection
 
 SHAPE = (1, 12, 10)
 
 
-def net_of(lifetime: float = 0.2) -> Winners:
+def net_of(lifetime: float = 0.2) -> WinnerTakeAll:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = WinnersSection(maps=[5, 6], lifetime=lifetime, output="linear").build(SHAPE)
-        torch.nn.init.normal_(net.stamps.weight)
+        net = WinnerTakeAllSection(maps=[5, 6], lifetime_sparsity=lifetime, output="linear").build(SHAPE)
+        torch.nn.init.normal_(net.kernels.weight)
         return net
 
 
@@ -23,17 +23,17 @@ def pictures(count: int) -> Tensor:
     return torch.rand(count, *SHAPE, generator=Generator().manual_seed(count))
 
 
-def drawn_with(net: Winners, output: Tensor) -> int:
+def drawn_with(net: WinnerTakeAll, output: Tensor) -> int:
     """Items of which anything is drawn beside the constant."""
-    assert net.stamps.bias is not None
-    return int((output - net.stamps.bias).abs().flatten(1).amax(1).gt(1e-5).sum())
+    assert net.kernels.bias is not None
+    return int((output - net.kernels.bias).abs().flatten(1).amax(1).gt(1e-5).sum())
 
 
 def test_the_least_kept_is_the_least_of_the_share_that_is_largest() -> None:
     code = torch.tensor([[1.0, 8.0], [4.0, 7.0], [3.0, 6.0], [2.0, 5.0]], requires_grad=True)
-    assert least_kept(code, 0.5).tolist() == [3.0, 7.0]
-    assert least_kept(code, 0.01).tolist() == [4.0, 8.0]
-    assert not least_kept(code, 0.5).requires_grad
+    assert lifetime_threshold(code, 0.5).tolist() == [3.0, 7.0]
+    assert lifetime_threshold(code, 0.01).tolist() == [4.0, 8.0]
+    assert not lifetime_threshold(code, 0.5).requires_grad
 
 
 def test_the_code_is_the_strongest_response_of_each_cell() -> None:
@@ -57,11 +57,11 @@ def test_a_picture_is_drawn_with_one_cell_a_map() -> None:
 def test_in_training_a_map_wins_for_its_share_of_the_batch() -> None:
     net = net_of(lifetime=0.1).train()
     with torch.no_grad():
-        net.stamps.weight[1:] = 0
+        net.kernels.weight[1:] = 0
         assert drawn_with(net, net(pictures(60))) == 6
 
 
-def trained() -> Winners:
+def trained() -> WinnerTakeAll:
     """A net that has seen what a winner must reach."""
     net = net_of(lifetime=0.1).train()
     with torch.no_grad():
@@ -73,11 +73,11 @@ def trained() -> Winners:
 def test_afterwards_a_map_wins_where_it_reaches_what_that_took() -> None:
     net = trained()
     tops = net.pool(net.detectors(pictures(60))).amax((2, 3))
-    torch.testing.assert_close(net.least, least_kept(tops, 0.1), rtol=0.01, atol=0)
+    torch.testing.assert_close(net.thresholds, lifetime_threshold(tops, 0.1), rtol=0.01, atol=0)
     with torch.no_grad():
-        net.stamps.weight[1:] = 0
-        assert drawn_with(net, net(pictures(60))) == int((tops[:, 0] >= net.least[0]).sum())
-        net.least.fill_(1e-9)
+        net.kernels.weight[1:] = 0
+        assert drawn_with(net, net(pictures(60))) == int((tops[:, 0] >= net.thresholds[0]).sum())
+        net.thresholds.fill_(1e-9)
         assert drawn_with(net, net(pictures(60))) == 60
 
 
@@ -85,16 +85,16 @@ def test_responses_below_the_floor_count_as_none() -> None:
     net = trained()
     responses = net.pool(net.detectors(pictures(60)))
     code = net.encode(pictures(60))
-    assert torch.equal(code > 0, responses > FLOOR * net.least[:, None, None])
+    assert torch.equal(code > 0, responses > THRESHOLD_SHARE * net.thresholds[:, None, None])
     assert 0 < (code > 0).float().mean() < 1
 
 
 def test_without_a_lifetime_every_map_wins() -> None:
     net = net_of(lifetime=0.0).train()
     net(pictures(60))
-    assert not net.least.any()
+    assert not net.thresholds.any()
 
 
 def test_vectors_are_refused() -> None:
     with pytest.raises(RecipeError, match="pictures"):
-        WinnersSection(maps=[4]).build((6,))
+        WinnerTakeAllSection(maps=[4]).build((6,))
