@@ -11,6 +11,7 @@ from training.data.dataset import DataSection
 from training.errors import RecipeError
 from training.nets.dense import DenseSection
 from training.recipe import Recipe, builtin_recipes, from_tables, read_recipe
+from training.recipe_errors import RENAMED
 from training.schema import StrictModel
 
 
@@ -97,6 +98,45 @@ def test_what_cannot_be_done_is_refused_with_the_mend(change: str, words: str) -
     with pytest.raises(RecipeError) as refusal:
         read_recipe("digits", [change])
     assert words in str(refusal.value)
+
+
+WHERE = {
+    "data.broken": "ten-by-ten",
+    "data.detail": "photo",
+    "data.test": "points-3d",
+    "data.validation": "photo",
+    "net.step": "digits-codec",
+}
+"""Shipped recipes whose tables had the old key; `digits` for the others."""
+KINDS = {"fraction": ["corruption.kind=masking"], "probability": ["corruption.kind=dropout"]}
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED)
+def test_an_old_name_is_refused_with_the_new_one(old: str, new: str) -> None:
+    key, equals, value = old.partition("=")
+    with pytest.raises(RecipeError) as refusal:
+        read_recipe(WHERE.get(key, "digits"), [*KINDS.get(new, []), f"{key}={value}" if equals else f"{key}=1.0"])
+    told = f"{key}: {value!r} is called {new!r} now" if equals else f"{key}: no such key: it is called {new} now"
+    assert told in str(refusal.value).splitlines()[-1]
+
+
+def test_an_old_name_is_told_where_it_lies_deeper_or_tells_the_kind() -> None:
+    mixture = 'corruption={kind="mixture", of=[{kind="none"}, {kind="masking", share=0.5}]}'
+    with pytest.raises(RecipeError, match=r"of\.1\.share: no such key: it is called fraction now"):
+        read_recipe("digits", [mixture])
+    with pytest.raises(RecipeError, match=r"data\.name: no such key: it is called source now"):
+        read_recipe("digits", ['data={name="mnist"}'])
+
+
+def test_an_old_name_is_not_told_where_the_new_one_has_no_place() -> None:
+    with pytest.raises(RecipeError) as refusal:
+        read_recipe("digits", ["net.step=0.1"])
+    assert "quantization_step" not in str(refusal.value)
+
+
+def test_of_a_source_of_data_the_near_match_is_told() -> None:
+    with pytest.raises(RecipeError, match=r"data\.limt: no such key; did you mean limit\?"):
+        read_recipe("digits", ["data.limt=4"])
 
 
 def test_a_net_with_skips_has_no_code_to_publish() -> None:
