@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Generator
 
 from training.errors import RunError
@@ -73,6 +74,20 @@ def test_when_all_are_broken_nothing_is_guessed(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(RunError, match="--fresh"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [{}, {"format": "1"}, {"format": "99"}], ids=str)
+def test_what_another_version_wrote_is_refused_and_kept(tmp_path: Path, kind: dict[str, str]) -> None:
+    write_checkpoint(tmp_path, checkpoint(1))  # ours, and older: it is not fallen back to
+    other = tmp_path / "checkpoint-000000002.safetensors"
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint(2).tensors.items()}
+    save_file(tensors, other, {"step": "2", "state": "{}", "sha256": "0", **kind})
+    with pytest.raises(RunError, match="another version of hourglass-train") as refusal:
+        read_checkpoint(tmp_path)
+    assert str(other) in str(refusal.value)
+    assert "--run" in str(refusal.value)
+    assert "--fresh" not in str(refusal.value)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_weights_that_are_none_are_refused(tmp_path: Path) -> None:
