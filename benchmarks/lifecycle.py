@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks import bodies
 from benchmarks.load import Request, load
-from benchmarks.serving import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_ours
+from benchmarks.serving import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_hourglass
 
 SHIPPED = Path(__file__).parent.parent / "models"
 DIGITS = ("digits", "digits-2d", "digits-denoise")
@@ -26,14 +26,14 @@ def digits_models(bench: Bench) -> Path:
 
 def start(bench: Bench) -> Sample:
     """Seconds from the start of the process to its first denoised digit."""
-    with start_ours(bench.folder, digits_models(bench)) as server:
+    with start_hourglass(bench.folder, digits_models(bench)) as server:
         seconds = server.first_answer(NOISY)
     return Sample(seconds, f"{seconds:.2f} s")
 
 
 def idle(bench: Bench) -> Sample:
     """Megabytes (PSS) of the service with the digits models, after its first answer."""
-    with start_ours(bench.folder, digits_models(bench)) as server:
+    with start_hourglass(bench.folder, digits_models(bench)) as server:
         server.first_answer(NOISY)
         megabytes = server.pss()
     return Sample(megabytes, f"{megabytes:.0f} MB")
@@ -41,7 +41,7 @@ def idle(bench: Bench) -> Sample:
 
 def growth(bench: Bench) -> Sample:
     """PSS after 200,000 requests of all kinds, bad ones among them, over what it was after the first thousands."""
-    with start_ours(bench.folder, bench.folder / "models") as server:
+    with start_hourglass(bench.folder, bench.folder / "models") as server:
         server.wait()
         before = 0.0
         done = 0.0
@@ -59,7 +59,7 @@ def workers(bench: Bench, request: Request, connections: int) -> Sample:
     rates: list[float] = []
     failed = 0
     for count, cores, beside in ((1, "0", "1"), (2, "0,1", "0,1")):
-        with start_ours(bench.folder, bench.folder / "models", cores=cores, workers=count) as server:
+        with start_hourglass(bench.folder, bench.folder / "models", cores=cores, workers=count) as server:
             server.wait()
             for seconds in (1.0, bench.seconds):  # the first warms both up
                 run = load(

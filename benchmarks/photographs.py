@@ -24,7 +24,7 @@ from service.card import Card
 from service.config import Settings
 from service.engine.tile_grid import Grid
 from service.repository.layout import load_card
-from service.runtime.tuning import Loading, Tiles, choose_tiles
+from service.runtime.tuning import LoadOptions, TilePlan, choose_tiles
 
 MODELS = Path(__file__).parent.parent / "models"
 RESULTS = Path(__file__).parent / "results" / "photographs.md"
@@ -70,10 +70,10 @@ def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -
     """The rows of one model in one precision."""
     card = load_card(MODELS / model / "1")
     tiles = chosen(card, precision)
-    tiling = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.side_by_side)
+    tiling = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.concurrency)
     height, width = SIZES["12 MP"]
     tile = tiling.tiles(height, width)[0]
-    sides = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
+    sides = tile.rows.read_stop - tile.rows.read_start, tile.columns.read_stop - tile.columns.read_start
     graph = MODELS / model / "1" / ("denoise.onnx" if precision == "float32" else "denoise.int8.onnx")
     count = len(os.sched_getaffinity(0))
     ways = [(count, 1), (1, count)]
@@ -101,12 +101,12 @@ def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -
     return rows
 
 
-def chosen(card: Card, precision: str) -> Tiles:
+def chosen(card: Card, precision: str) -> TilePlan:
     """What the service chooses on this machine."""
     cores = len(os.sched_getaffinity(0))
     (graph,) = (graph for graph in card.graphs if graph.precision == precision)
     with ThreadPoolExecutor(1) as pool:
-        loading = Loading("cpu", 0, 1, pool, cores, tile_memory=(Settings().tile_memory << 20) * cores)
+        loading = LoadOptions("cpu", 0, 1, pool, cores, tile_memory_bytes=(Settings().tile_memory_mib << 20) * cores)
         return choose_tiles(loading, card, graph)
 
 

@@ -170,10 +170,10 @@ def command(app: str, port: int) -> list[str]:
     return [sys.executable, "-m", "uvicorn", app, *options]
 
 
-def start_ours(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers: int = 1) -> Server:
+def start_hourglass(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers: int = 1) -> Server:
     """Hourglass as `hourglass serve` starts it, every setting at its default but where it listens."""
     port = free_port()
-    environ = {"HOURGLASS_MODELS": str(models), "HOURGLASS_PORT": str(port), "HOURGLASS_WORKERS": str(workers)}
+    environ = {"HOURGLASS_MODELS_DIR": str(models), "HOURGLASS_PORT": str(port), "HOURGLASS_WORKERS": str(workers)}
     environ["HOURGLASS_DEFAULT_DENOISE"] = "digits-denoise"
     serve = [sys.executable, "-m", "service", "serve"]
     log = folder / f"ours-{workers}-{cores}.log"
@@ -181,7 +181,7 @@ def start_ours(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers:
 
 
 @contextmanager
-def standing(folder: Path, seconds: float) -> Generator[Bench]:
+def running_servers(folder: Path, seconds: float) -> Generator[Bench]:
     """Fixtures published, floors and Hourglass up on one core."""
     bench = Bench(folder, seconds)
     fixtures.publish_all(folder / "models")
@@ -191,7 +191,7 @@ def standing(folder: Path, seconds: float) -> Generator[Bench]:
             log = folder / f"{name}.log"
             floor = Server(name, command(app, port), port=port, cores=SERVER_CORE, log=log, ready="/livez", environ={})
             bench.servers[name] = stack.enter_context(floor)
-        bench.servers["ours"] = stack.enter_context(start_ours(folder, folder / "models"))
+        bench.servers["ours"] = stack.enter_context(start_hourglass(folder, folder / "models"))
         for server in bench.servers.values():
             server.wait()
         yield bench

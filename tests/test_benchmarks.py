@@ -11,10 +11,10 @@ from benchmarks import fixtures, lifecycle, serving, table
 from benchmarks.load import Request, load
 from benchmarks.peers.__main__ import request_of
 from benchmarks.serving import Case, Sample
-from benchmarks.table import Row, markdown, worse
+from benchmarks.table import Row, markdown, regressions
 from service.config import Settings
 from service.http.app import create_app
-from service.http.dispatcher import Front
+from service.http.dispatcher import Dispatcher
 from tests.conftest import listening
 
 GOOD = {"png": serving.PNG, "form": serving.FORM, "json": serving.TEXT, "code": serving.CODE, "npy": lifecycle.ARRAY}
@@ -25,7 +25,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The models that are measured with."""
     folder = tmp_path_factory.mktemp("fixtures")
     fixtures.publish_all(folder)
-    return Settings(models=folder, watch="off", default_denoise="dense")
+    return Settings(models_dir=folder, model_watch="off", default_denoise="dense")
 
 
 def case(better: str, goal: float = 1.0) -> Case:
@@ -35,7 +35,7 @@ def case(better: str, goal: float = 1.0) -> Case:
 @pytest.mark.parametrize("name", GOOD)
 def test_its_requests_are_answered_by_its_models(settings: Settings, name: str) -> None:
     request = GOOD[name]
-    with TestClient(Front(create_app(settings))) as client:
+    with TestClient(Dispatcher(create_app(settings))) as client:
         assert client.get("/models").json()["refused"] == []
         answer = client.post(request.path, content=request.body, headers={"content-type": request.content_type})
         assert answer.status_code == 200
@@ -67,11 +67,11 @@ def test_the_guard_tells_what_has_fallen_behind(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(table, "RESULTS", tmp_path)
     table.store([Row(case("higher"), [Sample(1.0, "")])], "a machine")
     assert {path.name for path in tmp_path.iterdir()} == {"serving.json", "serving.md", "serving.png"}
-    assert worse([Row(case("higher"), [Sample(0.9, "")])], 0.15) == []
-    assert len(worse([Row(case("higher"), [Sample(0.0, "")])], 0.15)) == 1
-    assert "7 requests" in worse([Row(case("higher"), [Sample(3.0, "", failed=7)])], 0.15)[0]
-    assert len(worse([Row(case("higher"), [Sample(0.8, "")])], 0.15)) == 1
-    assert len(worse([Row(case("lower"), [Sample(1.2, "")])], 0.15)) == 1
+    assert regressions([Row(case("higher"), [Sample(0.9, "")])], 0.15) == []
+    assert len(regressions([Row(case("higher"), [Sample(0.0, "")])], 0.15)) == 1
+    assert "7 requests" in regressions([Row(case("higher"), [Sample(3.0, "", failed=7)])], 0.15)[0]
+    assert len(regressions([Row(case("higher"), [Sample(0.8, "")])], 0.15)) == 1
+    assert len(regressions([Row(case("lower"), [Sample(1.2, "")])], 0.15)) == 1
 
 
 @pytest.mark.skipif(not (shutil.which("wrk") and shutil.which("taskset")), reason="wrk is not installed")

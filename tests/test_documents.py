@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.config import PREFIX, Settings
-from service.errors import problems
+from service.errors import problem_types
 from tests.conftest import listening
 from training.report import REACHED
 from training.studies import STUDIES
@@ -31,7 +31,7 @@ def settings_table() -> str:
 def problems_table() -> str:
     """The table of problems as the README must have it."""
     rows = ["| status | type | title |", "|---|---|---|"]
-    rows += [f"| {kind.status} | `/problems/{kind.type}` | {kind.title} |" for kind in problems()]
+    rows += [f"| {kind.status} | `/problems/{kind.type}` | {kind.title} |" for kind in problem_types()]
     return "\n".join(rows)
 
 
@@ -101,7 +101,7 @@ def test_the_curl_examples_work_when_pasted(tmp_path: Path) -> None:
     defaults = {"default_denoise": "photo"} | {
         f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct")
     }
-    settings = Settings.model_validate({"models": ROOT / "models", "watch": "off", **defaults})
+    settings = Settings.model_validate({"models_dir": ROOT / "models", "model_watch": "off", **defaults})
     with listening(settings) as address:
         for example in examples:
             command = example.replace("localhost:8000", address.removeprefix("http://")).replace(

@@ -21,7 +21,7 @@ from benchmarks.load import Request, WrkMissing, load
 from benchmarks.peers.entry import CONNECTIONS, Entry, draw, table
 from benchmarks.peers.install import PEERS, interpreter, is_installed, names
 from benchmarks.process import Server, ServerFailed, free_port
-from benchmarks.serving import LOAD_CORE, PNG, SERVER_CORE, command, start_ours
+from benchmarks.serving import LOAD_CORE, PNG, SERVER_CORE, command, start_hourglass
 from benchmarks.table import RESULTS
 
 notes = Console(stderr=True)
@@ -97,7 +97,7 @@ def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) ->
         echo_command = command("benchmarks.floors.fastapi_echo:app", port)
         echo = Server("echo", echo_command, port=port, cores=SERVER_CORE, log=folder / "e", ready="/livez", environ={})
         stack.enter_context(echo).wait()
-        with start_ours(folder, folder / "models") as ours:
+        with start_hourglass(folder, folder / "models") as ours:
             start = ours.first_answer(PNG)
             wanted = ours.post(PNG)
             entries = [measure(ours, PNG, echo, folder, rounds, seconds)]

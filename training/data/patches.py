@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 
-from service.codec import fit
+from service.codec import fit_to_size
 from training.data.dataset import Data, HeldOut, Pixels, Source, hold_out
 from training.data.folder import pictures_below, read_pictures
 from training.errors import DataError
@@ -69,7 +69,7 @@ def _grey(pixels: Pixels, width: int) -> NDArray[np.float32]:
     """H,W,C as H,W of that width; never enlarged."""
     height, own, _ = pixels.shape
     scale = min(1.0, width / own)
-    small = fit(pixels, max(1, round(height * scale)), max(1, round(own * scale)), 1)
+    small = fit_to_size(pixels, max(1, round(height * scale)), max(1, round(own * scale)), 1)
     return small[:, :, 0].astype(np.float32) / np.float32(255)
 
 

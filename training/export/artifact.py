@@ -19,19 +19,19 @@ from service.card import (
     Code,
     Graph,
     ImageInput,
-    Made,
     Parity,
     Precision,
     Probe,
+    Provenance,
     Quality,
     VectorInput,
     read_card,
 )
 from service.card import Data as CardData
-from service.errors import ModelRefused
-from service.repository.loader import open_graph
+from service.errors import ModelRejected
+from service.repository.loader import load_graph
 from service.runtime.session import Session
-from service.runtime.tensors import difference, to_array, to_tensor
+from service.runtime.tensors import max_difference, to_array, to_tensor
 from training.data import Data, Items
 from training.errors import NotPublished
 from training.evaluation.figures import Measured, Run
@@ -79,7 +79,7 @@ def draft(folder: Path, recipe: Recipe, data: Data, fitted: Fitted, number: int)
         recipe=recipe.model_dump(mode="json"),
         data=CardData(name=data.name, sha256=data.sha256, count=len(data.train), licence=data.licence),
         quality=Quality(data="", figures={}, baselines={}),
-        made=Made(
+        made=Provenance(
             versions=versions(),
             opset=OPSET,
             seed=recipe.optimisation.seed,
@@ -94,9 +94,9 @@ def prove(folder: Path, card: Card, precision: Precision = "float32") -> dict[Op
     refuse one.
     """
     try:
-        opened = {graph.file: open_graph(folder, card, graph) for graph in card.graphs}
+        opened = {graph.file: load_graph(folder, card, graph) for graph in card.graphs}
         return {graph.operation: opened[graph.file].run for graph in card.graphs if graph.precision == precision}
-    except ModelRefused as error:
+    except ModelRejected as error:
         raise NotPublished(f"the service would refuse this model: {error.detail}") from error
 
 
@@ -178,7 +178,7 @@ def _in_int8(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Grap
 
 def _parity(served: Served, run: Run, given: NDArray[Any]) -> Parity:
     wanted = torch_answer(served, given)
-    gap = difference(run(given), wanted)
+    gap = max_difference(run(given), wanted)
     unit, bound = ("levels", LEVELS) if wanted.dtype == np.uint8 else ("relative", RELATIVE)
     if not gap <= bound:
         raise NotPublished(
