@@ -1,6 +1,7 @@
 """Settings: one frozen object, built once from the environment (`HOURGLASS_*`); unknown names are refused."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
@@ -14,6 +15,38 @@ from service.card import Operation
 PREFIX = "HOURGLASS_"
 FOREIGN_VARIABLES = {"HOURGLASS_DATA"}  # training's; both read one environment
 KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif"})
+RENAMED = {  # names of development versions; an error names their successors
+    "MODELS": "MODELS_DIR",
+    "THREADS": "INTRA_OP_THREADS",
+    "MAX_BATCH": "MAX_BATCH_SIZE",
+    "TILE_MEMORY": "TILE_MEMORY_MIB",
+    "WATCH": "MODEL_WATCH",
+    "OLD_VERSIONS": "MAX_OLD_VERSIONS",
+    "FORMATS": "IMAGE_FORMATS",
+    "BACKGROUND": "ALPHA_BACKGROUND",
+    "QUALITY": "IMAGE_QUALITY",
+    "MAX_HEAD": "MAX_HEADER_BYTES",
+    "HEAD_TIMEOUT": "HEADER_TIMEOUT",
+    "BODY_GRACE": "MIN_DATA_RATE_GRACE",
+    "BODY_RATE": "MIN_DATA_RATE",
+    "KEEP_ALIVE": "KEEP_ALIVE_TIMEOUT",
+    "MAX_BODY": "MAX_BODY_BYTES",
+    "MAX_PIXELS_ANY": "MAX_PIXELS_ANY_SIZE",
+    "MAX_SCANS": "MAX_JPEG_SCANS",
+    "QUEUE_ITEMS": "MAX_INFLIGHT_ITEMS",
+    "QUEUE_BYTES": "MAX_INFLIGHT_BYTES",
+    "DEADLINE": "REQUEST_TIMEOUT",
+    "DEADLINE_MEGAPIXEL": "REQUEST_TIMEOUT_PER_MEGAPIXEL",
+    "PATIENCE": "WATCHDOG_TIMEOUT",
+    "DRAIN": "DRAIN_TIMEOUT",
+    "LINGER": "SHUTDOWN_DELAY",
+    "KEYS": "API_KEYS_FILE",
+    "RATE": "RATE_LIMIT",
+    "DOCS": "ENABLE_DOCS",
+    "METRICS": "ENABLE_METRICS",
+    "TLS_CERTIFICATE": "TLS_CERT_FILE",
+    "TLS_KEY": "TLS_KEY_FILE",
+}
 
 
 class Settings(BaseSettings):
@@ -138,8 +171,17 @@ class Settings(BaseSettings):
             name for name in environ if name.startswith(PREFIX) and name.upper() not in known | FOREIGN_VARIABLES
         )
         if unknown:
-            raise ValueError(f"unknown setting {unknown[0]}; `hourglass serve --help` lists all")
+            raise ValueError(f"unknown setting {unknown[0]}{cls._suggestion(unknown[0])}")
         return cls()
+
+    @classmethod
+    def _suggestion(cls, unknown: str) -> str:
+        """The end of the sentence about an unknown variable: its new name, the nearest one, or where all are listed."""
+        name = unknown[len(PREFIX) :].upper()
+        if name in RENAMED:
+            return f": it is called {PREFIX}{RENAMED[name]}"
+        nearest = get_close_matches(name, [field.upper() for field in cls.model_fields], n=1)
+        return f"; did you mean {PREFIX}{nearest[0]}?" if nearest else "; `hourglass serve --help` lists all"
 
     @cached_property
     def allowed_formats(self) -> frozenset[str]:
