@@ -11,14 +11,14 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import lifecycle, serving
+from benchmarks import load_cases, process_cases
 from benchmarks.load import WrkMissing, wrk
+from benchmarks.load_cases import Sample, running_servers
 from benchmarks.process import ServerFailed
-from benchmarks.serving import Sample, running_servers
-from benchmarks.table import Row, markdown, regressions, store
+from benchmarks.report import Row, markdown, regressions, store
 
 ALLOWED = 0.15  # what a ratio may lose against the stored run before the guard says so; rounds differ by half of it
-CASES = (*serving.CASES, *lifecycle.CASES)
+CASES = (*load_cases.CASES, *process_cases.CASES)
 NAMES = ", ".join(case.name for case in CASES)
 Rounds = Annotated[int, Parameter(help="of every case; the table shows their medians")]
 Seconds = Annotated[float, Parameter(help="of load in a round")]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import bodies
-from benchmarks.flood import LoadResult, closed_loop, open_loop
+from benchmarks import payloads
 from benchmarks.load import Request
+from benchmarks.load_generator import LoadResult, closed_loop, open_loop
 from benchmarks.process import Server, free_port
 from service.config import Settings
 
@@ -42,7 +42,7 @@ MEMORY_MARGIN_MIB = 96
 def running_server(folder: Path, cores: str, **settings: int) -> Generator[Server]:
     """Hourglass with these settings."""
     port = free_port()
-    named = {"MODELS": str(MODELS), "PORT": str(port), **{name: str(value) for name, value in settings.items()}}
+    named = {"MODELS_DIR": str(MODELS), "PORT": str(port), **{name: str(value) for name, value in settings.items()}}
     environ = {f"HOURGLASS_{name}": value for name, value in named.items()}
     serve = [sys.executable, "-m", "service", "serve"]
     with Server(
@@ -64,8 +64,11 @@ def summary(title: str, flood: LoadResult, best: float) -> str:
 def check_overload(folder: Path, seconds: float) -> list[str]:
     """What is wrong under TIMES the load: with a short queue, and with impatient callers before a long one."""
     wrong: list[str] = []
-    jpeg = bodies.picture(bodies.photo()[:512, :512], "JPEG")
-    cases = (("queue of 16 MiB", {"QUEUE_BYTES": 16 << 20}, ()), ("callers who wait a second", {}, (CLIENT_TIMEOUT,)))
+    jpeg = payloads.picture(payloads.photo()[:512, :512], "JPEG")
+    cases = (
+        ("queue of 16 MiB", {"MAX_INFLIGHT_BYTES": 16 << 20}, ()),
+        ("callers who wait a second", {}, (CLIENT_TIMEOUT,)),
+    )
     for title, settings, patience in cases:
         request = Request(PATH, jpeg, "image/jpeg")
         hasty = Request(PATH, jpeg, "image/jpeg", headers=tuple(("X-Request-Timeout", str(s)) for s in patience))
@@ -87,8 +90,8 @@ def check_overload(folder: Path, seconds: float) -> list[str]:
 
 def check_memory(folder: Path, seconds: float, limit: int) -> list[str]:
     """What is wrong where CROWD callers send 12 megapixels each, and decoded bytes are bounded by `limit` MiB."""
-    request = Request(PATH, bodies.picture(np.tile(bodies.photo(), (3, 4, 1)), "JPEG"), "image/jpeg")
-    with running_server(folder, "0,1", QUEUE_BYTES=limit << 20) as server, ProcessPoolExecutor(1) as crowd:
+    request = Request(PATH, payloads.picture(np.tile(payloads.photo(), (3, 4, 1)), "JPEG"), "image/jpeg")
+    with running_server(folder, "0,1", MAX_INFLIGHT_BYTES=limit << 20) as server, ProcessPoolExecutor(1) as crowd:
         time.sleep(5)
         idle = peak = server.pss()
         slowest = 0.0
@@ -103,7 +106,7 @@ def check_memory(folder: Path, seconds: float, limit: int) -> list[str]:
     bound = 3 * limit + Settings.model_fields["tile_memory_mib"].default * (os.cpu_count() or 1) + MEMORY_MARGIN_MIB
     counts = ", ".join(f"{len(found.of(status))} x {status}" for status in sorted({a.status for a in found.responses}))
     print(
-        f"{CLIENTS} callers of 12 megapixels, QUEUE_BYTES {limit} MiB: {counts}; {peak - idle:.0f} MB above idle "
+        f"{CLIENTS} callers of 12 megapixels, MAX_INFLIGHT_BYTES {limit} MiB: {counts}; {peak - idle:.0f} MB over idle "
         f"({idle:.0f}), bound {bound}; /livez at worst {1000 * slowest:.0f} ms",
         flush=True,
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import bodies
+from benchmarks import payloads
 from benchmarks.process import Server, free_port
 from service.card import Card
 from service.config import Settings
@@ -61,7 +61,7 @@ class Run:
 
 def photograph(height: int, width: int) -> NDArray[np.uint8]:
     """Soft colour with grain, H,W,3."""
-    return np.tile(bodies.photo(), (-(-height // bodies.PHOTO_SIDE), -(-width // bodies.PHOTO_SIDE), 1))[
+    return np.tile(payloads.photo(), (-(-height // payloads.PHOTO_SIDE), -(-width // payloads.PHOTO_SIDE), 1))[
         :height, :width
     ]
 
@@ -119,14 +119,19 @@ def raw(graph: Path, sides: tuple[int, int], threads: int, callers: int) -> floa
 def serve(model: str, precision: str, folder: Path, size: str, blob: bytes) -> Run:
     """A JPEG in and out, after a small one to warm up; a service of its own, so that its peak is of this alone."""
     port = free_port()
-    environ = {"MODELS": str(MODELS), "PORT": str(port), "PRECISION": precision, "DEADLINE_MEGAPIXEL": "30"}
+    environ = {
+        "MODELS_DIR": str(MODELS),
+        "PORT": str(port),
+        "PRECISION": precision,
+        "REQUEST_TIMEOUT_PER_MEGAPIXEL": "30",
+    }
     command = [sys.executable, "-m", "service", "serve"]
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     named = {f"HOURGLASS_{name}": value for name, value in environ.items()}
     log = folder / "service.log"
     with Server("hourglass", command, port=port, cores=cores, log=log, ready="/readyz", environ=named) as server:
         server.wait()
-        small = bodies.picture(bodies.photo()[:64, :64], "JPEG")
+        small = payloads.picture(payloads.photo()[:64, :64], "JPEG")
         post(port, model, small)
         with ThreadPoolExecutor(1) as beside:
             start = time.perf_counter()
@@ -154,7 +159,7 @@ def main(arguments: Sequence[str]) -> None:
     names = list(arguments) or list(GMACS)
     blobs: dict[str, bytes] = {}
     for size, (height, width) in SIZES.items():
-        blobs[size] = bodies.picture(photograph(height, width), "JPEG")
+        blobs[size] = payloads.picture(photograph(height, width), "JPEG")
     lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:

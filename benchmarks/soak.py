@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.callers import CLIENT_KINDS, Ledger
+from benchmarks.clients import CLIENT_KINDS, Ledger
 from benchmarks.process import Server, free_port
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -60,10 +60,10 @@ def soak(title: str, module: Sequence[str], seconds: float, folder: Path) -> Led
     port, book = free_port(), Ledger(models=folder / title)
     shutil.copytree(MODELS, book.models)
     environ = {
-        "MODELS": book.models,
+        "MODELS_DIR": book.models,
         "PORT": port,
-        "HEAD_TIMEOUT": 2,
-        "BODY_GRACE": 2,
+        "HEADER_TIMEOUT": 2,
+        "MIN_DATA_RATE_GRACE": 2,
         "DEFAULT_DENOISE": "digits-denoise",
     }
     named = {f"HOURGLASS_{name}": str(value) for name, value in environ.items()}
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     seconds = 60 * parser.parse_args().minutes
     with tempfile.TemporaryDirectory() as name:
-        control = soak("control", ["benchmarks.leaky"], min(60.0, seconds), Path(name))
+        control = soak("control", ["benchmarks.leaking_control"], min(60.0, seconds), Path(name))
         leaked, _ = growth(control.memory)
         print(f"control, which leaks {LEAK >> 10} KiB a request: grew by {leaked:.0f} MB", flush=True)
         book = soak("hourglass", ["service", "serve"], seconds, Path(name))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import fixtures
-from benchmarks.bodies import digits, photo
+from benchmarks.payloads import digits, photo
 from service.runtime.hardware import available_cores
 from service.runtime.session import Session
 

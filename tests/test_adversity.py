@@ -143,7 +143,7 @@ def test_half_a_request_and_silence_keep_no_stop_waiting(models: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_with_every_stream_closed_and_no_file_to_be_written_it_serves(models: Path, workers: str) -> None:
-    script = 'ulimit -f 0; exec "$0" -m service serve --models "$1" --port "$2" --workers "$3" <&- >&- 2>&-'
+    script = 'ulimit -f 0; exec "$0" -m service serve --models-dir "$1" --port "$2" --workers "$3" <&- >&- 2>&-'
     port = str(free_port())
     with subprocess.Popen(["bash", "-c", script, sys.executable, str(models), port, workers]) as process:
         try:

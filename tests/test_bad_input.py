@@ -358,9 +358,9 @@ def test_how_many_scans_a_jpeg_may_have_is_a_setting(serve: Serve) -> None:
 def test_what_does_not_fit_the_queue_is_told_to_come_back(serve: Serve) -> None:
     client = serve(max_inflight_items=1)
     state = client.app_state["service"]
-    state.admission.enter(1, 0, GraphLoad(), 1, 1)
+    state.admission.acquire(1, 0, GraphLoad(), 1, 1)
     answer = client.post("/denoise", content=GOOD)
-    state.admission.leave(1, 0, GraphLoad(), 1)
+    state.admission.release(1, 0, GraphLoad(), 1)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert client.post("/denoise", content=GOOD).status_code == 200
@@ -371,22 +371,22 @@ def test_who_would_not_be_done_within_its_time_is_told_so_before_it_waits(serve:
     client = serve()
     path = f"/denoise?model={model}"
     assert client.post(path, content=GOOD).status_code == 200
-    line = client.app_state["service"].store.shelf.loaded[model].runners["denoise"].line
-    assert line.pace > 0  # its run has told
+    line = client.app_state["service"].store.snapshot.loaded[model].runners["denoise"].load
+    assert line.throughput > 0  # its run has told
     for _ in range(10):
-        line.enter(work, 1e9)
-    line.pace = work  # one a second
+        line.acquire(work, 1e9)
+    line.throughput = work  # one a second
     refused = client.post(path, content=GOOD, headers={"x-request-timeout": "5"})
     assert (refused.status_code, refused.json()["type"]) == (503, "/problems/overloaded")
     assert refused.headers["retry-after"] == "10"
     assert client.post(path, content=GOOD).status_code == 200  # thirty seconds are enough
-    assert line.count == 10
+    assert line.requests == 10
 
 
 def test_a_missed_deadline_is_said_and_the_work_never_runs(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve(request_timeout=0.05)
-    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
-    monkeypatch.setattr(runner.batcher, "_free", 0)  # no runner ever comes free
+    runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
+    monkeypatch.setattr(runner.batcher, "_free_runners", 0)  # no runner ever comes free
     answer = client.post("/denoise", content=GOOD)
     assert answer.json()["type"] == "/problems/deadline-exceeded"
     assert client.app_state["service"].admission.items == 0
@@ -400,9 +400,9 @@ def test_a_timeout_that_is_none_is_refused(client: TestClient, text: str) -> Non
 
 def test_a_caller_may_wait_for_less_but_not_for_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve(request_timeout=0.5)
-    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
+    runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
     assert client.post("/denoise", content=GOOD, headers={"x-request-timeout": "5"}).status_code == 200
-    monkeypatch.setattr(runner.batcher, "_free", 0)
+    monkeypatch.setattr(runner.batcher, "_free_runners", 0)
     for asked, said in [("1e-6", "1e-06 s"), ("0.1", "0.1 s"), ("100", "0.5 s")]:
         answer = client.post("/denoise", content=GOOD, headers={"x-request-timeout": asked})
         assert (answer.status_code, answer.json()["detail"]) == (504, f"not done within {said}")
@@ -411,7 +411,7 @@ def test_a_caller_may_wait_for_less_but_not_for_more(serve: Serve, monkeypatch: 
 
 def test_a_failing_graph_says_nothing_but_an_id(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve()
-    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
+    runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
 
     def fail(_: Any) -> Any:
         raise RuntimeError("secret path /etc/shadow")

@@ -123,3 +123,14 @@ def test_compose_gives_a_service_models_to_read_and_time_to_stop(name: str) -> N
     service = COMPOSE["services"][name]
     assert all(volume.endswith(":ro") for volume in service["volumes"])
     assert int(service["stop_grace_period"].removesuffix("s")) > Settings.model_fields["drain_timeout"].default
+
+
+def test_compose_reads_what_belongs_to_the_host_from_names_of_its_own() -> None:
+    """A HOURGLASS_ variable of the host is handed on as the setting of that name, or it is training's."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    settings = set(re.findall(r"^ +(HOURGLASS_[A-Z_]+): \$\{\1:-", text, re.MULTILINE))
+    assert set(re.findall(r"\$\{(HOURGLASS_[A-Z_]+)", text)) - FOREIGN_VARIABLES == settings
+    for service in ("service", "service-gpu"):
+        (port,) = COMPOSE["services"][service]["ports"]
+        assert port.startswith("${PUBLISH_HOST:-127.0.0.1}:")
+        assert COMPOSE["services"][service]["volumes"] == ["${MODELS_PATH:-./models}:/models:ro"]

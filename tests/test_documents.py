@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.config import PREFIX, Settings
+from service.config import PREFIX, RENAMED, Settings
 from service.errors import problem_types
 from tests.conftest import listening
 from training.report import REACHED
@@ -76,9 +76,16 @@ def test_commands_and_variables_that_documents_name_exist(document: Path) -> Non
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {"HOURGLASS_DATA"}
-    assert set(re.findall(r"HOURGLASS_[A-Z_]+", text)) <= known
+    current = re.sub(r"^\| [^|]+ \| `", "`", text, flags=re.MULTILINE) if document.name == "CHANGELOG.md" else text
+    assert set(re.findall(r"HOURGLASS_[A-Z_]+", current)) <= known
     for path in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_changelog_has_every_renamed_setting() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    for old, new in RENAMED.items():
+        assert f"| `{PREFIX}{old}` | `{PREFIX}{new}` |" in text
 
 
 @pytest.mark.parametrize("name", ["hourglass", "hourglass-train"])

@@ -26,8 +26,8 @@ def little(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(piece))
         return parse(piece, before)
 
-    monkeypatch.setattr(json_body, "_rows", seen)
-    monkeypatch.setattr(json_body, "PIECE", 40)
+    monkeypatch.setattr(json_body, "_parse_rows", seen)
+    monkeypatch.setattr(json_body, "CHUNK_BYTES", 40)
     return sizes
 
 
@@ -91,6 +91,6 @@ def test_as_many_pictures_as_may_be_are_read_and_not_one_more() -> None:
 
 @pytest.mark.parametrize("data", [b'{"images": [' + b"{}," * 200 + b"{}]}", b"{" + b'"a":1,' * 200 + b'"b":1}'])
 def test_what_cannot_be_pictures_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_body, "_parse", None)
+    monkeypatch.setattr(json_body, "_parse_model", None)
     with pytest.raises(InvalidImage, match="begins with"):
         parse_images(data, MOST)

@@ -42,9 +42,9 @@ def test_a_scrape_adds_all_workers_up(workers: tuple[Metrics, Metrics]) -> None:
         worker.flush()
     for worker in workers:
         found = samples(worker)
-        at = (("model", "digits"), ("path", "/denoise"), ("status", "200"))
+        at = (("code", "200"), ("model", "digits"), ("route", "/denoise"))
         assert found["hourglass_requests_total", at] == 7
-        assert found["hourglass_request_duration_seconds_count", (("path", "/denoise"),)] == 7
+        assert found["hourglass_request_duration_seconds_count", (("route", "/denoise"),)] == 7
         assert found["hourglass_inflight_items", ()] == 7
 
 
@@ -54,7 +54,7 @@ def test_no_sum_falls_from_one_workers_scrape_to_anothers(workers: tuple[Metrics
     for at in range(20):
         workers[at % 2].count_request("other", "", 200, 0.001)
         scraped = (first, second, second)[at % 3]
-        seen.append(samples(scraped)["hourglass_requests_total", (("model", ""), ("path", "other"), ("status", "200"))])
+        seen.append(samples(scraped)["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))])
     assert seen == sorted(seen)
     assert max(seen) >= 19
 
@@ -66,7 +66,7 @@ def test_what_a_dead_worker_answered_still_counts_and_what_it_held_does_not(tmp_
     (file,) = tmp_path.glob(f"{os.getpid()}-*.json")
     file.rename(tmp_path / "999999999-1.json")
     found = samples(alive)
-    assert found["hourglass_requests_total", (("model", ""), ("path", "other"), ("status", "200"))] == 1
+    assert found["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))] == 1
     assert found["hourglass_inflight_items", ()] == 1
 
 
@@ -80,4 +80,4 @@ def test_numbers_that_cannot_be_saved_are_kept(workers: tuple[Metrics, Metrics],
     first.count_request("other", "", 200, 0.001)
     tmp_path.rename(tmp_path.with_name("gone"))
     first.flush()
-    assert samples(first)["hourglass_requests_total", (("model", ""), ("path", "other"), ("status", "200"))] == 1
+    assert samples(first)["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))] == 1

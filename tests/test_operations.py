@@ -262,7 +262,7 @@ def test_what_takes_long_to_write_is_written_off_the_loop(
         seen.append(threading.current_thread().name)
         return render(reply, kind)
 
-    monkeypatch.setattr(endpoint, "write", noted)
+    monkeypatch.setattr(endpoint, "render", noted)
     body = write_npy(np.zeros((count, SIDE, SIDE, 1), np.uint8))
     answer = serve(max_items=4000).post("/denoise", content=body, headers={"content-type": NPY, "accept": accept})
     assert answer.status_code == 200

@@ -74,7 +74,7 @@ def test_strength_blends_with_what_came(client: TestClient) -> None:
 
 def test_a_picture_that_fails_among_many_fails_alone_and_is_run_once(serve: Serve) -> None:
     client = serve()
-    runner = client.app_state["service"].store.shelf.loaded["photos"].runners["denoise"]
+    runner = client.app_state["service"].store.snapshot.loaded["photos"].runners["denoise"]
     ran: list[int] = []
 
     def poisoned(tile: Any) -> Any:
@@ -129,7 +129,7 @@ def test_the_noise_of_a_photograph_is_told_by_itself(client: TestClient) -> None
 def test_a_large_picture_is_cut_into_tiles(serve: Serve) -> None:
     client = serve(tile_memory_mib=16)
     picture = np.random.default_rng(3).integers(0, 256, (700, 600, 3), np.uint8)
-    runner = client.app_state["service"].store.shelf.loaded["photos"].runners["denoise"]
+    runner = client.app_state["service"].store.snapshot.loaded["photos"].runners["denoise"]
     ran: list[int] = []
     honest = runner.session.run
     runner.batcher._run = lambda tile: (ran.append(tile.shape[1] * tile.shape[2]), honest(tile))[1]

@@ -1,6 +1,7 @@
 """What operators ask: health, metrics, models."""
 
 import asyncio
+import re
 from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -49,9 +50,9 @@ def test_models_are_listed_with_what_was_chosen_and_why(client: TestClient) -> N
     assert set(listed) == {"digits", "photos", "points"}
     assert listed["digits"]["default_for"] == ["encode", "decode", "reconstruct", "denoise"]
     wanted = {"photos": {"device", "precision", "threads", "tile"}}
-    wanted["digits"] = {"device", "precision", "threads", "place", "batch"}
+    wanted["digits"] = {"device", "precision", "threads", "executor", "batch"}
     for name, choices in wanted.items():
-        chosen = listed[name]["runs"]["denoise"]
+        chosen = listed[name]["execution"]["denoise"]
         assert set(chosen) == choices
         assert all(choice["reason"] for choice in chosen.values())
 
@@ -61,7 +62,7 @@ def test_a_refused_version_is_listed_with_its_reason(serve: Serve, tmp_path: Pat
     client = serve(models_dir=tmp_path)
     assert client.get("/models").json() == {
         "models": [],
-        "refused": [
+        "rejected": [
             {"name": "digits", "version": 1, "reason": "encode.onnx does not have the SHA-256 of the card"},
         ],
     }
@@ -81,8 +82,8 @@ def test_metrics_count_requests_items_and_stages(serve: Serve) -> None:
         client.post("/denoise", content=png(digit()))
     client.post("/denoise", content=b"")
     text = client.get("/metrics").text
-    assert 'hourglass_requests_total{model="digits",path="/denoise",status="200"} 3.0' in text
-    assert 'hourglass_requests_total{model="digits",path="/denoise",status="422"} 1.0' in text
+    assert 'hourglass_requests_total{code="200",model="digits",route="/denoise"} 3.0' in text
+    assert 'hourglass_requests_total{code="422",model="digits",route="/denoise"} 1.0' in text
     assert 'hourglass_stage_duration_seconds_count{stage="run"} 3.0' in text
     assert 'hourglass_batch_size_sum{model="digits",operation="denoise"} 3.0' in text
     assert "hourglass_inflight_items 0.0" in text
@@ -100,9 +101,9 @@ def test_a_request_that_is_cancelled_is_not_counted_as_answered(serve: Serve, mo
         raise asyncio.CancelledError
 
     client = serve()
-    monkeypatch.setattr(Endpoint, "answer", cancelled)
+    monkeypatch.setattr(Endpoint, "handle", cancelled)
     with suppress(Exception, asyncio.CancelledError):
         client.post("/denoise", content=png(digit()))
     text = client.get("/metrics").text
-    assert 'path="/denoise",status="499"} 1.0' in text
-    assert 'path="/denoise",status="200"' not in text
+    assert re.search(r'{code="499",model="[^"]*",route="/denoise"} 1\.0', text)
+    assert not re.search(r'{code="200",model="[^"]*",route="/denoise"', text)

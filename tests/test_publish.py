@@ -204,7 +204,7 @@ def test_a_difference_over_the_bound_is_not_published(
         session.run = turned
         return session
 
-    monkeypatch.setattr(artifact, "open_graph", crooked)
+    monkeypatch.setattr(artifact, "load_graph", crooked)
     with pytest.raises(NotPublished, match=r"reconstruct graph differs from the net by \d+ \(levels, at most 1"):
         publish(recipe, data, result, tmp_path)
     assert not list(tmp_path.iterdir())

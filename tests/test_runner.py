@@ -87,7 +87,7 @@ def test_the_reason_names_what_bounds_a_batch() -> None:
 def test_no_batch_is_measured_that_would_be_too_long(opened: Runner, place: str, bound: float) -> None:
     session = Timed(fixed=0.0, item=bound / 20)
     opened.session = cast("Session", session)
-    opened.choices["place"] = model.Choice(place, "for the test")
+    opened.choices["executor"] = model.Choice(place, "for the test")
     while not opened.measured:
         opened.measure_next()
     assert session.sizes == [1, 2, 4, 8, 16]
@@ -105,7 +105,7 @@ def test_the_batcher_takes_what_was_measured_to_pay(opened: Runner) -> None:
 
 def test_a_graph_that_fails_on_larger_batches_keeps_to_those_that_work(opened: Runner) -> None:
     class Fixed(Timed):
-        def seconds(self, batch: NDArray[Any]) -> float:
+        def time_run(self, batch: NDArray[Any]) -> float:
             if len(batch) > 4:
                 raise ValueError("reshape")
             return super().time_run(batch)

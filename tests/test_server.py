@@ -58,7 +58,7 @@ def test_two_workers_answer_together_and_their_metrics_add_up(models: Path) -> N
         end = monotonic() + 30
         while seen != {30.0} and monotonic() < end:  # each worker knows the other's numbers of a second ago
             texts = [httpx2.get(f"{address}/metrics").text for _ in range(8)]
-            found = [re.search(r'hourglass_requests_total\{.*path="/denoise".*\} (\S+)', text) for text in texts]
+            found = [re.search(r'hourglass_requests_total\{.*route="/denoise".*\} (\S+)', text) for text in texts]
             seen = {float(match[1]) for match in found if match}
         assert seen == {30.0}
         process.send_signal(signal.SIGTERM)

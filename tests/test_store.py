@@ -56,7 +56,7 @@ def test_whatever_a_version_raises_is_its_own_fault_alone(
             raise error
         return load_runner(folder, *rest)
 
-    monkeypatch.setattr("service.repository.store.open_runner", fail)
+    monkeypatch.setattr("service.repository.store.load_runner", fail)
     publish(store.folder, "photos")
     publish(store.folder, "points")
     store.refresh()
@@ -172,7 +172,7 @@ def test_a_folder_changed_under_load_loses_no_request(tmp_path: Path, how: str) 
             publish(tmp_path, "digits", version=2)
             wait_until(lambda: (200, "2") in seen)
             flip(publish(tmp_path, "digits", version=3) / "denoise.onnx")
-            wait_until(lambda: bool(httpx2.get(f"{address}/models").json()["refused"]))
+            wait_until(lambda: bool(httpx2.get(f"{address}/models").json()["rejected"]))
             shutil.rmtree(tmp_path / "digits/2")
             mark = len(seen)
             wait_until(lambda: (200, "1") in seen[mark:])

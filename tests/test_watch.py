@@ -52,7 +52,7 @@ async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: py
             raise OSError("the disk is away")
         return await good()
 
-    monkeypatch.setattr(store, "refresh_soon", look)
+    monkeypatch.setattr(store, "refresh_async", look)
     watching = asyncio.create_task(watch_models(store, "auto"))
     version = 2
     while served(store) == {"digits": 1}:

@@ -83,7 +83,7 @@ def test_a_run_that_hangs_is_seen_and_then_ends_the_process(pool: ThreadPoolExec
 
 def test_a_pool_that_takes_no_more_work_is_found_by_the_canary(pool: ThreadPoolExecutor) -> None:
     one = runner(lambda items: items, pool)
-    one.batcher._free = 0  # as if every run had died without a word
+    one.batcher._free_runners = 0  # as if every run had died without a word
 
     async def work(dog: Watchdog) -> None:
         await until(lambda: dog.failure)
@@ -149,13 +149,13 @@ def test_a_turning_loop_with_nothing_to_do_is_well() -> None:
         await asyncio.sleep(5 * PATIENCE * LOOK)
 
     assert watched(one, work) == ("", [])
-    assert one.batcher.finished > 0, "canaries came through"
+    assert one.batcher.completed > 0, "canaries came through"
 
 
 def test_livez_is_red_while_a_run_hangs(serve: Serve) -> None:
     client = serve()
     assert client.get("/livez").status_code == 200
     state = client.app_state["service"]
-    state.watchdog.verdict = "a run has not come back for 60 s"
+    state.watchdog.failure = "a run has not come back for 60 s"
     answer = client.get("/livez")
     assert (answer.status_code, answer.json()) == (503, {"status": "a run has not come back for 60 s"})

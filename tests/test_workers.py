@@ -141,7 +141,7 @@ def test_a_killed_worker_is_replaced_and_the_other_loses_nothing(models: Path) -
             pass
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=60)
-    ended = [json.loads(line) for line in log.splitlines() if "worker ended" in line]
+    ended = [json.loads(line) for line in log.splitlines() if "worker_restarting" in line]
     assert [(line["pid"], line["status"]) for line in ended] == [(doomed, -signal.SIGKILL)]
 
 

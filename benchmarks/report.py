@@ -8,7 +8,7 @@ from statistics import median
 
 from matplotlib.figure import Figure
 
-from benchmarks.serving import Case, Sample
+from benchmarks.load_cases import Case, Sample
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import bodies
+from benchmarks import payloads
 from service.card import CARD_FILE
 
 HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n"
@@ -39,15 +39,15 @@ class Ledger:
 
 def requests() -> list[tuple[str, bytes, str]]:
     """Path, body and type of lawful requests."""
-    digit, photo = bodies.digits(1)[0], bodies.photo()
-    png, jpeg = bodies.picture(digit, "PNG"), bodies.picture(photo[:300, :400], "JPEG")
+    digit, photo = payloads.digits(1)[0], payloads.photo()
+    png, jpeg = payloads.picture(digit, "PNG"), payloads.picture(photo[:300, :400], "JPEG")
     return [
         ("/denoise?model=digits-denoise", png, "image/png"),
         ("/reconstruct?model=digits", png, "image/png"),
-        ("/encode?model=digits", bodies.images(png), "application/json"),
-        ("/encode?model=digits-sparse", bodies.npy(bodies.digits(32)), "application/x-npy"),
+        ("/encode?model=digits", payloads.images(png), "application/json"),
+        ("/encode?model=digits-sparse", payloads.npy(payloads.digits(32)), "application/x-npy"),
         ("/denoise?model=photo-fast", jpeg, "image/jpeg"),
-        ("/denoise?model=photo-fast", bodies.picture(photo[:32, :32], "PNG"), "image/png"),
+        ("/denoise?model=photo-fast", payloads.picture(photo[:32, :32], "PNG"), "image/png"),
     ]
 
 

@@ -3,16 +3,16 @@
 import shutil
 from pathlib import Path
 
-from benchmarks import bodies
+from benchmarks import payloads
 from benchmarks.load import Request, load
-from benchmarks.serving import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_hourglass
+from benchmarks.load_cases import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_hourglass
 
 SHIPPED = Path(__file__).parent.parent / "models"
 DIGITS = ("digits", "digits-2d", "digits-denoise")
 MIXED = 200_000
 NOISY = Request("/denoise", PNG.body, "image/png")
 BROKEN = Request("/denoise?model=dense", PNG.body[: len(PNG.body) // 2], "image/png")
-ARRAY = Request("/reconstruct?model=dense", bodies.npy(bodies.digits(16)), "application/x-npy")
+ARRAY = Request("/reconstruct?model=dense", payloads.npy(payloads.digits(16)), "application/x-npy")
 
 
 def digits_models(bench: Bench) -> Path:
@@ -75,7 +75,7 @@ def workers(bench: Bench, request: Request, connections: int) -> Sample:
     return Sample(rates[1] / rates[0], f"{rates[1]:,.0f} / {rates[0]:,.0f} req/s", failed)
 
 
-BULK = Request("/denoise?model=dense", bodies.npy(bodies.digits(256)), "application/x-npy")
+BULK = Request("/denoise?model=dense", payloads.npy(payloads.digits(256)), "application/x-npy")
 CASES = (
     Case("workers", "two workers over one, 256 pictures a request", 1.8, "higher", "", lambda b: workers(b, BULK, 8)),
     Case(
