@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from service.auth import KEY_LINE, ApiKeys, new_key
 from service.config import Settings
 from service.errors import RateLimited
+from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS
 from service.server.run import build_app
 from tests.conftest import Serve, digit, png
 
@@ -179,6 +180,9 @@ def test_pages_of_other_origins_may_ask_only_where_they_are_let(shared: TestClie
     answer = shared.post("/denoise", content=GOOD, headers={"origin": "https://a.example"})
     assert answer.headers["access-control-allow-origin"] == "https://a.example"
     assert "X-Noise-Sigma" in answer.headers["access-control-expose-headers"]
+    exposed = set(answer.headers["access-control-expose-headers"].lower().split(", "))
+    told = {*FIGURE_HEADERS.values(), *INPUT_CHANGE_HEADERS.values()}
+    assert {name.decode() for name in told} <= exposed
     other = shared.post("/denoise", content=GOOD, headers={"origin": "https://b.example"})
     assert "access-control-allow-origin" not in other.headers
     off = client.post("/denoise", content=GOOD, headers={"origin": "https://a.example"})

@@ -64,7 +64,7 @@ def test_two_workers_answer_together_and_their_metrics_add_up(models: Path) -> N
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=60)
         assert process.returncode == 0
-    assert '"queue_items_per_worker":50' in log
+    assert '"max_inflight_items_per_worker":50' in log
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with")

@@ -62,7 +62,7 @@ class CommandError(Exception):
 def serve(*, settings: SettingsOptions = None) -> None:
     """Serve the models of a folder until a signal. Every flag is also an environment variable.
 
-    Example: hourglass serve --models models --port 8000 --default-denoise photo
+    Example: hourglass serve --models-dir models --port 8000 --default-denoise photo
     """
     from service.server import run  # the web stack costs the other commands a third of a second
 
@@ -74,7 +74,7 @@ def serve(*, settings: SettingsOptions = None) -> None:
 def list_models(*, models_dir: ModelsDirOption = None) -> None:
     """List the models of a folder, what they offer, and what was refused and why.
 
-    Example: hourglass models --models models
+    Example: hourglass models --models-dir models
     """
     state = _load_state(_load_settings(models_dir))
     shelf = state.store.snapshot
@@ -83,7 +83,9 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
         table.add_row(name, str(model.card.version), " ".join(model.runners), model.card.title)
     Console().print(table)
     for (name, version), (_, reason) in shelf.rejected.items():
-        stderr.print(f"refused: {name} {version}: {reason}", style="red", markup=False, highlight=False)
+        stderr.print(
+            f"rejected: {name} {version}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 @app.command
@@ -122,7 +124,7 @@ def encode(
     failures = _run("encode", batch.list_tasks(source, None), model, _load_settings(models_dir), codes)
     if codes:
         batch.write_atomic(output, batch.encode_table(codes, output.suffix))
-        stderr.print(f"{len(codes)} codes in {output}", highlight=False)
+        stderr.print(f"{len(codes)} codes in {output}", highlight=False, soft_wrap=True)
     sys.exit(1 if failures else 0)
 
 
@@ -161,7 +163,9 @@ def _run(
                 progress.advance(task)
                 if isinstance(output, Problem):
                     failures += 1
-                    stderr.print(f"{job.source}: {output.detail}", style="red", markup=False, highlight=False)
+                    stderr.print(
+                        f"{job.source}: {output.detail}", style="red", markup=False, highlight=False, soft_wrap=True
+                    )
                     continue
                 codes.append((job.source, output)) if operation == "encode" else None
                 if figures and operation == "reconstruct":
@@ -184,7 +188,7 @@ def _load_settings(models_dir: Path | None) -> Settings:
 
 def _load_state(settings: Settings) -> State:
     if not settings.models_dir.is_dir():
-        raise CommandError(f"there is no folder of models {settings.models_dir}; name one by --models")
+        raise CommandError(f"there is no folder of models {settings.models_dir}; name one by --models-dir")
     configure_logging(settings.log_format, settings.log_level)
     state = create_state(settings)
     state.store.refresh()

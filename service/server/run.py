@@ -30,8 +30,8 @@ from service.telemetry.logs import configure_logging
 from service.telemetry.metrics import METRICS_DIR_ENV
 
 CORS_EXPOSED_HEADERS = [
-    *("X-Request-ID", "X-Model", "X-Model-Version", "X-Resized", "Server-Timing"),
-    *("X-MSE", "X-PSNR", "X-Percentile", "X-Noise-Sigma"),
+    *("X-Request-ID", "X-Model", "X-Model-Version", "X-Original-Size", "X-Original-Bit-Depth", "Server-Timing"),
+    *("X-MSE", "X-PSNR", "X-Error-Percentile", "X-Noise-Sigma"),
 ]
 """Headers of answers that pages of other origins may read, where `cors_origins` lets them ask."""
 
@@ -73,10 +73,10 @@ def serve(settings: Settings) -> None:
     _check_files(settings)
     log.info(  # not the address: uvicorn tells it, once it is bound
         "starting",
-        models=str(settings.models_dir),
+        models_dir=str(settings.models_dir),
         workers=settings.workers,
-        queue_items_per_worker=share.max_inflight_items,
-        queue_bytes_per_worker=share.max_inflight_bytes,
+        max_inflight_items_per_worker=share.max_inflight_items,
+        max_inflight_bytes_per_worker=share.max_inflight_bytes,
     )
     if settings.workers == 1:
         _run_server(
