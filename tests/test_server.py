@@ -32,7 +32,7 @@ def serving(models: Path, *flags: str, **environ: str) -> Generator[tuple[str, "
     command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--port", str(port), *flags]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HOURGLASS_")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**plain, **environ})
-    address = f"{'https' if '--tls-certificate' in flags else 'http'}://127.0.0.1:{port}"
+    address = f"{'https' if '--tls-cert-file' in flags else 'http'}://127.0.0.1:{port}"
     try:
         end = monotonic() + 60
         while True:
