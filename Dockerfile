@@ -59,7 +59,7 @@ USER 10001:10001
 FROM runtime AS serving
 # The defaults of `make serve` and of compose; a test compares them.
 ENV HOURGLASS_HOST=0.0.0.0 \
-    HOURGLASS_MODELS=/models \
+    HOURGLASS_MODELS_DIR=/models \
     HOURGLASS_DEFAULT_ENCODE=digits \
     HOURGLASS_DEFAULT_DECODE=digits \
     HOURGLASS_DEFAULT_RECONSTRUCT=digits \

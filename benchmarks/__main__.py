@@ -11,14 +11,14 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import lifecycle, serving
+from benchmarks import load_cases, process_cases
 from benchmarks.load import WrkMissing, wrk
+from benchmarks.load_cases import Sample, running_servers
 from benchmarks.process import ServerFailed
-from benchmarks.serving import Sample, standing
-from benchmarks.table import Row, markdown, store, worse
+from benchmarks.report import Row, markdown, regressions, store
 
 ALLOWED = 0.15  # what a ratio may lose against the stored run before the guard says so; rounds differ by half of it
-CASES = (*serving.CASES, *lifecycle.CASES)
+CASES = (*load_cases.CASES, *process_cases.CASES)
 NAMES = ", ".join(case.name for case in CASES)
 Rounds = Annotated[int, Parameter(help="of every case; the table shows their medians")]
 Seconds = Annotated[float, Parameter(help="of load in a round")]
@@ -44,7 +44,7 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
     found: dict[str, list[Sample]] = {case.name: [] for case in chosen}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=notes, transient=True)
-    with tempfile.TemporaryDirectory() as folder, standing(Path(folder), seconds) as floors, progress:
+    with tempfile.TemporaryDirectory() as folder, running_servers(Path(folder), seconds) as floors, progress:
         task = progress.add_task("", total=sum(1 if case.once else rounds for case in chosen))
         for turn in range(rounds):
             for case in chosen:
@@ -56,7 +56,7 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
     rows = [Row(case, found[case.name]) for case in chosen]
     print(markdown(rows))
     if guard:
-        lost = worse(rows, ALLOWED)
+        lost = regressions(rows, ALLOWED)
         print("\n".join(lost) or "nothing is behind the stored run")
         sys.exit(1 if lost else 0)
     if not names:

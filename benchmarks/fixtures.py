@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.bodies import SIDE, digits, photo
+from benchmarks.payloads import SIDE, digits, photo
 from service.card import CARD_FILE, Card, Operation
 from service.runtime.session import Session
 from service.runtime.tensors import to_tensor

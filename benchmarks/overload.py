@@ -16,33 +16,33 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import bodies
-from benchmarks.flood import Flood, closed, opened
+from benchmarks import payloads
 from benchmarks.load import Request
+from benchmarks.load_generator import LoadResult, closed_loop, open_loop
 from benchmarks.process import Server, free_port
 from service.config import Settings
 
 MODELS = Path(__file__).parent.parent / "models"
 PATH = "/denoise?model=photo-fast"
-TIMES = 5
-GOODPUT = 0.9
+OVERLOAD_FACTOR = 5
+MIN_GOODPUT_SHARE = 0.9
 """Share of the best that is still answered when TIMES as much is asked."""
-REFUSED = 0.05
+MAX_REJECTION_SECONDS = 0.05
 """Seconds within which 99 of 100 refusals come."""
-PATIENCE = 1
+CLIENT_TIMEOUT = 1
 """Seconds that impatient callers wait."""
-CROWD = 64
-HEALTHY = 1.0
+CLIENTS = 64
+MAX_LIVEZ_SECONDS = 1.0
 """Seconds within which /livez answers."""
-BESIDE = 96
+MEMORY_MARGIN_MIB = 96
 """MiB beside what is counted: libraries' own, and memory that the allocator has not given back."""
 
 
 @contextmanager
-def standing(folder: Path, cores: str, **settings: int) -> Generator[Server]:
+def running_server(folder: Path, cores: str, **settings: int) -> Generator[Server]:
     """Hourglass with these settings."""
     port = free_port()
-    named = {"MODELS": str(MODELS), "PORT": str(port), **{name: str(value) for name, value in settings.items()}}
+    named = {"MODELS_DIR": str(MODELS), "PORT": str(port), **{name: str(value) for name, value in settings.items()}}
     environ = {f"HOURGLASS_{name}": value for name, value in named.items()}
     serve = [sys.executable, "-m", "service", "serve"]
     with Server(
@@ -51,9 +51,9 @@ def standing(folder: Path, cores: str, **settings: int) -> Generator[Server]:
         yield one.wait()
 
 
-def shown(title: str, flood: Flood, best: float) -> str:
+def summary(title: str, flood: LoadResult, best: float) -> str:
     """One line of what came of a flood."""
-    counts = ", ".join(f"{len(flood.of(status))} x {status}" for status in sorted({a.status for a in flood.answers}))
+    counts = ", ".join(f"{len(flood.of(status))} x {status}" for status in sorted({a.status for a in flood.responses}))
     return (
         f"{title}: {flood.goodput / best:.2f} of the best ({best:.1f} a second); {counts}; 200 in "
         f"{flood.percentile(0.5, 200):.2f} s, p99 {flood.percentile(0.99, 200):.2f} s; 503 p99 "
@@ -61,38 +61,41 @@ def shown(title: str, flood: Flood, best: float) -> str:
     )
 
 
-def flooded(folder: Path, seconds: float) -> list[str]:
+def check_overload(folder: Path, seconds: float) -> list[str]:
     """What is wrong under TIMES the load: with a short queue, and with impatient callers before a long one."""
     wrong: list[str] = []
-    jpeg = bodies.picture(bodies.photo()[:512, :512], "JPEG")
-    cases = (("queue of 16 MiB", {"QUEUE_BYTES": 16 << 20}, ()), ("callers who wait a second", {}, (PATIENCE,)))
+    jpeg = payloads.picture(payloads.photo()[:512, :512], "JPEG")
+    cases = (
+        ("queue of 16 MiB", {"MAX_INFLIGHT_BYTES": 16 << 20}, ()),
+        ("callers who wait a second", {}, (CLIENT_TIMEOUT,)),
+    )
     for title, settings, patience in cases:
         request = Request(PATH, jpeg, "image/jpeg")
         hasty = Request(PATH, jpeg, "image/jpeg", headers=tuple(("X-Request-Timeout", str(s)) for s in patience))
-        with standing(folder, "0", **settings) as server:
-            closed(server.port, request, callers=8, seconds=seconds / 2)
-            best = max(closed(server.port, request, callers=some, seconds=seconds).goodput for some in (2, 8))
-            found = opened(server.port, hasty, rate=TIMES * best, seconds=seconds)
-        print(shown(f"{TIMES} times the load, {title}", found, best), flush=True)
-        if found.goodput < GOODPUT * best:
+        with running_server(folder, "0", **settings) as server:
+            closed_loop(server.port, request, callers=8, seconds=seconds / 2)
+            best = max(closed_loop(server.port, request, callers=some, seconds=seconds).goodput for some in (2, 8))
+            found = open_loop(server.port, hasty, rate=OVERLOAD_FACTOR * best, seconds=seconds)
+        print(summary(f"{OVERLOAD_FACTOR} times the load, {title}", found, best), flush=True)
+        if found.goodput < MIN_GOODPUT_SHARE * best:
             wrong.append(f"{title}: goodput fell")
-        if not found.percentile(0.99, 503) <= REFUSED:
+        if not found.percentile(0.99, 503) <= MAX_REJECTION_SECONDS:
             wrong.append(f"{title}: refusals are slow, or there are none")
-        if not all(answer.again.isdecimal() for answer in found.of(503)):
+        if not all(answer.retry_after.isdecimal() for answer in found.of(503)):
             wrong.append(f"{title}: a 503 without Retry-After")
-        if len(found.of(200, 503, 504)) < len(found.answers):
+        if len(found.of(200, 503, 504)) < len(found.responses):
             wrong.append(f"{title}: other answers than 200, 503 and 504")
     return wrong
 
 
-def crowded(folder: Path, seconds: float, limit: int) -> list[str]:
+def check_memory(folder: Path, seconds: float, limit: int) -> list[str]:
     """What is wrong where CROWD callers send 12 megapixels each, and decoded bytes are bounded by `limit` MiB."""
-    request = Request(PATH, bodies.picture(np.tile(bodies.photo(), (3, 4, 1)), "JPEG"), "image/jpeg")
-    with standing(folder, "0,1", QUEUE_BYTES=limit << 20) as server, ProcessPoolExecutor(1) as crowd:
+    request = Request(PATH, payloads.picture(np.tile(payloads.photo(), (3, 4, 1)), "JPEG"), "image/jpeg")
+    with running_server(folder, "0,1", MAX_INFLIGHT_BYTES=limit << 20) as server, ProcessPoolExecutor(1) as crowd:
         time.sleep(5)
         idle = peak = server.pss()
         slowest = 0.0
-        flood = crowd.submit(closed, server.port, request, callers=CROWD, seconds=seconds)
+        flood = crowd.submit(closed_loop, server.port, request, callers=CLIENTS, seconds=seconds)
         while not flood.done():
             begun = time.monotonic()
             with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/livez", timeout=60):
@@ -100,17 +103,17 @@ def crowded(folder: Path, seconds: float, limit: int) -> list[str]:
             peak = max(peak, server.pss())
             time.sleep(0.05)
         found = flood.result()
-    bound = 3 * limit + Settings.model_fields["tile_memory"].default * (os.cpu_count() or 1) + BESIDE
-    counts = ", ".join(f"{len(found.of(status))} x {status}" for status in sorted({a.status for a in found.answers}))
+    bound = 3 * limit + Settings.model_fields["tile_memory_mib"].default * (os.cpu_count() or 1) + MEMORY_MARGIN_MIB
+    counts = ", ".join(f"{len(found.of(status))} x {status}" for status in sorted({a.status for a in found.responses}))
     print(
-        f"{CROWD} callers of 12 megapixels, QUEUE_BYTES {limit} MiB: {counts}; {peak - idle:.0f} MB above idle "
+        f"{CLIENTS} callers of 12 megapixels, MAX_INFLIGHT_BYTES {limit} MiB: {counts}; {peak - idle:.0f} MB over idle "
         f"({idle:.0f}), bound {bound}; /livez at worst {1000 * slowest:.0f} ms",
         flush=True,
     )
     wrong = [] if peak - idle <= bound else [f"memory over the bound at {limit} MiB"]
-    if len(found.of(200, 503)) < len(found.answers) or not found.of(200):
+    if len(found.of(200, 503)) < len(found.responses) or not found.of(200):
         wrong.append(f"other answers than 200 and 503 at {limit} MiB")
-    return wrong + ([f"/livez was slow at {limit} MiB"] if slowest > HEALTHY else [])
+    return wrong + ([f"/livez was slow at {limit} MiB"] if slowest > MAX_LIVEZ_SECONDS else [])
 
 
 def main() -> None:
@@ -121,9 +124,9 @@ def main() -> None:
     os.sched_setaffinity(0, {1})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        wrong = flooded(folder, seconds)
+        wrong = check_overload(folder, seconds)
         for limit in (256, 1024):
-            wrong += crowded(folder, 2 * seconds, limit)
+            wrong += check_memory(folder, 2 * seconds, limit)
     for what in wrong:
         print(f"MISSED {what}")
     sys.exit(1 if wrong else 0)

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import bodies
+from benchmarks import payloads
 from benchmarks.process import Server, free_port
 from service.card import Card
 from service.config import Settings
 from service.engine.tile_grid import Grid
 from service.repository.layout import load_card
-from service.runtime.tuning import Loading, Tiles, choose_tiles
+from service.runtime.tuning import LoadOptions, TilePlan, choose_tiles
 
 MODELS = Path(__file__).parent.parent / "models"
 RESULTS = Path(__file__).parent / "results" / "photographs.md"
@@ -61,7 +61,7 @@ class Run:
 
 def photograph(height: int, width: int) -> NDArray[np.uint8]:
     """Soft colour with grain, H,W,3."""
-    return np.tile(bodies.photo(), (-(-height // bodies.PHOTO_SIDE), -(-width // bodies.PHOTO_SIDE), 1))[
+    return np.tile(payloads.photo(), (-(-height // payloads.PHOTO_SIDE), -(-width // payloads.PHOTO_SIDE), 1))[
         :height, :width
     ]
 
@@ -70,10 +70,10 @@ def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -
     """The rows of one model in one precision."""
     card = load_card(MODELS / model / "1")
     tiles = chosen(card, precision)
-    tiling = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.side_by_side)
+    tiling = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.concurrency)
     height, width = SIZES["12 MP"]
     tile = tiling.tiles(height, width)[0]
-    sides = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
+    sides = tile.rows.read_stop - tile.rows.read_start, tile.columns.read_stop - tile.columns.read_start
     graph = MODELS / model / "1" / ("denoise.onnx" if precision == "float32" else "denoise.int8.onnx")
     count = len(os.sched_getaffinity(0))
     ways = [(count, 1), (1, count)]
@@ -101,12 +101,12 @@ def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -
     return rows
 
 
-def chosen(card: Card, precision: str) -> Tiles:
+def chosen(card: Card, precision: str) -> TilePlan:
     """What the service chooses on this machine."""
     cores = len(os.sched_getaffinity(0))
     (graph,) = (graph for graph in card.graphs if graph.precision == precision)
     with ThreadPoolExecutor(1) as pool:
-        loading = Loading("cpu", 0, 1, pool, cores, tile_memory=(Settings().tile_memory << 20) * cores)
+        loading = LoadOptions("cpu", 0, 1, pool, cores, tile_memory_bytes=(Settings().tile_memory_mib << 20) * cores)
         return choose_tiles(loading, card, graph)
 
 
@@ -119,14 +119,19 @@ def raw(graph: Path, sides: tuple[int, int], threads: int, callers: int) -> floa
 def serve(model: str, precision: str, folder: Path, size: str, blob: bytes) -> Run:
     """A JPEG in and out, after a small one to warm up; a service of its own, so that its peak is of this alone."""
     port = free_port()
-    environ = {"MODELS": str(MODELS), "PORT": str(port), "PRECISION": precision, "DEADLINE_MEGAPIXEL": "30"}
+    environ = {
+        "MODELS_DIR": str(MODELS),
+        "PORT": str(port),
+        "PRECISION": precision,
+        "REQUEST_TIMEOUT_PER_MEGAPIXEL": "30",
+    }
     command = [sys.executable, "-m", "service", "serve"]
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     named = {f"HOURGLASS_{name}": value for name, value in environ.items()}
     log = folder / "service.log"
     with Server("hourglass", command, port=port, cores=cores, log=log, ready="/readyz", environ=named) as server:
         server.wait()
-        small = bodies.picture(bodies.photo()[:64, :64], "JPEG")
+        small = payloads.picture(payloads.photo()[:64, :64], "JPEG")
         post(port, model, small)
         with ThreadPoolExecutor(1) as beside:
             start = time.perf_counter()
@@ -154,7 +159,7 @@ def main(arguments: Sequence[str]) -> None:
     names = list(arguments) or list(GMACS)
     blobs: dict[str, bytes] = {}
     for size, (height, width) in SIZES.items():
-        blobs[size] = bodies.picture(photograph(height, width), "JPEG")
+        blobs[size] = payloads.picture(photograph(height, width), "JPEG")
     lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:

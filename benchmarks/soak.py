@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.callers import CALLERS, Book
+from benchmarks.clients import CLIENT_KINDS, Ledger
 from benchmarks.process import Server, free_port
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -28,15 +28,15 @@ GROWTH = 32.0
 LEAK = 64 << 10
 """Bytes that the control loses with every request."""
 CLIENTS = {"good": 4, "bad": 2, "slow": 8, "leaving": 2, "operator": 1}
-PROBED = 0.5
+PROBE_INTERVAL = 0.5
 """Seconds between looks at the memory and at /livez."""
-HEALTHY = 1.0
+MAX_LIVEZ_SECONDS = 1.0
 """Seconds within which /livez answers."""
 SETTLING = 10.0
 """Seconds after the start in which the curves of batches are measured."""
 
 
-def watch(server: Server, book: Book, seconds: float) -> None:
+def watch(server: Server, book: Ledger, seconds: float) -> None:
     """Memory and health, until the time is over."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -45,25 +45,25 @@ def watch(server: Server, book: Book, seconds: float) -> None:
         try:
             connection.request("GET", "/livez")
             if connection.getresponse().status != 200:
-                book.wrong.append("/livez is red")
+                book.errors.append("/livez is red")
         except (HTTPException, OSError) as error:
-            book.wrong.append(f"/livez: {type(error).__name__}")
+            book.errors.append(f"/livez: {type(error).__name__}")
         finally:
             connection.close()
         book.health.append(time.monotonic() - begun)
         book.memory.append(server.pss())
-        time.sleep(PROBED)
+        time.sleep(PROBE_INTERVAL)
 
 
-def soak(title: str, module: Sequence[str], seconds: float, folder: Path) -> Book:
+def soak(title: str, module: Sequence[str], seconds: float, folder: Path) -> Ledger:
     """One service under all callers."""
-    port, book = free_port(), Book(models=folder / title)
+    port, book = free_port(), Ledger(models=folder / title)
     shutil.copytree(MODELS, book.models)
     environ = {
-        "MODELS": book.models,
+        "MODELS_DIR": book.models,
         "PORT": port,
-        "HEAD_TIMEOUT": 2,
-        "BODY_GRACE": 2,
+        "HEADER_TIMEOUT": 2,
+        "MIN_DATA_RATE_GRACE": 2,
         "DEFAULT_DENOISE": "digits-denoise",
     }
     named = {f"HOURGLASS_{name}": str(value) for name, value in environ.items()}
@@ -73,14 +73,14 @@ def soak(title: str, module: Sequence[str], seconds: float, folder: Path) -> Boo
         server.wait()
         time.sleep(SETTLING)
         threads = [
-            threading.Thread(target=CALLERS[kind], args=(port, book, 100 * place + number), daemon=True)
+            threading.Thread(target=CLIENT_KINDS[kind], args=(port, book, 100 * place + number), daemon=True)
             for place, (kind, count) in enumerate(CLIENTS.items())
             for number in range(count)
         ]
         for thread in threads:
             thread.start()
         watch(server, book, seconds)
-        book.over.set()
+        book.stop.set()
         for thread in threads:
             thread.join(60)
         time.sleep(1)
@@ -92,7 +92,7 @@ def growth(memory: Sequence[float]) -> tuple[float, float]:
     """Megabytes that the second half's mean is above the first's, both without their first tenth; and MB an hour."""
     kept = np.array(memory[len(memory) // 10 :])
     half = len(kept) // 2
-    slope = float(np.polyfit(np.arange(len(kept)), kept, 1)[0]) * 3600 / PROBED
+    slope = float(np.polyfit(np.arange(len(kept)), kept, 1)[0]) * 3600 / PROBE_INTERVAL
     return float(kept[half:].mean() - kept[:half].mean()), slope
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     seconds = 60 * parser.parse_args().minutes
     with tempfile.TemporaryDirectory() as name:
-        control = soak("control", ["benchmarks.leaky"], min(60.0, seconds), Path(name))
+        control = soak("control", ["benchmarks.leaking_control"], min(60.0, seconds), Path(name))
         leaked, _ = growth(control.memory)
         print(f"control, which leaks {LEAK >> 10} KiB a request: grew by {leaked:.0f} MB", flush=True)
         book = soak("hourglass", ["service", "serve"], seconds, Path(name))
@@ -111,10 +111,10 @@ def main() -> None:
     begun, most, ended = book.memory[0], max(book.memory), book.memory[-1]
     print(f"memory: {begun:.0f} MB at first, {most:.0f} at most, {ended:.0f} at last;", end=" ")
     print(f"second half {grown:+.1f} MB (at most {GROWTH:g}), slope {slope:+.0f} MB an hour")
-    print(f"/livez: {max(book.health) * 1e3:.0f} ms at worst (at most {HEALTHY * 1e3:g})")
-    for what, count in Counter(book.wrong).most_common(20):
+    print(f"/livez: {max(book.health) * 1e3:.0f} ms at worst (at most {MAX_LIVEZ_SECONDS * 1e3:g})")
+    for what, count in Counter(book.errors).most_common(20):
         print(f"WRONG {count} times: {what}")
-    fine = not book.wrong and grown <= GROWTH < leaked and max(book.health) <= HEALTHY
+    fine = not book.errors and grown <= GROWTH < leaked and max(book.health) <= MAX_LIVEZ_SECONDS
     print("passed" if fine else "FAILED")
     sys.exit(0 if fine else 1)
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import fixtures
-from benchmarks.bodies import digits, photo
-from service.runtime.hardware import cores
+from benchmarks.payloads import digits, photo
+from service.runtime.hardware import available_cores
 from service.runtime.session import Session
 
 ROUNDS, SECONDS = 5, 1.0
@@ -39,14 +39,14 @@ def rate(session: Session, batch: NDArray[np.uint8], callers: int) -> float:
 
 def main() -> None:
     """One row a graph and batch: both ways as multiples of one caller with one thread, medians of rounds in turns."""
-    count = cores().value
+    count = available_cores().value
     print(f"| graph, items a run | one run on {count} threads | {count} runs on one thread each |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         fixtures.publish_all(Path(folder))
         cases = [("dense", n, digits(n)) for n in (1, 32, 256)] + [("conv", n, digits(n)) for n in (1, 8)]
         for name, items, batch in [*cases, ("photo", 1, photo()[np.newaxis])]:
             graph = (Path(folder) / name / "1" / "denoise.onnx").read_bytes()
-            single, several = Session(graph, threads=1), Session(graph, threads=count)
+            single, several = Session(graph, intra_op_threads=1), Session(graph, intra_op_threads=count)
             rounds = [
                 (rate(single, batch, 1), rate(several, batch, 1), rate(single, batch, count)) for _ in range(ROUNDS)
             ]

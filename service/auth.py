@@ -20,11 +20,11 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from service.card import Operation
-from service.errors import Forbidden, RateExceeded, Unauthorized
+from service.errors import Forbidden, RateLimited, Unauthorized
 
-OPEN = frozenset({"/livez", "/readyz", "/", "/docs", "/openapi.json"})
-PAGES = "/static/"  # what the page of the document loads
-LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+(?P<digest>[0-9a-f]{64})(?:\s+(?P<operations>[a-z,]+))?")
+PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/", "/docs", "/openapi.json"})
+STATIC_PREFIX = "/static/"  # what the page of the document loads
+KEY_LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+(?P<digest>[0-9a-f]{64})(?:\s+(?P<operations>[a-z,]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,46 +36,46 @@ class Key:
     paths: frozenset[str] | None
 
 
-class Access:
+class ApiKeys:
     """The keys of a service. `rate`: as `100/minute`, for each key; empty: as many as they like."""
 
-    def __init__(self, keys: list[Key], rate: str = "", share: int = 1) -> None:
+    def __init__(self, keys: list[Key], rate: str = "", workers: int = 1) -> None:
         self._keys = keys
-        self._limit: RateLimitItem | None = None
+        self._rate_limit: RateLimitItem | None = None
         if rate:
             whole = parse(rate)
-            self._limit = type(whole)(max(1, ceil(whole.amount / share)), whole.multiples)
+            self._rate_limit = type(whole)(max(1, ceil(whole.amount / workers)), whole.multiples)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     @classmethod
-    def read(cls, file: Path, rate: str = "", share: int = 1) -> "Access":
+    def from_file(cls, file: Path, rate: str = "", workers: int = 1) -> "ApiKeys":
         """Of a file of keys; `share`: processes that the rate is divided among. Raises ValueError naming the line."""
         try:
             lines = file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"the file of keys {file} cannot be read: {type(error).__name__}") from error
-        keys = [_key(file, number, line) for number, line in enumerate(lines, 1) if line.split("#")[0].strip()]
+        keys = [_parse_line(file, number, line) for number, line in enumerate(lines, 1) if line.split("#")[0].strip()]
         if len({key.name for key in keys}) < len(keys):
             raise ValueError(f"{file} names a key twice")
         if not keys:
             raise ValueError(f"{file} holds no key; `hourglass key NAME` makes one")
-        return cls(keys, rate, share)
+        return cls(keys, rate, workers)
 
-    def admit(self, path: str, headers: Mapping[bytes, bytes]) -> str:
+    def authorize(self, path: str, headers: Mapping[bytes, bytes]) -> str:
         """The name of the key that a request came with; empty where none is needed.
 
         Raises Unauthorized, Forbidden or RateExceeded.
         """
-        if path in OPEN or path.startswith(PAGES):
+        if path in PUBLIC_PATHS or path.startswith(STATIC_PREFIX):
             return ""
-        key = self._find(_given(headers))
+        key = self._find(_credentials(headers))
         if key.paths is not None and path not in key.paths:
             raise Forbidden(f"the key {key.name} is for {', '.join(sorted(key.paths))}")
-        if self._limit and not self._limiter.hit(self._limit, key.name):
-            again = self._limiter.get_window_stats(self._limit, key.name).reset_time - time.time()
-            if again <= self._limit.get_expiry():
+        if self._rate_limit and not self._limiter.hit(self._rate_limit, key.name):
+            again = self._limiter.get_window_stats(self._rate_limit, key.name).reset_time - time.time()
+            if again <= self._rate_limit.get_expiry():
                 again = str(max(1, ceil(again)))
-                raise RateExceeded(f"at most {self._limit} for a key", headers={"retry-after": again})
+                raise RateLimited(f"at most {self._rate_limit} for a key", headers={"retry-after": again})
             self._limiter = MovingWindowRateLimiter(MemoryStorage())  # the clock was set back: count anew
         return key.name
 
@@ -97,13 +97,13 @@ def new_key(name: str) -> tuple[str, str]:
     return key, f"{name} {hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def _given(headers: Mapping[bytes, bytes]) -> bytes:
+def _credentials(headers: Mapping[bytes, bytes]) -> bytes:
     scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
     return token.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"").strip()
 
 
-def _key(file: Path, number: int, line: str) -> Key:
-    match = LINE.fullmatch(line.split("#")[0].strip())
+def _parse_line(file: Path, number: int, line: str) -> Key:
+    match = KEY_LINE.fullmatch(line.split("#")[0].strip())
     operations = match and match["operations"] and match["operations"].split(",")
     if not match or (operations and not set(operations) <= set(get_args(Operation))):
         raise ValueError(f"{file}, line {number}: wanted NAME SHA256 [OPERATION,...], as `hourglass key NAME` makes it")

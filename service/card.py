@@ -21,13 +21,13 @@ CARD_FILE = "card.json"
 CARD_SCHEMA_FILE = "card.schema.json"
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """No unknown fields, no conversions, no changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ImageInput(Strict):
+class ImageInput(StrictModel):
     """Pictures: uint8, N,H,W,C. A null side means any size."""
 
     kind: Literal["image"]
@@ -42,20 +42,20 @@ class ImageInput(Strict):
         return self
 
 
-class VectorInput(Strict):
+class VectorInput(StrictModel):
     """Vectors: float32, N,F."""
 
     kind: Literal["vector"]
     features: PositiveInt
 
 
-class Code(Strict):
+class Code(StrictModel):
     """Codes: float32, N and this shape; null where it follows the picture's size."""
 
     shape: list[PositiveInt | None] = Field(min_length=1, max_length=3)
 
 
-class Tensor(Strict):
+class Tensor(StrictModel):
     """A small array inside the card: base64 of its little-endian bytes in C order."""
 
     dtype: Literal["uint8", "float32"]
@@ -63,14 +63,14 @@ class Tensor(Strict):
     data: str
 
 
-class Probe(Strict):
+class Probe(StrictModel):
     """An input and the output that the loaded graph must reproduce."""
 
     input: Tensor
     output: Tensor
 
 
-class Parity(Strict):
+class Parity(StrictModel):
     """The largest difference between torch and onnxruntime on one batch of one input shape (without N).
 
     `levels`: grey levels of pictures. `relative`: to the largest magnitude of the output.
@@ -82,7 +82,7 @@ class Parity(Strict):
     unit: Literal["levels", "relative"]
 
 
-class Graph(Strict):
+class Graph(StrictModel):
     """One single-file ONNX graph with its preprocessing inside, and what proves it.
 
     `bytes_per_pixel`: memory of a run, measured; of graphs for pictures of any size, which are cut by it.
@@ -97,7 +97,7 @@ class Graph(Strict):
     bytes_per_pixel: Annotated[FiniteFloat, Field(gt=0)] | None = None
 
 
-class Data(Strict):
+class Data(StrictModel):
     """What the model was trained on."""
 
     name: Text
@@ -106,7 +106,7 @@ class Data(Strict):
     licence: Text
 
 
-class Quality(Strict):
+class Quality(StrictModel):
     """Figures measured on `data`, and the same figures of the baselines beside them."""
 
     data: Text
@@ -114,7 +114,7 @@ class Quality(Strict):
     baselines: dict[str, dict[str, FiniteFloat]]
 
 
-class Made(Strict):
+class Provenance(StrictModel):
     """How the artefact came about: versions of what wrote it, seed, seconds of training, day."""
 
     versions: dict[str, str]
@@ -124,7 +124,7 @@ class Made(Strict):
     date: Annotated[date, Field(strict=False)]
 
 
-class Card(Strict):
+class Card(StrictModel):
     """One version of one model. `error_percentiles`: percentiles 0..100 of the mean squared error per item,
     on the 0..1 scale, of held-out data through the served `reconstruct` graph.
     """
@@ -146,7 +146,7 @@ class Card(Strict):
     recipe: dict[str, JsonValue]
     data: Data
     quality: Quality
-    made: Made
+    made: Provenance
 
     @property
     def operations(self) -> list[Operation]:

@@ -7,18 +7,18 @@
     ├── 404  NotFound, ModelNotFound
     ├── 405  MethodNotAllowed
     ├── 406  NotAcceptable
-    ├── 408  SlowRequest
-    ├── 409  OperationNotOffered
+    ├── 408  RequestTimeout
+    ├── 409  OperationNotSupported
     ├── 413  BodyTooLarge, ImageTooLarge, TooManyItems
     ├── 415  UnsupportedMediaType, UnsupportedImage
     ├── 422  InvalidImage, InvalidArray
-    ├── 429  RateExceeded
-    ├── 431  HeadTooLarge
+    ├── 429  RateLimited
+    ├── 431  HeadersTooLarge
     ├── 500  InternalError
-    ├── 503  Overloaded, ModelRefused
+    ├── 503  Overloaded, ModelRejected
     └── 504  DeadlineExceeded
 
-A detail says what is wrong and how to mend it; it never repeats the caller's bytes.
+A detail names the fault and how to fix it. It never repeats bytes of the request.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from typing import ClassVar, Self
 
 
 class Problem(Exception):
-    """The base: answered as `application/problem+json` (RFC 9457)."""
+    """Base class. Responses are `application/problem+json` (RFC 9457)."""
 
     status: ClassVar[int]
     type: ClassVar[str]
@@ -37,15 +37,17 @@ class Problem(Exception):
         self.detail = detail[:1000]
         self.headers = headers or {}
 
-    def bare(self) -> Self:
-        """Itself without the frames that it came through. They hold what was sent, and where one of them holds the
-        problem it is a circle: 60 MB for each bad body, until the collector happens to come by.
+    def without_traceback(self) -> Self:
+        """Drop the traceback and return the problem.
+
+        A traceback keeps the request body alive, through a reference cycle, until the next garbage collection: 60 MB
+        for each bad body.
         """
         self.__traceback__ = self.__cause__ = self.__context__ = None
         return self
 
-    def body(self, request_id: str) -> dict[str, str | int]:
-        """The members of the JSON answer."""
+    def to_dict(self, request_id: str) -> dict[str, str | int]:
+        """Return the members of the problem document."""
         return {
             "type": f"/problems/{self.type}",
             "title": self.title,
@@ -56,31 +58,31 @@ class Problem(Exception):
 
 
 class MalformedRequest(Problem):
-    status, type, title = 400, "malformed-request", "The request is not HTTP"
+    status, type, title = 400, "malformed-request", "Malformed HTTP request"
 
 
 class MalformedBody(Problem):
-    status, type, title = 400, "malformed-body", "The body is not what its Content-Type says"
+    status, type, title = 400, "malformed-body", "The body does not match its Content-Type"
 
 
 class InvalidParameter(Problem):
-    status, type, title = 400, "invalid-parameter", "A query parameter or header has no meaning here"
+    status, type, title = 400, "invalid-parameter", "Invalid parameter"
 
 
 class AmbiguousModel(Problem):
-    status, type, title = 400, "ambiguous-model", "Several models offer this operation and none is the default"
+    status, type, title = 400, "ambiguous-model", "Several models support this operation and none is the default"
 
 
 class Unauthorized(Problem):
-    status, type, title = 401, "unauthorized", "A key is wanted here"
+    status, type, title = 401, "unauthorized", "Authentication required"
 
 
 class Forbidden(Problem):
-    status, type, title = 403, "forbidden", "This key does not open this"
+    status, type, title = 403, "forbidden", "Insufficient permissions"
 
 
 class NotFound(Problem):
-    status, type, title = 404, "not-found", "There is nothing at this address"
+    status, type, title = 404, "not-found", "Not found"
 
 
 class ModelNotFound(Problem):
@@ -88,73 +90,73 @@ class ModelNotFound(Problem):
 
 
 class MethodNotAllowed(Problem):
-    status, type, title = 405, "method-not-allowed", "This address does not take that method"
+    status, type, title = 405, "method-not-allowed", "Method not allowed"
 
 
 class NotAcceptable(Problem):
-    status, type, title = 406, "not-acceptable", "None of the accepted types can be answered"
+    status, type, title = 406, "not-acceptable", "Not acceptable"
 
 
-class SlowRequest(Problem):
-    status, type, title = 408, "slow-request", "The request came too slowly"
+class RequestTimeout(Problem):
+    status, type, title = 408, "request-timeout", "The request was sent too slowly"
 
 
-class OperationNotOffered(Problem):
-    status, type, title = 409, "operation-not-offered", "The model does not offer this operation"
+class OperationNotSupported(Problem):
+    status, type, title = 409, "operation-not-supported", "The model does not support this operation"
 
 
 class BodyTooLarge(Problem):
-    status, type, title = 413, "body-too-large", "The body is over the limit"
+    status, type, title = 413, "body-too-large", "The body exceeds the size limit"
 
 
 class ImageTooLarge(Problem):
-    status, type, title = 413, "image-too-large", "The picture has more pixels than the limit"
+    status, type, title = 413, "image-too-large", "The image exceeds the pixel limit"
 
 
 class TooManyItems(Problem):
-    status, type, title = 413, "too-many-items", "The request has more items than the limit"
+    status, type, title = 413, "too-many-items", "The request exceeds the item limit"
 
 
 class UnsupportedMediaType(Problem):
-    status, type, title = 415, "unsupported-media-type", "This Content-Type is not taken"
+    status, type, title = 415, "unsupported-media-type", "Unsupported media type"
 
 
 class UnsupportedImage(Problem):
-    status, type, title = 415, "unsupported-image", "This picture format is not taken"
+    status, type, title = 415, "unsupported-image", "Unsupported image format"
 
 
 class InvalidImage(Problem):
-    status, type, title = 422, "invalid-image", "The picture cannot be read"
+    status, type, title = 422, "invalid-image", "Invalid image"
 
 
 class InvalidArray(Problem):
-    status, type, title = 422, "invalid-array", "The numbers do not fit the model"
+    status, type, title = 422, "invalid-array", "The array does not fit the model"
 
 
-class RateExceeded(Problem):
-    status, type, title = 429, "rate-exceeded", "This key asks too often"
+class RateLimited(Problem):
+    status, type, title = 429, "rate-limited", "Rate limit exceeded"
 
 
-class HeadTooLarge(Problem):
-    status, type, title = 431, "head-too-large", "The request's address and headers are over the limit"
+class HeadersTooLarge(Problem):
+    status, type, title = 431, "headers-too-large", "The request line and headers exceed the limit"
 
 
 class InternalError(Problem):
-    status, type, title = 500, "internal-error", "Something went wrong on our side"
+    status, type, title = 500, "internal-error", "Internal server error"
 
 
 class Overloaded(Problem):
-    status, type, title = 503, "overloaded", "Too much work is waiting"
+    status, type, title = 503, "overloaded", "The service is overloaded"
 
 
-class ModelRefused(Problem):
-    status, type, title = 503, "model-refused", "This version of the model was refused"
+class ModelRejected(Problem):
+    status, type, title = 503, "model-rejected", "The model version was rejected"
 
 
 class DeadlineExceeded(Problem):
-    status, type, title = 504, "deadline-exceeded", "No answer within the deadline"
+    status, type, title = 504, "deadline-exceeded", "The request timed out"
 
 
-def problems() -> Iterator[type[Problem]]:
+def problem_types() -> Iterator[type[Problem]]:
     """Every kind of problem, in the order of their status."""
     return iter(sorted(Problem.__subclasses__(), key=lambda kind: kind.status))

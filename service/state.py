@@ -5,15 +5,14 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.auth import Access
+from service.auth import ApiKeys
 from service.config import Settings
 from service.engine.admission import Admission
 from service.engine.watchdog import Watchdog
 from service.repository.store import Store
-from service.runtime.hardware import cores
-from service.runtime.tuning import Loading
-from service.telemetry.metrics import FOLDER as METRICS_FOLDER
-from service.telemetry.metrics import Metrics
+from service.runtime.hardware import available_cores
+from service.runtime.tuning import LoadOptions
+from service.telemetry.metrics import METRICS_DIR_ENV, Metrics
 
 
 @dataclass(slots=True)
@@ -26,33 +25,37 @@ class State:
     metrics: Metrics
     pool: Executor
     watchdog: Watchdog | None = None
-    access: Access | None = None
-    leaving: bool = False  # a stop has begun
+    api_keys: ApiKeys | None = None
+    shutting_down: bool = False  # a stop has begun
 
 
-def open_state(settings: Settings) -> State:
+def create_state(settings: Settings) -> State:
     """Everything requests share, nothing loaded yet."""
-    share = settings.share()
-    admission = Admission(items=share.queue_items, size=share.queue_bytes)
-    folder = os.environ.get(METRICS_FOLDER)
+    share = settings.per_worker()
+    admission = Admission(max_items=share.max_inflight_items, max_bytes=share.max_inflight_bytes)
+    folder = os.environ.get(METRICS_DIR_ENV)
     metrics = Metrics(lambda: admission.items, Path(folder) if folder else None)
-    mine = max(1, cores().value // settings.workers)
-    pool = ThreadPoolExecutor(mine + 1, "pool")  # one more than processors: what is small goes beside the tiles
-    loading = Loading(
+    cores_per_worker = max(1, available_cores().value // settings.workers)
+    pool = ThreadPoolExecutor(
+        cores_per_worker + 1, "pool"
+    )  # one more than processors: what is small goes beside the tiles
+    loading = LoadOptions(
         device=settings.device,
-        threads=settings.threads,
-        max_batch=settings.max_batch,
+        intra_op_threads=settings.intra_op_threads,
+        max_batch_size=settings.max_batch_size,
         precision=settings.precision,
-        tile_memory=(settings.tile_memory << 20) * mine,
+        tile_memory_bytes=(settings.tile_memory_mib << 20) * cores_per_worker,
         pool=pool,
-        cores=mine,
-        observe=metrics.batch,
+        cores=cores_per_worker,
+        on_batch=metrics.observe_batch,
     )
     return State(
         settings=settings,
-        store=Store(settings.models, loading, old_versions=settings.old_versions),
+        store=Store(settings.models_dir, loading, max_old_versions=settings.max_old_versions),
         admission=admission,
         metrics=metrics,
         pool=pool,
-        access=Access.read(settings.keys, settings.rate, settings.workers) if settings.keys else None,
+        api_keys=ApiKeys.from_file(settings.api_keys_file, settings.rate_limit, settings.workers)
+        if settings.api_keys_file
+        else None,
     )

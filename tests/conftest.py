@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 
 from service.config import Settings
 from service.http.app import create_app
-from service.http.dispatcher import Front
-from service.server.protocol import PatientProtocol
+from service.http.dispatcher import Dispatcher
+from service.server.protocol import TimeoutProtocol
 from tests.tiny import GRAPHS, SIDE, publish
 
 Array = NDArray[Any]
@@ -61,8 +61,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(models: Path) -> Generator[TestClient]:
     """The service with all tiny models; digits is the default of every operation."""
     defaults = {f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct", "denoise")}
-    settings = Settings.model_validate({"models": models, "watch": "off", "formats": "png,jpeg,webp,gif", **defaults})
-    with TestClient(Front(create_app(settings)), raise_server_exceptions=False) as client:
+    settings = Settings.model_validate(
+        {"models_dir": models, "model_watch": "off", "image_formats": "png,jpeg,webp,gif", **defaults}
+    )
+    with TestClient(Dispatcher(create_app(settings)), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -72,8 +74,10 @@ def serve(models: Path) -> Generator[Serve]:
     opened: list[TestClient] = []
 
     def make(**settings: Any) -> TestClient:
-        wanted = Settings.model_validate({"models": models, "watch": "off", "default_denoise": "digits", **settings})
-        client = TestClient(Front(create_app(wanted)), raise_server_exceptions=False)
+        wanted = Settings.model_validate(
+            {"models_dir": models, "model_watch": "off", "default_denoise": "digits", **settings}
+        )
+        client = TestClient(Dispatcher(create_app(wanted)), raise_server_exceptions=False)
         opened.append(client.__enter__())
         return client
 
@@ -86,7 +90,7 @@ def serve(models: Path) -> Generator[Serve]:
 def listening(settings: Settings) -> Generator[str]:
     """The service behind a real socket of this process; the address."""
     config = uvicorn.Config(
-        Front(create_app(settings)), port=0, log_config=None, lifespan="on", http=PatientProtocol, ws="none"
+        Dispatcher(create_app(settings)), port=0, log_config=None, lifespan="on", http=TimeoutProtocol, ws="none"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -24,9 +24,9 @@ from pydantic import ValidationError
 from service.card import Card, read_card
 from service.codec import decode, read_npy, write_npy
 from service.errors import Problem
-from service.http.parameters import read_wish
+from service.http.parameters import parse_query
 from service.http.unpack import JSON, unpack
-from service.repository.onnx_check import check
+from service.repository.onnx_check import check_model
 
 FINDINGS = Path(__file__).parent / "findings"
 MODELS = Path(__file__).parent.parent / "models"
@@ -63,7 +63,7 @@ def head(data: bytes) -> None:
     """Query, Accept and Content-Type, by lines."""
     query, accept, kind = [*data.split(b"\n", 2), b"", b""][:3]
     with suppress(Problem):
-        wish = read_wish(query, accept, kind, "denoise")
+        wish = parse_query(query, accept, kind, "denoise")
         assert 0 <= wish.strength <= 1
 
 
@@ -74,7 +74,7 @@ def card(data: bytes) -> None:
 
 def graph(data: bytes) -> None:
     with suppress(Problem):
-        check(data, "a.onnx")
+        check_model(data, "a.onnx")
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
@@ -107,7 +107,7 @@ def seeds(target: str) -> Sequence[bytes]:
             b"\2" + write_npy(grey),
         ]
     if target == "head":
-        return [b"model=digits&version=1&strength=0.5&grey=true\nimage/webp;q=0.5, */*\nimage/png; a=b"]
+        return [b"model=digits&version=1&strength=0.5&grayscale=true\nimage/webp;q=0.5, */*\nimage/png; a=b"]
     if target == "card":
         return [(MODELS / "points-3d" / "1" / "card.json").read_bytes()]
     return [(MODELS / "points-3d" / "1" / "encode.onnx").read_bytes()]

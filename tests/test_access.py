@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.auth import LINE, Access, new_key
+from service.auth import KEY_LINE, ApiKeys, new_key
 from service.config import Settings
-from service.errors import RateExceeded
-from service.server.run import assemble
+from service.errors import RateLimited
+from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS
+from service.server.run import build_app
 from tests.conftest import Serve, digit, png
 
 GOOD = png(digit())
@@ -34,7 +35,7 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def guarded(serve: Serve, keys: Path) -> TestClient:
-    return serve(keys=keys)
+    return serve(api_keys_file=keys)
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -84,7 +85,7 @@ def test_the_document_says_that_keys_are_wanted(guarded: TestClient, client: Tes
 
 
 def test_each_key_has_a_rate_of_its_own(serve: Serve, keys: Path) -> None:
-    client = serve(keys=keys, rate="2/hour")
+    client = serve(api_keys_file=keys, rate_limit="2/hour")
     found = [client.post("/denoise", content=GOOD, headers=bearer(key)) for key in (ALICE, ALICE, ALICE, BOB)]
     assert [answer.status_code for answer in found] == [200, 200, 429, 200]
     assert 3000 < int(found[2].headers["retry-after"]) <= 3600
@@ -92,24 +93,24 @@ def test_each_key_has_a_rate_of_its_own(serve: Serve, keys: Path) -> None:
 
 
 def test_a_clock_set_back_keeps_nobody_out(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    access, headers = Access.read(keys, "2/minute"), {b"x-api-key": ALICE.encode()}
-    admit, now = partial(access.admit, "/denoise", headers), time.time()
+    access, headers = ApiKeys.from_file(keys, "2/minute"), {b"x-api-key": ALICE.encode()}
+    admit, now = partial(access.authorize, "/denoise", headers), time.time()
     monkeypatch.setattr(time, "time", lambda: now)
     admit()
     admit()
-    with pytest.raises(RateExceeded):
+    with pytest.raises(RateLimited):
         admit()
     monkeypatch.setattr(time, "time", lambda: now - 86400)
     admit()
 
 
 def test_the_rate_is_divided_among_workers(keys: Path) -> None:
-    access = Access.read(keys, "5/minute", share=2)
+    access = ApiKeys.from_file(keys, "5/minute", workers=2)
     headers = {b"x-api-key": ALICE.encode()}
     for _ in range(3):
-        access.admit("/denoise", headers)
-    with pytest.raises(RateExceeded):
-        access.admit("/denoise", headers)
+        access.authorize("/denoise", headers)
+    with pytest.raises(RateLimited):
+        access.authorize("/denoise", headers)
 
 
 @pytest.mark.parametrize(
@@ -126,20 +127,26 @@ def test_the_rate_is_divided_among_workers(keys: Path) -> None:
 def test_a_broken_file_of_keys_is_refused_by_its_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "keys").write_text(text, "utf-8", "surrogatepass")
     with pytest.raises(ValueError, match=said):
-        Access.read(tmp_path / "keys")
+        ApiKeys.from_file(tmp_path / "keys")
 
 
 def test_a_missing_file_of_keys_does_not_open_the_service(models: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="cannot be read"),
-        TestClient(assemble(Settings.model_validate({"models": models, "watch": "off", "keys": tmp_path / "none"}))),
+        TestClient(
+            build_app(
+                Settings.model_validate(
+                    {"models_dir": models, "model_watch": "off", "api_keys_file": tmp_path / "none"}
+                )
+            )
+        ),
     ):
         pass
 
 
 def test_a_made_key_is_known_by_its_line() -> None:
     key, made = new_key("carol")
-    match = LINE.fullmatch(made)
+    match = KEY_LINE.fullmatch(made)
     assert match
     assert match["name"] == "carol"
     assert match["digest"] == hashlib.sha256(key.encode()).hexdigest()
@@ -149,13 +156,21 @@ def test_a_made_key_is_known_by_its_line() -> None:
 def test_the_command_makes_keys(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-m", "service", "key", "carol"], capture_output=True, text=True, check=True)
     (tmp_path / "keys").write_text(run.stderr)
-    assert Access.read(tmp_path / "keys").admit("/denoise", {b"x-api-key": run.stdout.strip().encode()}) == "carol"
+    assert (
+        ApiKeys.from_file(tmp_path / "keys").authorize("/denoise", {b"x-api-key": run.stdout.strip().encode()})
+        == "carol"
+    )
 
 
 @pytest.fixture
 def shared(models: Path) -> Generator[TestClient]:
-    settings = {"models": models, "watch": "off", "default_denoise": "digits", "cors_origins": "https://a.example"}
-    with TestClient(assemble(Settings.model_validate(settings))) as client:
+    settings = {
+        "models_dir": models,
+        "model_watch": "off",
+        "default_denoise": "digits",
+        "cors_origins": "https://a.example",
+    }
+    with TestClient(build_app(Settings.model_validate(settings))) as client:
         yield client
 
 
@@ -165,6 +180,9 @@ def test_pages_of_other_origins_may_ask_only_where_they_are_let(shared: TestClie
     answer = shared.post("/denoise", content=GOOD, headers={"origin": "https://a.example"})
     assert answer.headers["access-control-allow-origin"] == "https://a.example"
     assert "X-Noise-Sigma" in answer.headers["access-control-expose-headers"]
+    exposed = set(answer.headers["access-control-expose-headers"].lower().split(", "))
+    told = {*FIGURE_HEADERS.values(), *INPUT_CHANGE_HEADERS.values()}
+    assert {name.decode() for name in told} <= exposed
     other = shared.post("/denoise", content=GOOD, headers={"origin": "https://b.example"})
     assert "access-control-allow-origin" not in other.headers
     off = client.post("/denoise", content=GOOD, headers={"origin": "https://a.example"})
@@ -180,7 +198,7 @@ def test_the_page_of_the_document_runs_nobody_elses_script(client: TestClient) -
 
 
 def test_the_document_and_the_metrics_can_be_left_out(serve: Serve) -> None:
-    client = serve(docs=False, metrics=False)
+    client = serve(enable_docs=False, enable_metrics=False)
     for path in ("/docs", "/openapi.json", "/static/docs.js", "/metrics"):
         assert client.get(path).status_code == 404, path
     assert client.get("/readyz").status_code == 200
@@ -188,4 +206,4 @@ def test_the_document_and_the_metrics_can_be_left_out(serve: Serve) -> None:
 
 def test_a_rate_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="100/minute"):
-        Settings.model_validate({"rate": "often"})
+        Settings.model_validate({"rate_limit": "often"})

@@ -39,8 +39,8 @@ def listened(process: "subprocess.Popen[bytes]") -> str:
 @pytest.fixture(scope="module")
 def served(models: Path) -> Generator[Served]:
     """One process for all, on a port of the system's choice, little patient; its log is read as far as the address."""
-    command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--default-denoise", "digits"]
-    flags = ["--port", "0", "--patience", "3", "--watch", "off", "--access-log", "--linger", "0"]
+    command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--default-denoise", "digits"]
+    flags = ["--port", "0", "--watchdog-timeout", "3", "--model-watch", "off", "--access-log", "--shutdown-delay", "0"]
     with subprocess.Popen([*command, *flags], stderr=subprocess.PIPE) as process:
         yield listened(process), process
         process.kill()
@@ -109,7 +109,7 @@ def test_a_reader_of_the_log_that_stops_and_one_that_goes_cost_nobody_an_answer(
 
 @pytest.mark.parametrize(("workers", "kind"), [("1", signal.SIGTERM), ("1", signal.SIGINT), ("2", signal.SIGTERM)])
 def test_a_second_signal_ends_it_at_once(models: Path, workers: str, kind: signal.Signals) -> None:
-    with serving(models, "--workers", workers, "--linger", "60") as (address, process):
+    with serving(models, "--workers", workers, "--shutdown-delay", "60") as (address, process):
         process.send_signal(kind)
         until(lambda: httpx2.get(f"{address}/readyz").status_code == 503)
         process.send_signal(kind)
@@ -118,7 +118,7 @@ def test_a_second_signal_ends_it_at_once(models: Path, workers: str, kind: signa
 
 def test_a_stop_that_every_process_is_told_of_hurries_none(models: Path) -> None:
     """As service managers tell it; workers then hear of it from their supervisor too."""
-    flags = ("--workers", "2", "--linger", "2", "--default-denoise", "digits")
+    flags = ("--workers", "2", "--shutdown-delay", "2", "--default-denoise", "digits")
     with serving(models, *flags) as (address, process):
         for pid in [*children(process.pid), process.pid]:
             os.kill(pid, signal.SIGTERM)
@@ -129,7 +129,7 @@ def test_a_stop_that_every_process_is_told_of_hurries_none(models: Path) -> None
 
 def test_half_a_request_and_silence_keep_no_stop_waiting(models: Path) -> None:
     head = b"POST /denoise HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n"
-    flags = ("--drain", "1", "--linger", "0", "--default-denoise", "digits")
+    flags = ("--drain-timeout", "1", "--shutdown-delay", "0", "--default-denoise", "digits")
     with serving(models, *flags) as (address, process):
         host, port = address.removeprefix("http://").split(":")
         opened = [socket.create_connection((host, int(port))) for _ in range(3)]
@@ -143,7 +143,7 @@ def test_half_a_request_and_silence_keep_no_stop_waiting(models: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_with_every_stream_closed_and_no_file_to_be_written_it_serves(models: Path, workers: str) -> None:
-    script = 'ulimit -f 0; exec "$0" -m service serve --models "$1" --port "$2" --workers "$3" <&- >&- 2>&-'
+    script = 'ulimit -f 0; exec "$0" -m service serve --models-dir "$1" --port "$2" --workers "$3" <&- >&- 2>&-'
     port = str(free_port())
     with subprocess.Popen(["bash", "-c", script, sys.executable, str(models), port, workers]) as process:
         try:

@@ -21,9 +21,9 @@ from starlette.testclient import TestClient
 import service
 from service import codec
 from service.codec import write_npy
-from service.engine.admission import Line
-from service.errors import Problem, problems
-from service.http.endpoint import looked_at_shortly
+from service.engine.admission import GraphLoad
+from service.errors import Problem, problem_types
+from service.http.endpoint import is_cheap_to_parse
 from tests.conftest import Serve, digit, png
 from tests.tiny import CODE, SIDE
 
@@ -212,7 +212,7 @@ CASES: list[tuple[str, str, bytes, str, int, str]] = [
     ("unknown parameter", "/denoise?modle=digits", GOOD, "", 400, "invalid-parameter"),
     ("parameter twice", "/denoise?model=a&model=b", GOOD, "", 400, "invalid-parameter"),
     ("unknown format", "/denoise?format=bmp", GOOD, "", 400, "invalid-parameter"),
-    ("operation not offered", "/encode?model=photos", GOOD, "", 409, "operation-not-offered"),
+    ("operation not offered", "/encode?model=photos", GOOD, "", 409, "operation-not-supported"),
     ("unknown path", "/nothing", GOOD, "", 404, "not-found"),
     ("wrong method", "/models", GOOD, "", 405, "method-not-allowed"),
 ]
@@ -322,7 +322,7 @@ def test_cycle_in_a_sub_package_is_detected() -> None:
 
 
 def test_a_body_over_the_limit_is_refused_while_it_is_read(serve: Serve) -> None:
-    client = serve(max_body=1000)
+    client = serve(max_body_bytes=1000)
     answer = client.post("/denoise", content=(b"x" * 100 for _ in range(10_000)))
     assert answer.json()["type"] == "/problems/body-too-large"
     announced = client.post("/denoise", content=GOOD, headers={"content-length": str(1 << 40)})
@@ -351,16 +351,16 @@ def test_too_many_items_are_refused_by_every_transport(serve: Serve) -> None:
 def test_how_many_scans_a_jpeg_may_have_is_a_setting(serve: Serve) -> None:
     scans = png(LARGE, "JPEG", progressive=True)
     assert scans.count(b"\xff\xda") > 3
-    found = [serve(max_scans=most).post("/denoise", content=scans).status_code for most in (3, 100)]
+    found = [serve(max_jpeg_scans=most).post("/denoise", content=scans).status_code for most in (3, 100)]
     assert found == [422, 200]
 
 
 def test_what_does_not_fit_the_queue_is_told_to_come_back(serve: Serve) -> None:
-    client = serve(queue_items=1)
+    client = serve(max_inflight_items=1)
     state = client.app_state["service"]
-    state.admission.enter(1, 0, Line(), 1, 1)
+    state.admission.acquire(1, 0, GraphLoad(), 1, 1)
     answer = client.post("/denoise", content=GOOD)
-    state.admission.leave(1, 0, Line(), 1)
+    state.admission.release(1, 0, GraphLoad(), 1)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert client.post("/denoise", content=GOOD).status_code == 200
@@ -371,22 +371,22 @@ def test_who_would_not_be_done_within_its_time_is_told_so_before_it_waits(serve:
     client = serve()
     path = f"/denoise?model={model}"
     assert client.post(path, content=GOOD).status_code == 200
-    line = client.app_state["service"].store.shelf.loaded[model].runners["denoise"].line
-    assert line.pace > 0  # its run has told
+    line = client.app_state["service"].store.snapshot.loaded[model].runners["denoise"].load
+    assert line.throughput > 0  # its run has told
     for _ in range(10):
-        line.enter(work, 1e9)
-    line.pace = work  # one a second
+        line.acquire(work, 1e9)
+    line.throughput = work  # one a second
     refused = client.post(path, content=GOOD, headers={"x-request-timeout": "5"})
     assert (refused.status_code, refused.json()["type"]) == (503, "/problems/overloaded")
     assert refused.headers["retry-after"] == "10"
     assert client.post(path, content=GOOD).status_code == 200  # thirty seconds are enough
-    assert line.count == 10
+    assert line.requests == 10
 
 
 def test_a_missed_deadline_is_said_and_the_work_never_runs(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = serve(deadline=0.05)
-    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
-    monkeypatch.setattr(runner.batcher, "_free", 0)  # no runner ever comes free
+    client = serve(request_timeout=0.05)
+    runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
+    monkeypatch.setattr(runner.batcher, "_free_runners", 0)  # no runner ever comes free
     answer = client.post("/denoise", content=GOOD)
     assert answer.json()["type"] == "/problems/deadline-exceeded"
     assert client.app_state["service"].admission.items == 0
@@ -399,10 +399,10 @@ def test_a_timeout_that_is_none_is_refused(client: TestClient, text: str) -> Non
 
 
 def test_a_caller_may_wait_for_less_but_not_for_more(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = serve(deadline=0.5)
-    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
+    client = serve(request_timeout=0.5)
+    runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
     assert client.post("/denoise", content=GOOD, headers={"x-request-timeout": "5"}).status_code == 200
-    monkeypatch.setattr(runner.batcher, "_free", 0)
+    monkeypatch.setattr(runner.batcher, "_free_runners", 0)
     for asked, said in [("1e-6", "1e-06 s"), ("0.1", "0.1 s"), ("100", "0.5 s")]:
         answer = client.post("/denoise", content=GOOD, headers={"x-request-timeout": asked})
         assert (answer.status_code, answer.json()["detail"]) == (504, f"not done within {said}")
@@ -411,7 +411,7 @@ def test_a_caller_may_wait_for_less_but_not_for_more(serve: Serve, monkeypatch: 
 
 def test_a_failing_graph_says_nothing_but_an_id(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve()
-    runner = client.app_state["service"].store.shelf.loaded["digits"].runners["denoise"]
+    runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
 
     def fail(_: Any) -> Any:
         raise RuntimeError("secret path /etc/shadow")
@@ -423,7 +423,7 @@ def test_a_failing_graph_says_nothing_but_an_id(serve: Serve, monkeypatch: pytes
 
 
 def test_every_problem_has_its_own_type() -> None:
-    kinds = list(problems())
+    kinds = list(problem_types())
     assert len({kind.type for kind in kinds}) == len(kinds) > 15
     assert all(400 <= kind.status < 600 and kind.title for kind in kinds)
 
@@ -459,4 +459,4 @@ LONG = png(np.random.default_rng(6).integers(0, 256, (200, 200, 3), np.uint8))
     ],
 )
 def test_only_what_takes_no_time_is_unpacked_on_the_event_loop(body: bytes, kind: str, soon: bool) -> None:
-    assert looked_at_shortly(body, kind) == soon
+    assert is_cheap_to_parse(body, kind) == soon

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.engine.batcher import Batcher, RunFailed
-from service.engine.operations import Outcome
+from service.engine.batcher import Batcher, InferenceError
+from service.engine.operations import InferenceResult
 from service.engine.operations import run as ask
 from service.errors import InvalidArray
 
@@ -46,7 +46,7 @@ def test_a_poison_item_among_31_good_ones_fails_alone(pooled: bool) -> None:
             return await asyncio.gather(*(batcher.submit(items(value)) for value in values), return_exceptions=True)
 
     found = run(work)
-    assert isinstance(found.pop(13), RunFailed)
+    assert isinstance(found.pop(13), InferenceError)
     assert [done.outputs[0, 0] for done in found] == [2.0 * at for at in range(32) if at != 13]
 
 
@@ -54,7 +54,7 @@ def test_what_waits_together_runs_together_and_never_over_the_limit() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, observe=sizes.append)
+        batcher = Batcher(double, max_batch=8, on_batch=sizes.append)
         await asyncio.gather(*(batcher.submit(items(1)) for _ in range(20)))
 
     run(work)
@@ -65,7 +65,7 @@ def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_but_not_beyond_i
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, observe=sizes.append)
+        batcher = Batcher(double, max_batch=8, on_batch=sizes.append)
         callers: list[asyncio.Task[Any]] = []
         for _ in range(10):
             callers += [asyncio.create_task(batcher.submit(items(1))) for _ in range(2)]
@@ -81,18 +81,18 @@ def test_an_observer_that_fails_leaves_nobody_waiting() -> None:
         raise ValueError("observer")
 
     async def work() -> list[Any]:
-        batcher = Batcher(double, max_batch=8, observe=fail)
+        batcher = Batcher(double, max_batch=8, on_batch=fail)
         callers = [batcher.submit(items(1)) for _ in range(3)]
         return await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 30)
 
-    assert [type(outcome) for outcome in run(work)] == [RunFailed] * 3
+    assert [type(outcome) for outcome in run(work)] == [InferenceError] * 3
 
 
 def test_a_lone_caller_waits_for_nobody() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, observe=sizes.append)
+        batcher = Batcher(double, max_batch=8, on_batch=sizes.append)
         for _ in range(3):
             await batcher.submit(items(1))
 
@@ -149,7 +149,7 @@ def test_a_graph_that_answers_too_few_items_fails_its_callers() -> None:
     async def work() -> None:
         await Batcher(lambda batch: batch[:-1], max_batch=4).submit(items(1, 2))
 
-    with pytest.raises(RunFailed):
+    with pytest.raises(InferenceError):
         run(work)
 
 
@@ -175,7 +175,7 @@ def test_every_caller_gets_exactly_its_own_answer(
     ]
     for given_items, (_, poisoned, _), outcome in zip(wanted, callers, run(work), strict=True):
         if poisoned:
-            assert isinstance(outcome, RunFailed)
+            assert isinstance(outcome, InferenceError)
         else:
             assert (outcome.outputs == given_items * 2).all()
             assert outcome.outputs.shape == given_items.shape
@@ -186,7 +186,7 @@ def test_an_answer_that_is_no_number_is_a_problem_of_its_own_caller_alone() -> N
         with np.errstate(divide="ignore"):
             return 1 / batch
 
-    async def work() -> list[Outcome]:
+    async def work() -> list[InferenceResult]:
         runner = SimpleNamespace(batcher=Batcher(invert, max_batch=8))
         model: Any = SimpleNamespace(card=None, runners={"encode": runner})
         callers = [ask(model, "encode", [items(*values)]) for values in ((0.0,), (2.0,), (0.0, 4.0))]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from numpy.typing import NDArray
 
-from service.engine.batcher import Batcher, Done, RunFailed
+from service.engine.batcher import Batcher, BatchResult, InferenceError
 
 Array = NDArray[Any]
 POISON = -1.0
@@ -46,7 +46,7 @@ class Machine(RuleBasedStateMachine):
         self.largest = 0
         self.limit = 4
         self.batcher = Batcher(self.run, max_batch=self.limit, pool=self.pool, runners=2)
-        self.sent: list[tuple[asyncio.Future[Done], Array]] = []
+        self.sent: list[tuple[asyncio.Future[BatchResult], Array]] = []
         self.left: set[int] = set()
         self.begun: list[float] = []
         self.number = 0.0
@@ -75,7 +75,7 @@ class Machine(RuleBasedStateMachine):
         if poisoned:
             items[count // 2, 1] = POISON
 
-        async def ask() -> asyncio.Future[Done]:
+        async def ask() -> asyncio.Future[BatchResult]:
             return asyncio.ensure_future(self.batcher.submit(items))
 
         self.sent.append((self.loop.run_until_complete(ask()), items))
@@ -119,12 +119,12 @@ class Machine(RuleBasedStateMachine):
                 continue
             error = future.exception()
             if (items[:, 1] == POISON).any():
-                assert isinstance(error, RunFailed), "poison fails"
+                assert isinstance(error, InferenceError), "poison fails"
             else:
                 assert error is None, "and nobody else"
                 np.testing.assert_array_equal(future.result().outputs, items * 2 + 1)
         assert self.largest <= self.limit
-        assert not self.batcher.under_way
+        assert not self.batcher.running
         self.loop.close()
 
 

@@ -7,17 +7,23 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from benchmarks import fixtures, lifecycle, serving, table
+from benchmarks import fixtures, load_cases, process_cases, report
 from benchmarks.load import Request, load
+from benchmarks.load_cases import Case, Sample
 from benchmarks.peers.__main__ import request_of
-from benchmarks.serving import Case, Sample
-from benchmarks.table import Row, markdown, worse
+from benchmarks.report import Row, markdown, regressions
 from service.config import Settings
 from service.http.app import create_app
-from service.http.dispatcher import Front
+from service.http.dispatcher import Dispatcher
 from tests.conftest import listening
 
-GOOD = {"png": serving.PNG, "form": serving.FORM, "json": serving.TEXT, "code": serving.CODE, "npy": lifecycle.ARRAY}
+GOOD = {
+    "png": load_cases.PNG,
+    "form": load_cases.FORM,
+    "json": load_cases.TEXT,
+    "code": load_cases.CODE,
+    "npy": process_cases.ARRAY,
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +31,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The models that are measured with."""
     folder = tmp_path_factory.mktemp("fixtures")
     fixtures.publish_all(folder)
-    return Settings(models=folder, watch="off", default_denoise="dense")
+    return Settings(models_dir=folder, model_watch="off", default_denoise="dense")
 
 
 def case(better: str, goal: float = 1.0) -> Case:
@@ -35,18 +41,18 @@ def case(better: str, goal: float = 1.0) -> Case:
 @pytest.mark.parametrize("name", GOOD)
 def test_its_requests_are_answered_by_its_models(settings: Settings, name: str) -> None:
     request = GOOD[name]
-    with TestClient(Front(create_app(settings))) as client:
-        assert client.get("/models").json()["refused"] == []
+    with TestClient(Dispatcher(create_app(settings))) as client:
+        assert client.get("/models").json()["rejected"] == []
         answer = client.post(request.path, content=request.body, headers={"content-type": request.content_type})
         assert answer.status_code == 200
-        broken = lifecycle.BROKEN
+        broken = process_cases.BROKEN
         refused = client.post(broken.path, content=broken.body, headers={"content-type": broken.content_type})
         assert refused.status_code == 422
 
 
 def test_a_peer_is_sent_the_same_picture_in_its_own_way() -> None:
     form = request_of({"body": "multipart", "path": "/denoise", "field": "file"})
-    assert serving.PICTURE in form.body
+    assert load_cases.PICTURE in form.body
     assert b'name="file"' in form.body
     tensor = json.loads(request_of({"body": "oip-json", "path": "/x"}).body)["inputs"][0]
     assert len(tensor["data"]) == 28 * 28
@@ -64,21 +70,21 @@ def test_the_table_shows_the_median_round_and_says_what_was_missed() -> None:
 
 
 def test_the_guard_tells_what_has_fallen_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "RESULTS", tmp_path)
-    table.store([Row(case("higher"), [Sample(1.0, "")])], "a machine")
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    report.store([Row(case("higher"), [Sample(1.0, "")])], "a machine")
     assert {path.name for path in tmp_path.iterdir()} == {"serving.json", "serving.md", "serving.png"}
-    assert worse([Row(case("higher"), [Sample(0.9, "")])], 0.15) == []
-    assert len(worse([Row(case("higher"), [Sample(0.0, "")])], 0.15)) == 1
-    assert "7 requests" in worse([Row(case("higher"), [Sample(3.0, "", failed=7)])], 0.15)[0]
-    assert len(worse([Row(case("higher"), [Sample(0.8, "")])], 0.15)) == 1
-    assert len(worse([Row(case("lower"), [Sample(1.2, "")])], 0.15)) == 1
+    assert regressions([Row(case("higher"), [Sample(0.9, "")])], 0.15) == []
+    assert len(regressions([Row(case("higher"), [Sample(0.0, "")])], 0.15)) == 1
+    assert "7 requests" in regressions([Row(case("higher"), [Sample(3.0, "", failed=7)])], 0.15)[0]
+    assert len(regressions([Row(case("higher"), [Sample(0.8, "")])], 0.15)) == 1
+    assert len(regressions([Row(case("lower"), [Sample(1.2, "")])], 0.15)) == 1
 
 
 @pytest.mark.skipif(not (shutil.which("wrk") and shutil.which("taskset")), reason="wrk is not installed")
 def test_a_run_counts_answers_and_failures(settings: Settings, tmp_path: Path) -> None:
     with listening(settings) as address:
         port = int(address.rpartition(":")[2])
-        good = load(port, serving.PNG, connections=2, seconds=1, cores="0", folder=tmp_path)
+        good = load(port, load_cases.PNG, connections=2, seconds=1, cores="0", folder=tmp_path)
         missing = Request("/denoise?model=nobody", b"x", "image/png")
         bad = load(port, missing, connections=2, seconds=1, cores="0", folder=tmp_path)
     assert good.rate > 0

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from service import codec
-from service.codec import Opened, Picture, picture, plain
-from service.codec.png import SMALL, PlainPng
+from service.codec import LazyPicture, Picture, is_fast_path, picture
+from service.codec.png import MIN_DEFLATE_BYTES, SimplePng
 from service.errors import Problem
 from tests.conftest import png
 
@@ -26,8 +26,8 @@ ALL = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
 sides = st.integers(1, 70)
 
 
-def opened(blob: bytes) -> Opened:
-    return Opened(blob, formats=ALL, max_pixels=1 << 20)
+def opened(blob: bytes) -> LazyPicture:
+    return LazyPicture(blob, formats=ALL, max_pixels=1 << 20)
 
 
 def verdict(blob: bytes) -> tuple[Any, ...]:
@@ -37,12 +37,12 @@ def verdict(blob: bytes) -> tuple[Any, ...]:
     except Problem as problem:
         return problem.status, problem.type, problem.detail
     alpha = None if found.alpha is None else found.alpha.tobytes()
-    return found.pixels.shape, found.pixels.tobytes(), alpha, found.type, found.icc, found.depth
+    return found.pixels.shape, found.pixels.tobytes(), alpha, found.media_type, found.icc, found.bit_depth
 
 
 def reference(blob: bytes) -> tuple[Any, ...]:
     """The verdict by Pillow alone."""
-    with patch.dict(picture.PLAIN, clear=True):
+    with patch.dict(picture.FAST_PARSERS, clear=True):
         return verdict(blob)
 
 
@@ -98,7 +98,7 @@ any_pixels = shapes.flatmap(lambda shape: hnp.arrays(np.uint8, shape)) | shapes.
 @settings(max_examples=150, deadline=None)
 def test_plain_png_is_read_as_the_reference_reads_it(pixels: Array, level: int) -> None:
     blob = written(pixels, "PNG", compress_level=level)
-    assert plain(blob)
+    assert is_fast_path(blob)
     assert verdict(blob) == reference(blob)
 
 
@@ -109,14 +109,14 @@ def test_data_in_several_chunks_are_one(pixels: Array, cuts: list[int]) -> None:
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     pieces = [(b"IDAT", body[start:stop]) for start, stop in pairwise(places)]
     blob = joined([head, *pieces, end])
-    assert plain(blob)
+    assert is_fast_path(blob)
     assert verdict(blob) == reference(blob)
 
 
 def test_data_over_the_block_that_pillow_reads_are_read_alike() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     for blob in (png(noise, compress_level=1), codec.encode(Picture(noise, ""), "image/png")):
-        assert plain(blob)
+        assert is_fast_path(blob)
         assert (opened(blob).decode().pixels == noise).all()
         assert verdict(blob[:-3000] + blob[-12:]) == reference(blob[:-3000] + blob[-12:])
 
@@ -140,7 +140,7 @@ def test_plain_jpeg_is_read_as_the_reference_reads_it(
         progressive=progressive,
         restart_marker_rows=rows,
     )
-    assert plain(blob) or pixels.shape[2] == 1
+    assert is_fast_path(blob) or pixels.shape[2] == 1
     assert verdict(blob) == reference(blob)
 
 
@@ -211,7 +211,7 @@ def test_a_plain_picture_takes_the_shorter_way_alone(name: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("name", SPECIAL)
 def test_any_other_picture_is_left_to_the_reference(name: str) -> None:
-    assert not plain(SPECIAL[name])
+    assert not is_fast_path(SPECIAL[name])
     assert verdict(SPECIAL[name]) == reference(SPECIAL[name])
 
 
@@ -253,11 +253,11 @@ def test_broken_chunks_under_a_right_sum_have_the_verdict_of_the_reference(name:
 
 
 def test_what_fails_on_the_shorter_way_is_judged_by_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: PlainPng) -> Array:
+    def fail(_: SimplePng) -> Array:
         raise MemoryError
 
     wanted = verdict(PLAIN["RGB PNG"])
-    monkeypatch.setattr(PlainPng, "pixels", fail)
+    monkeypatch.setattr(SimplePng, "pixels", fail)
     assert verdict(PLAIN["RGB PNG"]) == wanted
 
 
@@ -279,12 +279,14 @@ def test_files_are_hardly_larger_than_pillow_s(side: int, channels: int) -> None
     pixels = smooth(side, side, channels)
     alpha = pixels[:, :, 3] if channels == 4 else None
     blob = codec.encode(Picture(pixels[:, :, :3], "", alpha), "image/png")
-    one_packet = side * (side * channels + 1) <= SMALL
-    assert len(blob) <= (SMALL if one_packet else 1.15 * len(written(pixels, "PNG", compress_level=1)))
+    one_packet = side * (side * channels + 1) <= MIN_DEFLATE_BYTES
+    assert len(blob) <= (MIN_DEFLATE_BYTES if one_packet else 1.15 * len(written(pixels, "PNG", compress_level=1)))
 
 
 @pytest.mark.parametrize("side", [28, 64, 300])
 def test_strokes_are_smaller_than_pillow_s_unless_they_fit_a_packet_anyway(side: int) -> None:
     blob = codec.encode(Picture(strokes(side, side), ""), "image/png")
-    one_packet = side * (side + 1) <= SMALL
-    assert len(blob) <= (SMALL if one_packet else len(written(strokes(side, side), "PNG", compress_level=1)))
+    one_packet = side * (side + 1) <= MIN_DEFLATE_BYTES
+    assert len(blob) <= (
+        MIN_DEFLATE_BYTES if one_packet else len(written(strokes(side, side), "PNG", compress_level=1))
+    )

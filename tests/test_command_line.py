@@ -35,11 +35,16 @@ def folder(tmp_path: Path) -> Path:
 def test_a_picture_goes_in_and_comes_out(models: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "in.png", tmp_path / "new/out.webp"
     source.write_bytes(png(digit()))
-    run = hourglass("denoise", source, "-o", target, "--model", "digits", "--models", models)
+    run = hourglass("denoise", source, "-o", target, "--model", "digits", "--models-dir", models)
     assert run.returncode == 0, run.stderr
     assert target.read_bytes()[8:12] == b"WEBP"
     run = hourglass(
-        "denoise", source, "-o", tmp_path / "out.png", HOURGLASS_MODELS=str(models), HOURGLASS_DEFAULT_DENOISE="digits"
+        "denoise",
+        source,
+        "-o",
+        tmp_path / "out.png",
+        HOURGLASS_MODELS_DIR=str(models),
+        HOURGLASS_DEFAULT_DENOISE="digits",
     )
     assert run.returncode == 0, run.stderr
     assert (pixels((tmp_path / "out.png").read_bytes()) == 255 - digit()[:, :, 0]).all()
@@ -48,7 +53,7 @@ def test_a_picture_goes_in_and_comes_out(models: Path, tmp_path: Path) -> None:
 def test_a_folder_goes_through_and_a_bad_file_is_reported_and_skipped(
     models: Path, folder: Path, tmp_path: Path
 ) -> None:
-    run = hourglass("denoise", folder, "-o", tmp_path / "out", "--model", "digits", "--models", models)
+    run = hourglass("denoise", folder, "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
     assert run.returncode == 1
     assert "broken.png" in run.stderr
     assert "1 of 4 failed" in run.stderr
@@ -60,7 +65,7 @@ def test_a_folder_goes_through_and_a_bad_file_is_reported_and_skipped(
 def test_codes_are_written_as_arrays_and_tables(models: Path, folder: Path, tmp_path: Path) -> None:
     wanted = encode_oracle(np.stack([digit(seed) for seed in range(3)]))
     for name in ("codes.npy", "codes.csv"):
-        run = hourglass("encode", folder, "-o", tmp_path / name, "--model", "digits", "--models", models)
+        run = hourglass("encode", folder, "-o", tmp_path / name, "--model", "digits", "--models-dir", models)
         assert run.returncode == 1
         assert "3 codes" in run.stderr
     assert np.load(BytesIO((tmp_path / "codes.npy").read_bytes())) == pytest.approx(wanted, rel=1e-4)
@@ -71,7 +76,7 @@ def test_codes_are_written_as_arrays_and_tables(models: Path, folder: Path, tmp_
 
 
 def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path: Path) -> None:
-    run = hourglass("reconstruct", folder / "deep", "-o", tmp_path / "out", "--model", "digits", "--models", models)
+    run = hourglass("reconstruct", folder / "deep", "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
     assert run.returncode == 0
     assert [line.split()[1] for line in run.stdout.splitlines()] == ["mse", "mse"]
 
@@ -84,8 +89,8 @@ def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path:
         (["denoise", "{folder}", "-o", "{folder}", "--model", "digits"], "overwrite its own source"),
         (["denoise", "{folder}", "-o", "out", "--model", "nobody"], "there is no model nobody; name one by --model"),
         (["denoise", "{folder}", "-o", "out"], "no model is named; name one by --model that offers denoise: "),
-        (["denoise", "{folder}", "-o", "out", "--models", "nowhere"], "there is no folder of models nowhere"),
-        (["models", "--models", "nowhere"], "there is no folder of models nowhere"),
+        (["denoise", "{folder}", "-o", "out", "--models-dir", "nowhere"], "there is no folder of models nowhere"),
+        (["models", "--models-dir", "nowhere"], "there is no folder of models nowhere"),
         (["denoise", "{folder}/0.png", "-o", "out.txt", "--model", "digits"], "not to out.txt"),
         (["denoise", "{folder}/0.png", "-o", "out", "--model", "digits"], "not to out"),
         (["encode", "{folder}", "-o", "codes.npy", "--model", "photos"], "photos offers denoise, not encode"),
@@ -93,9 +98,9 @@ def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path:
         (["serve", "--workers", "0"], "hourglass: workers: Input should be greater than 0"),
         (["serve", "--port", "[/x]"], "hourglass: port: Input should be a valid integer"),
         (["serve", "extra"], "hourglass: Unused Tokens: ['extra']"),
-        (["serve", "--formats", "png,xyz"], "formats"),
-        (["serve", "--keys", "{folder}/none"], "the file of keys {folder}/none cannot be read"),
-        (["serve", "--tls-certificate", "{folder}/notes.txt"], "the certificate {folder}/notes.txt or its key"),
+        (["serve", "--image-formats", "png,xyz"], "formats"),
+        (["serve", "--api-keys-file", "{folder}/none"], "the file of keys {folder}/none cannot be read"),
+        (["serve", "--tls-cert-file", "{folder}/notes.txt"], "the certificate {folder}/notes.txt or its key"),
         (["serve", "--nonsense"], "hourglass: Unknown option: --nonsense"),
     ],
 )
@@ -104,7 +109,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
 ) -> None:
     (tmp_path / "empty").mkdir()
     words = [word.format(folder=folder, empty=tmp_path / "empty") for word in words]
-    run = hourglass(*words, HOURGLASS_MODELS=str(models))
+    run = hourglass(*words, HOURGLASS_MODELS_DIR=str(models))
     assert run.returncode != 0
     assert message.format(folder=folder) in " ".join(run.stderr.split() + run.stdout.split())
     assert "Traceback" not in run.stderr

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from service.config import NOT_OURS, PREFIX, Settings
+from service.config import FOREIGN_VARIABLES, PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -92,7 +92,7 @@ def test_no_place_to_install_from_is_baked_in() -> None:
 def test_every_variable_is_a_setting(name: str) -> None:
     found = set(re.findall(r"HOURGLASS_[A-Z_]*[A-Z]", (ROOT / name).read_text()))
     assert found
-    assert found - NOT_OURS <= {PREFIX + field.upper() for field in Settings.model_fields}
+    assert found - FOREIGN_VARIABLES <= {PREFIX + field.upper() for field in Settings.model_fields}
 
 
 def test_compose_starts_the_service_alone_and_the_others_by_profile() -> None:
@@ -122,4 +122,15 @@ def test_compose_gives_no_rights(name: str) -> None:
 def test_compose_gives_a_service_models_to_read_and_time_to_stop(name: str) -> None:
     service = COMPOSE["services"][name]
     assert all(volume.endswith(":ro") for volume in service["volumes"])
-    assert int(service["stop_grace_period"].removesuffix("s")) > Settings.model_fields["drain"].default
+    assert int(service["stop_grace_period"].removesuffix("s")) > Settings.model_fields["drain_timeout"].default
+
+
+def test_compose_reads_what_belongs_to_the_host_from_names_of_its_own() -> None:
+    """A HOURGLASS_ variable of the host is handed on as the setting of that name, or it is training's."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    settings = set(re.findall(r"^ +(HOURGLASS_[A-Z_]+): \$\{\1:-", text, re.MULTILINE))
+    assert set(re.findall(r"\$\{(HOURGLASS_[A-Z_]+)", text)) - FOREIGN_VARIABLES == settings
+    for service in ("service", "service-gpu"):
+        (port,) = COMPOSE["services"][service]["ports"]
+        assert port.startswith("${PUBLISH_HOST:-127.0.0.1}:")
+        assert COMPOSE["services"][service]["volumes"] == ["${MODELS_PATH:-./models}:/models:ro"]

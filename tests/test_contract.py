@@ -53,7 +53,7 @@ def test_http_answers_what_torch_says(tmp_path: Path, serve: Serve, kind: str) -
     fitted = fit(recipe, data, tmp_path / "run", silent())
     assert fitted.steps == 20
     publish(recipe, data, fitted, tmp_path / "models")
-    client = serve(models=tmp_path / "models", default_denoise="")
+    client = serve(models_dir=tmp_path / "models", default_denoise="")
 
     for operation in recipe.model.operations:
         given = data.test if operation != "decode" else in_torch(fitted, "encode", data.test)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from service.codec import decode
 from service.config import Settings
-from service.engine.images import prepare
+from service.engine.images import preprocess
 from service.errors import Problem
 from service.repository.layout import load_card
 from tests.recipes import pictures
@@ -80,8 +80,8 @@ def test_any_picture_is_prepared_as_the_service_prepares_it(tmp_path: Path, mode
     for number, (name, blob) in enumerate({**PLAIN, **SPECIAL}.items()):
         (tmp_path / f"{number:02} {name}.png").write_bytes(blob)
         with suppress(Problem):  # what the service refuses is skipped
-            picture = decode(blob, formats=Settings().taken, max_pixels=1000)
-            served.append(prepare(picture, card, "reconstruct", Settings()))
+            picture = decode(blob, formats=Settings().allowed_formats, max_pixels=1000)
+            served.append(preprocess(picture, card, "reconstruct", Settings()))
     assert len(served) > 20
     assert (
         read_folder(tmp_path, folder_section(tmp_path, channels=channels, max_broken_fraction=0.5)) == np.stack(served)

@@ -43,7 +43,7 @@ async def test_what_the_block_raises_comes_through() -> None:
 async def test_more_is_allowed_up_to_what_the_caller_asked(asked: float | None, wanted: float) -> None:
     async def scene() -> None:
         with Deadline(0.1, asked) as deadline:
-            deadline.allow(0.3)
+            deadline.extend(0.3)
             await asyncio.sleep(20)
 
     loop = asyncio.get_running_loop()

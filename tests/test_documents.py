@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.config import PREFIX, Settings
-from service.errors import problems
+from service.config import PREFIX, RENAMED, Settings
+from service.errors import problem_types
 from tests.conftest import listening
 from training.report import STATUS_LABELS
 from training.studies import STUDIES
@@ -31,7 +31,7 @@ def settings_table() -> str:
 def problems_table() -> str:
     """The table of problems as the README must have it."""
     rows = ["| status | type | title |", "|---|---|---|"]
-    rows += [f"| {kind.status} | `/problems/{kind.type}` | {kind.title} |" for kind in problems()]
+    rows += [f"| {kind.status} | `/problems/{kind.type}` | {kind.title} |" for kind in problem_types()]
     return "\n".join(rows)
 
 
@@ -78,9 +78,16 @@ def test_commands_and_variables_that_documents_name_exist(document: Path) -> Non
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {"HOURGLASS_DATA"}
-    assert set(re.findall(r"HOURGLASS_[A-Z_]+", text)) <= known
+    current = re.sub(r"^\| [^|]+ \| `", "`", text, flags=re.MULTILINE) if document.name == "CHANGELOG.md" else text
+    assert set(re.findall(r"HOURGLASS_[A-Z_]+", current)) <= known
     for path in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_changelog_has_every_renamed_setting() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    for old, new in RENAMED.items():
+        assert f"| `{PREFIX}{old}` | `{PREFIX}{new}` |" in text
 
 
 @pytest.mark.parametrize("name", ["hourglass", "hourglass-train"])
@@ -103,7 +110,7 @@ def test_the_curl_examples_work_when_pasted(tmp_path: Path) -> None:
     defaults = {"default_denoise": "photo"} | {
         f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct")
     }
-    settings = Settings.model_validate({"models": ROOT / "models", "watch": "off", **defaults})
+    settings = Settings.model_validate({"models_dir": ROOT / "models", "model_watch": "off", **defaults})
     with listening(settings) as address:
         for example in examples:
             command = example.replace("localhost:8000", address.removeprefix("http://")).replace(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from service.errors import ModelRefused
-from service.repository.onnx_check import check
+from service.errors import ModelRejected
+from service.repository.onnx_check import check_model
 
 MODELS = sorted((Path(__file__).parent.parent / "models").glob("*/*/*.onnx"))
 FLOAT = TensorProto.FLOAT
@@ -68,7 +68,7 @@ def deep(levels: int) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: f"{path.parts[-3]} {path.stem}")
 def test_shipped_graphs_are_taken(path: Path) -> None:
-    check(path.read_bytes(), path.name)
+    check_model(path.read_bytes(), path.name)
 
 
 @pytest.mark.parametrize(
@@ -88,29 +88,29 @@ def test_shipped_graphs_are_taken(path: Path) -> None:
 def test_graphs_that_reach_out_are_refused(made: Any, said: str) -> None:
     content = made().SerializeToString()
     if said == "taken":
-        check(content, "a.onnx")
+        check_model(content, "a.onnx")
         return
-    with pytest.raises(ModelRefused) as refused:
-        check(content, "a.onnx")
+    with pytest.raises(ModelRejected) as refused:
+        check_model(content, "a.onnx")
     assert said in refused.value.detail
 
 
 def test_a_plain_graph_is_taken_and_a_cut_one_is_not() -> None:
     content = model().SerializeToString()
-    check(content, "a.onnx")
-    with pytest.raises(ModelRefused, match="cut off or broken"):
-        check(content[:-3], "a.onnx")
+    check_model(content, "a.onnx")
+    with pytest.raises(ModelRejected, match="cut off or broken"):
+        check_model(content[:-3], "a.onnx")
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_judged(data: bytes) -> None:
-    with suppress(ModelRefused):
-        check(data, "a.onnx")
+    with suppress(ModelRejected):
+        check_model(data, "a.onnx")
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_one_broken_byte_is_judged(at: int, value: int) -> None:
     content = bytearray(in_a_branch().SerializeToString())
     content[at % len(content)] = value
-    with suppress(ModelRefused):
-        check(bytes(content), "a.onnx")
+    with suppress(ModelRejected):
+        check_model(bytes(content), "a.onnx")

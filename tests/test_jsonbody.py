@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidArray, InvalidImage, MalformedBody, Problem, TooManyItems
 from service.http import json_body
-from service.http.json_body import read_images, read_values
+from service.http.json_body import parse_images, parse_values
 
 BLANKS = st.text(" \t\r\n", max_size=3)
 MOST = 50
@@ -20,14 +20,14 @@ MOST = 50
 def little(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Pieces of a few rows; the sizes of those that were parsed."""
     sizes: list[int] = []
-    parse = json_body._rows  # pyright: ignore[reportPrivateUsage]
+    parse = json_body._parse_rows  # pyright: ignore[reportPrivateUsage]
 
     def seen(piece: bytes, before: int) -> Any:
         sizes.append(len(piece))
         return parse(piece, before)
 
-    monkeypatch.setattr(json_body, "_rows", seen)
-    monkeypatch.setattr(json_body, "PIECE", 40)
+    monkeypatch.setattr(json_body, "_parse_rows", seen)
+    monkeypatch.setattr(json_body, "CHUNK_BYTES", 40)
     return sizes
 
 
@@ -41,16 +41,16 @@ def body(rows: Any) -> bytes:
 def test_rows_by_pieces_are_the_rows(shape: tuple[int, ...], blank: str, other: str) -> None:
     rows = np.random.default_rng(0).normal(0, 100, shape).astype(np.float32)
     text = body(rows.tolist()).decode().replace("]", f"{blank}]").replace(",", f"{other},{blank}")
-    found = read_values(text.encode(), MOST, rows[0].size, rows.ndim - 1)
+    found = parse_values(text.encode(), MOST, rows[0].size, rows.ndim - 1)
     assert found.dtype == np.float32
     assert (found == rows).all()
 
 
 def test_a_parser_is_never_given_much(little: list[int]) -> None:
-    read_values(body([[1.5, 2.5]] * MOST), MOST, 2, 1)
+    parse_values(body([[1.5, 2.5]] * MOST), MOST, 2, 1)
     assert len(little) > 5
     with pytest.raises(InvalidArray):
-        read_values(body([[1.5] * 10_000]), MOST, 2, 1)
+        parse_values(body([[1.5] * 10_000]), MOST, 2, 1)
     assert max(little) < 100
 
 
@@ -79,18 +79,18 @@ ROW = b"[1, 2, 3],"
 )
 def test_what_is_wrong_with_a_large_body_is_told(data: bytes, kind: type[Problem], said: str) -> None:
     with pytest.raises(kind, match=said):
-        read_values(data, MOST, 3, 1)
+        parse_values(data, MOST, 3, 1)
 
 
 def test_as_many_pictures_as_may_be_are_read_and_not_one_more() -> None:
     texts = ["data:image/png;base64,aaaa"] * MOST
-    assert read_images(json.dumps({"images": texts}).encode(), MOST) == texts
+    assert parse_images(json.dumps({"images": texts}).encode(), MOST) == texts
     with pytest.raises(TooManyItems):
-        read_images(json.dumps({"images": ["a"] * 3 * MOST}).encode(), MOST)
+        parse_images(json.dumps({"images": ["a"] * 3 * MOST}).encode(), MOST)
 
 
 @pytest.mark.parametrize("data", [b'{"images": [' + b"{}," * 200 + b"{}]}", b"{" + b'"a":1,' * 200 + b'"b":1}'])
 def test_what_cannot_be_pictures_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_body, "_parse", None)
+    monkeypatch.setattr(json_body, "_parse_model", None)
     with pytest.raises(InvalidImage, match="begins with"):
-        read_images(data, MOST)
+        parse_images(data, MOST)

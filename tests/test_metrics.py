@@ -11,7 +11,7 @@ from service.telemetry.metrics import Metrics
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """A scrape, as Prometheus' own parser reads it."""
-    families = text_string_to_metric_families(metrics.text().decode())
+    families = text_string_to_metric_families(metrics.render().decode())
     return {(it.name, tuple(sorted(it.labels.items()))): it.value for family in families for it in family.samples}
 
 
@@ -24,60 +24,60 @@ def workers(tmp_path: Path) -> tuple[Metrics, Metrics]:
 def test_a_histogram_counts_what_is_at_or_below_each_bound() -> None:
     metrics = Metrics(lambda: 0)
     for items in (1, 2, 3, 128, 500):
-        metrics.batch("digits", "encode", items)
+        metrics.observe_batch("digits", "encode", items)
     found = samples(metrics)
     at = (("model", "digits"), ("operation", "encode"))
-    below = {bound: found["hourglass_batch_items_bucket", (("le", bound), *at)] for bound in ("1.0", "2.0", "4.0")}
+    below = {bound: found["hourglass_batch_size_bucket", (("le", bound), *at)] for bound in ("1.0", "2.0", "4.0")}
     assert below == {"1.0": 1, "2.0": 2, "4.0": 3}
-    assert found["hourglass_batch_items_bucket", (("le", "128.0"), *at)] == 4
-    assert found["hourglass_batch_items_bucket", (("le", "+Inf"), *at)] == 5
-    assert found["hourglass_batch_items_count", at] == 5
-    assert found["hourglass_batch_items_sum", at] == 634
+    assert found["hourglass_batch_size_bucket", (("le", "128.0"), *at)] == 4
+    assert found["hourglass_batch_size_bucket", (("le", "+Inf"), *at)] == 5
+    assert found["hourglass_batch_size_count", at] == 5
+    assert found["hourglass_batch_size_sum", at] == 634
 
 
 def test_a_scrape_adds_all_workers_up(workers: tuple[Metrics, Metrics]) -> None:
     for worker, count in zip(workers, (2, 5), strict=True):
         for _ in range(count):
-            worker.request("/denoise", "digits", 200, 0.002)
-        worker.save()
+            worker.count_request("/denoise", "digits", 200, 0.002)
+        worker.flush()
     for worker in workers:
         found = samples(worker)
-        at = (("model", "digits"), ("path", "/denoise"), ("status", "200"))
+        at = (("code", "200"), ("model", "digits"), ("route", "/denoise"))
         assert found["hourglass_requests_total", at] == 7
-        assert found["hourglass_request_seconds_count", (("path", "/denoise"),)] == 7
-        assert found["hourglass_admitted_items", ()] == 7
+        assert found["hourglass_request_duration_seconds_count", (("route", "/denoise"),)] == 7
+        assert found["hourglass_inflight_items", ()] == 7
 
 
 def test_no_sum_falls_from_one_workers_scrape_to_anothers(workers: tuple[Metrics, Metrics]) -> None:
     first, second = workers
     seen = [0.0]
     for at in range(20):
-        workers[at % 2].request("other", "", 200, 0.001)
+        workers[at % 2].count_request("other", "", 200, 0.001)
         scraped = (first, second, second)[at % 3]
-        seen.append(samples(scraped)["hourglass_requests_total", (("model", ""), ("path", "other"), ("status", "200"))])
+        seen.append(samples(scraped)["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))])
     assert seen == sorted(seen)
     assert max(seen) >= 19
 
 
 def test_what_a_dead_worker_answered_still_counts_and_what_it_held_does_not(tmp_path: Path) -> None:
     dead, alive = Metrics(lambda: 9, tmp_path), Metrics(lambda: 1, tmp_path)
-    dead.request("other", "", 200, 0.001)
-    dead.save()
+    dead.count_request("other", "", 200, 0.001)
+    dead.flush()
     (file,) = tmp_path.glob(f"{os.getpid()}-*.json")
     file.rename(tmp_path / "999999999-1.json")
     found = samples(alive)
-    assert found["hourglass_requests_total", (("model", ""), ("path", "other"), ("status", "200"))] == 1
-    assert found["hourglass_admitted_items", ()] == 1
+    assert found["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))] == 1
+    assert found["hourglass_inflight_items", ()] == 1
 
 
 def test_a_half_written_file_is_passed_over(workers: tuple[Metrics, Metrics], tmp_path: Path) -> None:
     (tmp_path / "77-7.json").write_bytes(b'{"rows": {')
-    assert samples(workers[0])["hourglass_admitted_items", ()] == 3
+    assert samples(workers[0])["hourglass_inflight_items", ()] == 3
 
 
 def test_numbers_that_cannot_be_saved_are_kept(workers: tuple[Metrics, Metrics], tmp_path: Path) -> None:
     first, _ = workers
-    first.request("other", "", 200, 0.001)
+    first.count_request("other", "", 200, 0.001)
     tmp_path.rename(tmp_path.with_name("gone"))
-    first.save()
-    assert samples(first)["hourglass_requests_total", (("model", ""), ("path", "other"), ("status", "200"))] == 1
+    first.flush()
+    assert samples(first)["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))] == 1

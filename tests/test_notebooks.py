@@ -29,7 +29,7 @@ def code_cells(path: Path) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[str]:
-    with listening(Settings(models=ROOT / "models", watch="off")) as address:
+    with listening(Settings(models_dir=ROOT / "models", model_watch="off")) as address:
         yield address
 
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from service.config import Settings
 from service.engine.operations import OPERATIONS
-from service.http.schemas import EncodeAnswer, ModelDetail, ModelList, PictureAnswer, ProblemDocument
+from service.http.schemas import EncodeResponse, ImageResponse, ModelDetail, ModelList, ProblemDocument
 from tests.conftest import digit, listening, png
 from tests.tiny import encode_oracle
 
@@ -34,10 +34,10 @@ def test_the_examples_run(client: TestClient, document: dict[str, Any], operatio
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("/encode", EncodeAnswer), ("/reconstruct", PictureAnswer), ("/denoise", PictureAnswer)]
+    ("path", "kind"), [("/encode", EncodeResponse), ("/reconstruct", ImageResponse), ("/denoise", ImageResponse)]
 )
 def test_answers_are_what_the_schemas_say(
-    client: TestClient, path: str, kind: type[EncodeAnswer | PictureAnswer]
+    client: TestClient, path: str, kind: type[EncodeResponse | ImageResponse]
 ) -> None:
     files = [("image", png(digit(seed))) for seed in range(3)] + [("image", b"no picture")]
     answer = kind.model_validate_json(client.post(path, files=files).content)
@@ -47,9 +47,9 @@ def test_answers_are_what_the_schemas_say(
 
 def test_values_and_problems_are_what_the_schemas_say(client: TestClient) -> None:
     vectors = client.post("/reconstruct?model=points", json={"values": [[1, 2, 3]]})
-    PictureAnswer.model_validate_json(vectors.content)
+    ImageResponse.model_validate_json(vectors.content)
     codes = {"values": np.repeat(encode_oracle(digit()[None]), 2, 0).tolist()}
-    PictureAnswer.model_validate_json(client.post("/decode", json=codes).content)
+    ImageResponse.model_validate_json(client.post("/decode", json=codes).content)
     ProblemDocument.model_validate_json(client.post("/decode", json={}).content)
     ModelList.model_validate_json(client.get("/models").content)
     TypeAdapter(ModelDetail).validate_json(client.get("/models/digits").content)
@@ -80,7 +80,7 @@ def test_requests_made_from_the_document_are_answered_as_it_says(models: Path) -
     load_all_checks()
     # A schema cannot say which bytes are a picture, nor how long a code of the default model is.
     unsayable = [CHECKS.get_one("positive_data_acceptance")]
-    with listening(Settings.model_validate({"models": models, "watch": "off", **defaults})) as address:
+    with listening(Settings.model_validate({"models_dir": models, "model_watch": "off", **defaults})) as address:
         # schemathesis's own pytest plugin does not know pytest 9; its strategies need none.
         found: Any
         for found in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():

@@ -13,8 +13,7 @@ from starlette.testclient import TestClient
 
 from service.codec import write_npy
 from service.http import endpoint
-from service.http.dispatcher import Front
-from service.http.responses import Reply, write
+from service.http.responses import ResponseParts, render
 from service.types import Headers
 from tests.conftest import Serve, digit, pixels, png
 from tests.tiny import CODE, SIDE, encode_oracle
@@ -83,7 +82,9 @@ def test_reconstruct_says_how_well_it_did(client: TestClient) -> None:
     error = np.mean((pixels(answer.content) / 255 - digit()[:, :, 0] / 255) ** 2)
     assert float(answer.headers["x-mse"]) == pytest.approx(error, rel=1e-4)
     assert float(answer.headers["x-psnr"]) == pytest.approx(-10 * np.log10(error), rel=1e-4)
-    assert float(answer.headers["x-percentile"]) == pytest.approx(100 * error, rel=1e-3)  # tiny's percentiles are 0..1
+    assert float(answer.headers["x-error-percentile"]) == pytest.approx(
+        100 * error, rel=1e-3
+    )  # tiny's percentiles are 0..1
 
 
 def test_the_same_picture_has_the_same_answer_by_every_transport(client: TestClient) -> None:
@@ -168,18 +169,18 @@ def test_vectors_go_in_and_out_as_values(client: TestClient) -> None:
 def test_another_size_is_fitted_and_said(client: TestClient) -> None:
     picture = np.full((30, 20, 3), (200, 100, 50), np.uint8)
     answer = post(client, "/denoise", png(picture), "image/png")
-    assert answer.headers["x-resized"] == "20x30"
+    assert answer.headers["x-original-size"] == "20x30"
     found = pixels(answer.content)
     assert found.shape == (SIDE, SIDE)  # the model is grey, so is its answer
     assert (found == 255 - round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
-    assert post(client, "/encode", png(picture), "image/png").json()["results"][0]["resized_from"] == [20, 30]
+    assert post(client, "/encode", png(picture), "image/png").json()["results"][0]["original_size"] == [20, 30]
 
 
 def test_pictures_of_any_size_keep_theirs(client: TestClient) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
     answer = post(client, "/denoise?model=photos", png(picture), "image/png")
     assert (pixels(answer.content) == 255 - picture).all()
-    assert "x-resized" not in answer.headers
+    assert "x-original-size" not in answer.headers
     grey = post(client, "/denoise?model=photos", png(picture[:, :, :1]), "image/png")
     assert (pixels(grey.content) == 255 - picture[:, :, 0]).all()
 
@@ -204,7 +205,7 @@ def test_alpha_is_kept_by_denoise_and_stands_on_black_elsewhere(client: TestClie
 def test_sixteen_bits_are_scaled_and_said(client: TestClient) -> None:
     deep = digit().astype(np.uint16) * 257
     answer = post(client, "/denoise", png(deep), "image/png")
-    assert answer.headers["x-depth"] == "16"
+    assert answer.headers["x-original-bit-depth"] == "16"
     assert (pixels(answer.content) == 255 - digit()[:, :, 0]).all()
 
 
@@ -242,7 +243,7 @@ def test_the_default_model_is_a_setting_a_lone_candidate_or_asked_for(client: Te
 
 
 def test_the_app_without_its_front_answers_alike(client: TestClient) -> None:
-    front = cast("Front", client.app)
+    front = cast("Any", client.app)
     inner = TestClient(front.app)
     with inner:
         bare = post(inner, "/denoise", png(digit()), "image/png")
@@ -257,11 +258,11 @@ def test_what_takes_long_to_write_is_written_off_the_loop(
 ) -> None:
     seen: list[str] = []
 
-    def noted(reply: Reply, kind: str) -> tuple[bytes, Headers]:
+    def noted(reply: ResponseParts, kind: str) -> tuple[bytes, Headers]:
         seen.append(threading.current_thread().name)
-        return write(reply, kind)
+        return render(reply, kind)
 
-    monkeypatch.setattr(endpoint, "write", noted)
+    monkeypatch.setattr(endpoint, "render", noted)
     body = write_npy(np.zeros((count, SIDE, SIDE, 1), np.uint8))
     answer = serve(max_items=4000).post("/denoise", content=body, headers={"content-type": NPY, "accept": accept})
     assert answer.status_code == 200

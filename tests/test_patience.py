@@ -25,8 +25,8 @@ HEAD = b"POST /denoise HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
 @contextmanager
 def impatient(models: Path, **settings: Any) -> Generator[str]:
     """A service whose clocks are short."""
-    clocks = {"head_timeout": 0.5, "body_grace": 0.5, "body_rate": 1000}
-    wanted = {"models": models, "watch": "off", "default_denoise": "digits", **clocks, **settings}
+    clocks = {"header_timeout": 0.5, "min_data_rate_grace": 0.5, "min_data_rate": 1000}
+    wanted = {"models_dir": models, "model_watch": "off", "default_denoise": "digits", **clocks, **settings}
     with listening(Settings.model_validate(wanted)) as address:
         yield address
         assert good(address) == 200
@@ -83,7 +83,7 @@ def test_a_head_that_does_not_end_is_told_so_and_closed(models: Path, piece: byt
     with impatient(models) as address, connected(address) as connection:
         connection.sendall(HEAD)
         threading.Thread(target=dribble, args=(connection, piece), daemon=True).start()
-        assert problem(rest(connection)) == (408, "slow-request")
+        assert problem(rest(connection)) == (408, "request-timeout")
 
 
 @pytest.mark.parametrize("piece", [b"", b"\r\n"], ids=["silence", "empty lines"])
@@ -98,13 +98,13 @@ def test_a_body_that_dribbles_is_told_so_and_closed(models: Path, length: bytes)
     with impatient(models) as address, connected(address) as connection:
         connection.sendall(HEAD + length + b"\r\n\r\n")
         threading.Thread(target=dribble, args=(connection, b"1\r\na\r\n"), daemon=True).start()
-        assert problem(rest(connection)) == (408, "slow-request")
+        assert problem(rest(connection)) == (408, "request-timeout")
 
 
 def test_a_slow_body_that_keeps_the_rate_is_served(models: Path) -> None:
     body = png(np.random.default_rng(0).integers(0, 256, (64, 64, 1), np.uint8))
     assert len(body) > 4000
-    with impatient(models, body_rate=500) as address, connected(address) as connection:
+    with impatient(models, min_data_rate=500) as address, connected(address) as connection:
         connection.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
         begun = time.monotonic()
         for at in range(0, len(body), 200):
@@ -130,7 +130,7 @@ def test_a_head_over_the_limit_is_431(models: Path, way: str) -> None:
             except ConnectionError:
                 break
             time.sleep(0.01)
-        assert problem(rest(connection)) == (431, "head-too-large")
+        assert problem(rest(connection)) == (431, "headers-too-large")
 
 
 def test_a_head_just_below_the_limit_is_taken(models: Path) -> None:
@@ -147,11 +147,11 @@ def test_what_is_not_http_gets_a_problem_document(models: Path, request_: bytes)
     with impatient(models) as address, connected(address) as connection:
         connection.sendall(request_)
         status, kind = problem(rest(connection))
-        assert (status, kind) in [(400, "malformed-request"), (404, "not-found"), (408, "slow-request")]
+        assert (status, kind) in [(400, "malformed-request"), (404, "not-found"), (408, "request-timeout")]
 
 
 def test_an_early_answer_gets_through_to_who_is_still_sending(models: Path) -> None:
-    with impatient(models, max_body=1000) as address, connected(address) as connection:
+    with impatient(models, max_body_bytes=1000) as address, connected(address) as connection:
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
         with suppress(ConnectionError):
             for _ in range(300):
@@ -162,7 +162,7 @@ def test_an_early_answer_gets_through_to_who_is_still_sending(models: Path) -> N
 
 
 def test_an_announced_body_over_the_limit_is_refused_before_it_is_asked_for(models: Path) -> None:
-    with impatient(models, max_body=1000) as address, connected(address) as connection:
+    with impatient(models, max_body_bytes=1000) as address, connected(address) as connection:
         connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 1099511627776\r\n\r\n")
         answer = rest(connection)
         assert answer.startswith(b"HTTP/1.1 413")
@@ -199,7 +199,10 @@ def test_ten_requests_at_once_on_one_connection_are_answered_in_order(models: Pa
 
 def test_a_body_that_does_not_fit_beside_others_is_told_to_come_back(models: Path) -> None:
     asked = HEAD + b"Connection: close\r\nContent-Length: 900000\r\n\r\n"
-    with impatient(models, queue_bytes=1_000_000, body_grace=20) as address, connected(address) as first:
+    with (
+        impatient(models, max_inflight_bytes=1_000_000, min_data_rate_grace=20) as address,
+        connected(address) as first,
+    ):
         first.sendall(asked + bytes(400_000))
         time.sleep(0.3)  # until it is there
         with connected(address) as second:

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from starlette.testclient import TestClient
 
 from service.codec import write_npy
-from service.http.endpoint import Disconnected, unless_gone
+from service.http.endpoint import ClientDisconnect, cancel_on_disconnect
 from tests.conftest import Serve, digit, pixels, png
 
 NPY = "application/x-npy"
@@ -74,7 +74,7 @@ def test_strength_blends_with_what_came(client: TestClient) -> None:
 
 def test_a_picture_that_fails_among_many_fails_alone_and_is_run_once(serve: Serve) -> None:
     client = serve()
-    runner = client.app_state["service"].store.shelf.loaded["photos"].runners["denoise"]
+    runner = client.app_state["service"].store.snapshot.loaded["photos"].runners["denoise"]
     ran: list[int] = []
 
     def poisoned(tile: Any) -> Any:
@@ -93,16 +93,16 @@ def test_a_picture_that_fails_among_many_fails_alone_and_is_run_once(serve: Serv
 
 def test_grey_makes_a_colour_picture_grey_and_answers_so(client: TestClient) -> None:
     picture = np.full((9, 7, 3), (200, 100, 50), np.uint8)
-    answer = post(client, "/denoise?model=photos&grey=true", png(picture), "image/png")
+    answer = post(client, "/denoise?model=photos&grayscale=true", png(picture), "image/png")
     assert (pixels(answer.content) == 255 - round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
     assert pixels(answer.content).ndim == 2
-    refused = post(client, "/denoise?model=photos&grey=true", write_npy(picture[np.newaxis]), NPY)
+    refused = post(client, "/denoise?model=photos&grayscale=true", write_npy(picture[np.newaxis]), NPY)
     assert (refused.status_code, refused.json()["type"]) == (400, "/problems/invalid-parameter")
 
 
 @pytest.mark.parametrize(
-    "query", ["strength=1.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grey=1",
-              "grey=", "metadata=drop", "metadata="]
+    "query", ["strength=1.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grayscale=1",
+              "grayscale=", "metadata=drop", "metadata="]
 )  # fmt: skip
 def test_parameters_out_of_range_are_refused(client: TestClient, query: str) -> None:
     answer = post(client, f"/denoise?model=photos&{query}", png(np.zeros((4, 4, 3), np.uint8)), "image/png")
@@ -127,9 +127,9 @@ def test_the_noise_of_a_photograph_is_told_by_itself(client: TestClient) -> None
 
 
 def test_a_large_picture_is_cut_into_tiles(serve: Serve) -> None:
-    client = serve(tile_memory=16)
+    client = serve(tile_memory_mib=16)
     picture = np.random.default_rng(3).integers(0, 256, (700, 600, 3), np.uint8)
-    runner = client.app_state["service"].store.shelf.loaded["photos"].runners["denoise"]
+    runner = client.app_state["service"].store.snapshot.loaded["photos"].runners["denoise"]
     ran: list[int] = []
     honest = runner.session.run
     runner.batcher._run = lambda tile: (ran.append(tile.shape[1] * tile.shape[2]), honest(tile))[1]
@@ -154,8 +154,8 @@ def test_a_caller_who_leaves_stops_the_work() -> None:
             await asyncio.sleep(0)
             return {"type": "http.disconnect"}
 
-        with pytest.raises(Disconnected):
-            await unless_gone(receive, work())
+        with pytest.raises(ClientDisconnect):
+            await cancel_on_disconnect(receive, work())
         await asyncio.wait_for(stopped.wait(), 10)
         return stopped.is_set()
 
@@ -170,7 +170,7 @@ def test_work_that_ends_is_answered_and_nobody_is_watched_any_more() -> None:
         async def receive() -> Any:
             await asyncio.sleep(60)
 
-        found = await unless_gone(receive, work())
+        found = await cancel_on_disconnect(receive, work())
         await asyncio.sleep(0)
         return found, len(asyncio.all_tasks())
 
@@ -185,7 +185,7 @@ def test_work_that_fails_fails_as_it_did() -> None:
         async def receive() -> Any:
             await asyncio.sleep(60)
 
-        await unless_gone(receive, work())
+        await cancel_on_disconnect(receive, work())
 
     with pytest.raises(ValueError, match="its own"):
         asyncio.run(scene())

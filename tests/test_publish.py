@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from service.card import Card, read_card
-from service.repository.loader import open_graph
+from service.repository.loader import load_graph
 from service.runtime.tensors import to_array
 from tests.recipes import pictures, silent, small, vectors
 from training.data import Dataset
@@ -86,7 +86,7 @@ def test_the_folder_holds_the_model_and_nothing_else(published: Published) -> No
 def test_the_service_opens_it_and_it_answers_as_torch_does(published: Published) -> None:
     _, data, result, target, card = published
     for graph in card.graphs:
-        session = open_graph(target, card, graph)
+        session = load_graph(target, card, graph)
         served = ExportModule(result.net, graph.operation)
         given = (
             data.test
@@ -137,7 +137,7 @@ def test_percentiles_are_of_the_published_graph(published: Published) -> None:
         return
     graph = next(graph for graph in card.graphs if graph.operation == "reconstruct")
     scale = 255 if data.test.dtype == np.uint8 else 1
-    made = open_graph(target, card, graph).run(data.test).astype(float) / scale
+    made = load_graph(target, card, graph).run(data.test).astype(float) / scale
     found = ((made - data.test.astype(float) / scale) ** 2).reshape(len(data.test), -1).mean(1)
     assert card.error_percentiles is not None
     np.testing.assert_allclose(card.error_percentiles[::50], np.percentile(found, [0, 50, 100]), rtol=1e-3)
@@ -192,7 +192,7 @@ def test_a_difference_over_the_bound_is_not_published(
     # The probe's item comes out right, others do not: only the comparison with torch can tell.
     test = np.concatenate([np.zeros((1, 8, 8, 1), np.uint8), pictures(20, seed=5)])
     data = Dataset("a", "b", pictures(20), test)
-    honest = artifact.open_graph
+    honest = artifact.load_graph
 
     def crooked(*arguments: Any) -> Any:
         session = honest(*arguments)
@@ -204,7 +204,7 @@ def test_a_difference_over_the_bound_is_not_published(
         session.run = turned
         return session
 
-    monkeypatch.setattr(artifact, "open_graph", crooked)
+    monkeypatch.setattr(artifact, "load_graph", crooked)
     with pytest.raises(PublishError, match=r"reconstruct graph differs from the net by \d+ \(levels, at most 1"):
         publish(recipe, data, result, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -219,7 +219,7 @@ def test_int8_is_published_beside_float32_with_what_it_costs(tmp_path: Path) -> 
         ("float32", "denoise.onnx"),
         ("int8", "denoise.int8.onnx"),
     ]
-    exact, small_one = (open_graph(target, card, graph).run(data.test).astype(int) for graph in card.graphs)
+    exact, small_one = (load_graph(target, card, graph).run(data.test).astype(int) for graph in card.graphs)
     assert 0 < np.abs(exact - small_one).max() < 30
     in_floats, in_integers = (graph.bytes_per_pixel for graph in card.graphs)
     assert in_floats

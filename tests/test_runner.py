@@ -10,11 +10,19 @@ from numpy.typing import NDArray
 
 from service.engine import model
 from service.engine.batcher import Batcher
-from service.engine.model import Runner, measure_idly
+from service.engine.model import Runner, autotune_when_idle
 from service.repository.layout import load_card
-from service.repository.loader import open_runner
+from service.repository.loader import load_runner
 from service.runtime.session import Session
-from service.runtime.tuning import LONG_BATCH, SHORT_BATCH, UNSTATED, Curve, Loading, choose_batch, choose_tiles
+from service.runtime.tuning import (
+    DEFAULT_BYTES_PER_PIXEL,
+    INLINE_BATCH_SECONDS,
+    POOL_BATCH_SECONDS,
+    BatchCost,
+    LoadOptions,
+    choose_batch,
+    choose_tiles,
+)
 
 
 def costs(fixed: float, item: float, largest: int) -> dict[int, float]:
@@ -29,10 +37,10 @@ class Timed:
         self.fixed, self.item = fixed, item
         self.sizes: list[int] = []
 
-    def shrink(self, batch: NDArray[Any]) -> None:
+    def release_memory(self, batch: NDArray[Any]) -> None:
         assert len(batch) == 1
 
-    def seconds(self, batch: NDArray[Any]) -> float:
+    def time_run(self, batch: NDArray[Any]) -> float:
         self.sizes.append(len(batch))
         return self.fixed + self.item * len(batch)
 
@@ -48,14 +56,14 @@ def opened(models: Path) -> Runner:
     """The tiny digits' denoiser, not measured yet."""
     card = load_card(models / "digits" / "1")
     with ThreadPoolExecutor(1) as pool:
-        return open_runner(models / "digits" / "1", card, "denoise", Loading("cpu", 0, 64, pool, 1))
+        return load_runner(models / "digits" / "1", card, "denoise", LoadOptions("cpu", 0, 64, pool, 1))
 
 
 def test_the_curve_is_found_again() -> None:
     found = costs(50e-6, 9e-6, 64)
-    curve = Curve.of(list(found), list(found.values()))
-    assert curve.fixed == pytest.approx(50e-6)
-    assert curve.item == pytest.approx(9e-6)
+    curve = BatchCost.fit(list(found), list(found.values()))
+    assert curve.overhead == pytest.approx(50e-6)
+    assert curve.per_item == pytest.approx(9e-6)
 
 
 @pytest.mark.parametrize(
@@ -75,13 +83,13 @@ def test_the_reason_names_what_bounds_a_batch() -> None:
     assert choose_batch({1: 0.2}, 128).value == 1
 
 
-@pytest.mark.parametrize(("place", "bound"), [("event loop", SHORT_BATCH), ("pool", LONG_BATCH)])
+@pytest.mark.parametrize(("place", "bound"), [("event loop", INLINE_BATCH_SECONDS), ("pool", POOL_BATCH_SECONDS)])
 def test_no_batch_is_measured_that_would_be_too_long(opened: Runner, place: str, bound: float) -> None:
     session = Timed(fixed=0.0, item=bound / 20)
     opened.session = cast("Session", session)
-    opened.choices["place"] = model.Choice(place, "for the test")
+    opened.choices["executor"] = model.Choice(place, "for the test")
     while not opened.measured:
-        opened.measure()
+        opened.measure_next()
     assert session.sizes == [1, 2, 4, 8, 16]
     assert limit(opened) == opened.choices["batch"].value == 1
 
@@ -90,21 +98,21 @@ def test_the_batcher_takes_what_was_measured_to_pay(opened: Runner) -> None:
     assert "not measured yet" in opened.choices["batch"].reason
     opened.session = cast("Session", Timed(fixed=20e-6, item=20e-6))
     while not opened.measured:
-        opened.measure()
+        opened.measure_next()
     assert limit(opened) == opened.choices["batch"].value == 32
     assert max(cast("Timed", opened.session).sizes) == 64, "the setting is the largest that is tried"
 
 
 def test_a_graph_that_fails_on_larger_batches_keeps_to_those_that_work(opened: Runner) -> None:
     class Fixed(Timed):
-        def seconds(self, batch: NDArray[Any]) -> float:
+        def time_run(self, batch: NDArray[Any]) -> float:
             if len(batch) > 4:
                 raise ValueError("reshape")
-            return super().seconds(batch)
+            return super().time_run(batch)
 
     opened.session = cast("Session", Fixed(fixed=1e-3, item=1e-6))
     while not opened.measured:
-        opened.measure()
+        opened.measure_next()
     assert limit(opened) == 4
     assert opened.choices["batch"].reason == "a run of 8 fails: ValueError"
 
@@ -119,7 +127,7 @@ async def test_nothing_is_measured_while_somebody_waits(opened: Runner) -> None:
         looks.append(len(looks) >= 2)
         return looks[-1]
 
-    task = asyncio.create_task(measure_idly(lambda: [opened], idle))
+    task = asyncio.create_task(autotune_when_idle(lambda: [opened], idle))
     while not opened.measured:
         await asyncio.sleep(0.01)
         assert bool(session.sizes) <= any(looks)
@@ -138,24 +146,24 @@ def test_tiles_run_side_by_side_as_far_as_memory_lets_them_be_large(
     card = load_card(models / "photos" / "1").model_copy(update={"receptive_radius": 63})
     graph = card.graphs[0].model_copy(update={"bytes_per_pixel": 100.0})
     with ThreadPoolExecutor(1) as pool:
-        tiles = choose_tiles(Loading("cpu", 0, 64, pool, cores, tile_memory=memory), card, graph)
-    assert (tiles.threads.value, tiles.side_by_side) == (threads, side_by_side)
+        tiles = choose_tiles(LoadOptions("cpu", 0, 64, pool, cores, tile_memory_bytes=memory), card, graph)
+    assert (tiles.threads.value, tiles.concurrency) == (threads, side_by_side)
     assert tiles.pixels.value * side_by_side * 100 <= memory
 
 
 def test_a_card_that_states_no_memory_gets_smaller_tiles(models: Path) -> None:
     card = load_card(models / "photos" / "1")
     with ThreadPoolExecutor(1) as pool:
-        loading = Loading("cpu", 2, 64, pool, 2, tile_memory=100 << 20)
+        loading = LoadOptions("cpu", 2, 64, pool, 2, tile_memory_bytes=100 << 20)
         stated, unstated = (
             choose_tiles(loading, card, card.graphs[0].model_copy(update={"bytes_per_pixel": each})).pixels.value
             for each in (80.0, None)
         )
-    assert unstated == int((100 << 20) / UNSTATED) < stated
+    assert unstated == int((100 << 20) / DEFAULT_BYTES_PER_PIXEL) < stated
 
 
 def test_small_inputs_take_one_processor_each(models: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         card = load_card(models / "digits" / "1")
-        runner = open_runner(models / "digits" / "1", card, "denoise", Loading("cpu", 0, 64, pool, cores=8))
+        runner = load_runner(models / "digits" / "1", card, "denoise", LoadOptions("cpu", 0, 64, pool, cores=8))
     assert runner.choices["threads"].value == 1

@@ -29,10 +29,10 @@ def free_port() -> int:
 def serving(models: Path, *flags: str, **environ: str) -> Generator[tuple[str, "subprocess.Popen[str]"]]:
     """`hourglass serve` as a process of its own; its address once it answers."""
     port = free_port()
-    command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--port", str(port), *flags]
+    command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--port", str(port), *flags]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HOURGLASS_")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**plain, **environ})
-    address = f"{'https' if '--tls-certificate' in flags else 'http'}://127.0.0.1:{port}"
+    address = f"{'https' if '--tls-cert-file' in flags else 'http'}://127.0.0.1:{port}"
     try:
         end = monotonic() + 60
         while True:
@@ -50,7 +50,7 @@ def serving(models: Path, *flags: str, **environ: str) -> Generator[tuple[str, "
 
 
 def test_two_workers_answer_together_and_their_metrics_add_up(models: Path) -> None:
-    flags = ("--workers", "2", "--default-denoise", "digits", "--queue-items", "100")
+    flags = ("--workers", "2", "--default-denoise", "digits", "--max-inflight-items", "100")
     with serving(models, *flags) as (address, process):
         for _ in range(30):  # a connection each, so that both workers get some
             assert httpx2.post(f"{address}/denoise", content=png(digit())).status_code == 200
@@ -58,13 +58,13 @@ def test_two_workers_answer_together_and_their_metrics_add_up(models: Path) -> N
         end = monotonic() + 30
         while seen != {30.0} and monotonic() < end:  # each worker knows the other's numbers of a second ago
             texts = [httpx2.get(f"{address}/metrics").text for _ in range(8)]
-            found = [re.search(r'hourglass_requests_total\{.*path="/denoise".*\} (\S+)', text) for text in texts]
+            found = [re.search(r'hourglass_requests_total\{.*route="/denoise".*\} (\S+)', text) for text in texts]
             seen = {float(match[1]) for match in found if match}
         assert seen == {30.0}
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=60)
         assert process.returncode == 0
-    assert '"queue_items_per_worker":50' in log
+    assert '"max_inflight_items_per_worker":50' in log
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with")
@@ -84,7 +84,7 @@ def test_https_is_served_with_a_certificate(models: Path, tmp_path: Path, worker
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *made, *names], check=True, capture_output=True
     )
-    tls = ("--tls-certificate", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    tls = ("--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file", str(tmp_path / "key.pem"))
     with serving(models, *tls, "--workers", workers, "--default-denoise", "digits") as (address, process):
         trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
         answer = httpx2.post(f"{address}/denoise", content=png(digit()), verify=trusted)
@@ -109,7 +109,10 @@ def test_a_signal_ends_it_and_its_logs_are_json(models: Path) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_readiness_goes_at_the_signal_and_serving_goes_on(models: Path, workers: str) -> None:
-    with serving(models, "--linger", "3", "--workers", workers, "--default-denoise", "digits") as (address, process):
+    with serving(models, "--shutdown-delay", "3", "--workers", workers, "--default-denoise", "digits") as (
+        address,
+        process,
+    ):
         process.send_signal(signal.SIGTERM)
         end, seen = monotonic() + 2.5, 0
         while seen != 503 and monotonic() < end:
@@ -127,7 +130,7 @@ def test_a_taken_port_is_said_and_ends_it(models: Path, workers: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        command = [sys.executable, "-m", "service", "serve", "--models", str(models)]
+        command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models)]
         port = str(taken.getsockname()[1])
         command += ["--port", port, "--workers", workers]
         run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
@@ -142,7 +145,7 @@ def test_the_gpu_insisted_on_is_never_replaced_by_the_processor(models: Path) ->
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--device", "cuda"]
+    command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--device", "cuda"]
     run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert run.returncode != 0
     assert "install the gpu extra" in run.stderr

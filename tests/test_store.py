@@ -13,9 +13,9 @@ import httpx2
 import pytest
 
 from service.config import Settings
-from service.errors import ModelRefused
-from service.repository.loader import open_runner
-from service.repository.store import Loading, Store
+from service.errors import ModelRejected
+from service.repository.loader import load_runner
+from service.repository.store import LoadOptions, Store
 from tests.conftest import digit, listening, png
 from tests.spoils import BAD, flip
 from tests.tiny import SIDE, publish
@@ -25,25 +25,25 @@ from tests.tiny import SIDE, publish
 def store(tmp_path: Path) -> Store:
     """A store of one good version of digits."""
     publish(tmp_path, "digits")
-    loading = Loading("cpu", 0, 8, ThreadPoolExecutor(1), 1)
-    store = Store(tmp_path, loading, old_versions=1)
+    loading = LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1)
+    store = Store(tmp_path, loading, max_old_versions=1)
     store.refresh()
     return store
 
 
 def served(store: Store) -> dict[str, int]:
-    return {name: model.card.version for name, model in store.shelf.loaded.items()}
+    return {name: model.card.version for name, model in store.snapshot.loaded.items()}
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_version_is_refused_with_its_reason_and_the_old_one_serves(store: Store, case: str) -> None:
     spoil, reason = BAD[case]
     spoil(publish(store.folder, "digits", version=2))
-    before = store.shelf.loaded["digits"]
+    before = store.snapshot.loaded["digits"]
     assert store.refresh()
-    assert store.shelf.loaded["digits"] is before
-    assert reason in store.shelf.refused["digits", 2][1]
-    assert "\n" not in store.shelf.refused["digits", 2][1]
+    assert store.snapshot.loaded["digits"] is before
+    assert reason in store.snapshot.rejected["digits", 2][1]
+    assert "\n" not in store.snapshot.rejected["digits", 2][1]
     assert not store.refresh()  # a second look finds nothing new
 
 
@@ -54,20 +54,20 @@ def test_whatever_a_version_raises_is_its_own_fault_alone(
     def fail(folder: Path, *rest: Any) -> Any:
         if folder.parent.name == "photos":
             raise error
-        return open_runner(folder, *rest)
+        return load_runner(folder, *rest)
 
-    monkeypatch.setattr("service.repository.store.open_runner", fail)
+    monkeypatch.setattr("service.repository.store.load_runner", fail)
     publish(store.folder, "photos")
     publish(store.folder, "points")
     store.refresh()
     assert served(store) == {"digits": 1, "points": 1}
-    assert store.shelf.refused["photos", 1][1] == f"it cannot be loaded: {type(error).__name__}"
+    assert store.snapshot.rejected["photos", 1][1] == f"it cannot be loaded: {type(error).__name__}"
 
 
 @pytest.mark.anyio
 async def test_of_two_looks_at_once_one_loads_and_the_other_finds_it_done(store: Store) -> None:
     publish(store.folder, "digits", version=2)
-    assert sorted(await asyncio.gather(store.refresh_soon(), store.refresh_soon())) == [False, True]
+    assert sorted(await asyncio.gather(store.refresh_async(), store.refresh_async())) == [False, True]
     assert served(store) == {"digits": 2}
 
 
@@ -75,7 +75,7 @@ async def test_of_two_looks_at_once_one_loads_and_the_other_finds_it_done(store:
 async def test_asked_for_by_number_a_refused_version_says_why(store: Store) -> None:
     flip(publish(store.folder, "digits", version=2) / "encode.onnx")
     store.refresh()
-    with pytest.raises(ModelRefused, match="SHA-256"):
+    with pytest.raises(ModelRejected, match="SHA-256"):
         await store.get("digits", 2)
 
 
@@ -87,16 +87,16 @@ def test_a_mended_version_is_taken(store: Store) -> None:
     (folder / "encode.onnx").write_bytes(good)
     store.refresh()
     assert served(store) == {"digits": 2}
-    assert not store.shelf.refused
+    assert not store.snapshot.rejected
 
 
 def test_a_served_version_tampered_with_goes_on_as_it_was_loaded(store: Store) -> None:
     flip(store.folder / "digits/1/encode.onnx")
-    before = store.shelf.loaded["digits"]
+    before = store.snapshot.loaded["digits"]
     store.refresh()
-    assert store.shelf.loaded["digits"] is before
+    assert store.snapshot.loaded["digits"] is before
     assert served(store) == {"digits": 1}
-    assert "SHA-256" in store.shelf.refused["digits", 1][1]
+    assert "SHA-256" in store.snapshot.rejected["digits", 1][1]
 
 
 def test_removed_models_are_gone_and_removed_versions_fall_back(store: Store) -> None:
@@ -139,7 +139,7 @@ def test_other_entries_of_the_folder_are_passed_over(store: Store, name: str) ->
     (store.folder / name).mkdir(parents=True)
     store.refresh()
     assert served(store) == {"digits": 1}
-    assert not store.shelf.refused
+    assert not store.snapshot.rejected
 
 
 def wait_until(fact: Callable[[], bool], seconds: float = 20) -> None:
@@ -152,7 +152,7 @@ def wait_until(fact: Callable[[], bool], seconds: float = 20) -> None:
 @pytest.mark.parametrize("how", ["auto", "poll"])
 def test_a_folder_changed_under_load_loses_no_request(tmp_path: Path, how: str) -> None:
     publish(tmp_path, "digits")
-    settings = Settings.model_validate({"models": tmp_path, "default_denoise": "digits", "watch": how})
+    settings = Settings.model_validate({"models_dir": tmp_path, "default_denoise": "digits", "model_watch": how})
     seen: list[tuple[int, str]] = []
     wrong: list[Any] = []
     stop = threading.Event()
@@ -172,7 +172,7 @@ def test_a_folder_changed_under_load_loses_no_request(tmp_path: Path, how: str) 
             publish(tmp_path, "digits", version=2)
             wait_until(lambda: (200, "2") in seen)
             flip(publish(tmp_path, "digits", version=3) / "denoise.onnx")
-            wait_until(lambda: bool(httpx2.get(f"{address}/models").json()["refused"]))
+            wait_until(lambda: bool(httpx2.get(f"{address}/models").json()["rejected"]))
             shutil.rmtree(tmp_path / "digits/2")
             mark = len(seen)
             wait_until(lambda: (200, "1") in seen[mark:])

@@ -57,7 +57,7 @@ def test_both_are_drawn_before_between_and_after() -> None:
 
 def test_the_published_model_answers_a_point_as_the_net_does(tmp_path: Path, serve: Serve) -> None:
     copytree(MODELS / "points-3d", tmp_path / "points-3d")
-    client = serve(models=tmp_path, default_denoise="", default_reconstruct="points-3d")
+    client = serve(models_dir=tmp_path, default_denoise="", default_reconstruct="points-3d")
     recipe = read_recipe("points-3d")
     net = recipe.net.build((3,))
     net.load_state_dict(read_weights(latest_version(recipe, MODELS) / WEIGHTS_FILE))

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import pytest
 
-from service.repository.layout import Fingerprint, load_card, scan
+from service.repository.layout import Fingerprint, load_card, scan_models
 from tests.recipes import call, workplace
 from training.loop.checkpoint import read_checkpoint
 from training.loop.run_folder import read_log
@@ -136,11 +136,11 @@ def test_a_run_killed_at_every_tenth_and_while_it_publishes_ends_in_the_same_byt
         wait(process, lambda: list(place.glob("models/blobs/.tmp-*/weights.safetensors")))
         assert end(process, number) == status
         assert len(half(place)) == left
-        assert not scan(place / MODELS)
+        assert not scan_models(place / MODELS)
     seen: set[Fingerprint] = set()
     process = begin(place, *RESUME)
     while process.is_alive():
-        seen.update(version for versions in scan(place / MODELS).values() for version in versions.values())
+        seen.update(version for versions in scan_models(place / MODELS).values() for version in versions.values())
     assert end(process) == 0
     assert len(seen) == 1
     assert outcome(place) == undisturbed

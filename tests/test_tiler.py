@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.batcher import RunFailed
+from service.engine.batcher import InferenceError
 from service.engine.tile_grid import Grid
-from service.engine.tile_scheduler import Tiler
+from service.engine.tile_scheduler import TileScheduler
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def test_a_picture_is_answered_however_it_lies_in_memory(order: Any) -> None:
     given = np.asarray(np.random.default_rng(0).integers(0, 256, (1, 33, 47, 3), np.uint8), order=order)
 
     async def work(pool: ThreadPoolExecutor) -> Array:
-        return (await Tiler(invert, grid=GRID, pool=pool, runners=2, small=0).submit(given)).outputs
+        return (await TileScheduler(invert, grid=GRID, pool=pool, runners=2, fast_lane_pixels=0).submit(given)).outputs
 
     found = run(work)
     assert (found == 255 - given).all()
@@ -66,7 +66,7 @@ def test_callers_take_turns_by_the_tile() -> None:
     gate = Gate()
 
     async def work(pool: ThreadPoolExecutor) -> None:
-        tiler = Tiler(gate, grid=GRID, pool=pool, runners=1, small=0)
+        tiler = TileScheduler(gate, grid=GRID, pool=pool, runners=1, fast_lane_pixels=0)
         large = asyncio.create_task(tiler.submit(picture(1, 40, 40)))
         await until(lambda: gate.seen == [1])
         small = asyncio.create_task(tiler.submit(picture(2, 10, 10)))
@@ -85,7 +85,7 @@ def test_a_small_picture_waits_for_no_tile_of_a_large_one() -> None:
     gate = Gate()
 
     async def work(pool: ThreadPoolExecutor) -> None:
-        tiler = Tiler(gate, grid=GRID, pool=pool, runners=1, small=25)
+        tiler = TileScheduler(gate, grid=GRID, pool=pool, runners=1, fast_lane_pixels=25)
         large = asyncio.create_task(tiler.submit(picture(1)))
         await until(lambda: gate.seen == [1])
         small = asyncio.create_task(tiler.submit(picture(2, 5, 5)))
@@ -101,7 +101,7 @@ def test_a_lone_picture_is_shared_by_all_runs_and_others_are_not_cut_for_it() ->
     sides = 400
 
     async def work(pool: ThreadPoolExecutor) -> list[Array]:
-        tiler = Tiler(gate, grid=Grid(7, 8, 1 << 20), pool=pool, runners=2)
+        tiler = TileScheduler(gate, grid=Grid(7, 8, 1 << 20), pool=pool, runners=2)
         alone = asyncio.create_task(tiler.submit(picture(1, sides, sides)))
         await until(lambda: gate.seen == [1])  # not large enough for two
         gate.leave.release()
@@ -122,7 +122,7 @@ def test_the_tiles_of_a_caller_who_has_gone_are_not_begun() -> None:
     gate = Gate()
 
     async def work(pool: ThreadPoolExecutor) -> Array:
-        tiler = Tiler(gate, grid=GRID, pool=pool, runners=1, small=0)
+        tiler = TileScheduler(gate, grid=GRID, pool=pool, runners=1, fast_lane_pixels=0)
         gone = asyncio.create_task(tiler.submit(picture(1)))
         await until(lambda: gate.seen == [1])
         stays = asyncio.create_task(tiler.submit(picture(2)))
@@ -141,29 +141,29 @@ def test_a_failing_tile_fails_its_picture_alone() -> None:
         return 255 - tile
 
     async def work(pool: ThreadPoolExecutor) -> list[Any]:
-        tiler = Tiler(poisoned, grid=GRID, pool=pool, runners=2, small=0)
+        tiler = TileScheduler(poisoned, grid=GRID, pool=pool, runners=2, fast_lane_pixels=0)
         return await asyncio.gather(*(tiler.submit(picture(value)) for value in (1, 66, 3)), return_exceptions=True)
 
     first, failed, third = run(work)
-    assert isinstance(failed, RunFailed)
+    assert isinstance(failed, InferenceError)
     assert (first.outputs == 254).all()
     assert (third.outputs == 252).all()
 
 
 def test_a_graph_of_another_size_is_no_answer() -> None:
     async def work(pool: ThreadPoolExecutor) -> None:
-        await Tiler(lambda tile: tile[:, ::2], grid=GRID, pool=pool).submit(picture(1))
+        await TileScheduler(lambda tile: tile[:, ::2], grid=GRID, pool=pool).submit(picture(1))
 
-    with pytest.raises(RunFailed, match="answered"):
+    with pytest.raises(InferenceError, match="answered"):
         run(work)
 
 
 def test_nobody_waits_for_a_pool_that_was_shut_down() -> None:
     async def work(pool: ThreadPoolExecutor) -> None:
         pool.shutdown()
-        await Tiler(invert, grid=GRID, pool=pool).submit(picture(1))
+        await TileScheduler(invert, grid=GRID, pool=pool).submit(picture(1))
 
-    with pytest.raises(RunFailed):
+    with pytest.raises(InferenceError):
         run(work)
 
 
@@ -172,7 +172,9 @@ def test_memory_is_given_back_once_when_all_is_quiet_after_a_large_tile() -> Non
     gate = Gate()
 
     async def work(pool: ThreadPoolExecutor) -> None:
-        tiler = Tiler(gate, grid=Grid(0, 1, 1 << 20), pool=pool, runners=1, tidy=lambda: tidied.append(len(gate.seen)))
+        tiler = TileScheduler(
+            gate, grid=Grid(0, 1, 1 << 20), pool=pool, runners=1, release_memory=lambda: tidied.append(len(gate.seen))
+        )
         gate.leave.release(100)
         await tiler.submit(picture(1))
         await asyncio.sleep(0.05)

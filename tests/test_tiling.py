@@ -29,10 +29,12 @@ def stitched(picture: Pixels, tiles: tuple[Tile, ...]) -> tuple[Pixels, NDArray[
     made, written = np.zeros_like(picture), np.zeros(picture.shape[:2], int)
     for tile in tiles:
         rows, columns = tile.rows, tile.columns
-        answer = net(picture[rows.start : rows.stop, columns.start : columns.stop])
-        kept = slice(rows.first, rows.last), slice(columns.first, columns.last)
-        down, right = rows.first - rows.start, columns.first - columns.start
-        made[kept] = answer[down : down + rows.last - rows.first, right : right + columns.last - columns.first]
+        answer = net(picture[rows.read_start : rows.read_stop, columns.read_start : columns.read_stop])
+        kept = slice(rows.keep_start, rows.keep_stop), slice(columns.keep_start, columns.keep_stop)
+        down, right = rows.keep_start - rows.read_start, columns.keep_start - columns.read_start
+        made[kept] = answer[
+            down : down + rows.keep_stop - rows.keep_start, right : right + columns.keep_stop - columns.keep_start
+        ]
         written[kept] += 1
     return made, written
 
@@ -55,7 +57,7 @@ def test_tiles_make_the_whole_pictures_pixels(height: int, width: int, pixels: i
 @example(30, 8, 5)
 def test_parts_make_the_whole_pictures_pixels(height: int, width: int, count: int) -> None:
     picture = np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), np.uint8)
-    parts = Grid(RADIUS, STRIDE, 100).parts(height, width, count)
+    parts = Grid(RADIUS, STRIDE, 100).split(height, width, count)
     made, written = stitched(picture, parts)
     assert len(parts) <= count
     assert (written == 1).all()
@@ -64,7 +66,7 @@ def test_parts_make_the_whole_pictures_pixels(height: int, width: int, count: in
 
 def test_parts_are_as_many_as_asked_for_and_smaller_than_the_whole() -> None:
     for height, width in [(512, 700), (700, 512)]:
-        parts = Grid(63, 8, 1 << 20).parts(height, width, 2)
+        parts = Grid(63, 8, 1 << 20).split(height, width, 2)
         assert len(parts) == 2
         assert max(tile.pixels for tile in parts) < 0.65 * height * width
 
@@ -75,7 +77,7 @@ def test_tiles_begin_at_whole_strides_and_stay_within_their_bound(
     height: int, width: int, pixels: int, at_once: int
 ) -> None:
     tiles = Grid(63, 8, pixels, at_once).tiles(height, width)
-    assert all(tile.rows.start % 8 == tile.columns.start % 8 == 0 for tile in tiles)
+    assert all(tile.rows.read_start % 8 == tile.columns.read_start % 8 == 0 for tile in tiles)
     assert max(tile.pixels for tile in tiles) <= pixels
     if height * width <= pixels:
         assert len(tiles) <= 2  # whole strides may make a picture a little too large for one

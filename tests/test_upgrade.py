@@ -25,7 +25,7 @@ SMUGGLED = b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def address(models: Path) -> Generator[str]:
-    settings = Settings.model_validate({"models": models, "watch": "off", "default_denoise": "digits"})
+    settings = Settings.model_validate({"models_dir": models, "model_watch": "off", "default_denoise": "digits"})
     with listening(settings) as address:
         yield address
 

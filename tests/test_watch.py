@@ -12,8 +12,8 @@ import pytest
 from watchfiles import awatch
 
 from service.errors import ModelNotFound
-from service.repository.store import Loading, Store
-from service.repository.watcher import watch
+from service.repository.store import LoadOptions, Store
+from service.repository.watcher import watch_models
 from tests.tiny import publish
 
 
@@ -23,14 +23,14 @@ def store(tmp_path: Path) -> Generator[Store]:
     folder = tmp_path / "models"
     publish(folder, "digits")
     with ThreadPoolExecutor(1) as pool:
-        store = Store(folder, Loading("cpu", 0, 8, pool, 1), old_versions=1)
+        store = Store(folder, LoadOptions("cpu", 0, 8, pool, 1), max_old_versions=1)
         store.refresh()
         yield store
         store.close()
 
 
 def served(store: Store) -> dict[str, int]:
-    return {name: model.card.version for name, model in store.shelf.loaded.items()}
+    return {name: model.card.version for name, model in store.snapshot.loaded.items()}
 
 
 async def until_served(store: Store, wanted: dict[str, int]) -> None:
@@ -44,7 +44,7 @@ async def until_served(store: Store, wanted: dict[str, int]) -> None:
 @pytest.mark.anyio
 async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    good = store.refresh_soon
+    good = store.refresh_async
 
     async def look() -> bool:
         looks.append(1)
@@ -52,8 +52,8 @@ async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: py
             raise OSError("the disk is away")
         return await good()
 
-    monkeypatch.setattr(store, "refresh_soon", look)
-    watching = asyncio.create_task(watch(store, "auto"))
+    monkeypatch.setattr(store, "refresh_async", look)
+    watching = asyncio.create_task(watch_models(store, "auto"))
     version = 2
     while served(store) == {"digits": 1}:
         publish(store.folder, "digits", version=version)
@@ -68,8 +68,8 @@ async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: py
 async def test_a_folder_made_later_or_put_in_anothers_place_is_watched(
     tmp_path: Path, store: Store, how: Literal["auto", "poll"]
 ) -> None:
-    late = Store(tmp_path / "late", store.loading, old_versions=0)
-    watching = asyncio.create_task(watch(late, how))
+    late = Store(tmp_path / "late", store.load_options, max_old_versions=0)
+    watching = asyncio.create_task(watch_models(late, how))
     try:
         await asyncio.sleep(0.1)
         publish(late.folder, "digits")
@@ -94,7 +94,7 @@ async def test_what_comes_just_before_the_watch_stands_is_seen(store: Store, mon
         return awatch(*places, **options)
 
     monkeypatch.setattr("service.repository.watcher.awatch", late)
-    watching = asyncio.create_task(watch(store, "poll"))
+    watching = asyncio.create_task(watch_models(store, "poll"))
     await until_served(store, {"digits": 2})
     watching.cancel()
 
@@ -107,7 +107,7 @@ async def test_a_folder_that_sends_no_events_is_polled(store: Store, monkeypatch
         return awatch(*places, force_polling=True, **options)
 
     monkeypatch.setattr("service.repository.watcher.awatch", limited)
-    watching = asyncio.create_task(watch(store, "auto"))
+    watching = asyncio.create_task(watch_models(store, "auto"))
     await asyncio.sleep(0.1)
     publish(store.folder, "digits", version=2)
     await until_served(store, {"digits": 2})
@@ -127,7 +127,7 @@ def test_what_cannot_be_read_for_a_while_goes_on_serving(
         monkeypatch.setattr(os, name, partial(unless_forbidden, getattr(os, name)))
     store.refresh()
     assert served(store) == {"digits": 1}
-    assert asyncio.run(store.get("digits", None)) is store.shelf.loaded["digits"]
+    assert asyncio.run(store.get("digits", None)) is store.snapshot.loaded["digits"]
     with pytest.raises(ModelNotFound):
         asyncio.run(store.get("points", None))
     monkeypatch.undo()

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.engine import watchdog
-from service.engine.batcher import Batcher, RunFailed
+from service.engine.batcher import Batcher, InferenceError
 from service.engine.watchdog import Watchdog
 from tests.conftest import Serve
 
@@ -27,7 +27,7 @@ class Small:
     def __init__(self, run: Callable[[Array], Array], pool: ThreadPoolExecutor | None) -> None:
         self.batcher = Batcher(run, max_batch=8, pool=pool)
 
-    def item(self) -> Array:
+    def probe_item(self) -> Array:
         return ITEM
 
 
@@ -40,12 +40,12 @@ def watched(one: Any, work: Callable[[Watchdog], Coroutine[Any, Any, None]]) -> 
     ended: list[float] = []
 
     async def scene() -> str:
-        dog = Watchdog(lambda: [one], PATIENCE, look=LOOK, end=lambda: ended.append(time.monotonic()))
-        task = asyncio.create_task(dog.attend())
+        dog = Watchdog(lambda: [one], PATIENCE, interval=LOOK, terminate=lambda: ended.append(time.monotonic()))
+        task = asyncio.create_task(dog.run())
         await work(dog)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        return dog.verdict
+        return dog.failure
 
     return asyncio.run(scene()), ended
 
@@ -69,9 +69,9 @@ def test_a_run_that_hangs_is_seen_and_then_ends_the_process(pool: ThreadPoolExec
 
     async def work(dog: Watchdog) -> None:
         hanging = asyncio.ensure_future(one.batcher.submit(ITEM))
-        await until(lambda: dog.verdict)
+        await until(lambda: dog.failure)
         red.append(time.monotonic())
-        await asyncio.sleep(2 * watchdog.SEEN * LOOK)
+        await asyncio.sleep(2 * watchdog.GRACE_TICKS * LOOK)
         leave.set()
         await hanging
 
@@ -83,10 +83,10 @@ def test_a_run_that_hangs_is_seen_and_then_ends_the_process(pool: ThreadPoolExec
 
 def test_a_pool_that_takes_no_more_work_is_found_by_the_canary(pool: ThreadPoolExecutor) -> None:
     one = runner(lambda items: items, pool)
-    one.batcher._free = 0  # as if every run had died without a word
+    one.batcher._free_runners = 0  # as if every run had died without a word
 
     async def work(dog: Watchdog) -> None:
-        await until(lambda: dog.verdict)
+        await until(lambda: dog.failure)
 
     assert "has not come back" in watched(one, work)[0]
 
@@ -96,7 +96,7 @@ def test_a_graph_that_begins_to_fail_on_its_probe_is_found_by_the_canary() -> No
         raise ValueError("gone")
 
     async def work(dog: Watchdog) -> None:
-        await until(lambda: dog.verdict)
+        await until(lambda: dog.failure)
 
     assert "failed on its own probe" in watched(runner(fail, None), work)[0]
 
@@ -110,8 +110,8 @@ def test_callers_who_send_what_fails_are_not_taken_for_it() -> None:
     one = runner(picky, None)
 
     async def work(_: Watchdog) -> None:
-        for _number in range(8 * watchdog.CANARY):
-            with pytest.raises(RunFailed):
+        for _number in range(8 * watchdog.CANARY_TICKS):
+            with pytest.raises(InferenceError):
                 await one.batcher.submit(ITEM + 1)
             await asyncio.sleep(LOOK / 2)
 
@@ -149,13 +149,13 @@ def test_a_turning_loop_with_nothing_to_do_is_well() -> None:
         await asyncio.sleep(5 * PATIENCE * LOOK)
 
     assert watched(one, work) == ("", [])
-    assert one.batcher.finished > 0, "canaries came through"
+    assert one.batcher.completed > 0, "canaries came through"
 
 
 def test_livez_is_red_while_a_run_hangs(serve: Serve) -> None:
     client = serve()
     assert client.get("/livez").status_code == 200
     state = client.app_state["service"]
-    state.watchdog.verdict = "a run has not come back for 60 s"
+    state.watchdog.failure = "a run has not come back for 60 s"
     answer = client.get("/livez")
     assert (answer.status_code, answer.json()) == (503, {"status": "a run has not come back for 60 s"})

@@ -141,7 +141,7 @@ def test_a_killed_worker_is_replaced_and_the_other_loses_nothing(models: Path) -
             pass
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=60)
-    ended = [json.loads(line) for line in log.splitlines() if "worker ended" in line]
+    ended = [json.loads(line) for line in log.splitlines() if "worker_restarting" in line]
     assert [(line["pid"], line["status"]) for line in ended] == [(doomed, -signal.SIGKILL)]
 
 
@@ -177,7 +177,18 @@ def test_workers_that_cannot_start_end_the_service_with_their_sentence(models: P
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--workers", "2", "--device", "cuda"]
+    command = [
+        sys.executable,
+        "-m",
+        "service",
+        "serve",
+        "--models-dir",
+        str(models),
+        "--workers",
+        "2",
+        "--device",
+        "cuda",
+    ]
     run = subprocess.run(
         [*command, "--port", str(free_port())], check=False, capture_output=True, text=True, timeout=60
     )

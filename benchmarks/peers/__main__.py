@@ -15,14 +15,14 @@ from cyclopts import App, Parameter
 from PIL import Image
 from rich.console import Console
 
-from benchmarks import bodies, fixtures
+from benchmarks import fixtures, payloads
 from benchmarks.__main__ import machine
 from benchmarks.load import Request, WrkMissing, load
+from benchmarks.load_cases import LOAD_CORE, PNG, SERVER_CORE, command, start_hourglass
 from benchmarks.peers.entry import CONNECTIONS, Entry, draw, table
 from benchmarks.peers.install import PEERS, interpreter, is_installed, names
 from benchmarks.process import Server, ServerFailed, free_port
-from benchmarks.serving import LOAD_CORE, PNG, SERVER_CORE, command, start_ours
-from benchmarks.table import RESULTS
+from benchmarks.report import RESULTS
 
 notes = Console(stderr=True)
 app = App(name="python -m benchmarks.peers", help="Measure Hourglass and its peers at the same work.")
@@ -33,7 +33,7 @@ def request_of(peer: dict[str, Any]) -> Request:
     if peer["body"] == "png":
         return Request(peer["path"], PNG.body, peer["content_type"])
     if peer["body"] == "multipart":
-        body, kind = bodies.multipart(PNG.body)
+        body, kind = payloads.multipart(PNG.body)
         return Request(peer["path"], body.replace(b'name="image"', f'name="{peer["field"]}"'.encode()), kind)
     tensor = np.asarray(Image.open(BytesIO(PNG.body)))
     head: dict[str, Any] = {"name": "image", "shape": [1, *tensor.shape, 1], "datatype": "UINT8"}
@@ -97,7 +97,7 @@ def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) ->
         echo_command = command("benchmarks.floors.fastapi_echo:app", port)
         echo = Server("echo", echo_command, port=port, cores=SERVER_CORE, log=folder / "e", ready="/livez", environ={})
         stack.enter_context(echo).wait()
-        with start_ours(folder, folder / "models") as ours:
+        with start_hourglass(folder, folder / "models") as ours:
             start = ours.first_answer(PNG)
             wanted = ours.post(PNG)
             entries = [measure(ours, PNG, echo, folder, rounds, seconds)]

@@ -14,41 +14,41 @@ import numpy as np
 
 from service import codec
 from service.card import Operation
-from service.engine.images import open_picture, picture_type, prepare, restore
-from service.engine.model import Autoencoder
+from service.engine.images import image_media_type, open_picture, postprocess, preprocess
+from service.engine.model import LoadedModel
 from service.engine.operations import OPERATIONS, Figures
 from service.engine.operations import run as run_model
 from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
 from service.state import State
 from service.types import Array
 
-TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-SUFFIXES = {*TYPES, ".tif", ".tiff", ".bmp", ".gif"}
+MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+SUFFIXES = {*MEDIA_TYPES, ".tif", ".tiff", ".bmp", ".gif"}
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class FileTask:
     """A picture to read, and where its answer goes (None: it is collected)."""
 
     source: Path
     target: Path | None
 
 
-async def choose(state: State, operation: Operation, wish: str) -> Autoencoder:
+async def select_model(state: State, operation: Operation, wish: str) -> LoadedModel:
     """The model of that name, or the operation's default, or the only one. Raises ValueError naming those there are."""
-    name = wish or state.settings.default(operation)
+    name = wish or state.settings.default_model(operation)
     try:
-        model = await state.store.get(name or state.store.choose(operation, state.settings), None)
+        model = await state.store.get(name or state.store.default_for(operation, state.settings), None)
     except (AmbiguousModel, ModelNotFound) as problem:
         said = f"there is no model {name}" if name else "no model is named"
-        names = ", ".join(state.store.offering(operation)) or "none is here"
+        names = ", ".join(state.store.models_for(operation)) or "none is here"
         raise ValueError(f"{said}; name one by --model that offers {operation}: {names}") from problem
     if operation not in model.runners:
         raise ValueError(f"{name} offers {', '.join(model.runners)}, not {operation}")
     return model
 
 
-def plan(source: Path, output: Path | None) -> list[Job]:
+def list_tasks(source: Path, output: Path | None) -> list[FileTask]:
     """A job for the file, or for every picture below the folder, in order of name.
 
     Raises ValueError where there is nothing to read or an answer would overwrite its own source.
@@ -57,12 +57,12 @@ def plan(source: Path, output: Path | None) -> list[Job]:
         raise ValueError(f"there is no {source}")
     if source.is_file():
         into = output / source.name if output and output.is_dir() else output
-        if into and into is output and into.suffix.lower() not in TYPES:
-            raise ValueError(f"pictures are written to {', '.join(TYPES)} or into a folder, not to {into.name}")
-        jobs = [Job(source, into)]
+        if into and into is output and into.suffix.lower() not in MEDIA_TYPES:
+            raise ValueError(f"pictures are written to {', '.join(MEDIA_TYPES)} or into a folder, not to {into.name}")
+        jobs = [FileTask(source, into)]
     else:
         found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        jobs = [Job(path, output and output / path.relative_to(source)) for path in found]
+        jobs = [FileTask(path, output and output / path.relative_to(source)) for path in found]
     if not jobs:
         raise ValueError(f"there is no picture in {source} ({', '.join(sorted(SUFFIXES))})")
     for job in jobs:
@@ -71,16 +71,16 @@ def plan(source: Path, output: Path | None) -> list[Job]:
     return jobs
 
 
-async def run(
-    state: State, model: Autoencoder, operation: Operation, jobs: Sequence[Job]
-) -> AsyncGenerator[tuple[Job, Array | Problem, Figures]]:
+async def process_files(
+    state: State, model: LoadedModel, operation: Operation, jobs: Sequence[FileTask]
+) -> AsyncGenerator[tuple[FileTask, Array | Problem, Figures]]:
     """Every job with its output (already written where it has a target) or its problem, and figures, in order."""
     window: list[asyncio.Task[tuple[Array | Problem, Figures]]] = []
-    ahead = 1 + state.store.loading.cores  # one is read while the others run and are written
+    ahead = 1 + state.store.load_options.cores  # one is read while the others run and are written
     try:
         for at, job in enumerate(jobs):
             while len(window) < ahead and at + len(window) < len(jobs):
-                window.append(asyncio.create_task(_one(state, model, operation, jobs[at + len(window)])))
+                window.append(asyncio.create_task(_process_file(state, model, operation, jobs[at + len(window)])))
             output, figures = await window.pop(0)
             yield job, output, figures
     finally:
@@ -88,23 +88,26 @@ async def run(
             task.cancel()
 
 
-async def _one(state: State, model: Autoencoder, operation: Operation, job: Job) -> tuple[Array | Problem, Figures]:
+async def _process_file(
+    state: State, model: LoadedModel, operation: Operation, job: FileTask
+) -> tuple[Array | Problem, Figures]:
     loop = asyncio.get_running_loop()
     card, settings = model.card, state.settings
     try:
         data = await loop.run_in_executor(state.pool, job.source.read_bytes)
         picture = await loop.run_in_executor(state.pool, lambda: open_picture(data, card, settings).decode())
-        row = prepare(picture, card, operation, settings)
+        row = preprocess(picture, card, operation, settings)
         outcome = await run_model(model, operation, [row[np.newaxis]])
         output = outcome.outputs[0]
         if isinstance(output, Problem):
             raise output
         if job.target:
-            kind = TYPES.get(job.target.suffix.lower()) or picture_type([picture])
-            restored = restore(output, picture, settings.metadata == "keep")
-            target = job.target if job.target.suffix.lower() in TYPES else job.target.with_suffix(".png")
+            media_type = MEDIA_TYPES.get(job.target.suffix.lower()) or image_media_type([picture])
+            restored = postprocess(output, picture, settings.metadata == "keep")
+            target = job.target if job.target.suffix.lower() in MEDIA_TYPES else job.target.with_suffix(".png")
             await loop.run_in_executor(
-                state.pool, lambda: write(target, codec.encode(restored, kind, quality=settings.quality))
+                state.pool,
+                lambda: write_atomic(target, codec.encode(restored, media_type, quality=settings.image_quality)),
             )
     except OSError as error:
         return InvalidImage(f"{error.strerror}: {error.filename}"), {}
@@ -113,7 +116,7 @@ async def _one(state: State, model: Autoencoder, operation: Operation, job: Job)
     return output, OPERATIONS[operation](model.card, partial(outcome.error, 0, row, output), row, output)
 
 
-def write(target: Path, data: bytes) -> None:
+def write_atomic(target: Path, data: bytes) -> None:
     """The file whole or not at all: written beside and renamed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
@@ -125,7 +128,7 @@ def write(target: Path, data: bytes) -> None:
             beside.unlink()
 
 
-def table(rows: Iterable[tuple[Path, Array]], suffix: str) -> bytes:
+def encode_table(rows: Iterable[tuple[Path, Array]], suffix: str) -> bytes:
     """Codes as `.npy` (N, then the code's shape) or `.csv` (a file and its flat code a line)."""
     found = list(rows)
     if suffix == ".npy":

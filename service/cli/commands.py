@@ -19,12 +19,12 @@ from service.cli import batch
 from service.config import PREFIX, Settings
 from service.errors import Problem
 from service.runtime.session import DeviceUnavailable
-from service.state import State, open_state
-from service.telemetry.logs import configure_logs
+from service.state import State, create_state
+from service.telemetry.logs import configure_logging
 from service.types import Array
 
 
-def sentence(error: Exception) -> Text:
+def format_error(error: Exception) -> Text:
     """What went wrong, in one line; of what pydantic found, the first. Text, since brackets are markup to rich."""
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
     first = cause.errors()[0] if isinstance(cause, ValidationError) else None
@@ -34,35 +34,35 @@ def sentence(error: Exception) -> Text:
 
 app = App(
     name="hourglass",
-    error_formatter=sentence,
+    error_formatter=format_error,
     version=metadata.version("hourglass"),
     help="Autoencoders over HTTP, and on files without a server.",
     config=config.Env(PREFIX, command=False),
 )
-Flags = Annotated[Settings | None, Parameter(name="*", show_env_var=True)]
-Models = Annotated[
+SettingsOptions = Annotated[Settings | None, Parameter(name="*", show_env_var=True)]
+ModelsDirOption = Annotated[
     Path | None, Parameter(show_env_var=False, help="folder of models; this and all other settings: see serve --help")
 ]
-Source = Annotated[Path, Parameter(show_env_var=False, help="a picture or a folder")]
-Output = Annotated[
+SourceArgument = Annotated[Path, Parameter(show_env_var=False, help="a picture or a folder")]
+OutputOption = Annotated[
     Path,
     Parameter(["--output", "-o"], show_env_var=False, help="a picture or a folder, as SOURCE is; codes: .npy or .csv"),
 ]
-Wish = Annotated[
+ModelOption = Annotated[
     str, Parameter(show_env_var=False, help="model to use; without it the operation's default, or the only one")
 ]
-notes = Console(stderr=True)
+stderr = Console(stderr=True)
 
 
-class Failed(Exception):
+class CommandError(Exception):
     """The command cannot do what it was asked; the message says why and what to do."""
 
 
 @app.command
-def serve(*, settings: Flags = None) -> None:
+def serve(*, settings: SettingsOptions = None) -> None:
     """Serve the models of a folder until a signal. Every flag is also an environment variable.
 
-    Example: hourglass serve --models models --port 8000 --default-denoise photo
+    Example: hourglass serve --models-dir models --port 8000 --default-denoise photo
     """
     from service.server import run  # the web stack costs the other commands a third of a second
 
@@ -71,52 +71,60 @@ def serve(*, settings: Flags = None) -> None:
 
 
 @app.command(name="models")
-def list_models(*, models: Models = None) -> None:
+def list_models(*, models_dir: ModelsDirOption = None) -> None:
     """List the models of a folder, what they offer, and what was refused and why.
 
-    Example: hourglass models --models models
+    Example: hourglass models --models-dir models
     """
-    state = _open(_settings(models))
-    shelf = state.store.shelf
+    state = _load_state(_load_settings(models_dir))
+    shelf = state.store.snapshot
     table = Table("model", "version", "operations", "title", box=None)
     for name, model in shelf.loaded.items():
         table.add_row(name, str(model.card.version), " ".join(model.runners), model.card.title)
     Console().print(table)
-    for (name, version), (_, reason) in shelf.refused.items():
-        notes.print(f"refused: {name} {version}: {reason}", style="red", markup=False, highlight=False)
+    for (name, version), (_, reason) in shelf.rejected.items():
+        stderr.print(
+            f"rejected: {name} {version}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 @app.command
-def denoise(source: Source, *, output: Output, model: Wish = "", models: Models = None) -> None:
+def denoise(
+    source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
+) -> None:
     """Take the noise out of a picture, or of every picture below a folder.
 
     Example: hourglass denoise scans/ -o clean/
     """
-    _pictures("denoise", source, output, model, _settings(models))
+    _run_images("denoise", source, output, model, _load_settings(models_dir))
 
 
 @app.command
-def reconstruct(source: Source, *, output: Output, model: Wish = "", models: Models = None) -> None:
+def reconstruct(
+    source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
+) -> None:
     """Put a picture, or every picture below a folder, through the code and back; prints how well each fared.
 
     Example: hourglass reconstruct digit.png -o back.png --model digits
     """
-    _pictures("reconstruct", source, output, model, _settings(models))
+    _run_images("reconstruct", source, output, model, _load_settings(models_dir))
 
 
 @app.command
-def encode(source: Source, *, output: Output, model: Wish = "", models: Models = None) -> None:
+def encode(
+    source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
+) -> None:
     """Write the codes of a picture, or of every picture below a folder in order of name, as one table.
 
     Example: hourglass encode digits/ -o codes.csv --model digits
     """
     if output.suffix not in (".npy", ".csv"):
-        raise Failed(f"codes are written to .npy or .csv, not to {output.name}")
+        raise CommandError(f"codes are written to .npy or .csv, not to {output.name}")
     codes: list[tuple[Path, Array]] = []
-    failures = _run("encode", batch.plan(source, None), model, _settings(models), codes)
+    failures = _run("encode", batch.list_tasks(source, None), model, _load_settings(models_dir), codes)
     if codes:
-        batch.write(output, batch.table(codes, output.suffix))
-        notes.print(f"{len(codes)} codes in {output}", highlight=False)
+        batch.write_atomic(output, batch.encode_table(codes, output.suffix))
+        stderr.print(f"{len(codes)} codes in {output}", highlight=False, soft_wrap=True)
     sys.exit(1 if failures else 0)
 
 
@@ -126,42 +134,44 @@ def key(name: Annotated[str, Parameter(show_env_var=False, help="whose key it is
 
     Example: hourglass key alice 2>> keys
     """
-    from service.auth import LINE, new_key
+    from service.auth import KEY_LINE, new_key
 
     made, line = new_key(name)
-    if not LINE.fullmatch(line):
-        raise Failed("a name has at most 64 letters, digits, dots, dashes and underscores")
+    if not KEY_LINE.fullmatch(line):
+        raise CommandError("a name has at most 64 letters, digits, dots, dashes and underscores")
     print(made)
     print(line, file=sys.stderr)
 
 
-def _pictures(operation: Operation, source: Path, output: Path, model: str, settings: Settings) -> None:
-    sys.exit(1 if _run(operation, batch.plan(source, output), model, settings, []) else 0)
+def _run_images(operation: Operation, source: Path, output: Path, model: str, settings: Settings) -> None:
+    sys.exit(1 if _run(operation, batch.list_tasks(source, output), model, settings, []) else 0)
 
 
 def _run(
-    operation: Operation, jobs: list[batch.Job], wish: str, settings: Settings, codes: list[tuple[Path, Array]]
+    operation: Operation, jobs: list[batch.FileTask], wish: str, settings: Settings, codes: list[tuple[Path, Array]]
 ) -> int:
     """Run the jobs under a progress bar; a bad file is reported and skipped. The number of failures."""
-    state = _open(settings)
+    state = _load_state(settings)
 
     async def work() -> int:
-        model = await batch.choose(state, operation, wish)
+        model = await batch.select_model(state, operation, wish)
         failures = 0
         columns = (TextColumn(operation), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=notes, transient=True) as progress:
+        with Progress(*columns, console=stderr, transient=True) as progress:
             task = progress.add_task(operation, total=len(jobs))
-            async for job, output, figures in batch.run(state, model, operation, jobs):
+            async for job, output, figures in batch.process_files(state, model, operation, jobs):
                 progress.advance(task)
                 if isinstance(output, Problem):
                     failures += 1
-                    notes.print(f"{job.source}: {output.detail}", style="red", markup=False, highlight=False)
+                    stderr.print(
+                        f"{job.source}: {output.detail}", style="red", markup=False, highlight=False, soft_wrap=True
+                    )
                     continue
                 codes.append((job.source, output)) if operation == "encode" else None
                 if figures and operation == "reconstruct":
                     print(job.source, *(f"{name} {value:.5g}" for name, value in figures.items()))
         if failures:
-            notes.print(f"{failures} of {len(jobs)} failed", style="red", highlight=False)
+            stderr.print(f"{failures} of {len(jobs)} failed", style="red", highlight=False)
         return failures
 
     try:
@@ -171,16 +181,16 @@ def _run(
         state.pool.shutdown()
 
 
-def _settings(models: Path | None) -> Settings:
+def _load_settings(models_dir: Path | None) -> Settings:
     settings = Settings.from_env(os.environ)
-    return settings.model_copy(update={"models": models}) if models else settings
+    return settings.model_copy(update={"models_dir": models_dir}) if models_dir else settings
 
 
-def _open(settings: Settings) -> State:
-    if not settings.models.is_dir():
-        raise Failed(f"there is no folder of models {settings.models}; name one by --models")
-    configure_logs(settings.log_format, settings.log_level)
-    state = open_state(settings)
+def _load_state(settings: Settings) -> State:
+    if not settings.models_dir.is_dir():
+        raise CommandError(f"there is no folder of models {settings.models_dir}; name one by --models-dir")
+    configure_logging(settings.log_format, settings.log_level)
+    state = create_state(settings)
     state.store.refresh()
     return state
 
@@ -189,6 +199,6 @@ def main() -> None:
     """Run the command line. A failure is one sentence on stderr and exit status 2."""
     try:
         app()
-    except (Failed, ValueError, DeviceUnavailable, Problem) as error:
-        notes.print(sentence(error), soft_wrap=True)
+    except (CommandError, ValueError, DeviceUnavailable, Problem) as error:
+        stderr.print(format_error(error), soft_wrap=True)
         sys.exit(2)

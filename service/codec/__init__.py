@@ -3,28 +3,28 @@
 Whatever bytes come in, what goes out is an array or a Problem.
 """
 
-from service.codec.fit import fit, fit_alpha
 from service.codec.npy import read_npy, write_npy
 from service.codec.picture import (
-    WRITTEN,
-    Opened,
+    ENCODABLE,
+    LazyPicture,
     Picture,
     composite,
     decode,
     encode,
-    plain,
+    is_fast_path,
 )
+from service.codec.resize import fit_alpha_to_size, fit_to_size
 
 __all__ = [
-    "WRITTEN",
-    "Opened",
+    "ENCODABLE",
+    "LazyPicture",
     "Picture",
     "composite",
     "decode",
     "encode",
-    "fit",
-    "fit_alpha",
-    "plain",
+    "fit_alpha_to_size",
+    "fit_to_size",
+    "is_fast_path",
     "read_npy",
     "write_npy",
 ]

@@ -5,12 +5,12 @@ the reference's (`picture`).
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
-ORIENTATION, MAKERS_OWN, EXIF = 0x0112, 0x927C, 0x8769  # tags; the last leads to the inner ones
-OUTSIDE, INSIDE = (0x0100, 0x0101), (0xA002, 0xA003)  # width and height
-MOST_BYTES = (1 << 16) - 32  # what one segment of a JPEG holds
+ORIENTATION, MAKER_NOTE, EXIF_IFD = 0x0112, 0x927C, 0x8769  # tags; the last leads to the inner ones
+IFD0_SIZE, EXIF_SIZE = (0x0100, 0x0101), (0xA002, 0xA003)  # width and height
+MAX_SEGMENT_BYTES = (1 << 16) - 32  # what one segment of a JPEG holds
 
 
-class Notes(Protocol):
+class ExifBlock(Protocol):
     """An EXIF block that was read."""
 
     def get_ifd(self, tag: int) -> MutableMapping[int, Any]: ...
@@ -20,7 +20,7 @@ class Notes(Protocol):
     def tobytes(self) -> bytes: ...
 
 
-def upright(read: Callable[[], Notes], size: tuple[int, int]) -> bytes | None:
+def without_orientation(read: Callable[[], ExifBlock], size: tuple[int, int]) -> bytes | None:
     """The block of an upright picture of that width and height; None where it is not sane.
 
     Left out are orientation, the small copy of what was shown, and the maker's own notes, which may hold another copy
@@ -28,10 +28,10 @@ def upright(read: Callable[[], Notes], size: tuple[int, int]) -> bytes | None:
     """
     try:
         notes = read()
-        inner = notes.get_ifd(EXIF)
+        inner = notes.get_ifd(EXIF_IFD)
         notes.pop(ORIENTATION, None)
-        inner.pop(MAKERS_OWN, None)
-        for outside, inside, side in zip(OUTSIDE, INSIDE, size, strict=True):
+        inner.pop(MAKER_NOTE, None)
+        for outside, inside, side in zip(IFD0_SIZE, EXIF_SIZE, size, strict=True):
             if outside in notes:
                 notes[outside] = side
             if inside in inner:
@@ -39,4 +39,4 @@ def upright(read: Callable[[], Notes], size: tuple[int, int]) -> bytes | None:
         block = notes.tobytes()
     except Exception:  # a reader may raise anything on hostile bytes, and a broken block is no reason to refuse pixels
         return None
-    return block if 0 < len(block) <= MOST_BYTES else None
+    return block if 0 < len(block) <= MAX_SEGMENT_BYTES else None

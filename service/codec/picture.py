@@ -34,13 +34,15 @@ MAGIC = (
     ("TIFF", b"MM\0*"),
     ("BMP", b"BM"),
 )
-WRITTEN = ("image/png", "image/jpeg", "image/webp")
-PLAIN = {"PNG": png.scan, "JPEG": jpeg.scan}
-SLICE = 1 << 20  # bytes that are counted at once
-SCANS = 100  # of a JPEG, unless told otherwise: no real picture has more, and each costs a pass over all pixels
-PROFILES, ICC_BYTES = 16, 1 << 20
+ENCODABLE = ("image/png", "image/jpeg", "image/webp")
+FAST_PARSERS = {"PNG": png.parse, "JPEG": jpeg.parse}
+COUNT_CHUNK_BYTES = 1 << 20  # bytes that are counted at once
+MAX_JPEG_SCANS = (
+    100  # of a JPEG, unless told otherwise: no real picture has more, and each costs a pass over all pixels
+)
+MAX_ICC_PROFILES, MAX_ICC_BYTES = 16, 1 << 20
 # The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
-DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 @dataclass(slots=True)
@@ -50,14 +52,14 @@ class Picture:
     """
 
     pixels: Pixels
-    type: str
+    media_type: str
     alpha: Pixels | None = None
     icc: bytes | None = None
-    depth: int = 8
+    bit_depth: int = 8
     exif: bytes | None = None
 
 
-def recognise(data: bytes, formats: Collection[str]) -> str:
+def detect_format(data: bytes, formats: Collection[str]) -> str:
     """Pillow's name of the format that the magic bytes tell. Raises UnsupportedImage unless it is allowed."""
     if not data:
         raise InvalidImage("the picture is empty")
@@ -71,19 +73,21 @@ def recognise(data: bytes, formats: Collection[str]) -> str:
     return found
 
 
-class Opened:
+class LazyPicture:
     """A picture whose header is read and within bounds; its pixels are not decoded yet."""
 
-    def __init__(self, data: bytes, *, formats: Collection[str], max_pixels: int, max_scans: int = SCANS) -> None:
+    def __init__(
+        self, data: bytes, *, formats: Collection[str], max_pixels: int, max_scans: int = MAX_JPEG_SCANS
+    ) -> None:
         """Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
         self._data = data
-        self._format = recognise(data, formats)
-        scan = PLAIN.get(self._format)
+        self._format = detect_format(data, formats)
+        scan = FAST_PARSERS.get(self._format)
         source = scan(data) if scan else None
         if self._format == "JPEG" or not source:
-            _refuse_repetition(data, self._format, max_scans)
-        source = source or self._open(data)
-        self._source: png.PlainPng | jpeg.PlainJpeg | Image.Image | None = source
+            _limit_repetition(data, self._format, max_scans)
+        source = source or self._open_with_pillow(data)
+        self._source: png.SimplePng | jpeg.SimpleJpeg | Image.Image | None = source
         self.width, self.height = source.size  # before orientation
         if self.width * self.height > max_pixels:
             raise ImageTooLarge(f"{self.width}x{self.height} pixels are over the limit of {max_pixels}")
@@ -95,50 +99,52 @@ class Opened:
         data, image = self._data, self._source
         self._data, self._source = b"", None  # neither is needed twice, and both may be large
         try:
-            if isinstance(image, png.PlainPng | jpeg.PlainJpeg):
-                pixels, alpha = _split(image.pixels())
+            if isinstance(image, png.SimplePng | jpeg.SimpleJpeg):
+                pixels, alpha = _split_alpha(image.pixels())
                 return Picture(pixels, f"image/{self._format.lower()}", alpha)
-            opened = image or self._open(data)
+            opened = image or self._open_with_pillow(data)
         except Exception:  # whatever it was, Pillow judges it
-            opened = self._open(data)
+            opened = self._open_with_pillow(data)
         try:
             opened.load()
-            return _picture(opened, self._format, deep=self._format == "PNG" and data[24] == 16)
+            return _to_picture(opened, self._format, deep=self._format == "PNG" and data[24] == 16)
         except Problem:
             raise
         except Exception as error:
             raise InvalidImage(f"the {self._format} is broken or cut off") from error
 
-    def _open(self, data: bytes) -> Image.Image:
+    def _open_with_pillow(self, data: bytes) -> Image.Image:
         try:
             return Image.open(BytesIO(data), formats=[self._format])
         except Exception as error:  # a reader may raise anything on hostile bytes
             raise InvalidImage(f"the header of the {self._format} is broken") from error
 
 
-def _refuse_repetition(data: bytes, name: str, max_scans: int) -> None:
+def _limit_repetition(data: bytes, name: str, max_scans: int) -> None:
     """Raises InvalidImage where a pass over all pixels, or an inflation of a profile, is asked for over and over."""
-    mark, most, what = (b"\xff\xda", max_scans, "scans") if name == "JPEG" else (b"iCCP", PROFILES, "profiles")
-    if sum(data.count(mark, at, at + SLICE) for at in range(0, len(data), SLICE)) > most:  # holds no lock for long
+    mark, most, what = (b"\xff\xda", max_scans, "scans") if name == "JPEG" else (b"iCCP", MAX_ICC_PROFILES, "profiles")
+    if (
+        sum(data.count(mark, at, at + COUNT_CHUNK_BYTES) for at in range(0, len(data), COUNT_CHUNK_BYTES)) > most
+    ):  # holds no lock for long
         raise InvalidImage(f"a {name} may have {most} {what}")
 
 
-def plain(data: bytes) -> bool:
+def is_fast_path(data: bytes) -> bool:
     """Whether it is a picture whose header is read the shorter way: soon, whatever else is in it."""
-    return any(scan(data) for scan in PLAIN.values())
+    return any(scan(data) for scan in FAST_PARSERS.values())
 
 
 def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture:
     """The whole first frame, upright. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
-    return Opened(data, formats=formats, max_pixels=max_pixels).decode()
+    return LazyPicture(data, formats=formats, max_pixels=max_pixels).decode()
 
 
-def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
+def _to_picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
     with suppress(Exception):  # a broken EXIF block is no reason to refuse the pixels
         ImageOps.exif_transpose(image, in_place=True)
     icc = image.info.get("icc_profile")
-    notes = exif.upright(image.getexif, image.size) if image.info.get("exif") else None
-    if image.mode in DEEP_MODES:
+    notes = exif.without_orientation(image.getexif, image.size) if image.info.get("exif") else None
+    if image.mode in SIXTEEN_BIT_MODES:
         deep = True
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.has_transparency_data:
@@ -149,19 +155,19 @@ def _picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
         image = image.convert("RGB")
     else:
         raise InvalidImage(f"pictures of mode {image.mode} are not taken")
-    pixels, alpha = _split(np.asarray(image))
-    keep_icc = isinstance(icc, bytes) and len(icc) <= ICC_BYTES and image.mode[0] == "R"
+    pixels, alpha = _split_alpha(np.asarray(image))
+    keep_icc = isinstance(icc, bytes) and len(icc) <= MAX_ICC_BYTES and image.mode[0] == "R"
     return Picture(
         pixels=pixels,
-        type=f"image/{name.lower()}",
+        media_type=f"image/{name.lower()}",
         alpha=alpha,
         icc=icc if keep_icc else None,
-        depth=16 if deep else 8,
+        bit_depth=16 if deep else 8,
         exif=notes,
     )
 
 
-def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
+def _split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     """H,W or H,W,C to H,W,1 or H,W,3 and the alpha, if any of it is less than opaque."""
     if pixels.ndim == 2:
         return pixels[:, :, np.newaxis], None
@@ -171,18 +177,22 @@ def _split(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     return np.ascontiguousarray(pixels[:, :, :-1]), None if (alpha == 255).all() else alpha
 
 
-def encode(picture: Picture, kind: str, *, quality: int = 90) -> bytes:
+def encode(picture: Picture, media_type: str, *, quality: int = 90) -> bytes:
     """The picture as `image/png`, `image/jpeg` or `image/webp`. JPEG has no alpha: it comes back on black."""
     bands = picture.pixels
     if picture.alpha is not None:
-        bands = composite(bands, picture.alpha, "black") if kind == "image/jpeg" else np.dstack([bands, picture.alpha])
+        bands = (
+            composite(bands, picture.alpha, "black")
+            if media_type == "image/jpeg"
+            else np.dstack([bands, picture.alpha])
+        )
     icc = picture.icc if bands.shape[2] >= 3 else None
-    if kind == "image/png":
+    if media_type == "image/png":
         return png.write(bands, icc, picture.exif)
     image = Image.fromarray(bands[:, :, 0] if bands.shape[2] == 1 else bands)
     out = BytesIO()
     extra = {name: value for name, value in (("icc_profile", icc), ("exif", picture.exif)) if value}
-    if kind == "image/jpeg":
+    if media_type == "image/jpeg":
         image.save(out, "JPEG", quality=quality, **extra)
     else:
         image.save(out, "WEBP", quality=quality, method=0, **extra)

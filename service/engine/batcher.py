@@ -18,17 +18,17 @@ from service.types import Array
 Run = Callable[[Array], Array]
 
 
-class RunFailed(Exception):
+class InferenceError(Exception):
     """The graph failed on these items; batch-mates were run again without them."""
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class PendingRequest:
     """One caller's items (N first) and the future of their outputs."""
 
     items: Array
-    future: "asyncio.Future[Done]"
-    joined: float
+    future: "asyncio.Future[BatchResult]"
+    enqueued_at: float
 
 
 @dataclass(slots=True, eq=False)
@@ -42,14 +42,14 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Done:
+class BatchResult:
     """Outputs (N first), the seconds they waited and ran, and their place in the batch that they ran in."""
 
     outputs: Array
-    queue: float
-    run: float
+    queue_seconds: float
+    run_seconds: float
     batch: Batch
-    at: int
+    offset: int
 
 
 class Batcher:
@@ -66,72 +66,72 @@ class Batcher:
         max_batch: int,
         pool: Executor | None = None,
         runners: int = 1,
-        observe: Callable[[int], None] = lambda _: None,
-        ran: Callable[[int, float], None] = lambda *_: None,
+        on_batch: Callable[[int], None] = lambda _: None,
+        on_run: Callable[[int, float], None] = lambda *_: None,
     ) -> None:
-        self._run, self._pool, self._observe, self._ran = run, pool, observe, ran
-        self._free = runners
-        self._waiting: deque[Job] = deque()
-        self._items = 0  # that wait
+        self._run, self._pool, self._on_batch, self._on_run = run, pool, on_batch, on_run
+        self._free_runners = runners
+        self._waiting: deque[PendingRequest] = deque()
+        self._waiting_items = 0  # that wait
         self._scheduled = False
         self.max_batch = max_batch
-        self.under_way: set[asyncio.Future[Any]] = set()  # runs in the pool
-        self.finished = 0  # runs, since the start
+        self.running: set[asyncio.Future[Any]] = set()  # runs in the pool
+        self.completed = 0  # runs, since the start
 
-    def groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
+    def submission_groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
         """A request's arrays as they are to be submitted: one group after the other, those of a group together."""
         return [arrays]
 
-    async def submit(self, items: Array) -> Done:
+    async def submit(self, items: Array) -> BatchResult:
         """The outputs of `items`. More than a batch is cut into halves of one, which queue up one after the other, so
         that a bulk caller leaves room for single ones. Raises RunFailed. A cancelled caller's items never run.
         """
         if len(items) <= self.max_batch:
-            return await self._join(items)
+            return await self._enqueue(items)
         step = max(1, self.max_batch // 2)
-        pieces = [await self._join(items[at : at + step]) for at in range(0, len(items), step)]
+        pieces = [await self._enqueue(items[at : at + step]) for at in range(0, len(items), step)]
         outputs = np.concatenate([piece.outputs for piece in pieces])
-        queue, run = sum(piece.queue for piece in pieces), sum(piece.run for piece in pieces)
-        return Done(outputs, queue, run, Batch(items, outputs), 0)
+        queue, run = sum(piece.queue_seconds for piece in pieces), sum(piece.run_seconds for piece in pieces)
+        return BatchResult(outputs, queue, run, Batch(items, outputs), 0)
 
-    def _join(self, items: Array) -> "asyncio.Future[Done]":
+    def _enqueue(self, items: Array) -> "asyncio.Future[BatchResult]":
         loop = asyncio.get_running_loop()
-        job = Job(items, loop.create_future(), perf_counter())
+        job = PendingRequest(items, loop.create_future(), perf_counter())
         self._waiting.append(job)
-        self._items += len(items)
+        self._waiting_items += len(items)
         self._schedule(loop)
         return job.future
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._waiting and self._free and not self._scheduled:
+        if self._waiting and self._free_runners and not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._start, loop, self._items)
+            loop.call_soon(self._start, loop, self._waiting_items)
 
     def _start(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
         """Run what waits, once a turn of the loop has brought no more: requests that were read meanwhile join."""
-        if seen < self._items < self.max_batch:
-            loop.call_soon(self._start, loop, self._items)
+        if seen < self._waiting_items < self.max_batch:
+            loop.call_soon(self._start, loop, self._waiting_items)
             return
         self._scheduled = False
-        batch = self._take()
+        batch = self._next_batch()
         if not batch:
             return
-        self._free -= 1
+        self._free_runners -= 1
         if self._pool is None:
-            self._finish(loop, batch, self._outcomes(batch))
+            self._finish(loop, batch, self._run_batch(batch))
             return
         try:
-            running = loop.run_in_executor(self._pool, self._outcomes, batch)
+            running = loop.run_in_executor(self._pool, self._run_batch, batch)
         except RuntimeError as error:  # the pool was shut down: nobody may wait for ever
             self._finish(loop, batch, [error] * len(batch))
             return
-        self.under_way.add(running)
-        running.add_done_callback(partial(self._collect, loop, batch))
+        self.running.add(running)
+        running.add_done_callback(partial(self._on_done, loop, batch))
         self._schedule(loop)
 
-    def _take(self) -> list[Job]:
+    def _next_batch(self) -> list[PendingRequest]:
         """The next jobs in order, of one shape, up to the batch limit; those whose caller has gone are dropped."""
-        batch: list[Job] = []
+        batch: list[PendingRequest] = []
         room = self.max_batch
         while self._waiting:
             job = self._waiting[0]
@@ -141,45 +141,51 @@ class Batcher:
                 room -= len(job.items)
                 batch.append(job)
             self._waiting.popleft()
-            self._items -= len(job.items)
+            self._waiting_items -= len(job.items)
         return batch
 
-    def _outcomes(self, batch: Sequence[Job]) -> list[Done | Exception]:
+    def _run_batch(self, batch: Sequence[PendingRequest]) -> list[BatchResult | Exception]:
         """For every job its outputs, or what went wrong with it alone."""
         start = perf_counter()
         try:
             items = batch[0].items if len(batch) == 1 else np.concatenate([job.items for job in batch])
             outputs = self._run(items)
             if len(outputs) != len(items):
-                raise RunFailed(f"the graph answered {len(outputs)} items for {len(items)}")
-            self._observe(len(items))
-            self._ran(len(items), perf_counter() - start)
+                raise InferenceError(f"the graph answered {len(outputs)} items for {len(items)}")
+            self._on_batch(len(items))
+            self._on_run(len(items), perf_counter() - start)
         except Exception as error:  # whatever a graph raises belongs to its items
             if len(batch) == 1:
-                return [RunFailed(f"{type(error).__name__}: {error}")]
-            return [outcome for job in batch for outcome in self._outcomes([job])]
+                return [InferenceError(f"{type(error).__name__}: {error}")]
+            return [outcome for job in batch for outcome in self._run_batch([job])]
         seconds = perf_counter() - start
-        outcomes: list[Done | Exception] = []
+        outcomes: list[BatchResult | Exception] = []
         whole, at = Batch(items, outputs), 0
         for job in batch:
             mine = outputs if len(batch) == 1 else outputs[at : at + len(job.items)]
-            outcomes.append(Done(mine, start - job.joined, seconds, whole, at))
+            outcomes.append(BatchResult(mine, start - job.enqueued_at, seconds, whole, at))
             at += len(job.items)
         return outcomes
 
-    def _collect(
-        self, loop: asyncio.AbstractEventLoop, batch: Sequence[Job], running: "asyncio.Future[list[Done | Exception]]"
+    def _on_done(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: Sequence[PendingRequest],
+        running: "asyncio.Future[list[BatchResult | Exception]]",
     ) -> None:
-        self.under_way.discard(running)
+        self.running.discard(running)
         failed = asyncio.CancelledError() if running.cancelled() else running.exception()
-        outcomes = [RunFailed(str(failed))] * len(batch) if failed else running.result()
+        outcomes = [InferenceError(str(failed))] * len(batch) if failed else running.result()
         self._finish(loop, batch, outcomes)
 
     def _finish(
-        self, loop: asyncio.AbstractEventLoop, batch: Sequence[Job], outcomes: Sequence[Done | Exception]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: Sequence[PendingRequest],
+        outcomes: Sequence[BatchResult | Exception],
     ) -> None:
-        self._free += 1
-        self.finished += 1
+        self._free_runners += 1
+        self.completed += 1
         for job, outcome in zip(batch, outcomes, strict=True):
             if job.future.done():
                 continue

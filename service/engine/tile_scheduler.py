@@ -15,30 +15,32 @@ from typing import Any
 
 import numpy as np
 
-from service.engine.batcher import Batch, Done, RunFailed
+from service.engine.batcher import Batch, BatchResult, InferenceError
 from service.engine.tile_grid import Grid, Tile
 from service.types import Array
 
 Run = Callable[[Array], Array]
 
-SMALL = 1 << 16  # pixels of a picture that waits for no tile
-SHARE = 1 << 17  # pixels of a picture for each run that shares it; what they overlap is then a fourth at most, or so
-KEPT = 1 << 18  # pixels of a tile whose memory is kept for the next: to fault it in anew takes 5 % longer
+FAST_LANE_PIXELS = 1 << 16  # pixels of a picture that waits for no tile
+SPLIT_PIXELS = (
+    1 << 17
+)  # pixels of a picture for each run that shares it; what they overlap is then a fourth at most, or so
+POOLED_PIXELS = 1 << 18  # pixels of a tile whose memory is kept for the next: to fault it in anew takes 5 % longer
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class ImageJob:
     """One caller's picture (1,H,W,C), its answer as far as it is there, and the tiles that nobody has begun."""
 
     picture: Array
     output: Array
     tiles: deque[Tile]
-    left: int
+    remaining: int
     future: "asyncio.Future[None]"
-    begun: float = 0.0
+    started_at: float = 0.0
 
 
-class Tiler:
+class TileScheduler:
     """Runs a graph over pictures of any size, `runners` tiles at once in the pool; callers take turns by the tile.
 
     A lone picture is cut for all runners, even where one tile would hold it. One of at most `small` pixels has a lane
@@ -54,50 +56,50 @@ class Tiler:
         grid: Grid,
         pool: Executor,
         runners: int = 1,
-        small: int = SMALL,
-        observe: Callable[[int], None] = lambda _: None,
-        ran: Callable[[int, float], None] = lambda *_: None,
-        tidy: Callable[[], None] = lambda: None,
+        fast_lane_pixels: int = FAST_LANE_PIXELS,
+        on_batch: Callable[[int], None] = lambda _: None,
+        on_run: Callable[[int, float], None] = lambda *_: None,
+        release_memory: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run, self._grid, self._pool, self._tidy = run, grid, pool, tidy
-        self._observe, self._ran = observe, ran
-        self._small, self._runners = small, runners
-        self._free = {"tiles": runners, "small": 1}
-        self._turns: dict[str, deque[Job]] = {"tiles": deque(), "small": deque()}
-        self._grown = False
-        self.under_way: set[asyncio.Future[Any]] = set()  # tiles that run
-        self.finished = 0  # tiles, since the start
+        self._run, self._grid, self._pool, self._release_memory = run, grid, pool, release_memory
+        self._on_batch, self._on_run = on_batch, on_run
+        self._fast_lane_pixels, self._runners = fast_lane_pixels, runners
+        self._free_slots = {"tiles": runners, "small": 1}
+        self._queues: dict[str, deque[ImageJob]] = {"tiles": deque(), "small": deque()}
+        self._ran_large_tile = False
+        self.running: set[asyncio.Future[Any]] = set()  # tiles that run
+        self.completed = 0  # tiles, since the start
 
-    def groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
+    def submission_groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
         """Picture by picture, as many together as run at once: a bulk has no more turns than that."""
         pictures = [array[at : at + 1] for array in arrays for at in range(len(array))]
         return [pictures[at : at + self._runners] for at in range(0, len(pictures), self._runners)]
 
-    async def submit(self, picture: Array) -> Done:
+    async def submit(self, picture: Array) -> BatchResult:
         """The output of a picture 1,H,W,C. Raises RunFailed. The tiles of a caller who has gone are not begun."""
         loop, joined = asyncio.get_running_loop(), perf_counter()
         _, height, width, _ = picture.shape
-        lane = "small" if height * width <= self._small else "tiles"
-        tiles = self._cut(height, width)
+        lane = "small" if height * width <= self._fast_lane_pixels else "tiles"
+        tiles = self._plan_tiles(height, width)
         output = np.empty(picture.shape, picture.dtype)
-        job = Job(picture, output, deque(tiles), len(tiles), loop.create_future())
-        self._turns[lane].append(job)
-        self._start(loop, lane)
+        job = ImageJob(picture, output, deque(tiles), len(tiles), loop.create_future())
+        self._queues[lane].append(job)
+        self._dispatch(loop, lane)
         await job.future
-        self._observe(1)
-        return Done(output, job.begun - joined, perf_counter() - job.begun, Batch(picture, output), 0)
+        self._on_batch(1)
+        return BatchResult(output, job.started_at - joined, perf_counter() - job.started_at, Batch(picture, output), 0)
 
-    def _cut(self, height: int, width: int) -> Sequence[Tile]:
+    def _plan_tiles(self, height: int, width: int) -> Sequence[Tile]:
         """The tiles of a picture; while nobody else is there, at least one for each run that it is large enough for."""
         tiles = self._grid.tiles(height, width)
-        idle = not self._turns["tiles"] and self._free["tiles"] == self._runners
-        wanted = min(self._runners, height * width // SHARE)
-        return self._grid.parts(height, width, wanted) if idle and len(tiles) < wanted else tiles
+        idle = not self._queues["tiles"] and self._free_slots["tiles"] == self._runners
+        wanted = min(self._runners, height * width // SPLIT_PIXELS)
+        return self._grid.split(height, width, wanted) if idle and len(tiles) < wanted else tiles
 
-    def _start(self, loop: asyncio.AbstractEventLoop, lane: str) -> None:
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, lane: str) -> None:
         """Begin tiles while there is room for them, one of each caller in turn."""
-        turns = self._turns[lane]
-        while turns and self._free[lane]:
+        turns = self._queues[lane]
+        while turns and self._free_slots[lane]:
             job = turns.popleft()
             if job.future.done():  # its caller has gone, or one of its tiles failed
                 continue
@@ -105,44 +107,48 @@ class Tiler:
             if job.tiles:
                 turns.append(job)
             try:
-                running = loop.run_in_executor(self._pool, self._work, job, tile)
+                running = loop.run_in_executor(self._pool, self._run_tile, job, tile)
             except RuntimeError as error:  # the pool was shut down: nobody may wait for ever
-                job.future.set_exception(RunFailed(str(error)))
+                job.future.set_exception(InferenceError(str(error)))
                 continue
-            self._free[lane] -= 1
-            self._grown = self._grown or tile.pixels > KEPT
-            self.under_way.add(running)
-            running.add_done_callback(partial(self._finish, loop, lane, job))
+            self._free_slots[lane] -= 1
+            self._ran_large_tile = self._ran_large_tile or tile.pixels > POOLED_PIXELS
+            self.running.add(running)
+            running.add_done_callback(partial(self._on_done, loop, lane, job))
 
-    def _work(self, job: Job, tile: Tile) -> None:
+    def _run_tile(self, job: ImageJob, tile: Tile) -> None:
         """One tile, from the picture into the answer; in the pool."""
         begun = perf_counter()
-        job.begun = job.begun or begun
+        job.started_at = job.started_at or begun
         rows, columns = tile.rows, tile.columns
-        given = np.ascontiguousarray(job.picture[:, rows.start : rows.stop, columns.start : columns.stop])
+        given = np.ascontiguousarray(
+            job.picture[:, rows.read_start : rows.read_stop, columns.read_start : columns.read_stop]
+        )
         made = self._run(given)
         if made.shape != given.shape:
-            raise RunFailed(f"the graph answered {made.shape} to {given.shape}")
-        down, right = rows.first - rows.start, columns.first - columns.start
-        tall, wide = rows.last - rows.first, columns.last - columns.first
+            raise InferenceError(f"the graph answered {made.shape} to {given.shape}")
+        down, right = rows.keep_start - rows.read_start, columns.keep_start - columns.read_start
+        tall, wide = rows.keep_stop - rows.keep_start, columns.keep_stop - columns.keep_start
         kept = made[:, down : down + tall, right : right + wide]
-        job.output[:, rows.first : rows.last, columns.first : columns.last] = kept
-        self._ran(kept.nbytes, perf_counter() - begun)
+        job.output[:, rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = kept
+        self._on_run(kept.nbytes, perf_counter() - begun)
 
-    def _finish(self, loop: asyncio.AbstractEventLoop, lane: str, job: Job, running: "asyncio.Future[None]") -> None:
-        self.under_way.discard(running)
-        self.finished += 1
-        self._free[lane] += 1
+    def _on_done(
+        self, loop: asyncio.AbstractEventLoop, lane: str, job: ImageJob, running: "asyncio.Future[None]"
+    ) -> None:
+        self.running.discard(running)
+        self.completed += 1
+        self._free_slots[lane] += 1
         failed = asyncio.CancelledError() if running.cancelled() else running.exception()
-        job.left -= 1
+        job.remaining -= 1
         if not job.future.done():
             if failed:
-                job.future.set_exception(RunFailed(f"{type(failed).__name__}: {failed}"))
-            elif not job.left:
+                job.future.set_exception(InferenceError(f"{type(failed).__name__}: {failed}"))
+            elif not job.remaining:
                 job.future.set_result(None)
-        self._start(loop, lane)
-        idle = self._free == {"tiles": self._runners, "small": 1}
-        if self._grown and idle:
-            self._grown = False
+        self._dispatch(loop, lane)
+        idle = self._free_slots == {"tiles": self._runners, "small": 1}
+        if self._ran_large_tile and idle:
+            self._ran_large_tile = False
             with suppress(RuntimeError):  # the pool was shut down, and all memory goes with it
-                loop.run_in_executor(self._pool, self._tidy)
+                loop.run_in_executor(self._pool, self._release_memory)

@@ -13,21 +13,20 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from service.config import Settings
-from service.engine.model import measure_idly
+from service.engine.model import autotune_when_idle
 from service.engine.operations import OPERATIONS
 from service.engine.watchdog import Watchdog
 from service.errors import InternalError, InvalidParameter, MethodNotAllowed, NotFound, Problem
 from service.http import management, openapi, pages
-from service.http.context import Exchange
+from service.http.context import RequestContext
 from service.http.openapi import OperationRoute
-from service.http.problems import problem_answer
-from service.repository.watcher import report, watch
-from service.state import State, open_state
-from service.telemetry.metrics import FOLDER as METRICS_FOLDER
-from service.telemetry.metrics import save_often
+from service.http.problems import problem_response
+from service.repository.watcher import log_models, watch_models
+from service.state import State, create_state
+from service.telemetry.metrics import METRICS_DIR_ENV, flush_periodically
 
 
-class Shared(TypedDict):
+class LifespanState(TypedDict):
     """What the lifespan yields and every request sees."""
 
     service: State
@@ -37,27 +36,29 @@ def create_app(settings: Settings) -> FastAPI:
     """The application of these settings; its lifespan loads the models and lets go of them."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[Shared]:
-        state = open_state(settings)
+    async def lifespan(app: FastAPI) -> AsyncGenerator[LifespanState]:
+        state = create_state(settings)
         app.state.service = state
-        await state.store.refresh_soon()
-        report(state.store)
-        beside = [asyncio.create_task(measure_idly(state.store.runners, lambda: state.admission.items == 0))]
-        if settings.patience:
-            state.watchdog = Watchdog(state.store.runners, settings.patience)
-            beside.append(asyncio.create_task(state.watchdog.attend()))
-        if METRICS_FOLDER in os.environ:
-            beside.append(asyncio.create_task(save_often(state.metrics)))
-        if settings.watch != "off":
-            beside.append(asyncio.create_task(watch(state.store, settings.watch)))
+        await state.store.refresh_async()
+        log_models(state.store)
+        background_tasks = [
+            asyncio.create_task(autotune_when_idle(state.store.runners, lambda: state.admission.items == 0))
+        ]
+        if settings.watchdog_timeout:
+            state.watchdog = Watchdog(state.store.runners, settings.watchdog_timeout)
+            background_tasks.append(asyncio.create_task(state.watchdog.run()))
+        if METRICS_DIR_ENV in os.environ:
+            background_tasks.append(asyncio.create_task(flush_periodically(state.metrics)))
+        if settings.model_watch != "off":
+            background_tasks.append(asyncio.create_task(watch_models(state.store, settings.model_watch)))
         try:
             yield {"service": state}
         finally:
-            for task in beside:
+            for task in background_tasks:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            state.metrics.save()
+            state.metrics.flush()
             state.store.close()
             state.pool.shutdown(wait=True, cancel_futures=True)
 
@@ -66,29 +67,29 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("hourglass"),
         description="Autoencoders over HTTP: encode, decode, reconstruct, denoise.",
         lifespan=lifespan,
-        openapi_url="/openapi.json" if settings.docs else None,
+        openapi_url="/openapi.json" if settings.enable_docs else None,
         docs_url=None,
         redoc_url=None,
         exception_handlers={
-            Problem: answer_problem,
-            HTTPException: answer_problem,
-            RequestValidationError: answer_problem,
-            Exception: answer_problem,
+            Problem: problem_handler,
+            HTTPException: problem_handler,
+            RequestValidationError: problem_handler,
+            Exception: problem_handler,
         },
     )
     app.router.routes.extend(OperationRoute(operation) for operation in OPERATIONS)
     app.include_router(management.router)
-    if settings.metrics:
-        app.include_router(management.counts)
-    if settings.docs:
-        pages.add_docs(app)
-    app.openapi = lambda: openapi.document(app, app.state.service)
+    if settings.enable_metrics:
+        app.include_router(management.metrics_router)
+    if settings.enable_docs:
+        pages.mount_docs(app)
+    app.openapi = lambda: openapi.openapi_schema(app, app.state.service)
     return app
 
 
-async def answer_problem(request: Request, error: Exception) -> Response:
+async def problem_handler(request: Request, error: Exception) -> Response:
     """Any failure outside the operations as problem+json; unknown ones say nothing but an id."""
-    exchange: Exchange | None = request.scope.get("exchange")
+    exchange: RequestContext | None = request.scope.get("context")
     problem: Problem = InternalError("quote the id when reporting this")
     if isinstance(error, Problem):
         problem = error
@@ -102,5 +103,5 @@ async def answer_problem(request: Request, error: Exception) -> Response:
         problem = (
             NotFound("GET /docs shows what there is") if unknown else MethodNotAllowed("see Allow", headers=headers)
         )
-    status, body, pairs = problem_answer(problem, exchange.id if exchange else "")
+    status, body, pairs = problem_response(problem, exchange.id if exchange else "")
     return Response(body, status, {name.decode(): value.decode() for name, value in pairs})

@@ -7,9 +7,9 @@ from service.errors import InvalidArray
 from service.types import Array
 
 
-def wanted(card: Card, operation: Operation) -> str:
+def describe_expected(card: Card, operation: Operation) -> str:
     """What an array must be, in words."""
-    sides = "".join(f",{side or 'any'}" for side in sides_of(card, operation))
+    sides = "".join(f",{side or 'any'}" for side in expected_shape(card, operation))
     if operation == "decode":
         return f"codes are float32 N{sides}"
     if isinstance(card.input, ImageInput):
@@ -17,7 +17,7 @@ def wanted(card: Card, operation: Operation) -> str:
     return f"vectors are float32 N{sides}"
 
 
-def sides_of(card: Card, operation: Operation) -> list[int | None]:
+def expected_shape(card: Card, operation: Operation) -> list[int | None]:
     """Of one item; None: any."""
     if operation == "decode":
         return card.code.shape
@@ -26,14 +26,16 @@ def sides_of(card: Card, operation: Operation) -> list[int | None]:
     return [card.input.features]
 
 
-def checked(array: Array, card: Card, operation: Operation) -> Array:
+def validate_array(array: Array, card: Card, operation: Operation) -> Array:
     """The array in the type that the graph takes. Raises InvalidArray naming what was wanted."""
-    sides = sides_of(card, operation)
+    sides = expected_shape(card, operation)
     fits = array.ndim == len(sides) + 1 and all(
         side in (None, found) for side, found in zip(sides, array.shape[1:], strict=True)
     )
     if not fits:
-        raise InvalidArray(f"{wanted(card, operation)}; this is {array.dtype} {','.join(map(str, array.shape))}")
+        raise InvalidArray(
+            f"{describe_expected(card, operation)}; this is {array.dtype} {','.join(map(str, array.shape))}"
+        )
     if operation == "decode" or not isinstance(card.input, ImageInput):
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)
@@ -43,5 +45,5 @@ def checked(array: Array, card: Card, operation: Operation) -> Array:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f" or not ((array >= 0) & (array <= 1)).all():
-        raise InvalidArray(wanted(card, operation))
+        raise InvalidArray(describe_expected(card, operation))
     return np.rint(array * 255).astype(np.uint8)

@@ -7,12 +7,12 @@ import numpy as np
 
 from service import codec
 from service.card import Card, Operation
-from service.codec import Opened, Picture
+from service.codec import LazyPicture, Picture
 from service.config import Settings
-from service.engine.images import open_picture, prepare
+from service.engine.images import open_picture, preprocess
 from service.errors import InvalidParameter, Problem
-from service.http.parameters import Wish
-from service.http.unpack import Origin, unpack
+from service.http.parameters import RequestParameters
+from service.http.unpack import BodyKind, unpack
 from service.types import Array
 
 
@@ -29,27 +29,27 @@ class Inputs:
 
 
 @dataclass(slots=True)
-class Parcel:
+class ParsedBody:
     """A body unpacked and measured: an array, or pictures with their headers read (or what is wrong with them).
 
     `size`: bytes of all once decoded.
     """
 
-    origin: Origin
-    opened: Sequence[Opened | Problem]
+    kind: BodyKind
+    images: Sequence[LazyPicture | Problem]
     array: Array | None
-    size: int
+    decoded_bytes: int
 
     def __len__(self) -> int:
-        return len(self.opened) if self.array is None else len(self.array)
+        return len(self.images) if self.array is None else len(self.array)
 
 
-def unwrap(data: bytes, content_type: str, card: Card, operation: Operation, settings: Settings) -> Parcel:
+def parse_body(data: bytes, content_type: str, card: Card, operation: Operation, settings: Settings) -> ParsedBody:
     """What a body holds, measured but not decoded. Raises a 4xx Problem."""
     body = unpack(data, content_type, card, operation, settings.max_items)
     if body.array is not None:
-        return Parcel(body.origin, (), body.array, body.array.nbytes)
-    opened: list[Opened | Problem] = []
+        return ParsedBody(body.kind, (), body.array, body.array.nbytes)
+    images: list[LazyPicture | Problem] = []
     size = 0
     for blob in body.blobs:
         try:
@@ -57,40 +57,42 @@ def unwrap(data: bytes, content_type: str, card: Card, operation: Operation, set
                 raise blob
             found = open_picture(blob, card, settings)
             size += found.width * found.height * 3
-            opened.append(found)
+            images.append(found)
         except Problem as problem:
-            opened.append(problem.bare())
-    return Parcel(body.origin, opened, None, size)
+            images.append(problem.without_traceback())
+    return ParsedBody(body.kind, images, None, size)
 
 
-def load(parcel: Parcel, card: Card, operation: Operation, settings: Settings, wish: Wish) -> Inputs:
+def decode_inputs(
+    parcel: ParsedBody, card: Card, operation: Operation, settings: Settings, parameters: RequestParameters
+) -> Inputs:
     """Everything decoded and checked, before it may join others. A bad item is a problem in its place.
 
     Raises InvalidParameter where grey is asked of what is no picture.
     """
-    if wish.grey and parcel.array is not None:
-        raise InvalidParameter("grey is for encoded pictures; make the array grey before it is sent")
+    if parameters.grayscale and parcel.array is not None:
+        raise InvalidParameter("grayscale is for encoded images; convert the array to grayscale before sending it")
     if parcel.array is not None:
         return Inputs([parcel.array], [None] * len(parcel.array))
     inputs = Inputs([], [])
     rows: list[Array] = []
-    for place, it in enumerate(parcel.opened):
+    for place, image in enumerate(parcel.images):
         try:
-            if isinstance(it, Problem):
-                raise it
-            picture = it.decode()
+            if isinstance(image, Problem):
+                raise image
+            picture = image.decode()
         except Problem as problem:
-            inputs.problems[place] = problem.bare()
+            inputs.problems[place] = problem.without_traceback()
             continue
-        if wish.grey:
-            picture.pixels = codec.fit(picture.pixels, None, None, 1)
-        rows.append(prepare(picture, card, operation, settings))
+        if parameters.grayscale:
+            picture.pixels = codec.fit_to_size(picture.pixels, None, None, 1)
+        rows.append(preprocess(picture, card, operation, settings))
         inputs.pictures.append(picture)
-    inputs.arrays = batches(rows)
+    inputs.arrays = stack_rows(rows)
     return inputs
 
 
-def batches(rows: list[Array]) -> list[Array]:
+def stack_rows(rows: list[Array]) -> list[Array]:
     """One array where all rows are alike, else one a row."""
     if len(rows) == 1:
         return [rows[0][np.newaxis]]

@@ -18,30 +18,30 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestContext:
     """One request and what becomes of it. `headers`: what came in; repeated ones are joined by commas."""
 
     id: str
     headers: dict[bytes, bytes]
-    started: float
-    path: str = "other"
+    started_at: float
+    route: str = "other"
     model: str = ""
-    key: str = ""
+    key_name: str = ""
     status: int = 0
-    stages: tuple[float, float, float, float] | None = None
+    timings: tuple[float, float, float, float] | None = None
 
 
-def state_of(scope: Scope) -> State:
+def get_state(scope: Scope) -> State:
     """The lifespan's state."""
     state: State = scope["state"]["service"]
     return state
 
 
-def begin(scope: Scope) -> Exchange:
+def create_context(scope: Scope) -> RequestContext:
     """The request's id: the caller's where it is fit to be repeated, else its trace's, else a new one."""
     headers = dict(scope["headers"])
     if len(headers) < len(scope["headers"]):
-        headers = joined(scope["headers"])
+        headers = merge_headers(scope["headers"])
     given, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
     if given is not None and REQUEST_ID.fullmatch(given):
         found = given.decode()
@@ -49,11 +49,11 @@ def begin(scope: Scope) -> Exchange:
         found = match[1].decode()
     else:
         found = os.urandom(8).hex()
-    exchange = scope["exchange"] = Exchange(found, headers, perf_counter())
+    exchange = scope["context"] = RequestContext(found, headers, perf_counter())
     return exchange
 
 
-def joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def merge_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Headers by name, the values of a repeated one as one list (RFC 9110, 5.3)."""
     found: dict[bytes, bytes] = {}
     for name, value in pairs:
@@ -61,26 +61,26 @@ def joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return found
 
 
-def finish(exchange: Exchange, state: State, scope: Scope) -> None:
+def record_request(exchange: RequestContext, state: State, scope: Scope) -> None:
     """Count the request, and log it where it failed or logging is on."""
-    seconds = perf_counter() - exchange.started
-    state.metrics.request(exchange.path, exchange.model, exchange.status, seconds)
-    if exchange.stages:
-        state.metrics.stages(exchange.stages)
+    seconds = perf_counter() - exchange.started_at
+    state.metrics.count_request(exchange.route, exchange.model, exchange.status, seconds)
+    if exchange.timings:
+        state.metrics.observe_timings(exchange.timings)
     if state.settings.access_log or exchange.status >= 500:
         log.info(
             "request",
             id=exchange.id,
             method=scope["method"],
-            path=exchange.path,
+            path=exchange.route,
             model=exchange.model,
-            key=exchange.key,
+            key=exchange.key_name,
             status=exchange.status,
             ms=round(seconds * 1000, 2),
         )
 
 
-async def respond(exchange: Exchange, send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+async def send_response(exchange: RequestContext, send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     """A whole answer of the exchange's status, with the request's id."""
     headers.append((b"x-request-id", exchange.id.encode()))
     headers.append((b"content-length", b"%d" % len(body)))

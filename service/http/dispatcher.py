@@ -7,14 +7,14 @@ router, so the document describes them and the app works without its front.
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.engine.operations import OPERATIONS
-from service.errors import Forbidden, RateExceeded, Unauthorized
-from service.http.context import Exchange, begin, finish, respond, state_of
+from service.errors import Forbidden, RateLimited, Unauthorized
+from service.http.context import RequestContext, create_context, get_state, record_request, send_response
 from service.http.endpoint import Endpoint
-from service.http.problems import problem_answer
+from service.http.problems import problem_response
 from service.runtime.session import DeviceUnavailable
 
 
-class Front:
+class Dispatcher:
     """Operations answered here, the rest by `app`; every answer carries its id."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -23,45 +23,45 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, plainly(send))
+            await self.app(scope, receive, _short_startup_error(send))
             return
-        exchange = begin(scope)
+        exchange = create_context(scope)
         endpoint = self.endpoints.get(scope["path"])
         try:
-            access = state_of(scope).access
+            access = get_state(scope).api_keys
             if access:
-                exchange.key = access.admit(scope["path"], exchange.headers)
+                exchange.key_name = access.authorize(scope["path"], exchange.headers)
             if endpoint:
                 await endpoint(scope, receive, send)
             else:
-                asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # uvicorn drops the body
-                await self.app(asked, receive, _named(exchange, send))
-        except (Unauthorized, Forbidden, RateExceeded) as problem:
-            exchange.status, body, headers = problem_answer(problem, exchange.id)
-            await respond(exchange, send, body, headers)
+                get_scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # uvicorn drops the body
+                await self.app(get_scope, receive, _with_request_id(exchange, send))
+        except (Unauthorized, Forbidden, RateLimited) as problem:
+            exchange.status, body, headers = problem_response(problem, exchange.id)
+            await send_response(exchange, send, body, headers)
         finally:
-            finish(exchange, state_of(scope), scope)
+            record_request(exchange, get_state(scope), scope)
 
 
-def _named(exchange: Exchange, send: Send) -> Send:
+def _with_request_id(exchange: RequestContext, send: Send) -> Send:
     """Sends on what the app answers, with the request's id; the operations put it there themselves."""
 
-    async def send_named(message: Message) -> None:
+    async def send_with_request_id(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
             message["headers"].append((b"x-request-id", exchange.id.encode()))
         await send(message)
 
-    return send_named
+    return send_with_request_id
 
 
-def plainly(send: Send) -> Send:
+def _short_startup_error(send: Send) -> Send:
     """Sends on, but where the device cannot be used the start fails with that sentence, not with a traceback."""
     known = f"{DeviceUnavailable.__module__}.{DeviceUnavailable.__qualname__}: "
 
-    async def send_plainly(message: Message) -> None:
+    async def send_short_error(message: Message) -> None:
         if message["type"] == "lifespan.startup.failed" and known in message["message"]:
             message = {**message, "message": message["message"].rpartition(known)[2].strip()}
         await send(message)
 
-    return send_plainly
+    return send_short_error

@@ -10,24 +10,24 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from service.card import ImageInput, Operation
-from service.codec import plain
-from service.engine.admission import Hold, megapixels
+from service.codec import is_fast_path
+from service.engine.admission import BodyReservation, megapixels
 from service.engine.deadline import Deadline
-from service.engine.images import picture_type
-from service.engine.model import Autoencoder
+from service.engine.images import image_media_type
+from service.engine.model import LoadedModel
 from service.engine.operations import blend, run
 from service.errors import (
     BodyTooLarge,
     InternalError,
-    OperationNotOffered,
+    OperationNotSupported,
     Problem,
 )
-from service.http.body import load, unwrap
-from service.http.context import Exchange, begin, respond, state_of
-from service.http.negotiation import answer_type
-from service.http.parameters import Wish, timeout_of, wish_of
-from service.http.problems import problem_answer
-from service.http.responses import Reply, write
+from service.http.body import decode_inputs, parse_body
+from service.http.context import RequestContext, create_context, get_state, send_response
+from service.http.negotiation import response_type
+from service.http.parameters import RequestParameters, client_timeout, parse_request
+from service.http.problems import problem_response
+from service.http.responses import ResponseParts, render
 from service.http.unpack import NPY
 from service.state import State
 from service.types import Headers
@@ -35,14 +35,18 @@ from service.types import Headers
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SHORT_BODY = 64 << 10  # bytes of a body handled on the event loop; of decoded pictures and outputs three times as many
-SHORT_ARRAY = 1 << 20  # bytes of an array handled there, as it lies, or of a picture of which the header is read
-LONG = 3 << 16  # decoded bytes above which a caller is watched for leaving, and time is given by what is under way
+INLINE_BODY_BYTES = (
+    64 << 10
+)  # bytes of a body handled on the event loop; of decoded pictures and outputs three times as many
+INLINE_ARRAY_BYTES = 1 << 20  # bytes of an array handled there, as it lies, or of a picture of which the header is read
+LARGE_REQUEST_BYTES = (
+    3 << 16
+)  # decoded bytes above which a caller is watched for leaving, and time is given by what is under way
 
 log = structlog.get_logger()
 
 
-class Disconnected(Exception):
+class ClientDisconnect(Exception):
     """The caller has gone; there is nobody to answer."""
 
 
@@ -51,97 +55,101 @@ class Endpoint:
 
     def __init__(self, operation: Operation) -> None:
         self.operation: Operation = operation
-        self.path = f"/{operation}"
+        self.route = f"/{operation}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange: Exchange = scope.get("exchange") or begin(scope)
-        exchange.path, exchange.status = self.path, 499  # unless there is an answer
+        exchange: RequestContext = scope.get("context") or create_context(scope)
+        exchange.route, exchange.status = self.route, 499  # unless there is an answer
         try:
-            body, headers = await self.answer(scope, receive, exchange)
+            body, headers = await self.handle(scope, receive, exchange)
             exchange.status = 200
-        except Disconnected:
+        except ClientDisconnect:
             return
         except Problem as problem:
-            exchange.status, body, headers = problem_answer(problem.bare(), exchange.id)
+            exchange.status, body, headers = problem_response(problem.without_traceback(), exchange.id)
         except Exception:  # nothing of ours may reach the caller but an id
-            log.exception("request failed", id=exchange.id, path=exchange.path)
+            log.exception("request_failed", id=exchange.id, path=exchange.route)
             problem = InternalError("quote the id when reporting this")
-            exchange.status, body, headers = problem_answer(problem, exchange.id)
-        await respond(exchange, send, body, headers)
+            exchange.status, body, headers = problem_response(problem, exchange.id)
+        await send_response(exchange, send, body, headers)
 
-    async def answer(self, scope: Scope, receive: Receive, exchange: Exchange) -> tuple[bytes, Headers]:
+    async def handle(self, scope: Scope, receive: Receive, exchange: RequestContext) -> tuple[bytes, Headers]:
         """The answer's body and headers. Raises the Problem to answer with, or Disconnected."""
-        state, wish = state_of(scope), wish_of(scope, exchange.headers, self.operation)
+        state, parameters = get_state(scope), parse_request(scope, exchange.headers, self.operation)
         settings = state.settings
-        model = await state.store.get(wish.model or state.store.choose(self.operation, settings), wish.version)
+        model = await state.store.get(
+            parameters.model or state.store.default_for(self.operation, settings), parameters.version
+        )
         if self.operation not in model.runners:
-            raise OperationNotOffered(f"{model.card.name} offers {', '.join(model.runners)}")
+            raise OperationNotSupported(f"{model.card.name} offers {', '.join(model.runners)}")
         exchange.model = model.card.name
-        asked = timeout_of(exchange.headers)
-        with Hold(state.admission) as hold:
-            data = await read_body(receive, exchange.headers, settings.max_body, hold)
-            with Deadline(settings.deadline, asked) as deadline:
-                return await self.work(state, model, wish, data, exchange, deadline, receive)
+        timeout = client_timeout(exchange.headers)
+        with BodyReservation(state.admission) as hold:
+            data = await read_body(receive, exchange.headers, settings.max_body_bytes, hold)
+            with Deadline(settings.request_timeout, timeout) as deadline:
+                return await self.process(state, model, parameters, data, exchange, deadline, receive)
 
-    async def work(
+    async def process(
         self,
         state: State,
-        model: Autoencoder,
-        wish: Wish,
+        model: LoadedModel,
+        parameters: RequestParameters,
         data: bytes,
-        exchange: Exchange,
+        exchange: RequestContext,
         deadline: Deadline,
         receive: Receive,
     ) -> tuple[bytes, Headers]:
         """Unpack, take room, decode, run, write."""
         card, operation, settings, started = model.card, self.operation, state.settings, perf_counter()
-        pool = None if looked_at_shortly(data, wish.content_type) else state.pool
-        args = (data, wish.content_type, card, operation, settings)
-        parcel = unwrap(*args) if pool is None else await aside(pool, unwrap, *args)
-        if wish.content_type != NPY and parcel.size > 3 * SHORT_BODY:
+        pool = None if is_cheap_to_parse(data, parameters.content_type) else state.pool
+        args = (data, parameters.content_type, card, operation, settings)
+        body = parse_body(*args) if pool is None else await run_in_pool(pool, parse_body, *args)
+        if parameters.content_type != NPY and body.decoded_bytes > 3 * INLINE_BODY_BYTES:
             pool = state.pool
-        items, long = len(parcel), parcel.size > LONG
-        beside, line = state.admission.size + parcel.size, model.runners[operation].line
-        if beside > LONG:
-            deadline.allow(settings.deadline_megapixel * megapixels(beside))
-        work = parcel.size if card.any_size else items
-        state.admission.enter(items, parcel.size, line, work, deadline.seconds)
+        items, long = len(body), body.decoded_bytes > LARGE_REQUEST_BYTES
+        inflight_bytes, graph_load = state.admission.nbytes + body.decoded_bytes, model.runners[operation].load
+        if inflight_bytes > LARGE_REQUEST_BYTES:
+            deadline.extend(settings.request_timeout_per_megapixel * megapixels(inflight_bytes))
+        load = body.decoded_bytes if card.any_size else items
+        state.admission.acquire(items, body.decoded_bytes, graph_load, load, deadline.seconds)
         try:
-            given = (parcel, card, operation, settings, wish)
-            inputs = load(*given) if pool is None else await aside(pool, load, *given)
+            given = (body, card, operation, settings, parameters)
+            inputs = decode_inputs(*given) if pool is None else await run_in_pool(pool, decode_inputs, *given)
             pictures = operation != "encode" and isinstance(card.input, ImageInput)
-            came_as = picture_type(inputs.pictures)
-            kind = answer_type(pictures, parcel.origin, items > 1, came_as, wish.accept, wish.format)
+            input_type = image_media_type(inputs.pictures)
+            media_type = response_type(pictures, body.kind, items > 1, input_type, parameters.accept, parameters.format)
             decoded = perf_counter()
             running = run(model, operation, inputs.arrays)
-            outcome = await (unless_gone(receive, running) if long else running)
+            outcome = await (cancel_on_disconnect(receive, running) if long else running)
             ran = perf_counter()
-            if outcome.size > (SHORT_ARRAY if kind == NPY else 3 * SHORT_BODY):
+            if outcome.nbytes > (INLINE_ARRAY_BYTES if media_type == NPY else 3 * INLINE_BODY_BYTES):
                 pool = state.pool
-            if wish.strength < 1:
-                strong = (outcome, inputs.arrays, wish.strength)
-                blend(*strong) if pool is None else await aside(pool, blend, *strong)
-            keep = (wish.metadata or settings.metadata) == "keep"
-            reply = Reply(card, operation, inputs, outcome, exchange.id, settings.quality, keep)
-            payload, headers = write(reply, kind) if pool is None else await aside(pool, write, reply, kind)
+            if parameters.strength < 1:
+                strong = (outcome, inputs.arrays, parameters.strength)
+                blend(*strong) if pool is None else await run_in_pool(pool, blend, *strong)
+            keep = (parameters.metadata or settings.metadata) == "keep"
+            reply = ResponseParts(card, operation, inputs, outcome, exchange.id, settings.image_quality, keep)
+            payload, headers = (
+                render(reply, media_type) if pool is None else await run_in_pool(pool, render, reply, media_type)
+            )
         finally:
-            state.admission.leave(items, parcel.size, line, work)
-        exchange.stages = (decoded - started, outcome.queue, outcome.run, perf_counter() - ran)
-        headers.append((b"server-timing", server_timing(exchange.stages)))
+            state.admission.release(items, body.decoded_bytes, graph_load, load)
+        exchange.timings = (decoded - started, outcome.queue_seconds, outcome.run_seconds, perf_counter() - ran)
+        headers.append((b"server-timing", server_timing(exchange.timings)))
         return payload, headers
 
 
-def looked_at_shortly(data: bytes, content_type: str) -> bool:
+def is_cheap_to_parse(data: bytes, content_type: str) -> bool:
     """Whether to unpack the body takes less than a millisecond, whatever it holds."""
-    if len(data) <= SHORT_BODY:
+    if len(data) <= INLINE_BODY_BYTES:
         return True
-    as_it_lies = content_type == NPY or (content_type.startswith("image/") and plain(data))
-    return as_it_lies and len(data) <= SHORT_ARRAY
+    as_it_lies = content_type == NPY or (content_type.startswith("image/") and is_fast_path(data))
+    return as_it_lies and len(data) <= INLINE_ARRAY_BYTES
 
 
-def server_timing(stages: tuple[float, float, float, float]) -> bytes:
+def server_timing(timings: tuple[float, float, float, float]) -> bytes:
     """The Server-Timing header: milliseconds of each part."""
-    decode, queue, run, encode = stages
+    decode, queue, run, encode = timings
     return b"decode;dur=%.3f, queue;dur=%.3f, run;dur=%.3f, encode;dur=%.3f" % (
         decode * 1e3,
         queue * 1e3,
@@ -150,7 +158,7 @@ def server_timing(stages: tuple[float, float, float, float]) -> bytes:
     )
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int, hold: Hold) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int, hold: BodyReservation) -> bytes:
     """The whole body. Raises BodyTooLarge as soon as its announced or real size is over the limit, Overloaded as soon
     as it is more than can be held beside others, or Disconnected.
     """
@@ -161,12 +169,12 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Disconnected
+            raise ClientDisconnect
         chunk = message.get("body", b"")
         more = message.get("more_body", False)
-        if not more and not chunks and len(chunk) <= min(limit, SHORT_BODY):
+        if not more and not chunks and len(chunk) <= min(limit, INLINE_BODY_BYTES):
             return chunk  # most are: it came at once, and is no matter
-        hold.grow(len(chunk))
+        hold.add(len(chunk))
         if hold.size > limit:
             raise BodyTooLarge(f"a body may have {limit} bytes")
         chunks.append(chunk)
@@ -174,24 +182,24 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limit: int
             return b"".join(chunks)
 
 
-async def aside(pool: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_pool(pool: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The work's result, done in the pool."""
     return await asyncio.get_running_loop().run_in_executor(pool, lambda: work(*args, **kwargs))
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The work's result; it is stopped when the caller leaves. Raises Disconnected."""
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_departure(receive))
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_wait_for_disconnect(receive))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            raise Disconnected
+            raise ClientDisconnect
         return working.result()
     finally:
         leaving.cancel()
         working.cancel()
 
 
-async def _departure(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -15,19 +15,19 @@ from fastapi.routing import APIRoute
 from service import codec
 from service.card import ImageInput, Operation
 from service.codec import Picture
-from service.engine.model import Autoencoder
+from service.engine.model import LoadedModel
 from service.engine.operations import OPERATIONS
-from service.errors import problems
+from service.errors import problem_types
 from service.http.endpoint import Endpoint
-from service.http.negotiation import NAMES
-from service.http.parameters import Metadata
-from service.http.problems import problem_responses
-from service.http.schemas import EncodeAnswer, Images, PictureAnswer, ProblemDocument, Values
+from service.http.negotiation import FORMAT_TYPES
+from service.http.parameters import MetadataPolicy
+from service.http.problems import document_problems
+from service.http.schemas import EncodeResponse, ImageResponse, ImagesBody, ProblemDocument, ValuesBody
 from service.http.unpack import JSON, NPY
 from service.runtime.tensors import to_array
 from service.state import State
 
-BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+BINARY_SCHEMA: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 SUMMARIES: dict[Operation, str] = {
     "encode": "Pictures or vectors to codes",
     "decode": "Codes to pictures or vectors",
@@ -52,16 +52,16 @@ class OperationRoute(APIRoute):
             tags=["operations"],
             summary=SUMMARIES[operation],
             description=DESCRIPTION,
-            response_model=EncodeAnswer if operation == "encode" else PictureAnswer,
+            response_model=EncodeResponse if operation == "encode" else ImageResponse,
             responses=_responses(operation),
-            openapi_extra={"parameters": _parameters(operation), "requestBody": _request(operation)},
+            openapi_extra={"parameters": _parameters(operation), "requestBody": _request_body(operation)},
         )
         self.app = Endpoint(operation)
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    formats = {"type": "string", "enum": list(NAMES)}
-    policies = {"type": "string", "enum": list(get_args(Metadata))}
+    formats = {"type": "string", "enum": list(FORMAT_TYPES)}
+    policies = {"type": "string", "enum": list(get_args(MetadataPolicy))}
     share = {"type": "number", "minimum": 0, "maximum": 1, "default": 1}
     common: list[dict[str, Any]] = [
         {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "name, see GET /models"},
@@ -81,19 +81,24 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     return [
         *common,
         {"name": "strength", "in": "query", "schema": share, "description": "share of the cleaned picture"},
-        {"name": "grey", "in": "query", "schema": {"type": "boolean"}, "description": "make the picture grey first"},
+        {
+            "name": "grayscale",
+            "in": "query",
+            "schema": {"type": "boolean"},
+            "description": "make the picture grey first",
+        },
         {"name": "metadata", "in": "query", "schema": policies, "description": "what becomes of EXIF"},
     ]
 
 
-def _request(operation: Operation) -> dict[str, Any]:
-    arrays: dict[str, Any] = {NPY: BINARY}
+def _request_body(operation: Operation) -> dict[str, Any]:
+    arrays: dict[str, Any] = {NPY: BINARY_SCHEMA}
     if operation == "decode":
-        return {"required": True, "content": {JSON: {"schema": Values.model_json_schema()}, **arrays}}
-    body = {"anyOf": [Images.model_json_schema(), Values.model_json_schema()]}
+        return {"required": True, "content": {JSON: {"schema": ValuesBody.model_json_schema()}, **arrays}}
+    body = {"anyOf": [ImagesBody.model_json_schema(), ValuesBody.model_json_schema()]}
     part = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
     form = {"type": "object", "properties": {"image": part}, "required": ["image"]}
-    pictures = dict.fromkeys(("image/png", "image/jpeg", "image/webp", "application/octet-stream"), BINARY)
+    pictures = dict.fromkeys(("image/png", "image/jpeg", "image/webp", "application/octet-stream"), BINARY_SCHEMA)
     return {
         "required": True,
         "content": {JSON: {"schema": body}, **pictures, "multipart/form-data": {"schema": form}, **arrays},
@@ -102,11 +107,11 @@ def _request(operation: Operation) -> dict[str, Any]:
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     types = [NPY] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
-    good = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY)}
-    return {200: good, **problem_responses(problems())}
+    good = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY_SCHEMA)}
+    return {200: good, **document_problems(problem_types())}
 
 
-def document(app: FastAPI, state: State) -> dict[str, Any]:
+def openapi_schema(app: FastAPI, state: State) -> dict[str, Any]:
     """The OpenAPI document, its JSON examples taken from the probes of the models loaded now."""
     if app.openapi_schema is None:
         base = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
@@ -120,26 +125,26 @@ def document(app: FastAPI, state: State) -> dict[str, Any]:
         schemas.pop("ValidationError", None)
         app.openapi_schema = base
     found = copy.deepcopy(app.openapi_schema)
-    if state.access:
+    if state.api_keys:
         found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"key": []}]
     for operation in OPERATIONS:
         path = found["paths"][f"/{operation}"]["post"]
         model = example_model(state, operation)
         if model is not None:
-            path["requestBody"]["content"][JSON]["example"] = example(model, operation)
+            path["requestBody"]["content"][JSON]["example"] = request_example(model, operation)
     return found
 
 
-def example_model(state: State, operation: Operation) -> Autoencoder | None:
+def example_model(state: State, operation: Operation) -> LoadedModel | None:
     """The default model of an operation, or any that offers it."""
-    names = state.store.offering(operation)
-    default = state.settings.default(operation)
+    names = state.store.models_for(operation)
+    default = state.settings.default_model(operation)
     name = default if default in names else next(iter(names), None)
-    return state.store.shelf.loaded.get(name) if name else None
+    return state.store.snapshot.loaded.get(name) if name else None
 
 
-def example(model: Autoencoder, operation: Operation) -> dict[str, Any]:
+def request_example(model: LoadedModel, operation: Operation) -> dict[str, Any]:
     """A JSON body that the model answers: its graph's probe."""
     item = to_array(model.runners[operation].graph.probe.input)[0]
     if item.dtype == np.uint8 and isinstance(model.card.input, ImageInput):

@@ -6,10 +6,10 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-STATIC = Path(__file__).parent / "static"
+STATIC_DIR = Path(__file__).parent / "static"
 
 
-POLICY = "; ".join(
+CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
         "script-src 'self'",
@@ -23,11 +23,13 @@ POLICY = "; ".join(
 )
 
 
-def add_docs(app: FastAPI) -> None:
+def mount_docs(app: FastAPI) -> None:
     """/docs from shipped files; the page runs no script but those, and asks nobody but this service."""
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    page = (STATIC / "docs.html").read_text("utf-8")
+    app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
+    page = (STATIC_DIR / "docs.html").read_text("utf-8")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
-        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"})
+        return HTMLResponse(
+            page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
+        )

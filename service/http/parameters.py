@@ -12,16 +12,18 @@ from starlette.types import Scope
 from service.card import Operation
 from service.errors import InvalidParameter, MethodNotAllowed, UnsupportedMediaType
 
-SHORT_HEAD = 512  # bytes of query, Accept and Content-Type that are remembered with what they say
-TAKEN = ("model", "version", "format")
-OF_DENOISE = ("strength", "grey", "metadata")
-Metadata = Literal["keep", "strip"]
+CACHEABLE_BYTES = 512  # bytes of query, Accept and Content-Type that are remembered with what they say
+COMMON = ("model", "version", "format")
+DENOISE_ONLY = ("strength", "grayscale", "metadata")
+MetadataPolicy = Literal["keep", "strip"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """`strength`: share of the cleaned picture in the answer, the rest is the picture that came; `grey`: make it grey
-    first; `metadata`: what becomes of EXIF, where the request says.
+class RequestParameters:
+    """Parameters of a request, from its query and headers.
+
+    `strength`: weight of the denoised image, 0..1; the rest is the input. `grayscale`: convert the input first.
+    `metadata`: overrides the setting of that name.
     """
 
     model: str = ""
@@ -30,49 +32,49 @@ class Wish:
     accept: str = ""
     content_type: str = ""
     strength: float = 1.0
-    grey: bool = False
-    metadata: Metadata | None = None
+    grayscale: bool = False
+    metadata: MetadataPolicy | None = None
 
 
-def wish_of(scope: Scope, headers: Mapping[bytes, bytes], operation: Operation) -> Wish:
+def parse_request(scope: Scope, headers: Mapping[bytes, bytes], operation: Operation) -> RequestParameters:
     """The wish of a request. Raises MethodNotAllowed, InvalidParameter or UnsupportedMediaType."""
     if scope["method"] != "POST":
         raise MethodNotAllowed("send POST", headers={"allow": "POST"})
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("send the body without Content-Encoding")
     query, accept, content_type = scope["query_string"], headers.get(b"accept", b""), headers.get(b"content-type", b"")
-    short = len(query) + len(accept) + len(content_type) <= SHORT_HEAD
-    return (remembered if short else read_wish)(query, accept, content_type, operation)
+    short = len(query) + len(accept) + len(content_type) <= CACHEABLE_BYTES
+    return (parse_query_cached if short else parse_query)(query, accept, content_type, operation)
 
 
-def read_wish(query: bytes, accept: bytes, content_type: bytes, operation: Operation) -> Wish:
+def parse_query(query: bytes, accept: bytes, content_type: bytes, operation: Operation) -> RequestParameters:
     """What the head says. Raises InvalidParameter on parameters that are unknown, repeated or out of range."""
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
     except ValueError as error:
         raise InvalidParameter("the query string is malformed") from error
-    found, taken = dict(pairs), TAKEN + (OF_DENOISE if operation == "denoise" else ())
+    found, taken = dict(pairs), COMMON + (DENOISE_ONLY if operation == "denoise" else ())
     if len(found) < len(pairs) or not found.keys() <= set(taken):
         raise InvalidParameter(f"the query of /{operation} takes {', '.join(taken)}, each once")
     version = found.get("version", "")
     if version and not (version.isascii() and version.isdecimal() and len(version) < 10 and int(version)):
         raise InvalidParameter("version is a positive integer")
-    return Wish(
+    return RequestParameters(
         model=found.get("model", ""),
         version=int(version) if version else None,
         format=found.get("format", ""),
         accept=accept.decode("latin-1"),
         content_type=content_type.decode("latin-1"),
-        strength=_strength(found.get("strength", "1")),
-        grey=_grey(found.get("grey", "false")),
-        metadata=_metadata(found.get("metadata")),
+        strength=_parse_strength(found.get("strength", "1")),
+        grayscale=_parse_grayscale(found.get("grayscale", "false")),
+        metadata=_parse_metadata(found.get("metadata")),
     )
 
 
-remembered = lru_cache(maxsize=256)(read_wish)
+parse_query_cached = lru_cache(maxsize=256)(parse_query)
 
 
-def timeout_of(headers: Mapping[bytes, bytes]) -> float | None:
+def client_timeout(headers: Mapping[bytes, bytes]) -> float | None:
     """Seconds that the caller will wait (`X-Request-Timeout`), if it says so. Raises InvalidParameter."""
     text = headers.get(b"x-request-timeout")
     if text is None:
@@ -86,7 +88,7 @@ def timeout_of(headers: Mapping[bytes, bytes]) -> float | None:
     return seconds
 
 
-def _strength(text: str) -> float:
+def _parse_strength(text: str) -> float:
     try:
         strength = float(text) if len(text) < 32 else -1.0
     except ValueError:
@@ -96,16 +98,16 @@ def _strength(text: str) -> float:
     return strength
 
 
-def _grey(text: str) -> bool:
+def _parse_grayscale(text: str) -> bool:
     if text not in ("true", "false"):
-        raise InvalidParameter("grey is true or false")
+        raise InvalidParameter("grayscale is true or false")
     return text == "true"
 
 
-def _metadata(text: str | None) -> Metadata | None:
-    for policy in get_args(Metadata):
+def _parse_metadata(text: str | None) -> MetadataPolicy | None:
+    for policy in get_args(MetadataPolicy):
         if text == policy:
             return policy
     if text is None:
         return None
-    raise InvalidParameter(f"metadata is {' or '.join(get_args(Metadata))}")
+    raise InvalidParameter(f"metadata is {' or '.join(get_args(MetadataPolicy))}")

@@ -8,23 +8,23 @@ import orjson
 from service.errors import Problem
 
 
-def problem_answer(problem: Problem, request_id: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+def problem_response(problem: Problem, request_id: str) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
     """Status, body and headers of a problem."""
-    body = orjson.dumps(problem.body(request_id))
+    body = orjson.dumps(problem.to_dict(request_id))
     extra = [(name.encode(), value.encode()) for name, value in problem.headers.items()]
     return problem.status, body, [(b"content-type", b"application/problem+json"), *extra]
 
 
-PROBLEM = "application/problem+json"
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
-def problem_responses(kinds: Iterable[type[Problem]]) -> dict[int | str, dict[str, Any]]:
+def document_problems(kinds: Iterable[type[Problem]]) -> dict[int | str, dict[str, Any]]:
     """Documentation of the ways to fail, by status."""
     found: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         said = found.get(kind.status, {}).get("description", "")
         found[kind.status] = {
             "description": f"{said}; {kind.title}" if said else kind.title,
-            "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
         }
     return found

@@ -12,68 +12,75 @@ import pybase64
 from service import codec
 from service.card import Card, ImageInput, Operation
 from service.codec import Picture
-from service.engine.images import picture_type, restore
-from service.engine.operations import OPERATIONS, Figures, Outcome
+from service.engine.images import image_media_type, postprocess
+from service.engine.operations import OPERATIONS, Figures, InferenceResult
 from service.errors import NotAcceptable, Problem
 from service.http.body import Inputs
 from service.http.unpack import JSON, NPY
 from service.types import Array, Headers
 
-FIGURE_HEADERS = {"mse": b"x-mse", "psnr": b"x-psnr", "percentile": b"x-percentile", "noise_sigma": b"x-noise-sigma"}
-FITTED_HEADERS = {"resized_from": b"x-resized", "depth_from": b"x-depth"}
+FIGURE_HEADERS = {
+    "mse": b"x-mse",
+    "psnr": b"x-psnr",
+    "error_percentile": b"x-error-percentile",
+    "noise_sigma": b"x-noise-sigma",
+}
+INPUT_CHANGE_HEADERS = {"original_size": b"x-original-size", "original_bit_depth": b"x-original-bit-depth"}
 
 
 @dataclass(slots=True, frozen=True)
-class Reply:
+class ResponseParts:
     """All that an answer is written from."""
 
     card: Card
     operation: Operation
     inputs: Inputs
-    outcome: Outcome
+    result: InferenceResult
     request_id: str
-    quality: int
-    metadata: bool = False
+    image_quality: int
+    keep_metadata: bool = False
 
 
-def write(reply: Reply, kind: str) -> tuple[bytes, Headers]:
+def render(reply: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     """The body and its headers. Raises the problem of the only item, or of any where the type has no place for it."""
-    if len(reply.inputs) == 1 or kind != JSON:
-        _raise_first(reply)
-    headers = [*_head(reply.card.name, reply.card.version, kind)]
-    if kind == JSON:
-        return _document(reply), headers
-    if kind == NPY:
-        return codec.write_npy(_stack(reply.outcome)), headers
-    (picture,), (output,) = reply.inputs.pictures, reply.outcome.outputs
+    if len(reply.inputs) == 1 or media_type != JSON:
+        _raise_first_problem(reply)
+    headers = [*_base_headers(reply.card.name, reply.card.version, media_type)]
+    if media_type == JSON:
+        return _render_json(reply), headers
+    if media_type == NPY:
+        return codec.write_npy(_stack_outputs(reply.result)), headers
+    (picture,), (output,) = reply.inputs.pictures, reply.result.outputs
     if isinstance(output, Problem):
         raise output
     for name, value in _figures(reply, 0, reply.inputs.arrays[0][0], output).items():
         headers.append((FIGURE_HEADERS[name], b"%.6g" % value))
-    for name, value in _fitted(picture, reply.card).items():
+    for name, value in _input_changes(picture, reply.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
-        headers.append((FITTED_HEADERS[name], text.encode()))
-    return codec.encode(restore(output, picture, reply.metadata), kind, quality=reply.quality), headers
+        headers.append((INPUT_CHANGE_HEADERS[name], text.encode()))
+    return codec.encode(
+        postprocess(output, picture, reply.keep_metadata), media_type, quality=reply.image_quality
+    ), headers
 
 
 @lru_cache(maxsize=256)
-def _head(model: str, version: int, kind: str) -> Headers:
+def _base_headers(model: str, version: int, media_type: str) -> Headers:
     """The headers that all answers of this type from this model share."""
     return [
-        (b"content-type", kind.encode()),
+        (b"content-type", media_type.encode()),
         (b"x-model", model.encode()),
         (b"x-model-version", b"%d" % version),
         (b"vary", b"Accept"),
     ]
 
 
-def _figures(reply: Reply, place: int, given: Array, output: Array) -> Figures:
-    return OPERATIONS[reply.operation](reply.card, partial(reply.outcome.error, place, given, output), given, output)
+def _figures(reply: ResponseParts, place: int, given: Array, output: Array) -> Figures:
+    return OPERATIONS[reply.operation](reply.card, partial(reply.result.error, place, given, output), given, output)
 
 
-def _raise_first(reply: Reply) -> None:
-    outcome = reply.outcome
-    if not reply.inputs.problems and outcome.done is not None:
+def _raise_first_problem(reply: ResponseParts) -> None:
+    outcome = reply.result
+    if not reply.inputs.problems and outcome.batch_result is not None:
         return
     found = [*reply.inputs.problems.items()]
     found += [(at, output) for at, output in enumerate(outcome.outputs) if isinstance(output, Problem)]
@@ -85,58 +92,58 @@ def _raise_first(reply: Reply) -> None:
     raise problem
 
 
-def _stack(outcome: Outcome) -> Array:
-    if outcome.done is not None:
-        return outcome.done.outputs
+def _stack_outputs(outcome: InferenceResult) -> Array:
+    if outcome.batch_result is not None:
+        return outcome.batch_result.outputs
     outputs = [output for output in outcome.outputs if not isinstance(output, Problem)]
     if len({output.shape for output in outputs}) > 1:
         raise NotAcceptable("pictures of several sizes do not fit one array; accept application/json")
     return np.stack(outputs)
 
 
-def _document(reply: Reply) -> bytes:
+def _render_json(reply: ResponseParts) -> bytes:
     """The JSON of all results, each written by a call of its own: in one, nothing else could run meanwhile."""
-    head = _opening(reply.card.name, reply.card.version, reply.operation)
+    head = _json_prefix(reply.card.name, reply.card.version, reply.operation)
     written = (orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY) for result in _results(reply))
     return b"".join((head, b",".join(written), b"]}"))
 
 
 @lru_cache(maxsize=256)
-def _opening(model: str, version: int, operation: Operation) -> bytes:
+def _json_prefix(model: str, version: int, operation: Operation) -> bytes:
     return orjson.dumps({"model": model, "version": version, "operation": operation})[:-1] + b',"results":['
 
 
-def _results(reply: Reply) -> Iterator[dict[str, object]]:
+def _results(reply: ResponseParts) -> Iterator[dict[str, object]]:
     given = (item for array in reply.inputs.arrays for item in array)
-    items = zip(count(), reply.inputs.pictures, given, reply.outcome.outputs)
+    items = zip(count(), reply.inputs.pictures, given, reply.result.outputs)
     for place in range(len(reply.inputs)):
         problem = reply.inputs.problems.get(place)
-        yield {"error": problem.body(reply.request_id)} if problem else _result(reply, *next(items))
+        yield {"error": problem.to_dict(reply.request_id)} if problem else _result(reply, *next(items))
 
 
 def _result(
-    reply: Reply, place: int, picture: Picture | None, given: Array, output: Array | Problem
+    reply: ResponseParts, place: int, picture: Picture | None, given: Array, output: Array | Problem
 ) -> dict[str, object]:
     if isinstance(output, Problem):
-        return {"error": output.body(reply.request_id)}
+        return {"error": output.to_dict(reply.request_id)}
     figures = _figures(reply, place, given, output)
     if output.dtype != np.uint8:
         name = "code" if reply.operation == "encode" else "values"
-        return {name: np.ascontiguousarray(output), **figures, **_fitted(picture, reply.card)}
-    kind = picture_type([picture])
-    blob = codec.encode(restore(output, picture, reply.metadata), kind, quality=reply.quality)
+        return {name: np.ascontiguousarray(output), **figures, **_input_changes(picture, reply.card)}
+    media_type = image_media_type([picture])
+    blob = codec.encode(postprocess(output, picture, reply.keep_metadata), media_type, quality=reply.image_quality)
     text = pybase64.b64encode_as_string(blob)
-    return {"image": text, "type": kind, **figures, **_fitted(picture, reply.card)}
+    return {"image": text, "type": media_type, **figures, **_input_changes(picture, reply.card)}
 
 
-def _fitted(picture: Picture | None, card: Card) -> dict[str, list[int] | int]:
+def _input_changes(picture: Picture | None, card: Card) -> dict[str, list[int] | int]:
     """How the picture that came in differed from what the model takes."""
     found: dict[str, list[int] | int] = {}
     if picture is None or not isinstance(card.input, ImageInput):
         return found
     height, width = picture.pixels.shape[:2]
     if card.input.height is not None and (card.input.height, card.input.width) != (height, width):
-        found["resized_from"] = [width, height]
-    if picture.depth != 8:
-        found["depth_from"] = picture.depth
+        found["original_size"] = [width, height]
+    if picture.bit_depth != 8:
+        found["original_bit_depth"] = picture.bit_depth
     return found

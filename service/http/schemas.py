@@ -13,14 +13,14 @@ from service.card import Card, Operation, Text
 Row = Annotated[list[FiniteFloat] | list[list[list[FiniteFloat]]], Field(union_mode="left_to_right")]
 Rows = Annotated[list[Row], FailFast(), Field(min_length=1)]
 Percentile = Annotated[FiniteFloat, Field(ge=0, le=100)]
-Positive = Annotated[FiniteFloat, Field(ge=0)]
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Images(Strict):
+class ImagesBody(StrictModel):
     """Pictures to encode, reconstruct or denoise."""
 
     images: Annotated[list[str], FailFast()] = Field(
@@ -28,13 +28,13 @@ class Images(Strict):
     )
 
 
-class Values(Strict):
+class ValuesBody(StrictModel):
     """Codes to decode, or the vectors of a vector model."""
 
     values: Rows = Field(description="one row per item, in the shape that the card states")
 
 
-class ProblemDocument(Strict):
+class ProblemDocument(StrictModel):
     """RFC 9457. `type` is stable; `instance` is the request's id."""
 
     type: str
@@ -44,65 +44,65 @@ class ProblemDocument(Strict):
     instance: str
 
 
-class Fitted(Strict):
+class InputChanges(StrictModel):
     """How the picture differed from what the model takes."""
 
-    resized_from: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
+    original_size: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
         default=None, description="width and height that came in, where the model's size is another"
     )
-    depth_from: int | None = Field(default=None, description="bits a sample that came in, where more than 8")
+    original_bit_depth: int | None = Field(default=None, description="bits a sample that came in, where more than 8")
 
 
-class CodeResult(Fitted):
+class CodeResult(InputChanges):
     code: Row
 
 
-class ImageResult(Fitted):
+class ImageResult(InputChanges):
     image: str = Field(description="base64")
     type: str = Field(description="media type of the picture")
-    mse: Positive | None = Field(default=None, description="mean squared error on the 0..1 scale")
+    mse: NonNegative | None = Field(default=None, description="mean squared error on the 0..1 scale")
     psnr: FiniteFloat | None = Field(default=None, description="in dB; null where the pictures are identical")
-    percentile: Percentile | None = Field(default=None, description="share of held-out inputs that fare better")
-    noise_sigma: Positive | None = Field(default=None, description="estimated deviation of the noise, 0..1 scale")
+    error_percentile: Percentile | None = Field(default=None, description="share of held-out inputs that fare better")
+    noise_sigma: NonNegative | None = Field(default=None, description="estimated deviation of the noise, 0..1 scale")
 
 
-class ValuesResult(Strict):
+class ValuesResult(StrictModel):
     values: Row
-    mse: Positive | None = None
-    percentile: Percentile | None = None
-    noise_sigma: Positive | None = None
+    mse: NonNegative | None = None
+    error_percentile: Percentile | None = None
+    noise_sigma: NonNegative | None = None
 
 
-class FailedResult(Strict):
+class FailedResult(StrictModel):
     """One failed item among many that did not fail."""
 
     error: ProblemDocument
 
 
-class Answer(Strict):
+class OperationResponse(StrictModel):
     model: str
     version: int
     operation: Operation
 
 
-class EncodeAnswer(Answer):
+class EncodeResponse(OperationResponse):
     results: list[CodeResult | FailedResult]
 
 
-class PictureAnswer(Answer):
+class ImageResponse(OperationResponse):
     results: list[ImageResult | ValuesResult | FailedResult]
 
 
-class Health(Strict):
+class Health(StrictModel):
     status: str
 
 
-class Reason(Strict):
+class Choice(StrictModel):
     value: str | int
     reason: str
 
 
-class ModelSummary(Strict):
+class ModelSummary(StrictModel):
     """A served model, how its graphs run and why, and what else lies in its folder."""
 
     name: str
@@ -111,18 +111,18 @@ class ModelSummary(Strict):
     title: str
     operations: list[Operation]
     default_for: list[Operation]
-    runs: dict[Operation, dict[str, Reason]]
+    execution: dict[Operation, dict[str, Choice]]
 
 
-class Refusal(Strict):
+class RejectedVersion(StrictModel):
     name: str
     version: int
     reason: Text
 
 
-class ModelList(Strict):
+class ModelList(StrictModel):
     models: list[ModelSummary]
-    refused: list[Refusal]
+    rejected: list[RejectedVersion]
 
 
 class ModelDetail(ModelSummary):

@@ -6,10 +6,10 @@ onnx.proto. onnxruntime itself refuses most of it, but reads sparse weights from
 
 from collections.abc import Iterator
 
-from service.errors import ModelRefused
+from service.errors import ModelRejected
 
-DOMAINS = frozenset({b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"})
-DEEPEST = 16  # graphs within attributes of nodes of graphs
+ALLOWED_DOMAINS = frozenset({b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"})
+MAX_DEPTH = 16  # graphs within attributes of nodes of graphs
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MODEL_GRAPH, MODEL_FUNCTIONS = 7, 25
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE = 1, 5, 15
@@ -20,7 +20,7 @@ SPARSE_TENSORS = (1, 2)
 TENSOR_EXTERNAL, TENSOR_LOCATION = 13, 14
 
 
-def check(model: bytes, file: str) -> None:
+def check_model(model: bytes, file: str) -> None:
     """Raises ModelRefused where the file is no ONNX model, or holds what none may."""
     try:
         for number, value in _fields(memoryview(model)):
@@ -31,12 +31,12 @@ def check(model: bytes, file: str) -> None:
                     if inner == FUNCTION_NODE:
                         _check_node(part, file, 0)
     except (IndexError, ValueError) as error:
-        raise ModelRefused(f"{file} is no ONNX model: it is cut off or broken") from error
+        raise ModelRejected(f"{file} is no ONNX model: it is cut off or broken") from error
 
 
 def _check_graph(graph: memoryview, file: str, depth: int) -> None:
-    if depth > DEEPEST:
-        raise ModelRefused(f"{file} holds graphs within graphs within graphs")
+    if depth > MAX_DEPTH:
+        raise ModelRejected(f"{file} holds graphs within graphs within graphs")
     for number, value in _fields(graph):
         if number == GRAPH_NODE:
             _check_node(value, file, depth)
@@ -48,8 +48,8 @@ def _check_graph(graph: memoryview, file: str, depth: int) -> None:
 
 def _check_node(node: memoryview, file: str, depth: int) -> None:
     for number, attribute in _fields(node):
-        if number == NODE_DOMAIN and bytes(attribute) not in DOMAINS:
-            raise ModelRefused(f"{file} uses operators that onnxruntime does not come with")
+        if number == NODE_DOMAIN and bytes(attribute) not in ALLOWED_DOMAINS:
+            raise ModelRejected(f"{file} uses operators that onnxruntime does not come with")
         if number != NODE_ATTRIBUTE:
             continue
         for kind, value in _fields(attribute):
@@ -70,7 +70,7 @@ def _check_sparse(sparse: memoryview, file: str) -> None:
 def _check_tensor(tensor: memoryview, file: str) -> None:
     for number, value in _fields(tensor):
         if number == TENSOR_EXTERNAL or (number == TENSOR_LOCATION and value.nbytes):
-            raise ModelRefused(f"{file} keeps weights in another file: export it with external_data=False")
+            raise ModelRejected(f"{file} keeps weights in another file: export it with external_data=False")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

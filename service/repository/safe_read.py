@@ -5,24 +5,24 @@ import os
 import stat
 from pathlib import Path
 
-from service.errors import ModelRefused
+from service.errors import ModelRejected
 
-LARGEST = 2 << 30  # bytes; protobuf reads no more
+MAX_BYTES = 2 << 30  # bytes; protobuf reads no more
 
 
-def read_bytes(path: Path) -> bytes:
+def read_regular_file(path: Path) -> bytes:
     """The whole of a regular file; links, pipes and devices are refused, not followed."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         reason = "it is a link; put the file itself there" if error.errno == errno.ELOOP else error.strerror
-        raise ModelRefused(f"{path.name} cannot be opened: {reason}") from error
+        raise ModelRejected(f"{path.name} cannot be opened: {reason}") from error
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise ModelRefused(f"{path.name} is not a regular file")
-        if found.st_size > LARGEST:
-            raise ModelRefused(f"{path.name} has more than the 2 GiB that an ONNX file can have")
+            raise ModelRejected(f"{path.name} is not a regular file")
+        if found.st_size > MAX_BYTES:
+            raise ModelRejected(f"{path.name} has more than the 2 GiB that an ONNX file can have")
         with open(handle, "rb", closefd=False) as file:
             return file.read(found.st_size)
     finally:

@@ -13,30 +13,30 @@ from service.repository.store import Store
 log = structlog.get_logger()
 
 
-async def watch(store: Store, how: Literal["auto", "poll"]) -> None:
+async def watch_models(store: Store, mode: Literal["auto", "poll"]) -> None:
     """Refresh the store after every change, until cancelled. `poll` is for file systems that send no events.
 
     A folder that is away, or not there yet, takes nothing from memory; one put in its place is looked at and watched.
     """
     while True:
-        place = await asyncio.to_thread(_identity, store.folder)
+        place = await asyncio.to_thread(_inode, store.folder)
         try:
             if place:
-                await _look(store)
-                await _follow(store, place, how)
+                await _refresh(store)
+                await _watch_folder(store, place, mode)
         except Exception as error:  # no events to be had, as where the system's limit of watches is reached
             reason = f"{type(error).__name__}: {error}"
-            log.warning("the models folder cannot be watched: it is polled from now on", reason=reason)
-            how = "poll"
+            log.warning("model_watch_falls_back_to_polling", reason=reason)
+            mode = "poll"
         await asyncio.sleep(1)
 
 
-async def _follow(store: Store, place: tuple[int, int], how: Literal["auto", "poll"]) -> None:
+async def _watch_folder(store: Store, place: tuple[int, int], mode: Literal["auto", "poll"]) -> None:
     """Look after every change, until another folder, or none, is at the store's address."""
     stop = asyncio.Event()
     changes = awatch(
         store.folder,
-        force_polling=how == "poll" or None,
+        force_polling=mode == "poll" or None,
         debounce=200,
         step=50,
         rust_timeout=1000,
@@ -47,10 +47,10 @@ async def _follow(store: Store, place: tuple[int, int], how: Literal["auto", "po
         async with aclosing(changes):
             standing = False
             async for changed in changes:
-                if await asyncio.to_thread(_identity, store.folder) != place:
+                if await asyncio.to_thread(_inode, store.folder) != place:
                     return
                 if changed or not standing:  # what came after the last look and before the watch stood sends no event
-                    await _look(store)
+                    await _refresh(store)
                 standing = True
     except FileNotFoundError:  # it went between two looks
         return
@@ -58,15 +58,15 @@ async def _follow(store: Store, place: tuple[int, int], how: Literal["auto", "po
         stop.set()
 
 
-async def _look(store: Store) -> None:
+async def _refresh(store: Store) -> None:
     try:
-        if await store.refresh_soon():
-            report(store)
+        if await store.refresh_async():
+            log_models(store)
     except Exception:  # one bad look must not end the watch; what is loaded goes on serving
-        log.exception("the models folder could not be read")
+        log.exception("models_refresh_failed")
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _inode(folder: Path) -> tuple[int, int] | None:
     """What tells a folder from one put in its place, by renaming or by a link; None where there is none."""
     try:
         stat = folder.stat()
@@ -75,9 +75,9 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return stat.st_dev, stat.st_ino
 
 
-def report(store: Store) -> None:
+def log_models(store: Store) -> None:
     """Log what is served and what was refused."""
-    shelf = store.shelf
-    log.info("models", served={name: model.card.version for name, model in shelf.loaded.items()})
-    for (name, version), (_, reason) in shelf.refused.items():
-        log.warning("model refused", model=name, version=version, reason=reason)
+    shelf = store.snapshot
+    log.info("models_loaded", served={name: model.card.version for name, model in shelf.loaded.items()})
+    for (name, version), (_, reason) in shelf.rejected.items():
+        log.warning("model_rejected", model=name, version=version, reason=reason)

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T", covariant=True)
 
-INT8 = ("avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # as Linux names them, on x86 and ARM
+INT8_CPU_FLAGS = ("avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # as Linux names them, on x86 and ARM
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Choice(Generic[T]):
     reason: str
 
 
-def cores() -> Choice[int]:
+def available_cores() -> Choice[int]:
     """The processors this process may really use: its affinity, cut by the control group's quota."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
@@ -28,13 +28,13 @@ def cores() -> Choice[int]:
     return Choice(affinity, f"{affinity} processors by affinity, no smaller quota")
 
 
-def fast_int8() -> Choice[bool]:
+def has_int8_instructions() -> Choice[bool]:
     """Whether this processor adds up products of 8-bit numbers in one instruction; others are slow and saturate."""
     try:
         words = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         return Choice(False, "this system does not say what its processor can do")
-    found = next((name for name in INT8 if name in words), None)
+    found = next((name for name in INT8_CPU_FLAGS if name in words), None)
     return Choice(True, f"this processor has {found}") if found else Choice(False, "this processor has no VNNI")
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from service.card import Tensor
-from service.errors import ModelRefused
+from service.errors import ModelRejected
 from service.types import Array
 
 
@@ -15,7 +15,7 @@ def to_array(tensor: Tensor) -> Array:
     try:
         return np.frombuffer(base64.b64decode(tensor.data), np.dtype(tensor.dtype)).reshape(tensor.shape)
     except ValueError as error:
-        raise ModelRefused("a probe's bytes do not fill its shape") from error
+        raise ModelRejected("a probe's bytes do not fill its shape") from error
 
 
 def to_tensor(array: Array) -> Tensor:
@@ -25,9 +25,9 @@ def to_tensor(array: Array) -> Tensor:
     return Tensor(dtype=dtype, shape=list(array.shape), data=data)
 
 
-def difference(found: Array, wanted: Array) -> float:
+def max_difference(actual: Array, expected: Array) -> float:
     """Grey levels between pictures; between floats the largest difference relative to the largest magnitude."""
-    if found.shape != wanted.shape or not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+    if actual.shape != expected.shape or not (np.isfinite(actual).all() and np.isfinite(expected).all()):
         return float("inf")
-    gap = float(np.abs(found.astype(np.float64) - wanted.astype(np.float64)).max())
-    return gap if wanted.dtype == np.uint8 else gap / max(float(np.abs(wanted).max()), 1e-12)
+    gap = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
+    return gap if expected.dtype == np.uint8 else gap / max(float(np.abs(expected).max()), 1e-12)

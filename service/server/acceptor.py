@@ -11,75 +11,77 @@ from dataclasses import dataclass, field
 import structlog
 
 BACKLOG = 2048  # connections that the kernel keeps until they are accepted
-TURN = 32  # connections accepted before workers are heard again
-PAUSE = 0.05  # seconds without accepting where no file can be opened or no channel has room
-OWN_FILES = 100  # files a worker opens besides its connections
+MAX_ACCEPTS_PER_EVENT = 32  # connections accepted before workers are heard again
+PAUSE_SECONDS = 0.05  # seconds without accepting where no file can be opened or no channel has room
+RESERVED_FDS = 100  # files a worker opens besides its connections
 
 log = structlog.get_logger()
 
 
 @dataclass(eq=False)
-class Desk:
+class WorkerSlot:
     """What the port knows of a worker: the channel that connections go through, and how many it holds."""
 
     channel: socket.socket
     ready: bool = False
-    leaving: bool = False
-    held: int = 0
-    turn: int = 0  # of its latest connection, so that those who hold as many take turns
-    sent: deque[socket.socket] = field(default_factory=deque[socket.socket])  # not adopted yet, so nobody has read them
+    draining: bool = False
+    open_connections: int = 0
+    last_assigned: int = 0  # of its latest connection, so that those who hold as many take turns
+    in_transit: deque[socket.socket] = field(
+        default_factory=deque[socket.socket]
+    )  # not adopted yet, so nobody has read them
 
-    def adopted(self, count: int) -> None:
+    def acknowledge(self, count: int) -> None:
         """The worker has as many more of those that were sent."""
-        for _ in range(min(count, len(self.sent))):
-            self.sent.popleft().close()
+        for _ in range(min(count, len(self.in_transit))):
+            self.in_transit.popleft().close()
 
 
-class Reception:
+class Acceptor:
     """Listens while a desk can take a connection; otherwise connections wait in the backlog."""
 
-    def __init__(self, listener: socket.socket, desks: dict[int, Desk]) -> None:
+    def __init__(self, listener: socket.socket, slots: dict[int, WorkerSlot]) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
-        self._desks = desks
-        self._room = _files() - OWN_FILES
+        self._slots = slots
+        self._max_connections = _max_open_files() - RESERVED_FDS
         self._waiting: deque[socket.socket] = deque()  # accepted, but with no worker
         self._accepting = self._paused = False
-        self._turn = 0
+        self._assigned = 0
         listener.setblocking(False)
         listener.listen(BACKLOG)
 
-    def attend(self) -> None:
+    def update_listening(self) -> None:
         """Begin or cease to accept, as there are desks that can take a connection."""
-        wanted = not self._paused and any(self._takes(desk) for desk in self._desks.values())
+        wanted = not self._paused and any(self._can_accept(desk) for desk in self._slots.values())
         if wanted and not self._accepting:
-            self._loop.add_reader(self._listener, self.accept, TURN)
+            self._loop.add_reader(self._listener, self.accept, MAX_ACCEPTS_PER_EVENT)
         elif self._accepting and not wanted:
             self._loop.remove_reader(self._listener)
         self._accepting = wanted
         if wanted and self._waiting:
             self._loop.call_soon(self.accept, len(self._waiting))
 
-    def take_back(self, desk: Desk) -> None:
+    def reclaim(self, desk: WorkerSlot) -> None:
         """The desk is gone: what it has not adopted goes to others."""
-        self._waiting.extend(desk.sent)
-        desk.held -= len(desk.sent)
-        desk.sent.clear()
-        self.attend()
+        self._waiting.extend(desk.in_transit)
+        desk.open_connections -= len(desk.in_transit)
+        desk.in_transit.clear()
+        self.update_listening()
 
     async def close(self, tries: int) -> None:
         """Hand over whoever has connected, then close the port."""
         while tries and not self.accept(BACKLOG):
             tries -= 1
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE_SECONDS)
         self._paused = True
-        self.attend()
+        self.update_listening()
         self._listener.close()
 
     def accept(self, most: int) -> bool:
         """Hand over so many at most; whether nobody is left in the backlog."""
         for _ in range(most):
-            desks = sorted(filter(self._takes, self._desks.values()), key=_reluctance)
+            desks = sorted(filter(self._can_accept, self._slots.values()), key=_load_key)
             if not desks:
                 break
             try:
@@ -89,48 +91,48 @@ class Reception:
             except ConnectionError:
                 continue  # it went before it was accepted
             except OSError as error:
-                log.warning("cannot accept", reason=str(error))
+                log.warning("accept_failed", reason=str(error))
                 self._pause()
                 return False
-            if not any(self._hand_over(connection, desk) for desk in desks):
+            if not any(self._assign(connection, desk) for desk in desks):
                 self._waiting.appendleft(connection)
                 self._pause()
                 return False
-        self.attend()
+        self.update_listening()
         return False
 
-    def _takes(self, desk: Desk) -> bool:
-        return desk.ready and desk.held < self._room
+    def _can_accept(self, desk: WorkerSlot) -> bool:
+        return desk.ready and desk.open_connections < self._max_connections
 
-    def _hand_over(self, connection: socket.socket, desk: Desk) -> bool:
+    def _assign(self, connection: socket.socket, desk: WorkerSlot) -> bool:
         try:
             socket.send_fds(desk.channel, [b"+"], [connection.fileno()])
         except OSError:
             return False
-        self._turn += 1
-        desk.turn, desk.held = self._turn, desk.held + 1
-        desk.sent.append(connection)
+        self._assigned += 1
+        desk.last_assigned, desk.open_connections = self._assigned, desk.open_connections + 1
+        desk.in_transit.append(connection)
         return True
 
     def _pause(self) -> None:
         if not self._paused:
             self._paused = True
-            self._loop.call_later(PAUSE, self._resume)
-            self.attend()
+            self._loop.call_later(PAUSE_SECONDS, self._resume)
+            self.update_listening()
 
     def _resume(self) -> None:
         if self._listener.fileno() >= 0:
             self._paused = False
-            self.attend()
+            self.update_listening()
 
 
-def _reluctance(desk: Desk) -> tuple[bool, int, int]:
-    return desk.leaving, desk.held, desk.turn  # who is leaving takes one only where no other can
+def _load_key(desk: WorkerSlot) -> tuple[bool, int, int]:
+    return desk.draining, desk.open_connections, desk.last_assigned  # who is leaving takes one only where no other can
 
 
-def _files() -> int:
+def _max_open_files() -> int:
     """Files a process may have open, and so a worker too."""
     import resource  # not on Windows, where this module is imported all the same
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else max(soft, OWN_FILES + 1)
+    return 1 << 20 if soft == resource.RLIM_INFINITY else max(soft, RESERVED_FDS + 1)

@@ -13,12 +13,12 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.errors import HeadTooLarge, MalformedRequest, Problem, SlowRequest
-from service.http.problems import problem_answer
+from service.errors import HeadersTooLarge, MalformedRequest, Problem, RequestTimeout
+from service.http.problems import problem_response
 from service.state import State
 
-PARTING = 2.0  # seconds that who was refused has to read why, before the connection is reset
-AGAIN = 1.0  # seconds until somebody is looked at again who could not send, for our own sake
+LINGERING_CLOSE_SECONDS = 2.0  # seconds that who was refused has to read why, before the connection is reset
+RECHECK_SECONDS = 1.0  # seconds until somebody is looked at again who could not send, for our own sake
 
 
 class UpgradeIgnoringParser(httptools.HttpRequestParser):
@@ -28,7 +28,7 @@ class UpgradeIgnoringParser(httptools.HttpRequestParser):
     parsed again without the header, followed by the body. The protocol ignores what is announced the first time.
     """
 
-    def __init__(self, protocol: "PatientProtocol") -> None:
+    def __init__(self, protocol: "TimeoutProtocol") -> None:
         super().__init__(protocol)
         self._protocol = protocol
 
@@ -44,7 +44,7 @@ class UpgradeIgnoringParser(httptools.HttpRequestParser):
                 data = self._protocol.head_without_upgrade() + bytes(data[body_start:])
 
 
-class PatientProtocol(HttpToolsProtocol):
+class TimeoutProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes connections that send or read too slowly, and answers why where it still can."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -52,56 +52,56 @@ class PatientProtocol(HttpToolsProtocol):
         self.parser = UpgradeIgnoringParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.state: State = self.app_state["service"]
-        self.limits = self.state.settings
-        self.receiving = self.in_head = False  # a request that has begun and not ended; its head
-        self.head_bytes = self.body_bytes = self.chunk = 0
-        self.body_began = self.unsent = 0.0
-        self.reading: asyncio.TimerHandle | None = None  # to look whether enough has come
-        self.writing: asyncio.TimerHandle | None = None  # to look whether enough has gone
-        self.watched: str = ""  # what `reading` waits for
-        self.refusal: Problem | None = None
-        self.parted = False
-        self._watch("head")
+        self.settings = self.state.settings
+        self.receiving = self.in_headers = False  # a request that has begun and not ended; its head
+        self.header_bytes = self.body_bytes = self.chunk_bytes = 0
+        self.body_started_at = self.unsent_bytes = 0.0
+        self.read_timer: asyncio.TimerHandle | None = None  # to look whether enough has come
+        self.write_timer: asyncio.TimerHandle | None = None  # to look whether enough has gone
+        self.awaiting: str = ""  # what `reading` waits for
+        self.rejection: Problem | None = None
+        self.closing = False
+        self._start_read_timer("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._watch("")
-        self._unwatch_writing()
+        self._start_read_timer("")
+        self._cancel_write_timer()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of heads and bodies. After a refusal they are read and dropped, so that the answer gets through."""
-        if self.parted:
+        if self.closing:
             return
-        self.chunk = len(data)
-        if self.in_head:
-            self.head_bytes += len(data)
+        self.chunk_bytes = len(data)
+        if self.in_headers:
+            self.header_bytes += len(data)
         elif self.receiving:
             self.body_bytes += len(data)
         super().data_received(data)
-        if self.parted or self.transport.is_closing():
+        if self.closing or self.transport.is_closing():
             return
-        if self.in_head and self.head_bytes > self.limits.max_head:
-            self._refuse(HeadTooLarge(f"a head may have {self.limits.max_head} bytes"))
+        if self.in_headers and self.header_bytes > self.settings.max_header_bytes:
+            self._reject(HeadersTooLarge(f"a head may have {self.settings.max_header_bytes} bytes"))
         elif self.receiving:
-            self._watch("head" if self.in_head else "body")
+            self._start_read_timer("head" if self.in_headers else "body")
         else:
-            self._watch("" if self._answering() else "head")
+            self._start_read_timer("" if self._has_pending_response() else "head")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.receiving = self.in_head = True
-        self.head_bytes = self.body_bytes = 0  # how much of this chunk is the head's nobody knows yet
+        self.receiving = self.in_headers = True
+        self.header_bytes = self.body_bytes = 0  # how much of this chunk is the head's nobody knows yet
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return
-        if self.head_bytes + self.chunk > self.limits.max_head:
+        if self.header_bytes + self.chunk_bytes > self.settings.max_header_bytes:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > self.limits.max_head:
-                self.refusal = HeadTooLarge(f"a head may have {self.limits.max_head} bytes")
-                raise self.refusal
+            if size > self.settings.max_header_bytes:
+                self.rejection = HeadersTooLarge(f"a head may have {self.settings.max_header_bytes} bytes")
+                raise self.rejection
         super().on_headers_complete()
-        self.in_head = False
+        self.in_headers = False
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -117,105 +117,107 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.receiving and not self.in_head and self.cycle.response_complete:
-            self._part()  # the answer did not need the rest of the body, and nobody reads it
+        if self.receiving and not self.in_headers and self.cycle.response_complete:
+            self._half_close()  # the answer did not need the rest of the body, and nobody reads it
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's word, which says nothing
         """What the parser did not take, as a problem document."""
-        self._refuse(self.refusal or MalformedRequest("this is no HTTP/1.1 request"))
+        self._reject(self.rejection or MalformedRequest("this is no HTTP/1.1 request"))
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_writing()
+        self._start_write_timer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._unwatch_writing()
+        self._cancel_write_timer()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        self.loop.call_later(self.limits.body_grace, self.transport.abort)  # where the last of an answer is never read
+        self.loop.call_later(
+            self.settings.min_data_rate_grace, self.transport.abort
+        )  # where the last of an answer is never read
 
-    def _answering(self) -> bool:
+    def _has_pending_response(self) -> bool:
         cycle: Any = self.cycle  # none before the first
         return bool(self.pipeline) or (cycle is not None and not cycle.response_complete)
 
-    def _watch(self, what: str) -> None:
+    def _start_read_timer(self, what: str) -> None:
         """Wait for the end of a head, or for enough of a body; what was waited for before has come."""
-        if what == self.watched:
+        if what == self.awaiting:
             return
-        if self.reading:
-            self.reading.cancel()
-            self.reading = None
-        self.watched = what
+        if self.read_timer:
+            self.read_timer.cancel()
+            self.read_timer = None
+        self.awaiting = what
         if what == "head":
-            self.reading = self.loop.call_later(self.limits.head_timeout, self._judge_head)
+            self.read_timer = self.loop.call_later(self.settings.header_timeout, self._check_headers)
         elif what:
-            self.body_began = self.loop.time()
-            self.reading = self.loop.call_later(self.limits.body_grace, self._judge_body)
+            self.body_started_at = self.loop.time()
+            self.read_timer = self.loop.call_later(self.settings.min_data_rate_grace, self._check_read_rate)
 
-    def _judge_head(self) -> None:
-        if self._answering():  # the next request's, while one is worked on: it waits for us
-            self.reading = self.loop.call_later(AGAIN, self._judge_head)
-        elif self.in_head:
-            self._refuse(SlowRequest(f"a head has {self.limits.head_timeout:g} s"))
+    def _check_headers(self) -> None:
+        if self._has_pending_response():  # the next request's, while one is worked on: it waits for us
+            self.read_timer = self.loop.call_later(RECHECK_SECONDS, self._check_headers)
+        elif self.in_headers:
+            self._reject(RequestTimeout(f"a head has {self.settings.header_timeout:g} s"))
         else:
             self.transport.close()
 
-    def _judge_body(self) -> None:
+    def _check_read_rate(self) -> None:
         """So many bytes a second, on the average since the grace ended."""
         flow: FlowControl = self.flow
         if flow.read_paused:
-            self.body_began += AGAIN
-            self.reading = self.loop.call_later(AGAIN, self._judge_body)
+            self.body_started_at += RECHECK_SECONDS
+            self.read_timer = self.loop.call_later(RECHECK_SECONDS, self._check_read_rate)
             return
-        end = self.body_began + self.limits.body_grace + self.body_bytes / self.limits.body_rate
+        end = self.body_started_at + self.settings.min_data_rate_grace + self.body_bytes / self.settings.min_data_rate
         left = end - self.loop.time()
         if left > 0:
-            self.reading = self.loop.call_later(max(left, AGAIN), self._judge_body)
+            self.read_timer = self.loop.call_later(max(left, RECHECK_SECONDS), self._check_read_rate)
         else:
-            self._refuse(SlowRequest(f"a body comes with {self.limits.body_rate} bytes a second at least"))
+            self._reject(RequestTimeout(f"a body comes with {self.settings.min_data_rate} bytes a second at least"))
 
-    def _watch_writing(self) -> None:
-        self._unwatch_writing()
-        self.unsent = self.transport.get_write_buffer_size()
-        self.writing = self.loop.call_later(self.limits.body_grace, self._judge_reader)
+    def _start_write_timer(self) -> None:
+        self._cancel_write_timer()
+        self.unsent_bytes = self.transport.get_write_buffer_size()
+        self.write_timer = self.loop.call_later(self.settings.min_data_rate_grace, self._check_write_rate)
 
-    def _unwatch_writing(self) -> None:
-        if self.writing:
-            self.writing.cancel()
-            self.writing = None
+    def _cancel_write_timer(self) -> None:
+        if self.write_timer:
+            self.write_timer.cancel()
+            self.write_timer = None
 
-    def _judge_reader(self) -> None:
-        gone = self.unsent - self.transport.get_write_buffer_size()
-        if gone < self.limits.body_rate * self.limits.body_grace:
+    def _check_write_rate(self) -> None:
+        gone = self.unsent_bytes - self.transport.get_write_buffer_size()
+        if gone < self.settings.min_data_rate * self.settings.min_data_rate_grace:
             self.transport.abort()
         else:
-            self._watch_writing()
+            self._start_write_timer()
 
-    def _refuse(self, problem: Problem) -> None:
+    def _reject(self, problem: Problem) -> None:
         """Answers a request that never becomes one, or whose body does not come, and parts."""
-        cycle: Any = self.cycle if self.receiving and not self.in_head else None
-        if cycle is None and self._answering():
+        cycle: Any = self.cycle if self.receiving and not self.in_headers else None
+        if cycle is None and self._has_pending_response():
             self.transport.close()  # another request's answer is under way
             return
         if cycle is None or not cycle.response_started:
-            status, body, headers = problem_answer(problem, os.urandom(8).hex())
+            status, body, headers = problem_response(problem, os.urandom(8).hex())
             pairs = [*headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
             lines = [b"%s: %s\r\n" % pair for pair in pairs]
             self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
-            self.state.metrics.request("other", "", status, 0.0)
+            self.state.metrics.count_request("other", "", status, 0.0)
         if cycle is not None:
             cycle.disconnected = True
             cycle.message_event.set()
-        self._part()
+        self._half_close()
 
-    def _part(self) -> None:
+    def _half_close(self) -> None:
         """Say no more, and read what still comes for a moment: a reset could overtake the answer."""
-        self.parted = True
-        self._watch("")
+        self.closing = True
+        self._start_read_timer("")
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(PARTING, self.transport.abort)
+        self.loop.call_later(LINGERING_CLOSE_SECONDS, self.transport.abort)

@@ -16,33 +16,33 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from service.auth import Access
+from service.auth import ApiKeys
 from service.config import PREFIX, Settings
 from service.engine.admission import megapixels
 from service.http.app import create_app
-from service.http.dispatcher import Front
-from service.server.protocol import PatientProtocol
-from service.server.shutdown import LingeringServer
+from service.http.dispatcher import Dispatcher
+from service.server.protocol import TimeoutProtocol
+from service.server.shutdown import GracefulServer
 from service.server.supervisor import STARTUP_FAILURE, supervise
-from service.server.worker import AdoptingServer
+from service.server.worker import WorkerServer
 from service.state import State
-from service.telemetry.logs import configure_logs
-from service.telemetry.metrics import FOLDER as METRICS_FOLDER
+from service.telemetry.logs import configure_logging
+from service.telemetry.metrics import METRICS_DIR_ENV
 
-EXPOSED = [
-    *("X-Request-ID", "X-Model", "X-Model-Version", "X-Resized", "Server-Timing"),
-    *("X-MSE", "X-PSNR", "X-Percentile", "X-Noise-Sigma"),
+CORS_EXPOSED_HEADERS = [
+    *("X-Request-ID", "X-Model", "X-Model-Version", "X-Original-Size", "X-Original-Bit-Depth", "Server-Timing"),
+    *("X-MSE", "X-PSNR", "X-Error-Percentile", "X-Noise-Sigma"),
 ]
 """Headers of answers that pages of other origins may read, where `cors_origins` lets them ask."""
 
 log = structlog.get_logger()
 
 
-def application() -> ASGIApp:
+def app_factory() -> ASGIApp:
     """The whole service, made anew in every worker from its environment."""
     settings = Settings.from_env(os.environ)
-    configure_logs(settings.log_format, settings.log_level)
-    front = assemble(settings)
+    configure_logging(settings.log_format, settings.log_level)
+    front = build_app(settings)
     # What is imported and made by now stays: a collection need not look at it, and need not come every 700 objects.
     gc.collect()
     gc.freeze()
@@ -50,9 +50,9 @@ def application() -> ASGIApp:
     return front
 
 
-def assemble(settings: Settings) -> ASGIApp:
+def build_app(settings: Settings) -> ASGIApp:
     """The service of these settings, as it stands behind a port."""
-    front = Front(create_app(settings))
+    front = Dispatcher(create_app(settings))
     if not settings.cors_origins:
         return front
     return CORSMiddleware(
@@ -60,7 +60,7 @@ def assemble(settings: Settings) -> ASGIApp:
         allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
         allow_methods=["GET", "POST"],
         allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
-        expose_headers=EXPOSED,
+        expose_headers=CORS_EXPOSED_HEADERS,
     )
 
 
@@ -68,31 +68,39 @@ def serve(settings: Settings) -> None:
     """Serve until a signal. Workers read their settings from the environment, so it is set here."""
     for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
         os.environ[PREFIX + name.upper()] = str(value)
-    configure_logs(settings.log_format, settings.log_level)
-    share = settings.share()
-    _refuse_bad_files(settings)
+    configure_logging(settings.log_format, settings.log_level)
+    share = settings.per_worker()
+    _check_files(settings)
     log.info(  # not the address: uvicorn tells it, once it is bound
-        "hourglass",
-        models=str(settings.models),
+        "starting",
+        models_dir=str(settings.models_dir),
         workers=settings.workers,
-        queue_items_per_worker=share.queue_items,
-        queue_bytes_per_worker=share.queue_bytes,
+        max_inflight_items_per_worker=share.max_inflight_items,
+        max_inflight_bytes_per_worker=share.max_inflight_bytes,
     )
     if settings.workers == 1:
-        _run(LingeringServer(_config(settings), settings.linger, say_leaving, seconds_left))
+        _run_server(
+            GracefulServer(_uvicorn_config(settings), settings.shutdown_delay, mark_draining, extra_drain_seconds)
+        )
         return
     if sys.platform == "win32":
         raise ValueError("several workers share a port as Unix can; on Windows, workers is 1")
-    config = _config(settings)
+    config = _uvicorn_config(settings)
     with (
-        _shared_metrics(),
+        _shared_metrics_dir(),
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
-        _bound(config) as listener,
+        _bind(config) as listener,
     ):
-        sys.exit(runner.run(supervise(listener, work, settings.workers, settings.linger, settings.longest_drain)))
+        sys.exit(
+            runner.run(
+                supervise(
+                    listener, worker_main, settings.workers, settings.shutdown_delay, settings.max_shutdown_seconds
+                )
+            )
+        )
 
 
-def _bound(config: uvicorn.Config) -> socket.socket:
+def _bind(config: uvicorn.Config) -> socket.socket:
     """The port of several workers. Raises ValueError where it cannot be had; uvicorn has then logged why."""
     try:
         return config.bind_socket()
@@ -100,75 +108,73 @@ def _bound(config: uvicorn.Config) -> socket.socket:
         raise ValueError(f"{config.host} port {config.port} cannot be listened on: choose another by --port") from None
 
 
-def _refuse_bad_files(settings: Settings) -> None:
+def _check_files(settings: Settings) -> None:
     """Raises ValueError naming what is wrong with the files of keys and of the certificate, before anything starts."""
-    if settings.keys:
-        Access.read(settings.keys, settings.rate)
-    if settings.tls_certificate:
+    if settings.api_keys_file:
+        ApiKeys.from_file(settings.api_keys_file, settings.rate_limit)
+    if settings.tls_cert_file:
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_certificate, settings.tls_key)
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
         except OSError as error:
-            raise ValueError(
-                f"the certificate {settings.tls_certificate} or its key cannot be used: {error}"
-            ) from error
+            raise ValueError(f"the certificate {settings.tls_cert_file} or its key cannot be used: {error}") from error
 
 
 @contextmanager
-def _shared_metrics() -> Generator[None]:
+def _shared_metrics_dir() -> Generator[None]:
     """A folder in which the workers' numbers meet, where one can be made."""
     try:
         place = tempfile.TemporaryDirectory(prefix="hourglass-metrics-")
     except OSError as error:  # nothing here can be written
-        log.warning("/metrics tells the numbers of one worker at a time", reason=str(error))
+        log.warning("metrics_per_worker_only", reason=str(error))
         yield
         return
     with place as folder:
-        os.environ[METRICS_FOLDER] = folder
+        os.environ[METRICS_DIR_ENV] = folder
         yield
 
 
-def work(channel: socket.socket) -> None:
+def worker_main(channel: socket.socket) -> None:
     """Be one of several workers: serve what arrives on the channel, until its end."""
     settings = Settings.from_env(os.environ)
-    configure_logs(settings.log_format, settings.log_level)
-    _run(AdoptingServer(_config(settings), channel, say_leaving, seconds_left))
+    configure_logging(settings.log_format, settings.log_level)
+    _run_server(WorkerServer(_uvicorn_config(settings), channel, mark_draining, extra_drain_seconds))
 
 
-def say_leaving(lifespan: Mapping[str, Any]) -> None:
+def mark_draining(lifespan: Mapping[str, Any]) -> None:
     """Nobody new should be sent here, though whoever comes is served to the end."""
     state: State = lifespan["service"]
-    state.leaving = True
+    state.shutting_down = True
 
 
-def seconds_left(lifespan: Mapping[str, Any]) -> float:
+def extra_drain_seconds(lifespan: Mapping[str, Any]) -> float:
     """That the megapixels under way are given to end, over the drain of the settings."""
     state: State = lifespan["service"]
-    return state.settings.deadline_megapixel * megapixels(state.admission.size)
+    return state.settings.request_timeout_per_megapixel * megapixels(state.admission.nbytes)
 
 
-def _run(server: uvicorn.Server) -> None:
+def _run_server(server: uvicorn.Server) -> None:
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 
 
-def _config(settings: Settings) -> uvicorn.Config:
+def _uvicorn_config(settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        application,
+        app_factory,
         factory=True,
         host=settings.host,
         port=settings.port,
-        http=PatientProtocol,
+        http=TimeoutProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         headers=[("X-Content-Type-Options", "nosniff")],
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
+        ssl_certfile=settings.tls_cert_file,
+        ssl_keyfile=settings.tls_key_file,
         proxy_headers=False,  # nothing here asks who, or by which scheme
-        timeout_graceful_shutdown=settings.drain,
-        timeout_keep_alive=settings.keep_alive,  # type: ignore[arg-type] # a number of seconds, whole or not
+        timeout_graceful_shutdown=settings.drain_timeout,
+        timeout_keep_alive=settings.keep_alive_timeout,  # type: ignore[arg-type] # a number of seconds, whole or not
     )

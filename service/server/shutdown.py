@@ -13,48 +13,50 @@ from typing import Any
 
 import uvicorn
 
-CLOSE = (b"connection", b"close")
-Leave = Callable[[Mapping[str, Any]], None]
-More = Callable[[Mapping[str, Any]], float]
+CONNECTION_CLOSE = (b"connection", b"close")
+OnShutdown = Callable[[Mapping[str, Any]], None]
+ExtraDrain = Callable[[Mapping[str, Any]], float]
 TICK = 0.1  # seconds; uvicorn too looks this often
-SETTLING = 10  # ticks that the last connections have, at most, to have their requests read
+MAX_IDLE_TICKS = 10  # ticks that the last connections have, at most, to have their requests read
 
 
-class LingeringServer(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """After a signal it takes connections for `linger` seconds more and answers with `Connection: close`.
 
     `leave` is told the lifespan's state at once. `more`, of the same: seconds over the configured ones that the
     requests under way may take to end.
     """
 
-    def __init__(self, config: uvicorn.Config, linger: float, leave: Leave, more: More) -> None:
+    def __init__(
+        self, config: uvicorn.Config, shutdown_delay: float, on_shutdown: OnShutdown, extra_drain: ExtraDrain
+    ) -> None:
         super().__init__(config)
-        self.linger, self.leave, self.more = linger, leave, more
+        self.shutdown_delay, self.on_shutdown, self.extra_drain = shutdown_delay, on_shutdown, extra_drain
 
     async def main_loop(self) -> None:
         """Serve until a signal, then until nothing more can come; uvicorn's shutdown follows."""
         await super().main_loop()
-        self.leave(self.lifespan.state)
-        self.config.encoded_headers.append(CLOSE)  # goes into the list that uvicorn makes anew every second
-        self.server_state.default_headers.append(CLOSE)
-        await self.last_connections()
-        await self._settle()
+        self.on_shutdown(self.lifespan.state)
+        self.config.encoded_headers.append(CONNECTION_CLOSE)  # goes into the list that uvicorn makes anew every second
+        self.server_state.default_headers.append(CONNECTION_CLOSE)
+        await self.accept_late_connections()
+        await self._wait_until_idle()
         grace = self.config.timeout_graceful_shutdown or 0
-        self.config.timeout_graceful_shutdown = grace + ceil(self.more(self.lifespan.state))
+        self.config.timeout_graceful_shutdown = grace + ceil(self.extra_drain(self.lifespan.state))
 
-    async def last_connections(self) -> None:
+    async def accept_late_connections(self) -> None:
         """Take connections a little longer: who sent them could not know of the signal."""
-        for _ in range(round(self.linger / TICK)):
+        for _ in range(round(self.shutdown_delay / TICK)):
             if self.force_exit:
                 return
             await asyncio.sleep(TICK)
         for server in self.servers:
             server.close()
 
-    async def _settle(self) -> None:
+    async def _wait_until_idle(self) -> None:
         """Until nothing has begun or ended for two ticks: uvicorn closes whoever's request it has not read."""
         seen = [(-1, -1, -1)]
-        for _ in range(SETTLING):
+        for _ in range(MAX_IDLE_TICKS):
             state = self.server_state
             seen.append((state.total_requests, len(state.tasks), len(state.connections)))
             if self.force_exit or seen[-3:] == [seen[-1]] * 3:

@@ -10,19 +10,19 @@ from typing import Literal, TextIO
 import orjson
 import structlog
 
-PIECE = 1024  # characters, so that it has at most the bytes that a pipe takes at once where it takes any
+CHUNK_CHARACTERS = 1024  # characters, so that it has at most the bytes that a pipe takes at once where it takes any
 
 
-class Unwaiting(logging.StreamHandler[TextIO]):
+class NonBlockingHandler(logging.StreamHandler[TextIO]):
     """Drops what nobody takes: a reader of the log that has stopped, or has gone, must not stop the service."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record) + self.terminator
-            for at in range(0, len(line), PIECE):
-                if not _takes(self.stream):
+            for at in range(0, len(line), CHUNK_CHARACTERS):
+                if not _is_writable(self.stream):
                     return
-                self.stream.write(line[at : at + PIECE])
+                self.stream.write(line[at : at + CHUNK_CHARACTERS])
                 self.flush()
         except OSError:
             return
@@ -30,7 +30,7 @@ class Unwaiting(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
 
-def _takes(stream: TextIO) -> bool:
+def _is_writable(stream: TextIO) -> bool:
     """Whether a write would not wait; of what cannot say so, as no file of the system, it is believed."""
     try:
         return bool(select.select([], [stream], [], 0)[1])
@@ -38,7 +38,7 @@ def _takes(stream: TextIO) -> bool:
         return True
 
 
-def _stand_in() -> None:
+def _open_null_streams() -> None:
     """Nothing in the place of streams that were closed before the start, so that no socket gets their numbers."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -46,10 +46,10 @@ def _stand_in() -> None:
             setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 - for the life of the process
 
 
-def configure_logs(form: Literal["auto", "json", "human"], level: str) -> None:
+def configure_logging(log_format: Literal["auto", "json", "console"], level: str) -> None:
     """Lines on stderr, of ours and of the libraries alike, as JSON or for people."""
-    _stand_in()
-    human = form == "human" or (form == "auto" and sys.stderr.isatty())
+    _open_null_streams()
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -58,8 +58,8 @@ def configure_logs(form: Literal["auto", "json", "human"], level: str) -> None:
     quiet = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # locals are the callers' pictures
     last: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        if human
-        else [structlog.processors.ExceptionRenderer(quiet), structlog.processors.JSONRenderer(_json)]
+        if console
+        else [structlog.processors.ExceptionRenderer(quiet), structlog.processors.JSONRenderer(_dump_json)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -67,7 +67,7 @@ def configure_logs(form: Literal["auto", "json", "human"], level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = Unwaiting(sys.stderr)
+    handler = NonBlockingHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -78,5 +78,5 @@ def configure_logs(form: Literal["auto", "json", "human"], level: str) -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change; the store tells what came of it
 
 
-def _json(event: object, **_: object) -> str:
+def _dump_json(event: object, **_: object) -> str:
     return orjson.dumps(event, default=str).decode()

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from service.codec import composite, decode, fit
+from service.codec import composite, decode, fit_to_size
 from service.errors import Problem
 from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out
 from training.errors import DataError
@@ -48,7 +48,7 @@ class FolderSection(DataSection):
 def read_folder(root: Path, section: FolderSection) -> Pixels:
     """All pictures under `root`, fitted to the section's size: uint8 N,H,W,C."""
     pictures = read_pictures(find_pictures(root), section.max_broken_fraction)
-    return np.stack([fit(pixels, section.height, section.width, section.channels) for pixels in pictures])
+    return np.stack([fit_to_size(pixels, section.height, section.width, section.channels) for pixels in pictures])
 
 
 def find_pictures(root: Path) -> list[Path]:
@@ -74,6 +74,6 @@ def read_pictures(paths: Sequence[Path], max_broken_fraction: float, *, colour: 
             skipped += 1
             continue
         pixels = picture.pixels if picture.alpha is None else composite(picture.pixels, picture.alpha, "black")
-        yield fit(pixels, None, None, 3) if colour else pixels
+        yield fit_to_size(pixels, None, None, 3) if colour else pixels
     if skipped > max_broken_fraction * len(paths):
         raise DataError(f"{skipped} of {len(paths)} pictures are broken, more than data.max_broken_fraction allows")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 
-from service.codec import fit
+from service.codec import fit_to_size
 from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out
 from training.data.folder import find_pictures, read_pictures
 from training.errors import DataError
@@ -72,7 +72,7 @@ def _resize_grayscale(pixels: Pixels, width: int) -> NDArray[np.float32]:
     """H,W,C as H,W of that width; never enlarged."""
     height, own, _ = pixels.shape
     scale = min(1.0, width / own)
-    small = fit(pixels, max(1, round(height * scale)), max(1, round(own * scale)), 1)
+    small = fit_to_size(pixels, max(1, round(height * scale)), max(1, round(own * scale)), 1)
     return small[:, :, 0].astype(np.float32) / np.float32(255)
 
 

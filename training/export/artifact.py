@@ -19,19 +19,19 @@ from service.card import (
     Code,
     Graph,
     ImageInput,
-    Made,
     Parity,
     Precision,
     Probe,
+    Provenance,
     Quality,
     VectorInput,
     read_card,
 )
 from service.card import Data as CardData
-from service.errors import ModelRefused
-from service.repository.loader import open_graph
+from service.errors import ModelRejected
+from service.repository.loader import load_graph
 from service.runtime.session import Session
-from service.runtime.tensors import difference, to_array, to_tensor
+from service.runtime.tensors import max_difference, to_array, to_tensor
 from training.data import Dataset, Items
 from training.errors import PublishError
 from training.evaluation.figures import Evaluation, GraphFunction
@@ -81,7 +81,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         recipe=recipe.model_dump(mode="json"),
         data=CardData(name=data.name, sha256=data.sha256, count=len(data.train), licence=data.licence),
         quality=Quality(data="", figures={}, baselines={}),
-        made=Made(
+        made=Provenance(
             versions=versions(),
             opset=OPSET,
             seed=recipe.optimizer.seed,
@@ -96,9 +96,9 @@ def load_verified(folder: Path, card: Card, precision: Precision = "float32") ->
     refuse one.
     """
     try:
-        opened = {graph.file: open_graph(folder, card, graph) for graph in card.graphs}
+        opened = {graph.file: load_graph(folder, card, graph) for graph in card.graphs}
         return {graph.operation: opened[graph.file].run for graph in card.graphs if graph.precision == precision}
-    except ModelRefused as error:
+    except ModelRejected as error:
         raise PublishError(f"the service would refuse this model: {error.detail}") from error
 
 
@@ -182,7 +182,7 @@ def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) 
 
 def _measure_parity(served: ExportModule, run: GraphFunction, given: NDArray[Any]) -> Parity:
     wanted = run_torch(served, given)
-    gap = difference(run(given), wanted)
+    gap = max_difference(run(given), wanted)
     unit, bound = ("levels", MAX_GREY_LEVELS) if wanted.dtype == np.uint8 else ("relative", MAX_RELATIVE_ERROR)
     if not gap <= bound:
         raise PublishError(

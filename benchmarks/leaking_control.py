@@ -7,10 +7,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.soak import LEAK
 from service.config import Settings
-from service.server.protocol import PatientProtocol
-from service.server.run import assemble
+from service.server.protocol import TimeoutProtocol
+from service.server.run import build_app
 
-lost: list[bytes] = []
+leaked: list[bytes] = []
 
 
 def leaking(app: ASGIApp) -> ASGIApp:
@@ -18,7 +18,7 @@ def leaking(app: ASGIApp) -> ASGIApp:
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            lost.append(os.urandom(LEAK))
+            leaked.append(os.urandom(LEAK))
         await app(scope, receive, send)
 
     return call
@@ -26,4 +26,4 @@ def leaking(app: ASGIApp) -> ASGIApp:
 
 if __name__ == "__main__":
     settings = Settings.from_env(os.environ)
-    uvicorn.run(leaking(assemble(settings)), port=settings.port, http=PatientProtocol, ws="none", log_config=None)
+    uvicorn.run(leaking(build_app(settings)), port=settings.port, http=TimeoutProtocol, ws="none", log_config=None)

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks import bodies, fixtures
+from benchmarks import fixtures, payloads
 from benchmarks.load import Measured, Request, load
 from benchmarks.process import Server, free_port
 
@@ -97,16 +97,16 @@ def alone(bench: Bench) -> Sample:
 
 def bulk(bench: Bench) -> Sample:
     """Pictures a second of 256 in one array, over onnxruntime alone at that batch."""
-    items = bodies.digits(256)
-    request = Request("/denoise?model=dense", bodies.npy(items), "application/x-npy")
+    items = payloads.digits(256)
+    request = Request("/denoise?model=dense", payloads.npy(items), "application/x-npy")
     floor, ours = bench.raw("dense", "denoise", items), bench.load("ours", request, 1)
     return Sample(256 * ours.rate / floor, f"{256 * ours.rate:,.0f} / {floor:,.0f} pictures/s", ours.failed)
 
 
 def megapixel(bench: Bench) -> Sample:
     """Megapixels a second of a JPEG photo in and out, over onnxruntime alone on its pixels."""
-    pixels = bodies.photo()
-    request = Request("/denoise?model=photo", bodies.picture(pixels, "JPEG"), "image/jpeg")
+    pixels = payloads.photo()
+    request = Request("/denoise?model=photo", payloads.picture(pixels, "JPEG"), "image/jpeg")
     size = pixels.shape[0] * pixels.shape[1] / 1e6
     floor, ours = size * bench.raw("photo", "denoise", pixels[np.newaxis]), bench.load("ours", request, 1, times=3)
     rate = size / ours.p50 * 1000  # of few and long requests a count over time would lose the last
@@ -118,7 +118,7 @@ def fairness(bench: Bench) -> Sample:
 
     A first-come queue would make every single wait for a whole bulk: ratio 1 or more.
     """
-    many = Request("/denoise?model=dense", bodies.npy(bodies.digits(1024)), "application/x-npy")
+    many = Request("/denoise?model=dense", payloads.npy(payloads.digits(1024)), "application/x-npy")
     found: list[Measured] = []
     beside = bench.folder / "beside"
     beside.mkdir(exist_ok=True)
@@ -135,10 +135,10 @@ def fairness(bench: Bench) -> Sample:
     return Sample(single.p99 / found[0].p50, shown, single.failed + found[0].failed)
 
 
-PICTURE = bodies.picture(bodies.digits(1)[0], "PNG")
+PICTURE = payloads.picture(payloads.digits(1)[0], "PNG")
 PNG = Request("/denoise?model=dense", PICTURE, "image/png")
-FORM = Request("/denoise?model=dense", *bodies.multipart(PICTURE))
-TEXT = Request("/denoise?model=dense", bodies.images(PICTURE), "application/json")
+FORM = Request("/denoise?model=dense", *payloads.multipart(PICTURE))
+TEXT = Request("/denoise?model=dense", payloads.images(PICTURE), "application/json")
 CODE = Request("/encode?model=dense", PICTURE, "image/png")
 
 CASES = (
@@ -170,10 +170,10 @@ def command(app: str, port: int) -> list[str]:
     return [sys.executable, "-m", "uvicorn", app, *options]
 
 
-def start_ours(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers: int = 1) -> Server:
+def start_hourglass(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers: int = 1) -> Server:
     """Hourglass as `hourglass serve` starts it, every setting at its default but where it listens."""
     port = free_port()
-    environ = {"HOURGLASS_MODELS": str(models), "HOURGLASS_PORT": str(port), "HOURGLASS_WORKERS": str(workers)}
+    environ = {"HOURGLASS_MODELS_DIR": str(models), "HOURGLASS_PORT": str(port), "HOURGLASS_WORKERS": str(workers)}
     environ["HOURGLASS_DEFAULT_DENOISE"] = "digits-denoise"
     serve = [sys.executable, "-m", "service", "serve"]
     log = folder / f"ours-{workers}-{cores}.log"
@@ -181,7 +181,7 @@ def start_ours(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers:
 
 
 @contextmanager
-def standing(folder: Path, seconds: float) -> Generator[Bench]:
+def running_servers(folder: Path, seconds: float) -> Generator[Bench]:
     """Fixtures published, floors and Hourglass up on one core."""
     bench = Bench(folder, seconds)
     fixtures.publish_all(folder / "models")
@@ -191,7 +191,7 @@ def standing(folder: Path, seconds: float) -> Generator[Bench]:
             log = folder / f"{name}.log"
             floor = Server(name, command(app, port), port=port, cores=SERVER_CORE, log=log, ready="/livez", environ={})
             bench.servers[name] = stack.enter_context(floor)
-        bench.servers["ours"] = stack.enter_context(start_ours(folder, folder / "models"))
+        bench.servers["ours"] = stack.enter_context(start_hourglass(folder, folder / "models"))
         for server in bench.servers.values():
             server.wait()
         yield bench

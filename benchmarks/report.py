@@ -8,7 +8,7 @@ from statistics import median
 
 from matplotlib.figure import Figure
 
-from benchmarks.serving import Case, Sample
+from benchmarks.load_cases import Case, Sample
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -79,7 +79,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def worse(rows: Sequence[Row], allowed: float) -> list[str]:
+def regressions(rows: Sequence[Row], allowed: float) -> list[str]:
     """Cases whose ratio has fallen behind the stored one by more than the allowed share, or that failed, in words."""
     stored = json.loads((RESULTS / "serving.json").read_text())["ratios"]
     found: list[str] = []

@@ -11,24 +11,24 @@ from benchmarks.load import Request
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """Status (0: none came), seconds since the request was due, and the Retry-After it bore."""
 
     status: int
     seconds: float
-    again: str = ""
+    retry_after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Flood:
+class LoadResult:
     """What came of all requests, within so many seconds."""
 
-    answers: Sequence[Answer]
+    responses: Sequence[Response]
     seconds: float
 
-    def of(self, *statuses: int) -> list[Answer]:
+    def of(self, *statuses: int) -> list[Response]:
         """The answers of these statuses."""
-        return [answer for answer in self.answers if answer.status in statuses]
+        return [answer for answer in self.responses if answer.status in statuses]
 
     @property
     def goodput(self) -> float:
@@ -41,37 +41,37 @@ class Flood:
         return float(np.percentile(found, 100 * share)) if found else float("nan")
 
 
-def closed(port: int, request: Request, *, callers: int, seconds: float) -> Flood:
+def closed_loop(port: int, request: Request, *, callers: int, seconds: float) -> LoadResult:
     """So many callers, each sending its next request when it has its answer, and waited where it was told to."""
     head = _head(request)
 
-    async def caller(end: float, answers: list[Answer]) -> None:
+    async def caller(end: float, answers: list[Response]) -> None:
         while time.monotonic() < end:
-            answer = await _ask(port, head + request.body, time.monotonic())
+            answer = await _send(port, head + request.body, time.monotonic())
             answers.append(answer)
-            await asyncio.sleep(min(float(answer.again or 0), max(0.0, end - time.monotonic())))
+            await asyncio.sleep(min(float(answer.retry_after or 0), max(0.0, end - time.monotonic())))
 
-    async def go() -> Flood:
-        begun, answers = time.monotonic(), list[Answer]()
+    async def go() -> LoadResult:
+        begun, answers = time.monotonic(), list[Response]()
         await asyncio.gather(*(caller(begun + seconds, answers) for _ in range(callers)))
-        return Flood(answers, time.monotonic() - begun)
+        return LoadResult(answers, time.monotonic() - begun)
 
     return asyncio.run(go())
 
 
-def opened(port: int, request: Request, *, rate: float, seconds: float) -> Flood:
+def open_loop(port: int, request: Request, *, rate: float, seconds: float) -> LoadResult:
     """Requests at random moments, so many a second on average, each on a connection of its own."""
     head = _head(request)
     moments = np.cumsum(np.random.default_rng(0).exponential(1 / rate, round(rate * seconds)))
 
-    async def go() -> Flood:
+    async def go() -> LoadResult:
         begun = time.monotonic()
-        tasks: list[asyncio.Task[Answer]] = []
+        tasks: list[asyncio.Task[Response]] = []
         for moment in moments:
             await asyncio.sleep(max(0.0, begun + moment - time.monotonic()))
-            tasks.append(asyncio.create_task(_ask(port, head + request.body, begun + moment)))
+            tasks.append(asyncio.create_task(_send(port, head + request.body, begun + moment)))
         sent = time.monotonic() - begun
-        return Flood(await asyncio.gather(*tasks), sent)
+        return LoadResult(await asyncio.gather(*tasks), sent)
 
     return asyncio.run(go())
 
@@ -82,7 +82,7 @@ def _head(request: Request) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def _ask(port: int, message: bytes, due: float) -> Answer:
+async def _send(port: int, message: bytes, due: float) -> Response:
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
@@ -91,7 +91,7 @@ async def _ask(port: int, message: bytes, due: float) -> Answer:
         finally:
             writer.close()
     except (OSError, TimeoutError):
-        return Answer(0, time.monotonic() - due)
+        return Response(0, time.monotonic() - due)
     head = answer.partition(b"\r\n\r\n")[0].decode("latin-1").lower()
     again = head.partition("retry-after: ")[2].partition("\r\n")[0]
-    return Answer(int(head.split()[1]) if head else 0, time.monotonic() - due, again)
+    return Response(int(head.split()[1]) if head else 0, time.monotonic() - due, again)

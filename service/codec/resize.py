@@ -10,7 +10,7 @@ from PIL import Image
 from service.codec.picture import Pixels
 
 
-def fit(pixels: Pixels, height: int | None, width: int | None, channels: int) -> Pixels:
+def fit_to_size(pixels: Pixels, height: int | None, width: int | None, channels: int) -> Pixels:
     """uint8 H,W,C of the wanted sides (None: as they are) and channels (1 or 3); the same array where it fits."""
     found = pixels.shape
     if channels == 1 and found[2] == 3:
@@ -24,6 +24,6 @@ def fit(pixels: Pixels, height: int | None, width: int | None, channels: int) ->
     return resized[:, :, np.newaxis] if channels == 1 else resized
 
 
-def fit_alpha(alpha: Pixels, height: int | None, width: int | None) -> Pixels:
+def fit_alpha_to_size(alpha: Pixels, height: int | None, width: int | None) -> Pixels:
     """uint8 H,W of the wanted sides, by the same rule."""
-    return fit(alpha[:, :, np.newaxis], height, width, 1)[:, :, 0]
+    return fit_to_size(alpha[:, :, np.newaxis], height, width, 1)[:, :, 0]

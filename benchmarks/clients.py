@@ -18,45 +18,45 @@ from urllib.request import urlopen
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import bodies
+from benchmarks import payloads
 from service.card import CARD_FILE
 
 HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n"
 
 
 @dataclass
-class Book:
+class Ledger:
     """What has happened so far; several threads write."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
-    wrong: list[str] = field(default_factory=list[str])
+    errors: list[str] = field(default_factory=list[str])
     memory: list[float] = field(default_factory=list[float])
     health: list[float] = field(default_factory=list[float])
     models: Path = Path("models")
     """The folder that is served; the operator changes it."""
-    over: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def requests() -> list[tuple[str, bytes, str]]:
     """Path, body and type of lawful requests."""
-    digit, photo = bodies.digits(1)[0], bodies.photo()
-    png, jpeg = bodies.picture(digit, "PNG"), bodies.picture(photo[:300, :400], "JPEG")
+    digit, photo = payloads.digits(1)[0], payloads.photo()
+    png, jpeg = payloads.picture(digit, "PNG"), payloads.picture(photo[:300, :400], "JPEG")
     return [
         ("/denoise?model=digits-denoise", png, "image/png"),
         ("/reconstruct?model=digits", png, "image/png"),
-        ("/encode?model=digits", bodies.images(png), "application/json"),
-        ("/encode?model=digits-sparse", bodies.npy(bodies.digits(32)), "application/x-npy"),
+        ("/encode?model=digits", payloads.images(png), "application/json"),
+        ("/encode?model=digits-sparse", payloads.npy(payloads.digits(32)), "application/x-npy"),
         ("/denoise?model=photo-fast", jpeg, "image/jpeg"),
-        ("/denoise?model=photo-fast", bodies.picture(photo[:32, :32], "PNG"), "image/png"),
+        ("/denoise?model=photo-fast", payloads.picture(photo[:32, :32], "PNG"), "image/png"),
     ]
 
 
-def good(port: int, book: Book, seed: int) -> None:
+def good(port: int, book: Ledger, seed: int) -> None:
     """Lawful requests on a kept connection; each answer is the one it got the first time, but for rounding."""
     chosen, asked = random.Random(seed), requests()  # noqa: S311 - not for secrets
     first: dict[int, NDArray[Any]] = {}
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    while not book.over.is_set():
+    while not book.stop.is_set():
         at = chosen.randrange(len(asked))
         path, body, kind = asked[at]
         try:
@@ -65,22 +65,22 @@ def good(port: int, book: Book, seed: int) -> None:
             data = answer.read()
         except (HTTPException, OSError) as error:
             connection.close()
-            book.wrong.append(f"{path}: {type(error).__name__}")
+            book.errors.append(f"{path}: {type(error).__name__}")
             continue
         book.counts[f"good {answer.status}"] += 1
         if answer.status != 200:
-            book.wrong.append(f"{path}: {answer.status} {data[:200]}")
+            book.errors.append(f"{path}: {answer.status} {data[:200]}")
             continue
         found = np.load(BytesIO(data)).astype(np.float64)
         before = first.setdefault(at, found)
         if found.shape != before.shape or np.abs(found - before).max() > (1e-3 if path.startswith("/encode") else 1):
-            book.wrong.append(f"{path}: another answer than before")
+            book.errors.append(f"{path}: another answer than before")
 
 
-def bad(port: int, book: Book, seed: int) -> None:
+def bad(port: int, book: Ledger, seed: int) -> None:
     """Requests broken in ways nobody has listed: lawful ones, cut, overwritten and mislabelled."""
     chosen, asked = random.Random(seed), requests()  # noqa: S311 - not for secrets
-    while not book.over.is_set():
+    while not book.stop.is_set():
         path, body, kind = chosen.choice(asked)
         broken = bytearray(body)
         for _ in range(chosen.randrange(1, 20)):
@@ -91,32 +91,32 @@ def bad(port: int, book: Book, seed: int) -> None:
             connection.request("POST", path, sent, {"Content-Type": chosen.choice([kind, "image/png", "a/b", ""])})
             status = connection.getresponse().status
         except (HTTPException, OSError) as error:
-            book.wrong.append(f"bad input: {type(error).__name__}")
+            book.errors.append(f"bad input: {type(error).__name__}")
             continue
         finally:
             connection.close()
         book.counts[f"bad {status}"] += 1
         if status >= 500:
-            book.wrong.append(f"bad input was answered {status}")
+            book.errors.append(f"bad input was answered {status}")
 
 
-def slow(port: int, book: Book, seed: int) -> None:
+def slow(port: int, book: Ledger, seed: int) -> None:
     """Heads and bodies that never end, a byte at a time."""
     chosen = random.Random(seed)  # noqa: S311 - not for secrets
-    while not book.over.is_set():
+    while not book.stop.is_set():
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
             connection.sendall(b"POST /denoise HTTP/1.1\r\nHost: x\r\n")
             if chosen.random() < 0.5:
                 connection.sendall(b"Content-Length: 100000\r\n\r\n")
-            while not book.over.wait(0.2):
+            while not book.stop.wait(0.2):
                 connection.sendall(b"a")
         book.counts["slow, closed"] += 1
 
 
-def leaving(port: int, book: Book, seed: int) -> None:
+def leaving(port: int, book: Ledger, seed: int) -> None:
     """Callers who die in the middle of their body, or right after it."""
     chosen, asked = random.Random(seed), requests()  # noqa: S311 - not for secrets
-    while not book.over.wait(0.01):
+    while not book.stop.wait(0.01):
         path, body, kind = chosen.choice(asked)
         sent = body if chosen.random() < 0.5 else body[: len(body) // 2]
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
@@ -124,16 +124,16 @@ def leaving(port: int, book: Book, seed: int) -> None:
         book.counts["left"] += 1
 
 
-def operator(port: int, book: Book, seed: int) -> None:
+def operator(port: int, book: Ledger, seed: int) -> None:
     """Puts the next version of a model in its place and takes the one before it away, as soon as the new one serves."""
     place, version = book.models / "digits", 1
-    while not book.over.wait(0.2 + seed % 2):
+    while not book.stop.wait(0.2 + seed % 2):
         new = place / f".{version + 1}"
         shutil.copytree(place / str(version), new)
         card = json.loads((new / CARD_FILE).read_text())
         (new / CARD_FILE).write_text(json.dumps({**card, "version": version + 1}))
         new.rename(place / str(version + 1))
-        while not book.over.wait(0.05):
+        while not book.stop.wait(0.05):
             with urlopen(f"http://127.0.0.1:{port}/models/digits", timeout=60) as answer:
                 if json.load(answer)["version"] == version + 1:
                     book.counts["swaps"] += 1
@@ -142,7 +142,7 @@ def operator(port: int, book: Book, seed: int) -> None:
         version += 1
 
 
-CALLERS: dict[str, Callable[[int, Book, int], None]] = {
+CLIENT_KINDS: dict[str, Callable[[int, Ledger, int], None]] = {
     "good": good,
     "bad": bad,
     "slow": slow,

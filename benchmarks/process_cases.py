@@ -3,16 +3,16 @@
 import shutil
 from pathlib import Path
 
-from benchmarks import bodies
+from benchmarks import payloads
 from benchmarks.load import Request, load
-from benchmarks.serving import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_ours
+from benchmarks.load_cases import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_hourglass
 
 SHIPPED = Path(__file__).parent.parent / "models"
 DIGITS = ("digits", "digits-2d", "digits-denoise")
 MIXED = 200_000
 NOISY = Request("/denoise", PNG.body, "image/png")
 BROKEN = Request("/denoise?model=dense", PNG.body[: len(PNG.body) // 2], "image/png")
-ARRAY = Request("/reconstruct?model=dense", bodies.npy(bodies.digits(16)), "application/x-npy")
+ARRAY = Request("/reconstruct?model=dense", payloads.npy(payloads.digits(16)), "application/x-npy")
 
 
 def digits_models(bench: Bench) -> Path:
@@ -26,14 +26,14 @@ def digits_models(bench: Bench) -> Path:
 
 def start(bench: Bench) -> Sample:
     """Seconds from the start of the process to its first denoised digit."""
-    with start_ours(bench.folder, digits_models(bench)) as server:
+    with start_hourglass(bench.folder, digits_models(bench)) as server:
         seconds = server.first_answer(NOISY)
     return Sample(seconds, f"{seconds:.2f} s")
 
 
 def idle(bench: Bench) -> Sample:
     """Megabytes (PSS) of the service with the digits models, after its first answer."""
-    with start_ours(bench.folder, digits_models(bench)) as server:
+    with start_hourglass(bench.folder, digits_models(bench)) as server:
         server.first_answer(NOISY)
         megabytes = server.pss()
     return Sample(megabytes, f"{megabytes:.0f} MB")
@@ -41,7 +41,7 @@ def idle(bench: Bench) -> Sample:
 
 def growth(bench: Bench) -> Sample:
     """PSS after 200,000 requests of all kinds, bad ones among them, over what it was after the first thousands."""
-    with start_ours(bench.folder, bench.folder / "models") as server:
+    with start_hourglass(bench.folder, bench.folder / "models") as server:
         server.wait()
         before = 0.0
         done = 0.0
@@ -59,7 +59,7 @@ def workers(bench: Bench, request: Request, connections: int) -> Sample:
     rates: list[float] = []
     failed = 0
     for count, cores, beside in ((1, "0", "1"), (2, "0,1", "0,1")):
-        with start_ours(bench.folder, bench.folder / "models", cores=cores, workers=count) as server:
+        with start_hourglass(bench.folder, bench.folder / "models", cores=cores, workers=count) as server:
             server.wait()
             for seconds in (1.0, bench.seconds):  # the first warms both up
                 run = load(
@@ -75,7 +75,7 @@ def workers(bench: Bench, request: Request, connections: int) -> Sample:
     return Sample(rates[1] / rates[0], f"{rates[1]:,.0f} / {rates[0]:,.0f} req/s", failed)
 
 
-BULK = Request("/denoise?model=dense", bodies.npy(bodies.digits(256)), "application/x-npy")
+BULK = Request("/denoise?model=dense", payloads.npy(payloads.digits(256)), "application/x-npy")
 CASES = (
     Case("workers", "two workers over one, 256 pictures a request", 1.8, "higher", "", lambda b: workers(b, BULK, 8)),
     Case(
