@@ -1,7 +1,8 @@
 """Fast path for simple JPEG files: grey or YCbCr JFIF, without segments that affect the result.
 
 libjpeg-turbo decodes these files. `picture` decodes all other files with Pillow, and also those for which libjpeg-turbo
-gives a warning. JPEG files are not written here: below quality 96 simplejpeg uses a less accurate transform than Pillow.
+gives a warning. This module writes no JPEG files, because below quality 96 simplejpeg uses a less accurate transform
+than Pillow.
 """
 
 from dataclasses import dataclass

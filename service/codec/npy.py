@@ -24,8 +24,8 @@ def read_npy(data: bytes) -> NDArray[Any]:
     """Read an array of floats, integers or booleans, in any byte order and memory layout.
 
     The result has the native byte order, 1 to 8 dimensions and at least one element. It is a read-only view of `data`
-    where possible. Raises MalformedBody if `data` is not a .npy file of version 1 or 2, and InvalidArray if the dtype or
-    shape is not supported. Pickled objects are never loaded.
+    where possible. Raises MalformedBody if `data` is not a .npy file of version 1 or 2, and InvalidArray if the dtype
+    or shape is not supported. Pickled objects are never loaded.
     """
     header_bytes = 10 + int.from_bytes(data[8:10], "little")
     cacheable = data[6:8] == b"\x01\x00" and header_bytes <= CACHEABLE_HEADER_BYTES
