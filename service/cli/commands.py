@@ -82,8 +82,9 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
     for name, model in shelf.loaded.items():
         table.add_row(name, str(model.card.version), " ".join(model.runners), model.card.title)
     Console().print(table)
-    for (name, version), (_, reason) in shelf.rejected.items():
-        stderr.print(f"refused: {name} {version}: {reason}", style="red", markup=False, highlight=False)
+    for rejected in shelf.rejected.values():
+        message = f"refused: {rejected.name} {rejected.version}: {rejected.reason}"
+        stderr.print(message, style="red", markup=False, highlight=False)
 
 
 @app.command
