@@ -99,7 +99,7 @@ def test_a_graph_that_begins_to_fail_on_its_probe_is_found_by_the_canary() -> No
     async def work(dog: Watchdog) -> None:
         await until(lambda: dog.failure)
 
-    assert "failed on its own probe" in watched(runner(fail, None), work)[0]
+    assert "failed on its probe" in watched(runner(fail, None), work)[0]
 
 
 def test_callers_who_send_what_fails_are_not_taken_for_it() -> None:
