@@ -1,6 +1,6 @@
-"""The contract: a model is a folder `models/<name>/<version>/`, and this is its `card.json`.
+"""Schema of `card.json`, which describes one model version in `models/<name>/<version>/`.
 
-Training writes it, the service reads it. Data only; knows pydantic and the standard library, nothing else.
+Training writes cards and the service reads them. This module imports only pydantic and the standard library.
 """
 
 from datetime import date
@@ -22,13 +22,13 @@ CARD_SCHEMA_FILE = "card.schema.json"
 
 
 class StrictModel(BaseModel):
-    """No unknown fields, no conversions, no changes afterwards."""
+    """Base model that forbids unknown fields, type conversions and later changes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class ImageInput(StrictModel):
-    """Pictures: uint8, N,H,W,C. A null side means any size."""
+    """Images: uint8 arrays of shape N,H,W,C. A null height and width mean any size."""
 
     kind: Literal["image"]
     height: PositiveInt | None
@@ -38,25 +38,25 @@ class ImageInput(StrictModel):
     @model_validator(mode="after")
     def _both_sides_or_none(self) -> Self:
         if (self.height is None) != (self.width is None):
-            raise ValueError("height and width are both fixed or both null")
+            raise ValueError("height and width must be both fixed or both null")
         return self
 
 
 class VectorInput(StrictModel):
-    """Vectors: float32, N,F."""
+    """Vectors: float32 arrays of shape N,F."""
 
     kind: Literal["vector"]
     features: PositiveInt
 
 
 class Code(StrictModel):
-    """Codes: float32, N and this shape; null where it follows the picture's size."""
+    """Codes: float32 arrays of N items of this shape. A null dimension depends on the size of the image."""
 
     shape: list[PositiveInt | None] = Field(min_length=1, max_length=3)
 
 
 class Tensor(StrictModel):
-    """A small array inside the card: base64 of its little-endian bytes in C order."""
+    """A small array inside the card. `data` is the base64 of its little-endian bytes in C order."""
 
     dtype: Literal["uint8", "float32"]
     shape: list[PositiveInt] = Field(min_length=1, max_length=4)
@@ -64,16 +64,17 @@ class Tensor(StrictModel):
 
 
 class Probe(StrictModel):
-    """An input and the output that the loaded graph must reproduce."""
+    """A stored input and the output that the loaded graph must reproduce for it."""
 
     input: Tensor
     output: Tensor
 
 
 class Parity(StrictModel):
-    """The largest difference between torch and onnxruntime on one batch of one input shape (without N).
+    """The largest difference between torch and onnxruntime for one batch size and one input shape (without N).
 
-    `levels`: grey levels of pictures. `relative`: to the largest magnitude of the output.
+    The unit `levels` means grey levels (0..255) of images. The unit `relative` means the difference divided by the
+    largest magnitude of the output.
     """
 
     batch: PositiveInt
@@ -83,9 +84,10 @@ class Parity(StrictModel):
 
 
 class Graph(StrictModel):
-    """One single-file ONNX graph with its preprocessing inside, and what proves it.
+    """One single-file ONNX graph, which includes the preprocessing, and the data to verify it.
 
-    `bytes_per_pixel`: memory of a run, measured; of graphs for pictures of any size, which are cut by it.
+    `bytes_per_pixel` is the measured memory of a run, in bytes per pixel of the input. The service derives the tile
+    size from it, for graphs that take images of any size.
     """
 
     operation: Operation
@@ -98,7 +100,7 @@ class Graph(StrictModel):
 
 
 class Data(StrictModel):
-    """What the model was trained on."""
+    """The data set that the model was trained on."""
 
     name: Text
     sha256: Sha256
@@ -107,7 +109,7 @@ class Data(StrictModel):
 
 
 class Quality(StrictModel):
-    """Figures measured on `data`, and the same figures of the baselines beside them."""
+    """Figures of the model measured on `data`, and the same figures of the baselines."""
 
     data: Text
     figures: dict[str, FiniteFloat]
@@ -115,7 +117,7 @@ class Quality(StrictModel):
 
 
 class Provenance(StrictModel):
-    """How the artefact came about: versions of what wrote it, seed, seconds of training, day."""
+    """How the model was made: library versions, ONNX opset, seed, seconds of training and date."""
 
     versions: dict[str, str]
     opset: PositiveInt
@@ -125,8 +127,10 @@ class Provenance(StrictModel):
 
 
 class Card(StrictModel):
-    """One version of one model. `error_percentiles`: percentiles 0..100 of the mean squared error per item,
-    on the 0..1 scale, of held-out data through the served `reconstruct` graph.
+    """One version of one model.
+
+    `error_percentiles` are the percentiles 0 to 100 of the mean squared error per item, on the 0..1 scale, of held-out
+    data passed through the served `reconstruct` graph.
     """
 
     format: Literal[1]
@@ -150,7 +154,7 @@ class Card(StrictModel):
 
     @property
     def operations(self) -> list[Operation]:
-        """What this model offers, in the order of the card, each once."""
+        """Return the operations of the graphs without repetition, in the order of the card."""
         return list(dict.fromkeys(graph.operation for graph in self.graphs))
 
     @property
@@ -163,26 +167,26 @@ class Card(StrictModel):
         keys = [(graph.operation, graph.precision) for graph in self.graphs]
         files = [graph.file for graph in self.graphs]
         if len(set(keys)) < len(keys) or len(set(files)) < len(files):
-            raise ValueError("each graph has its own operation, precision and file")
+            raise ValueError("two graphs must not share a file, or an operation and a precision")
         return self
 
     @model_validator(mode="after")
     def _any_size_can_be_tiled(self) -> Self:
         if self.any_size and (self.receptive_radius is None or self.stride is None):
-            raise ValueError("a model for pictures of any size states receptive_radius and stride")
+            raise ValueError("a model for images of any size must state receptive_radius and stride")
         return self
 
     @model_validator(mode="after")
-    def _percentiles_rise(self) -> Self:
+    def _percentiles_ascend(self) -> Self:
         errors = self.error_percentiles
         if errors is None:
             if "reconstruct" in self.operations:
-                raise ValueError("a model that reconstructs states error_percentiles")
+                raise ValueError("a model with a reconstruct graph must state error_percentiles")
         elif len(errors) != 101 or any(low > high for low, high in pairwise(errors)):
-            raise ValueError("error_percentiles are 101 numbers that never fall")
+            raise ValueError("error_percentiles must be 101 numbers in ascending order")
         return self
 
 
 def read_card(text: bytes) -> Card:
-    """The card in `text` (JSON, UTF-8). Raises pydantic.ValidationError on anything the contract does not say."""
+    """Parse a card from JSON (UTF-8). Raises `pydantic.ValidationError` if it does not match the schema."""
     return Card.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""Every way a request can fail: status, `type` and title on the class, the detail on the instance.
+"""Every error that a request can get: status, `type` and title on the class, the detail on the instance.
 
     Problem
     ├── 400  MalformedRequest, MalformedBody, InvalidParameter, AmbiguousModel
@@ -18,7 +18,7 @@
     ├── 503  Overloaded, ModelRejected
     └── 504  DeadlineExceeded
 
-A detail names the fault and how to fix it. It never repeats bytes of the request.
+A detail says what is wrong and how to fix it. It never repeats bytes of the request.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,10 @@ from typing import ClassVar, Self
 
 
 class Problem(Exception):
-    """Base class. Responses are `application/problem+json` (RFC 9457)."""
+    """Base class of all problems. Responses are `application/problem+json` (RFC 9457).
+
+    `detail` is cut to 1000 characters.
+    """
 
     status: ClassVar[int]
     type: ClassVar[str]
@@ -158,5 +161,5 @@ class DeadlineExceeded(Problem):
 
 
 def problem_types() -> Iterator[type[Problem]]:
-    """Every kind of problem, in the order of their status."""
+    """Return every subclass of `Problem`, sorted by status."""
     return iter(sorted(Problem.__subclasses__(), key=lambda kind: kind.status))

@@ -1,4 +1,4 @@
-"""Type aliases that several packages share."""
+"""Type aliases shared by several packages."""
 
 from typing import Any
 
@@ -6,4 +6,4 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Headers = list[tuple[bytes, bytes]]
-"""Header names (lower case) and values, as ASGI has them."""
+"""Header names in lower case, and values, as in ASGI messages."""

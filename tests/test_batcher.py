@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.engine.batcher import Batcher, InferenceError
+from service.engine.batcher import Batcher
 from service.engine.operations import InferenceResult
 from service.engine.operations import run as ask
+from service.engine.scheduler import InferenceError, RunHooks
 from service.errors import InvalidArray
 
 Array = NDArray[Any]
@@ -54,7 +55,7 @@ def test_what_waits_together_runs_together_and_never_over_the_limit() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, on_batch=sizes.append)
+        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=sizes.append))
         await asyncio.gather(*(batcher.submit(items(1)) for _ in range(20)))
 
     run(work)
@@ -65,7 +66,7 @@ def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_but_not_beyond_i
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, on_batch=sizes.append)
+        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=sizes.append))
         callers: list[asyncio.Task[Any]] = []
         for _ in range(10):
             callers += [asyncio.create_task(batcher.submit(items(1))) for _ in range(2)]
@@ -81,7 +82,7 @@ def test_an_observer_that_fails_leaves_nobody_waiting() -> None:
         raise ValueError("observer")
 
     async def work() -> list[Any]:
-        batcher = Batcher(double, max_batch=8, on_batch=fail)
+        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=fail))
         callers = [batcher.submit(items(1)) for _ in range(3)]
         return await asyncio.wait_for(asyncio.gather(*callers, return_exceptions=True), 30)
 
@@ -92,7 +93,7 @@ def test_a_lone_caller_waits_for_nobody() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, on_batch=sizes.append)
+        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=sizes.append))
         for _ in range(3):
             await batcher.submit(items(1))
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from numpy.typing import NDArray
 
-from service.engine.batcher import Batcher, BatchResult, InferenceError
+from service.engine.batcher import Batcher
+from service.engine.scheduler import BatchResult, InferenceError
 
 Array = NDArray[Any]
 POISON = -1.0

@@ -8,7 +8,6 @@ from typing import Any, cast
 import pytest
 from numpy.typing import NDArray
 
-from service.engine import model
 from service.engine.batcher import Batcher
 from service.engine.model import Runner, autotune_when_idle
 from service.repository.layout import load_card
@@ -74,12 +73,12 @@ def test_the_curve_is_found_again() -> None:
 def test_a_batch_is_as_large_as_pays(fixed: float, item: float, wanted: int) -> None:
     chosen = choose_batch(costs(fixed, item, 256), 256)
     assert chosen.value == wanted
-    assert "ms an item" in chosen.reason
+    assert "ms per item" in chosen.reason
 
 
 def test_the_reason_names_what_bounds_a_batch() -> None:
     assert "the setting" in choose_batch(costs(1e-3, 1e-6, 16), 16).reason
-    assert "a lone caller" in choose_batch(costs(1e-3, 1e-6, 16), 128).reason
+    assert "a single request" in choose_batch(costs(1e-3, 1e-6, 16), 128).reason
     assert choose_batch({1: 0.2}, 128).value == 1
 
 
@@ -87,7 +86,7 @@ def test_the_reason_names_what_bounds_a_batch() -> None:
 def test_no_batch_is_measured_that_would_be_too_long(opened: Runner, place: str, bound: float) -> None:
     session = Timed(fixed=0.0, item=bound / 20)
     opened.session = cast("Session", session)
-    opened.choices["executor"] = model.Choice(place, "for the test")
+    opened.inline = place == "event loop"
     while not opened.measured:
         opened.measure_next()
     assert session.sizes == [1, 2, 4, 8, 16]
@@ -114,7 +113,7 @@ def test_a_graph_that_fails_on_larger_batches_keeps_to_those_that_work(opened: R
     while not opened.measured:
         opened.measure_next()
     assert limit(opened) == 4
-    assert opened.choices["batch"].reason == "a run of 8 fails: ValueError"
+    assert opened.choices["batch"].reason == "a batch of 8 fails: ValueError"
 
 
 @pytest.mark.anyio

@@ -42,8 +42,8 @@ def test_a_bad_version_is_refused_with_its_reason_and_the_old_one_serves(store: 
     before = store.snapshot.loaded["digits"]
     assert store.refresh()
     assert store.snapshot.loaded["digits"] is before
-    assert reason in store.snapshot.rejected["digits", 2][1]
-    assert "\n" not in store.snapshot.rejected["digits", 2][1]
+    assert reason in store.snapshot.rejected["digits", 2].reason
+    assert "\n" not in store.snapshot.rejected["digits", 2].reason
     assert not store.refresh()  # a second look finds nothing new
 
 
@@ -61,7 +61,7 @@ def test_whatever_a_version_raises_is_its_own_fault_alone(
     publish(store.folder, "points")
     store.refresh()
     assert served(store) == {"digits": 1, "points": 1}
-    assert store.snapshot.rejected["photos", 1][1] == f"it cannot be loaded: {type(error).__name__}"
+    assert store.snapshot.rejected["photos", 1].reason == f"the version cannot be loaded: {type(error).__name__}"
 
 
 @pytest.mark.anyio
@@ -96,7 +96,7 @@ def test_a_served_version_tampered_with_goes_on_as_it_was_loaded(store: Store) -
     store.refresh()
     assert store.snapshot.loaded["digits"] is before
     assert served(store) == {"digits": 1}
-    assert "SHA-256" in store.snapshot.rejected["digits", 1][1]
+    assert "SHA-256" in store.snapshot.rejected["digits", 1].reason
 
 
 def test_removed_models_are_gone_and_removed_versions_fall_back(store: Store) -> None:

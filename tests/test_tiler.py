@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.engine.batcher import InferenceError
+from service.engine.scheduler import InferenceError, RunHooks
 from service.engine.tile_grid import Grid
 from service.engine.tile_scheduler import TileScheduler
 
@@ -154,7 +154,7 @@ def test_a_graph_of_another_size_is_no_answer() -> None:
     async def work(pool: ThreadPoolExecutor) -> None:
         await TileScheduler(lambda tile: tile[:, ::2], grid=GRID, pool=pool).submit(picture(1))
 
-    with pytest.raises(InferenceError, match="answered"):
+    with pytest.raises(InferenceError, match="returned"):
         run(work)
 
 
@@ -172,9 +172,8 @@ def test_memory_is_given_back_once_when_all_is_quiet_after_a_large_tile() -> Non
     gate = Gate()
 
     async def work(pool: ThreadPoolExecutor) -> None:
-        tiler = TileScheduler(
-            gate, grid=Grid(0, 1, 1 << 20), pool=pool, runners=1, release_memory=lambda: tidied.append(len(gate.seen))
-        )
+        hooks = RunHooks(release_memory=lambda: tidied.append(len(gate.seen)))
+        tiler = TileScheduler(gate, grid=Grid(0, 1, 1 << 20), pool=pool, runners=1, hooks=hooks)
         gate.leave.release(100)
         await tiler.submit(picture(1))
         await asyncio.sleep(0.05)

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from service.engine import watchdog
-from service.engine.batcher import Batcher, InferenceError
+from service.engine.batcher import Batcher
+from service.engine.scheduler import InferenceError
 from service.engine.watchdog import Watchdog
 from tests.conftest import Serve
 
@@ -76,7 +77,7 @@ def test_a_run_that_hangs_is_seen_and_then_ends_the_process(pool: ThreadPoolExec
         await hanging
 
     verdict, ended = watched(one, work)
-    assert "has not come back" in verdict
+    assert "has not finished" in verdict
     assert len(ended) == 1
     assert ended[0] - red[0] > LOOK, "red before the end, so that it can be seen"
 
@@ -88,7 +89,7 @@ def test_a_pool_that_takes_no_more_work_is_found_by_the_canary(pool: ThreadPoolE
     async def work(dog: Watchdog) -> None:
         await until(lambda: dog.failure)
 
-    assert "has not come back" in watched(one, work)[0]
+    assert "has not finished" in watched(one, work)[0]
 
 
 def test_a_graph_that_begins_to_fail_on_its_probe_is_found_by_the_canary() -> None:
@@ -98,7 +99,7 @@ def test_a_graph_that_begins_to_fail_on_its_probe_is_found_by_the_canary() -> No
     async def work(dog: Watchdog) -> None:
         await until(lambda: dog.failure)
 
-    assert "failed on its own probe" in watched(runner(fail, None), work)[0]
+    assert "failed on its probe" in watched(runner(fail, None), work)[0]
 
 
 def test_callers_who_send_what_fails_are_not_taken_for_it() -> None:

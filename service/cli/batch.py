@@ -16,7 +16,7 @@ from service import codec
 from service.card import Operation
 from service.engine.images import image_media_type, open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
-from service.engine.operations import OPERATIONS, Figures
+from service.engine.operations import Figures, ItemResult, compute_figures
 from service.engine.operations import run as run_model
 from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
 from service.state import State
@@ -113,7 +113,8 @@ async def _process_file(
         return InvalidImage(f"{error.strerror}: {error.filename}"), {}
     except Problem as problem:
         return problem, {}
-    return output, OPERATIONS[operation](model.card, partial(outcome.error, 0, row, output), row, output)
+    item = ItemResult(model.card, row, output, partial(outcome.error, 0, row, output))
+    return output, compute_figures(operation, item)
 
 
 def write_atomic(target: Path, data: bytes) -> None:

@@ -82,10 +82,9 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
     for name, model in shelf.loaded.items():
         table.add_row(name, str(model.card.version), " ".join(model.runners), model.card.title)
     Console().print(table)
-    for (name, version), (_, reason) in shelf.rejected.items():
-        stderr.print(
-            f"rejected: {name} {version}: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
+    for rejected in shelf.rejected.values():
+        message = f"rejected: {rejected.name} {rejected.version}: {rejected.reason}"
+        stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command

@@ -1,6 +1,6 @@
-"""Bytes <-> arrays. The only place that imports an image library; knows nothing of models or HTTP.
+"""Decodes and encodes images and .npy arrays. Only this package imports image libraries.
 
-Whatever bytes come in, what goes out is an array or a Problem.
+Decoding any bytes either returns an array or raises a `Problem`.
 """
 
 from service.codec.npy import read_npy, write_npy

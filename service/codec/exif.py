@@ -1,17 +1,20 @@
-"""A camera's notes, made to fit the upright picture that they come back with. Knows tags; what reads and writes them is
-the reference's (`picture`).
-"""
+"""Adapts an EXIF block to the upright image that it is written with. Pillow reads and writes the blocks."""
 
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
-ORIENTATION, MAKER_NOTE, EXIF_IFD = 0x0112, 0x927C, 0x8769  # tags; the last leads to the inner ones
-IFD0_SIZE, EXIF_SIZE = (0x0100, 0x0101), (0xA002, 0xA003)  # width and height
-MAX_SEGMENT_BYTES = (1 << 16) - 32  # what one segment of a JPEG holds
+# Tags; EXIF_IFD points to the inner directory.
+ORIENTATION = 0x0112
+MAKER_NOTE = 0x927C
+EXIF_IFD = 0x8769
+# Tags of width and height, in the outer and in the inner directory.
+IFD0_SIZE = (0x0100, 0x0101)
+EXIF_SIZE = (0xA002, 0xA003)
+MAX_SEGMENT_BYTES = (1 << 16) - 32  # capacity of one JPEG segment
 
 
 class ExifBlock(Protocol):
-    """An EXIF block that was read."""
+    """A parsed EXIF block, such as `PIL.Image.Exif`."""
 
     def get_ifd(self, tag: int) -> MutableMapping[int, Any]: ...
     def pop(self, key: int, default: None, /) -> Any: ...
@@ -21,22 +24,22 @@ class ExifBlock(Protocol):
 
 
 def without_orientation(read: Callable[[], ExifBlock], size: tuple[int, int]) -> bytes | None:
-    """The block of an upright picture of that width and height; None where it is not sane.
+    """Return the EXIF block for an upright image of `size` (width and height in pixels).
 
-    Left out are orientation, the small copy of what was shown, and the maker's own notes, which may hold another copy
-    and are broken when anything moves.
+    The orientation, the thumbnail and the maker note are left out. A maker note may contain another thumbnail, and
+    moving it breaks its offsets. Return None if the block is invalid or does not fit into one JPEG segment.
     """
     try:
-        notes = read()
-        inner = notes.get_ifd(EXIF_IFD)
-        notes.pop(ORIENTATION, None)
+        block = read()
+        inner = block.get_ifd(EXIF_IFD)
+        block.pop(ORIENTATION, None)
         inner.pop(MAKER_NOTE, None)
-        for outside, inside, side in zip(IFD0_SIZE, EXIF_SIZE, size, strict=True):
-            if outside in notes:
-                notes[outside] = side
-            if inside in inner:
-                inner[inside] = side
-        block = notes.tobytes()
-    except Exception:  # a reader may raise anything on hostile bytes, and a broken block is no reason to refuse pixels
+        for outer_tag, inner_tag, length in zip(IFD0_SIZE, EXIF_SIZE, size, strict=True):
+            if outer_tag in block:
+                block[outer_tag] = length
+            if inner_tag in inner:
+                inner[inner_tag] = length
+        data = block.tobytes()
+    except Exception:  # Pillow may raise any exception on hostile bytes; the pixels can still be used
         return None
-    return block if 0 < len(block) <= MAX_SEGMENT_BYTES else None
+    return data if 0 < len(data) <= MAX_SEGMENT_BYTES else None

@@ -1,7 +1,7 @@
-"""Pictures: recognised by their bytes, measured by their header, then decoded whole or refused; and written again.
+"""Detects the format of image files, checks their size before decoding, decodes and encodes them.
 
-Pillow is the reference: plain pictures take a shorter way to the same pixels (`png`, `jpeg`), all others and all that
-fails on that way are Pillow's, and so is every verdict.
+Simple PNG and JPEG files are decoded by the fast paths `png` and `jpeg`, which give the same pixels as Pillow. Pillow
+decodes all other files, and also those on which a fast path fails. So the errors are always those of Pillow.
 """
 
 from collections.abc import Collection
@@ -20,10 +20,10 @@ from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImag
 
 Pixels = NDArray[np.uint8]
 
-# Read now, not while the first caller waits.
+# Load the plugins now, not during the first request.
 Image.preinit()
 import_module("PIL.WebPImagePlugin")
-# Pillow's own guard only warns below 179 megapixels; ours is the check in `Opened`.
+# Pillow's own limit only warns below 179 megapixels. `LazyPicture` checks the limit instead.
 Image.MAX_IMAGE_PIXELS = None
 
 MAGIC = (
@@ -36,19 +36,22 @@ MAGIC = (
 )
 ENCODABLE = ("image/png", "image/jpeg", "image/webp")
 FAST_PARSERS = {"PNG": png.parse, "JPEG": jpeg.parse}
-COUNT_CHUNK_BYTES = 1 << 20  # bytes that are counted at once
-MAX_JPEG_SCANS = (
-    100  # of a JPEG, unless told otherwise: no real picture has more, and each costs a pass over all pixels
-)
-MAX_ICC_PROFILES, MAX_ICC_BYTES = 16, 1 << 20
-# The modes whose 16 bits Pillow would saturate when converting; the high byte is the 8-bit picture.
+COUNT_CHUNK_BYTES = 1 << 20  # `bytes.count` holds the GIL, so count in chunks
+# Default limit of scans in a JPEG file. Ordinary files have fewer, and each scan costs a pass over all pixels.
+MAX_JPEG_SCANS = 100
+MAX_ICC_PROFILES = 16
+MAX_ICC_BYTES = 1 << 20
+# Pillow clips 16-bit values in these modes when it converts them to 8 bits. The high byte is used instead.
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
 @dataclass(slots=True)
 class Picture:
-    """A decoded picture, upright. `pixels`: uint8 H,W,C, C 1 or 3; `alpha`: uint8 H,W; `depth`: bits it came with;
-    `exif`: its camera's notes, orientation left out.
+    """A decoded image with its EXIF orientation applied.
+
+    `pixels` is uint8 H,W,C with 1 or 3 channels. `alpha` is uint8 H,W, or None if the image is opaque. `icc` is the
+    colour profile. `bit_depth` is the bits per sample of the file, 8 or 16. `exif` is the EXIF block without
+    orientation.
     """
 
     pixels: Pixels
@@ -60,92 +63,114 @@ class Picture:
 
 
 def detect_format(data: bytes, formats: Collection[str]) -> str:
-    """Pillow's name of the format that the magic bytes tell. Raises UnsupportedImage unless it is allowed."""
+    """Return Pillow's name of the format, by the magic bytes.
+
+    `formats` are the allowed formats in lower case. Raises InvalidImage if `data` is empty, and UnsupportedImage if the
+    format is unknown or not allowed.
+    """
     if not data:
-        raise InvalidImage("the picture is empty")
-    found = "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
+        raise InvalidImage("the image is empty")
+    detected = "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
     for name, magic in MAGIC:
         if data.startswith(magic):
-            found = name
+            detected = name
             break
-    if found is None or found.lower() not in formats:
-        raise UnsupportedImage(f"these bytes are no picture of a format taken here ({', '.join(sorted(formats))})")
-    return found
+    if detected is None or detected.lower() not in formats:
+        raise UnsupportedImage(f"the data are not an image in a supported format ({', '.join(sorted(formats))})")
+    return detected
 
 
 class LazyPicture:
-    """A picture whose header is read and within bounds; its pixels are not decoded yet."""
+    """An image whose header is parsed and within the limits. `decode` decodes its pixels."""
 
     def __init__(
         self, data: bytes, *, formats: Collection[str], max_pixels: int, max_scans: int = MAX_JPEG_SCANS
     ) -> None:
-        """Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
+        """Parse the header.
+
+        `formats` are the allowed formats in lower case. `max_scans` limits the scans of a JPEG file. Raises
+        UnsupportedImage, InvalidImage or ImageTooLarge.
+        """
         self._data = data
         self._format = detect_format(data, formats)
-        scan = FAST_PARSERS.get(self._format)
-        source = scan(data) if scan else None
+        parse = FAST_PARSERS.get(self._format)
+        source = parse(data) if parse else None
         if self._format == "JPEG" or not source:
             _limit_repetition(data, self._format, max_scans)
         source = source or self._open_with_pillow(data)
         self._source: png.SimplePng | jpeg.SimpleJpeg | Image.Image | None = source
-        self.width, self.height = source.size  # before orientation
+        self.width, self.height = source.size  # before the EXIF orientation is applied
         if self.width * self.height > max_pixels:
-            raise ImageTooLarge(f"{self.width}x{self.height} pixels are over the limit of {max_pixels}")
+            raise ImageTooLarge(f"the image has {self.width}x{self.height} pixels, the limit is {max_pixels} pixels")
         if not self.width * self.height:
-            raise InvalidImage("the picture has no pixels")
+            raise InvalidImage("the image has no pixels")
 
     def decode(self) -> Picture:
-        """The whole first frame, upright; once. Raises InvalidImage."""
-        data, image = self._data, self._source
-        self._data, self._source = b"", None  # neither is needed twice, and both may be large
+        """Decode the first frame and apply the EXIF orientation. Can be called only once. Raises InvalidImage."""
+        data = self._data
+        source = self._source
+        self._data = b""  # free the memory: both may be large
+        self._source = None
         try:
-            if isinstance(image, png.SimplePng | jpeg.SimpleJpeg):
-                pixels, alpha = _split_alpha(image.pixels())
+            if isinstance(source, png.SimplePng | jpeg.SimpleJpeg):
+                pixels, alpha = _split_alpha(source.pixels())
                 return Picture(pixels, f"image/{self._format.lower()}", alpha)
-            opened = image or self._open_with_pillow(data)
-        except Exception:  # whatever it was, Pillow judges it
-            opened = self._open_with_pillow(data)
+            image = source or self._open_with_pillow(data)
+        except Exception:  # where a fast path fails, the result of Pillow counts
+            image = self._open_with_pillow(data)
         try:
-            opened.load()
-            return _to_picture(opened, self._format, deep=self._format == "PNG" and data[24] == 16)
+            image.load()
+            return _to_picture(image, self._format, sixteen_bit=self._format == "PNG" and data[24] == 16)
         except Problem:
             raise
         except Exception as error:
-            raise InvalidImage(f"the {self._format} is broken or cut off") from error
+            raise InvalidImage(f"the {self._format} data are corrupt or truncated") from error
 
     def _open_with_pillow(self, data: bytes) -> Image.Image:
         try:
             return Image.open(BytesIO(data), formats=[self._format])
-        except Exception as error:  # a reader may raise anything on hostile bytes
-            raise InvalidImage(f"the header of the {self._format} is broken") from error
+        except Exception as error:  # Pillow may raise any exception on hostile bytes
+            raise InvalidImage(f"the {self._format} header is corrupt") from error
 
 
 def _limit_repetition(data: bytes, name: str, max_scans: int) -> None:
-    """Raises InvalidImage where a pass over all pixels, or an inflation of a profile, is asked for over and over."""
-    mark, most, what = (b"\xff\xda", max_scans, "scans") if name == "JPEG" else (b"iCCP", MAX_ICC_PROFILES, "profiles")
-    if (
-        sum(data.count(mark, at, at + COUNT_CHUNK_BYTES) for at in range(0, len(data), COUNT_CHUNK_BYTES)) > most
-    ):  # holds no lock for long
-        raise InvalidImage(f"a {name} may have {most} {what}")
+    """Limit the scans of a JPEG file, or the ICC profiles of another file. Raises InvalidImage.
+
+    Pillow decodes each of them, and a small file may repeat them many times.
+    """
+    if name == "JPEG":
+        marker = b"\xff\xda"
+        limit = max_scans
+        noun = "scans"
+    else:
+        marker = b"iCCP"
+        limit = MAX_ICC_PROFILES
+        noun = "ICC profiles"
+    starts = range(0, len(data), COUNT_CHUNK_BYTES)
+    if sum(data.count(marker, start, start + COUNT_CHUNK_BYTES) for start in starts) > limit:
+        raise InvalidImage(f"the {name} has more than {limit} {noun}")
 
 
 def is_fast_path(data: bytes) -> bool:
-    """Whether it is a picture whose header is read the shorter way: soon, whatever else is in it."""
-    return any(scan(data) for scan in FAST_PARSERS.values())
+    """Return whether a fast path supports the image, so that its header is parsed in a short time."""
+    return any(parse(data) for parse in FAST_PARSERS.values())
 
 
 def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture:
-    """The whole first frame, upright. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
+    """Decode the first frame of an image and apply its EXIF orientation.
+
+    Raises UnsupportedImage, InvalidImage or ImageTooLarge.
+    """
     return LazyPicture(data, formats=formats, max_pixels=max_pixels).decode()
 
 
-def _to_picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
-    with suppress(Exception):  # a broken EXIF block is no reason to refuse the pixels
+def _to_picture(image: Image.Image, name: str, *, sixteen_bit: bool) -> Picture:
+    with suppress(Exception):  # the pixels can be used without a valid EXIF block
         ImageOps.exif_transpose(image, in_place=True)
     icc = image.info.get("icc_profile")
-    notes = exif.without_orientation(image.getexif, image.size) if image.info.get("exif") else None
+    exif_block = exif.without_orientation(image.getexif, image.size) if image.info.get("exif") else None
     if image.mode in SIXTEEN_BIT_MODES:
-        deep = True
+        sixteen_bit = True
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
@@ -154,7 +179,7 @@ def _to_picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
     elif image.mode in ("RGB", "RGBX", "P", "CMYK", "YCbCr"):
         image = image.convert("RGB")
     else:
-        raise InvalidImage(f"pictures of mode {image.mode} are not taken")
+        raise InvalidImage(f"images of Pillow mode {image.mode} are not supported")
     pixels, alpha = _split_alpha(np.asarray(image))
     keep_icc = isinstance(icc, bytes) and len(icc) <= MAX_ICC_BYTES and image.mode[0] == "R"
     return Picture(
@@ -162,13 +187,13 @@ def _to_picture(image: Image.Image, name: str, *, deep: bool) -> Picture:
         media_type=f"image/{name.lower()}",
         alpha=alpha,
         icc=icc if keep_icc else None,
-        bit_depth=16 if deep else 8,
-        exif=notes,
+        bit_depth=16 if sixteen_bit else 8,
+        exif=exif_block,
     )
 
 
 def _split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
-    """H,W or H,W,C to H,W,1 or H,W,3 and the alpha, if any of it is less than opaque."""
+    """Split uint8 H,W or H,W,C into H,W,1 or H,W,3 and alpha H,W. The alpha is None if all pixels are opaque."""
     if pixels.ndim == 2:
         return pixels[:, :, np.newaxis], None
     if pixels.shape[2] in (1, 3):
@@ -178,30 +203,32 @@ def _split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
 
 
 def encode(picture: Picture, media_type: str, *, quality: int = 90) -> bytes:
-    """The picture as `image/png`, `image/jpeg` or `image/webp`. JPEG has no alpha: it comes back on black."""
-    bands = picture.pixels
+    """Encode as `image/png`, `image/jpeg` or `image/webp`.
+
+    `quality` is 1 to 100, for JPEG and WebP. JPEG has no alpha, so the image is composited on black.
+    """
+    pixels = picture.pixels
     if picture.alpha is not None:
-        bands = (
-            composite(bands, picture.alpha, "black")
-            if media_type == "image/jpeg"
-            else np.dstack([bands, picture.alpha])
-        )
-    icc = picture.icc if bands.shape[2] >= 3 else None
+        if media_type == "image/jpeg":
+            pixels = composite(pixels, picture.alpha, "black")
+        else:
+            pixels = np.dstack([pixels, picture.alpha])
+    icc = picture.icc if pixels.shape[2] >= 3 else None
     if media_type == "image/png":
-        return png.write(bands, icc, picture.exif)
-    image = Image.fromarray(bands[:, :, 0] if bands.shape[2] == 1 else bands)
-    out = BytesIO()
-    extra = {name: value for name, value in (("icc_profile", icc), ("exif", picture.exif)) if value}
+        return png.write(pixels, icc, picture.exif)
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    file = BytesIO()
+    metadata = {name: value for name, value in (("icc_profile", icc), ("exif", picture.exif)) if value}
     if media_type == "image/jpeg":
-        image.save(out, "JPEG", quality=quality, **extra)
+        image.save(file, "JPEG", quality=quality, **metadata)
     else:
-        image.save(out, "WEBP", quality=quality, method=0, **extra)
-    return out.getvalue()
+        image.save(file, "WEBP", quality=quality, method=0, **metadata)
+    return file.getvalue()
 
 
 def composite(pixels: Pixels, alpha: Pixels, background: Literal["black", "white"]) -> Pixels:
-    """H,W,C over a background by H,W alpha, rounded to nearest."""
-    over = pixels.astype(np.uint16) * alpha[:, :, np.newaxis]
+    """Composite uint8 H,W,C on a background by uint8 H,W alpha. Round to the nearest integer."""
+    weighted = pixels.astype(np.uint16) * alpha[:, :, np.newaxis]
     if background == "white":
-        over += 255 * (255 - alpha[:, :, np.newaxis].astype(np.uint16))
-    return ((over + 127) // 255).astype(np.uint8)
+        weighted += 255 * (255 - alpha[:, :, np.newaxis].astype(np.uint16))
+    return ((weighted + 127) // 255).astype(np.uint8)

@@ -1,7 +1,8 @@
-"""Plain PNG without a reader's overhead: chunks by hand, rows by Pillow's own decoder, deflate by ISA-L.
+"""Fast path for simple PNG files, and the writer of all PNG files. Deflate is done by ISA-L when writing.
 
-Reads 8-bit grey or colour, with alpha or without, and nothing else in the file that could matter; whatever is not that,
-or fails, is the reference's to judge (`picture`). Writes every PNG that is answered.
+`parse` supports 8-bit grey and RGB images, with or without alpha, without chunks that affect the result. `picture`
+decodes all other files with `PIL.Image.open`. The fast path skips its overhead: it reads the chunks itself and passes
+the rows to Pillow's private decoder `Image.core.zip_decoder`. A new version of Pillow may change that function.
 """
 
 import zlib
@@ -16,22 +17,28 @@ from PIL import Image
 
 PREFIX = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 IEND = b"\0\0\0\0IEND\xaeB`\x82"
-# Depth, colour, compression, filter, interlace -> Pillow's mode.
+# Bit depth, colour type, compression, filter and interlace method, and the Pillow mode.
 MODES = {bytes((8, colour, 0, 0, 0)): mode for colour, mode in ((0, "L"), (2, "RGB"), (4, "LA"), (6, "RGBA"))}
-COLOUR_TYPES = (0, 4, 2, 6)  # by channels less one
-# Chunks of this length that no decoder of ours heeds; `tRNS`, profiles, EXIF, text and animation are not plain.
+COLOUR_TYPES = (0, 4, 2, 6)  # indexed by the number of channels minus one
+# Chunks that do not affect the result, and their length. Not `tRNS`, profiles, EXIF, text or animation.
 IGNORED_CHUNKS = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"tIME": 7}
-READ_BYTES = 1 << 16  # Pillow reads so much at a time; broken data ends alike only in like pieces
-MAX_CHUNKS = 4096  # to walk over them must be short
-FILTER_NONE, FILTER_UP = 0, 2  # filters of a row
-MIN_DEFLATE_BYTES = 1200  # bytes of rows that are not worth packing
+READ_BYTES = 1 << 16  # block size of Pillow; corrupt data only decode to the same rows in the same blocks
+MAX_CHUNKS = 4096  # bounds the time of `parse`
+FILTER_NONE = 0
+FILTER_UP = 2
+MIN_DEFLATE_BYTES = 1200  # rows up to this size are stored uncompressed
 
-CHUNK_HEADER, SIZE, UINT32 = Struct(">I4s"), Struct(">II"), Struct(">I")
+CHUNK_HEADER = Struct(">I4s")
+SIZE = Struct(">II")
+UINT32 = Struct(">I")
 
 
 @dataclass(slots=True)
 class SimplePng:
-    """A whole file of plain chunks: its size and mode, and where its packed pixels lie."""
+    """A PNG file that the fast path supports.
+
+    `size` is width and height in pixels. `spans` are the start and stop offsets of the IDAT data in bytes.
+    """
 
     size: tuple[int, int]
     mode: str
@@ -39,19 +46,23 @@ class SimplePng:
     spans: list[tuple[int, int]]
 
     def pixels(self) -> NDArray[np.uint8]:
-        """H,W,C as the reference decodes them. Raises on data that are broken or cut off."""
+        """Decode to uint8 H,W,C with the same values as `PIL.Image.open`.
+
+        Raises ValueError, or an error of Pillow, if the data are corrupt or truncated.
+        """
         width, height = self.size
         image = Image.core.new(self.mode, self.size)
         decoder = Image.core.zip_decoder(self.mode, self.mode)
         decoder.setimage(image, (0, 0, width, height))
-        left, error = 0, 0
-        for start, end in self.spans:
-            while left >= 0 and start < end:
-                left, error = decoder.decode(self.data[start : min(start + READ_BYTES, end)])
+        consumed = 0  # negative after the last row
+        error = 0
+        for start, stop in self.spans:
+            while consumed >= 0 and start < stop:
+                consumed, error = decoder.decode(self.data[start : min(start + READ_BYTES, stop)])
                 start += READ_BYTES
         decoder.cleanup()
-        if left >= 0 or error:
-            raise ValueError("the rows are broken or cut off")
+        if consumed >= 0 or error:
+            raise ValueError("the image data are corrupt or truncated")
         encoder = Image.core.raw_encoder(self.mode, self.mode)
         encoder.setimage(image, (0, 0, width, height))
         _, _, data = encoder.encode(width * height * len(self.mode))
@@ -59,53 +70,61 @@ class SimplePng:
 
 
 def parse(data: bytes) -> SimplePng | None:
-    """The chunks of a plain PNG, sums checked as Pillow checks them; None where it is not plain. Decodes nothing."""
+    """Find the image data, without decoding. Return None if the fast path does not support the file.
+
+    Checksums are verified for the same chunks as in Pillow: for all but IDAT.
+    """
     mode = MODES.get(data[24:29])
     if mode is None or not data.startswith(PREFIX) or not data.endswith(IEND) or not _crc_ok(data, 12, 29):
         return None
     width, height = SIZE.unpack_from(data, 16)
-    at, end = 33, len(data) - len(IEND)
+    offset = 33  # of the first chunk after IHDR
+    end = len(data) - len(IEND)
     spans: list[tuple[int, int]] = []
     for _ in range(MAX_CHUNKS):
-        if at == end:
+        if offset == end:
             return SimplePng((width, height), mode, data, spans) if spans and width and height else None
-        length, kind = CHUNK_HEADER.unpack_from(data, at)
-        start, at = at + 8, at + 12 + length
-        if at > end:
+        length, kind = CHUNK_HEADER.unpack_from(data, offset)
+        start = offset + 8
+        stop = start + length
+        offset = stop + 4
+        if offset > end:
             return None
         if kind == b"IDAT":
-            spans.append((start, at - 4))
-        elif spans or IGNORED_CHUNKS.get(kind) != length or not _crc_ok(data, start - 4, at - 4):
+            spans.append((start, stop))
+        elif spans or IGNORED_CHUNKS.get(kind) != length or not _crc_ok(data, start - 4, stop):
             return None
     return None
 
 
-def _crc_ok(data: bytes, start: int, end: int) -> bool:
-    return crc32(data[start:end]) == UINT32.unpack_from(data, end)[0]
+def _crc_ok(data: bytes, start: int, stop: int) -> bool:
+    return crc32(data[start:stop]) == UINT32.unpack_from(data, stop)[0]
 
 
 def write(bands: NDArray[np.uint8], icc: bytes | None, exif: bytes | None = None) -> bytes:
-    """H,W,C of 1 to 4 channels, the last of 2 or 4 being alpha."""
+    """Encode uint8 H,W,C with 1 to 4 channels as PNG. With 2 or 4 channels, the last is alpha."""
     height, width, channels = bands.shape
-    head = pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels - 1], 0, 0, 0)
+    header = pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels - 1], 0, 0, 0)
     profile = _chunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc)) if icc else b""
-    notes = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
+    exif_chunk = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
     body = _deflate(_filter_rows(bands.reshape(height, width * channels)))
-    return b"".join((PREFIX[:8], _chunk(b"IHDR", head), profile, notes, _chunk(b"IDAT", body), IEND))
+    return b"".join((PREFIX[:8], _chunk(b"IHDR", header), profile, exif_chunk, _chunk(b"IDAT", body), IEND))
 
 
 def _deflate(rows: NDArray[np.uint8]) -> bytes:
-    """What fits a packet and a disk block anyway is stored as it is: to pack it takes longer than its model's run."""
+    """Compress the filtered rows. Store small images, because compressing them takes longer than the model's run."""
     return zlib.compress(rows.data, 0) if rows.size <= MIN_DEFLATE_BYTES else isal_zlib.compress(rows, 1)
 
 
 def _filter_rows(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Rows with their filter in front: one for all, since choosing for each costs more than it saves."""
+    """Put the filter type before each row and filter the rows.
+
+    All rows get the same filter, because choosing one for each row takes more time than it saves.
+    """
     height, width = rows.shape
     out = np.empty((height, width + 1), np.uint8)
-    if (
-        out.size <= MIN_DEFLATE_BYTES or 2 * np.count_nonzero(rows) < rows.size
-    ):  # strokes on black are smallest as they are
+    # Images that are mostly black, such as digits, compress best without a filter.
+    if out.size <= MIN_DEFLATE_BYTES or 2 * np.count_nonzero(rows) < rows.size:
         out[:, 0] = FILTER_NONE
         out[:, 1:] = rows
     else:

@@ -1,1 +1,1 @@
-"""Runs models: admission, batching, tiling, deadlines, pre- and postprocessing. Knows no HTTP."""
+"""Runs models: admission, batching, tiling, deadlines, preprocessing and postprocessing. Independent of HTTP."""

@@ -1,10 +1,12 @@
-"""Many callers -> one array -> each its own answer. One queue per graph, and never a timer: when a runner is free, what
-waits is the next batch, once the event loop brings no more to it. Knows arrays and a function to run, not HTTP.
+"""Dynamic batching: joins the items of concurrent requests for one graph into batches.
+
+There is no timer. When a runner is free, the items in the queue become the next batch, as soon as one iteration of the
+event loop has added no more items.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -13,50 +15,24 @@ from typing import Any
 
 import numpy as np
 
+from service.engine.scheduler import Batch, BatchResult, InferenceError, Run, RunHooks
 from service.types import Array
-
-Run = Callable[[Array], Array]
-
-
-class InferenceError(Exception):
-    """The graph failed on these items; batch-mates were run again without them."""
 
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """One caller's items (N first) and the future of their outputs."""
+    """The items of one request (N first) and the future of their outputs."""
 
     items: Array
     future: "asyncio.Future[BatchResult]"
     enqueued_at: float
 
 
-@dataclass(slots=True, eq=False)
-class Batch:
-    """Items that ran together and their outputs; the rest is worked out for all of them when the first asks."""
-
-    items: Array
-    outputs: Array
-    errors: Array | None = None
-    finite: bool | None = None
-
-
-@dataclass(slots=True)
-class BatchResult:
-    """Outputs (N first), the seconds they waited and ran, and their place in the batch that they ran in."""
-
-    outputs: Array
-    queue_seconds: float
-    run_seconds: float
-    batch: Batch
-    offset: int
-
-
 class Batcher:
-    """Runs a graph for many callers, at most `max_batch` items at a time.
+    """Runs a graph on batches of at most `max_batch` items.
 
-    `pool` None runs on the event loop, for graphs known to be short; otherwise `runners` batches run in the pool
-    at once. `observe` is told the items of every batch, `ran` also the seconds that the graph took for them.
+    Up to `runners` batches run in `pool` at once. If `pool` is None, batches run on the event loop; use this for
+    graphs that are known to be fast.
     """
 
     def __init__(
@@ -66,50 +42,62 @@ class Batcher:
         max_batch: int,
         pool: Executor | None = None,
         runners: int = 1,
-        on_batch: Callable[[int], None] = lambda _: None,
-        on_run: Callable[[int, float], None] = lambda *_: None,
+        hooks: RunHooks | None = None,
     ) -> None:
-        self._run, self._pool, self._on_batch, self._on_run = run, pool, on_batch, on_run
+        self._run = run
+        self._pool = pool
+        self._hooks = hooks or RunHooks()
         self._free_runners = runners
         self._waiting: deque[PendingRequest] = deque()
-        self._waiting_items = 0  # that wait
+        self._waiting_items = 0  # number of items in `_waiting`
         self._scheduled = False
         self.max_batch = max_batch
-        self.running: set[asyncio.Future[Any]] = set()  # runs in the pool
-        self.completed = 0  # runs, since the start
+        self.running: set[asyncio.Future[Any]] = set()
+        self.completed = 0
 
     def submission_groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
-        """A request's arrays as they are to be submitted: one group after the other, those of a group together."""
+        """Return one group with all arrays: they may share a batch."""
         return [arrays]
 
     async def submit(self, items: Array) -> BatchResult:
-        """The outputs of `items`. More than a batch is cut into halves of one, which queue up one after the other, so
-        that a bulk caller leaves room for single ones. Raises RunFailed. A cancelled caller's items never run.
+        """Queue items (N first) and return their outputs.
+
+        More items than one batch are split into pieces of half a batch, which are queued one after another, so that
+        other requests can join each batch. If the caller is cancelled while its items are queued, they are not run.
+        Raises InferenceError.
         """
         if len(items) <= self.max_batch:
             return await self._enqueue(items)
         step = max(1, self.max_batch // 2)
-        pieces = [await self._enqueue(items[at : at + step]) for at in range(0, len(items), step)]
-        outputs = np.concatenate([piece.outputs for piece in pieces])
-        queue, run = sum(piece.queue_seconds for piece in pieces), sum(piece.run_seconds for piece in pieces)
-        return BatchResult(outputs, queue, run, Batch(items, outputs), 0)
+        results = [await self._enqueue(items[start : start + step]) for start in range(0, len(items), step)]
+        outputs = np.concatenate([result.outputs for result in results])
+        return BatchResult(
+            outputs,
+            queue_seconds=sum(result.queue_seconds for result in results),
+            run_seconds=sum(result.run_seconds for result in results),
+            batch=Batch(items, outputs),
+            offset=0,
+        )
 
     def _enqueue(self, items: Array) -> "asyncio.Future[BatchResult]":
         loop = asyncio.get_running_loop()
-        job = PendingRequest(items, loop.create_future(), perf_counter())
-        self._waiting.append(job)
+        request = PendingRequest(items, loop.create_future(), perf_counter())
+        self._waiting.append(request)
         self._waiting_items += len(items)
         self._schedule(loop)
-        return job.future
+        return request.future
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting and self._free_runners and not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._start, loop, self._waiting_items)
 
-    def _start(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
-        """Run what waits, once a turn of the loop has brought no more: requests that were read meanwhile join."""
-        if seen < self._waiting_items < self.max_batch:
+    def _start(self, loop: asyncio.AbstractEventLoop, previous_items: int) -> None:
+        """Start the next batch, unless the last iteration of the event loop has added items: then wait for one more.
+
+        `previous_items` is the number of queued items before that iteration.
+        """
+        if previous_items < self._waiting_items < self.max_batch:
             loop.call_soon(self._start, loop, self._waiting_items)
             return
         self._scheduled = False
@@ -122,7 +110,7 @@ class Batcher:
             return
         try:
             running = loop.run_in_executor(self._pool, self._run_batch, batch)
-        except RuntimeError as error:  # the pool was shut down: nobody may wait for ever
+        except RuntimeError as error:  # the pool was shut down: fail the requests, so that they do not wait forever
             self._finish(loop, batch, [error] * len(batch))
             return
         self.running.add(running)
@@ -130,42 +118,50 @@ class Batcher:
         self._schedule(loop)
 
     def _next_batch(self) -> list[PendingRequest]:
-        """The next jobs in order, of one shape, up to the batch limit; those whose caller has gone are dropped."""
+        """Take requests with items of one shape from the queue, in order, up to `max_batch` items.
+
+        Drop requests that were cancelled.
+        """
         batch: list[PendingRequest] = []
         room = self.max_batch
         while self._waiting:
-            job = self._waiting[0]
-            if not job.future.done():
-                if batch and (len(job.items) > room or job.items.shape[1:] != batch[0].items.shape[1:]):
+            request = self._waiting[0]
+            if not request.future.done():
+                if batch and (len(request.items) > room or request.items.shape[1:] != batch[0].items.shape[1:]):
                     break
-                room -= len(job.items)
-                batch.append(job)
+                room -= len(request.items)
+                batch.append(request)
             self._waiting.popleft()
-            self._waiting_items -= len(job.items)
+            self._waiting_items -= len(request.items)
         return batch
 
     def _run_batch(self, batch: Sequence[PendingRequest]) -> list[BatchResult | Exception]:
-        """For every job its outputs, or what went wrong with it alone."""
+        """Run a batch and return the result or the error of each request.
+
+        If the graph fails, run each request again alone, so that only the requests at fault get an error.
+        """
         start = perf_counter()
         try:
-            items = batch[0].items if len(batch) == 1 else np.concatenate([job.items for job in batch])
+            items = batch[0].items if len(batch) == 1 else np.concatenate([request.items for request in batch])
             outputs = self._run(items)
             if len(outputs) != len(items):
-                raise InferenceError(f"the graph answered {len(outputs)} items for {len(items)}")
-            self._on_batch(len(items))
-            self._on_run(len(items), perf_counter() - start)
-        except Exception as error:  # whatever a graph raises belongs to its items
+                raise InferenceError(f"the graph returned {len(outputs)} items for {len(items)}")
+            self._hooks.on_batch(len(items))
+            self._hooks.on_run(len(items), perf_counter() - start)
+        except Exception as error:  # onnxruntime raises many unrelated classes
             if len(batch) == 1:
                 return [InferenceError(f"{type(error).__name__}: {error}")]
-            return [outcome for job in batch for outcome in self._run_batch([job])]
+            return [result for request in batch for result in self._run_batch([request])]
         seconds = perf_counter() - start
-        outcomes: list[BatchResult | Exception] = []
-        whole, at = Batch(items, outputs), 0
-        for job in batch:
-            mine = outputs if len(batch) == 1 else outputs[at : at + len(job.items)]
-            outcomes.append(BatchResult(mine, start - job.enqueued_at, seconds, whole, at))
-            at += len(job.items)
-        return outcomes
+        results: list[BatchResult | Exception] = []
+        joined = Batch(items, outputs)
+        offset = 0
+        for request in batch:
+            count = len(request.items)
+            own = outputs if len(batch) == 1 else outputs[offset : offset + count]
+            results.append(BatchResult(own, start - request.enqueued_at, seconds, joined, offset))
+            offset += count
+        return results
 
     def _on_done(
         self,
@@ -174,23 +170,24 @@ class Batcher:
         running: "asyncio.Future[list[BatchResult | Exception]]",
     ) -> None:
         self.running.discard(running)
-        failed = asyncio.CancelledError() if running.cancelled() else running.exception()
-        outcomes = [InferenceError(str(failed))] * len(batch) if failed else running.result()
-        self._finish(loop, batch, outcomes)
+        error = asyncio.CancelledError() if running.cancelled() else running.exception()
+        results = [InferenceError(str(error))] * len(batch) if error else running.result()
+        self._finish(loop, batch, results)
 
     def _finish(
         self,
         loop: asyncio.AbstractEventLoop,
         batch: Sequence[PendingRequest],
-        outcomes: Sequence[BatchResult | Exception],
+        results: Sequence[BatchResult | Exception],
     ) -> None:
+        """Free the runner, resolve the futures of the requests and schedule the next batch."""
         self._free_runners += 1
         self.completed += 1
-        for job, outcome in zip(batch, outcomes, strict=True):
-            if job.future.done():
+        for request, result in zip(batch, results, strict=True):
+            if request.future.done():
                 continue
-            if isinstance(outcome, Exception):
-                job.future.set_exception(outcome)
+            if isinstance(result, Exception):
+                request.future.set_exception(result)
             else:
-                job.future.set_result(outcome)
+                request.future.set_result(result)
         self._schedule(loop)

@@ -1,4 +1,4 @@
-"""Preprocessing and postprocessing of images, the same for every front end."""
+"""Preprocesses images for a model and postprocesses its outputs, in the same way for every front end."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,23 @@ from service.types import Array
 
 
 def open_picture(data: bytes, card: Card, settings: Settings) -> LazyPicture:
-    """A picture for this model, its header read. Raises UnsupportedImage, InvalidImage or ImageTooLarge."""
-    most = settings.max_pixels_any_size if card.any_size else settings.max_pixels
-    return LazyPicture(data, formats=settings.allowed_formats, max_pixels=most, max_scans=settings.max_jpeg_scans)
+    """Parse the header of an image for a model.
+
+    The limit of pixels depends on whether the model takes any size. Raises UnsupportedImage, InvalidImage or
+    ImageTooLarge.
+    """
+    max_pixels = settings.max_pixels_any_size if card.any_size else settings.max_pixels
+    return LazyPicture(data, formats=settings.allowed_formats, max_pixels=max_pixels, max_scans=settings.max_jpeg_scans)
 
 
 def preprocess(picture: Picture, card: Card, operation: Operation, settings: Settings) -> Array:
-    """The pixels in the model's size and channels. Only a denoised picture keeps its alpha; others stand on colour."""
+    """Return the pixels in the size and channels of the model, as uint8 H,W,C.
+
+    For denoise the alpha is ignored here, because `postprocess` restores it. For other operations the image is
+    composited on the background colour of the settings. Raises TypeError for a model of vectors.
+    """
     if not isinstance(card.input, ImageInput):
-        raise TypeError("a vector model takes no pictures")
+        raise TypeError("a model of vectors does not take images")
     pixels = picture.pixels
     if picture.alpha is not None and operation != "denoise":
         pixels = codec.composite(pixels, picture.alpha, settings.alpha_background)
@@ -26,15 +34,16 @@ def preprocess(picture: Picture, card: Card, operation: Operation, settings: Set
 
 
 def image_media_type(pictures: Sequence[Picture | None]) -> str:
-    """The type of an answered picture: the one that the first came in where we write it, else PNG."""
+    """Return the media type for output images: that of the first input image if it can be encoded, else PNG."""
     first = pictures[0] if pictures else None
     return first.media_type if first and first.media_type in codec.ENCODABLE else "image/png"
 
 
 def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> Picture:
-    """An output of the model as a picture like the one that came in: grey if that was grey, its alpha and profile.
+    """Return an output of the model (uint8 H,W,C) as an image like the input `picture`.
 
-    Its `metadata` only where its size is still what they say.
+    The result has the alpha and the ICC profile of the input, and is grey if the input was grey. It has the EXIF block
+    of the input if `keep_metadata` is true and the size is unchanged. If `picture` is None, the output is not changed.
     """
     if picture is None:
         return Picture(output, "image/png")

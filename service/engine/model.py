@@ -1,7 +1,4 @@
-"""One graph, ready to take callers, and the curve of its batches, measured while nobody waits.
-
-Knows sessions, the card and the batcher; nothing of folders or requests.
-"""
+"""Loaded graphs and models, and the measurement of batch sizes while the service is idle."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -12,7 +9,7 @@ import numpy as np
 from service.card import Card, Graph, Operation
 from service.engine.admission import GraphLoad
 from service.engine.batcher import Batcher
-from service.engine.tile_scheduler import TileScheduler
+from service.engine.scheduler import Scheduler
 from service.runtime.hardware import Choice
 from service.runtime.session import Session
 from service.runtime.tensors import to_array
@@ -26,30 +23,35 @@ from service.types import Array
 
 @dataclass(slots=True, eq=False)
 class Runner:
-    """One graph, ready to take callers; `choices` says what was chosen for it and why."""
+    """One loaded graph and its queue.
+
+    `choices` are the automatic choices and their reasons, for reports only. `max_batch` is the largest batch size to
+    measure. `inline` says whether batches run on the event loop. `measured` says whether the batch size is final.
+    """
 
     graph: Graph
     session: Session
-    batcher: Batcher | TileScheduler
+    batcher: Scheduler
     choices: dict[str, Choice[str | int]]
     max_batch: int
     load: GraphLoad
+    inline: bool = False
     measured: bool = False
-    _costs: dict[int, float] = field(default_factory=dict[int, float])
+    _costs: dict[int, float] = field(default_factory=dict[int, float])  # seconds of a run by batch size
 
     def measure_next(self) -> None:
-        """One step of the curve of batches; after the last one the batcher's limit follows from it. Blocks."""
+        """Measure the next batch size, and choose the limit of the batcher after the last one. Blocks."""
         size = 2 ** len(self._costs)
-        inline = self.choices["executor"].value == "event loop"
-        probe_item = self.probe_item()
+        max_seconds = INLINE_BATCH_SECONDS if self.inline else POOL_BATCH_SECONDS
+        item = self.probe_item()
         try:
-            self._costs[size] = seconds = self.session.time_run(np.repeat(probe_item, size, axis=0))
-        except Exception as error:  # a graph may hold a size that only the probe's batch fits
-            self._set_batch_size(Choice(max(1, size // 2), f"a run of {size} fails: {type(error).__name__}"))
+            self._costs[size] = seconds = self.session.time_run(np.repeat(item, size, axis=0))
+        except Exception as error:  # the graph may contain a reshape that only supports the batch size of the probe
+            self._set_batch_size(Choice(max(1, size // 2), f"a batch of {size} fails: {type(error).__name__}"))
             return
-        if 2 * size > self.max_batch or 2 * seconds > (INLINE_BATCH_SECONDS if inline else POOL_BATCH_SECONDS):
+        if 2 * size > self.max_batch or 2 * seconds > max_seconds:
             self._set_batch_size(choose_batch(self._costs, self.max_batch))
-            self.session.release_memory(probe_item)  # from large batches that may never come
+            self.session.release_memory(item)  # allocated for large batches, which may never be requested
 
     def _set_batch_size(self, batch: Choice[int]) -> None:
         self.choices["batch"] = batch
@@ -58,12 +60,12 @@ class Runner:
         self.measured = True
 
     def probe_item(self) -> Array:
-        """The probe's first item, N,... of 1."""
+        """Return the first item of the probe's input, with N = 1."""
         return to_array(self.graph.probe.input)[:1]
 
 
 async def autotune_when_idle(runners: Callable[[], Iterable[Runner]], idle: Callable[[], bool]) -> None:
-    """Measure every runner's curve in steps of milliseconds, each while nobody waits, until cancelled."""
+    """Measure the batch sizes of all runners, until cancelled. Each step takes milliseconds and starts when idle."""
     while True:
         unmeasured = [runner for runner in runners() if not runner.measured]
         for runner in unmeasured:
@@ -74,7 +76,7 @@ async def autotune_when_idle(runners: Callable[[], Iterable[Runner]], idle: Call
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One loaded version of a model."""
+    """One version of a model with a runner for each operation."""
 
     card: Card
     runners: dict[Operation, Runner]

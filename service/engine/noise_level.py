@@ -1,53 +1,52 @@
-"""How noisy a picture is, from the picture alone: Chen, Zhu and Heng, "An Efficient Statistical Method for Image Noise
-Level Estimation" (ICCV 2015). Knows arrays.
+"""Estimates the noise level of an image without a reference image.
 
-Patches of a photograph lie in few dimensions, noise lies in all of them alike: the least variances along the patches'
-principal axes are the noise's own.
+The method is that of Chen, Zhu and Heng, "An Efficient Statistical Method for Image Noise Level Estimation" (ICCV
+2015). Patches of a photograph lie close to a subspace of few dimensions, but noise has the same variance in all
+dimensions. So the smallest eigenvalues of the covariance matrix of the patches are the variance of the noise.
 """
 
 import numpy as np
 
 from service.types import Array
 
-PATCH_SIDES = {
-    1: 12,
-    3: 7,
-}  # pixels of a patch by channels: as the authors have it for colour, as many numbers for grey
-MAX_PATCHES = 30_000  # patches that are looked at; more say the same
-GREY_CHECK_STRIDE = 7  # pixels between those that are asked whether their channels are alike
-MIN_PATCHES_PER_DIMENSION = 10  # patches for every dimension: below that chance spreads the variances
+# Side of a patch in pixels, by channels: the value of the paper for RGB, and about as many numbers for grey.
+PATCH_SIDES = {1: 12, 3: 7}
+MAX_PATCHES = 30_000  # more patches do not improve the estimate
+GREY_CHECK_STRIDE = 7  # step in pixels between the pixels whose channels are compared
+MIN_PATCHES_PER_DIMENSION = 10  # with fewer patches the eigenvalues spread by chance
 
 
-def estimate_sigma(picture: Array) -> float | None:
-    """The standard deviation of white normal noise in a picture uint8 H,W,C, on the 0..1 scale.
+def estimate_sigma(image: Array) -> float | None:
+    """Return the standard deviation of white Gaussian noise in an image, on the 0..1 scale.
 
-    Of a colour picture whose channels are all alike one is looked at. None where it is too small to tell.
+    `image` is uint8 H,W,C with 1 or 3 channels. If its three channels are equal, only one of them is used. Return None
+    if the image is too small.
     """
-    channels = (
-        1
-        if (
-            picture[::GREY_CHECK_STRIDE, ::GREY_CHECK_STRIDE] == picture[::GREY_CHECK_STRIDE, ::GREY_CHECK_STRIDE, :1]
-        ).all()
-        else picture.shape[2]
-    )
+    sample = image[::GREY_CHECK_STRIDE, ::GREY_CHECK_STRIDE]
+    is_grey = (sample == sample[:, :, :1]).all()
+    channels = 1 if is_grey else image.shape[2]
     side = PATCH_SIDES[channels]
-    height, width = picture.shape[:2]
-    rows, columns, size = height - side + 1, width - side + 1, side * side * channels
+    rows = image.shape[0] - side + 1
+    columns = image.shape[1] - side + 1
+    size = side * side * channels
     if min(rows, columns) < 1 or rows * columns < MIN_PATCHES_PER_DIMENSION * size:
         return None
-    windows = np.lib.stride_tricks.sliding_window_view(picture[:, :, :channels], (side, side), axis=(0, 1))
+    windows = np.lib.stride_tricks.sliding_window_view(image[:, :, :channels], (side, side), axis=(0, 1))
     step = int(np.ceil(np.sqrt(rows * columns / MAX_PATCHES)))
     patches = windows[::step, ::step].reshape(-1, size).astype(np.float32)
     patches -= patches.mean(0)
-    variances = np.linalg.eigvalsh(patches.T @ patches / len(patches))
-    return float(np.sqrt(max(_noise_variance(variances), 0.0)) / 255)
+    eigenvalues = np.linalg.eigvalsh(patches.T @ patches / len(patches))
+    return float(np.sqrt(max(_noise_variance(eigenvalues), 0.0)) / 255)
 
 
-def _noise_variance(variances: Array) -> float:
-    """The mean of the least variances (rising), as many as have their mean for their median."""
-    for count in range(len(variances), 1, -1):
-        least = variances[:count]
-        mean = least.mean()
-        if np.count_nonzero(least > mean) >= np.count_nonzero(least < mean):
+def _noise_variance(eigenvalues: Array) -> float:
+    """Return the variance of the noise, from the eigenvalues in ascending order.
+
+    It is the mean of the smallest eigenvalues. Their number is the largest for which the mean is not above the median.
+    """
+    for count in range(len(eigenvalues), 1, -1):
+        smallest = eigenvalues[:count]
+        mean = smallest.mean()
+        if np.count_nonzero(smallest > mean) >= np.count_nonzero(smallest < mean):
             return float(mean)
-    return float(variances[0])
+    return float(eigenvalues[0])

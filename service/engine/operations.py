@@ -1,4 +1,4 @@
-"""encode, decode, reconstruct, denoise: what each asks of a model and says of its answers. Knows arrays, not bytes."""
+"""Runs the operations encode, decode, reconstruct and denoise on arrays, and computes the figures of their outputs."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,105 +10,125 @@ import structlog
 
 from service.card import Card, Operation
 from service.engine import noise_level
-from service.engine.batcher import Batcher, BatchResult, InferenceError
 from service.engine.model import LoadedModel
-from service.engine.tile_scheduler import TileScheduler
+from service.engine.scheduler import BatchResult, InferenceError, Scheduler
 from service.errors import InternalError, InvalidArray, OperationNotSupported, Problem
 from service.types import Array
 
 Figures = dict[str, float]
-ErrorFunction = Callable[[], float]  # an item's mean squared error, worked out when it is asked for
+ErrorFunction = Callable[[], float]
+"""Returns the mean squared error of an item. It is computed only when a figure needs it."""
 
 log = structlog.get_logger()
 
-BLOCK_SIZE = 1 << 16  # numbers whose squared error is taken at once: their floats stay in the cache
+OPERATIONS: Final[tuple[Operation, ...]] = ("encode", "decode", "reconstruct", "denoise")
+BLOCK_SIZE = 1 << 16  # array elements processed at once, so that intermediate floats stay in the cache
 
 
 @dataclass(slots=True)
 class InferenceResult:
-    """For every item its output or its problem; the seconds waited and run."""
+    """The output or the problem of each item, and the seconds that the items waited and ran.
+
+    `batch_result` is set if all outputs come from one submission and none is a problem.
+    """
 
     outputs: Sequence[Array | Problem] | Array
     queue_seconds: float = 0.0
     run_seconds: float = 0.0
-    batch_result: BatchResult | None = None  # where all outputs came as one and none is a problem
+    batch_result: BatchResult | None = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all outputs."""
+        """Size of all outputs in bytes."""
         if self.batch_result is not None:
             return self.batch_result.outputs.nbytes
         return sum(0 if isinstance(output, Problem) else output.nbytes for output in self.outputs)
 
-    def error(self, place: int, inputs: Array, output: Array) -> float:
-        """Mean squared error of an item on the 0..1 scale (vectors: on their own)."""
+    def error(self, index: int, inputs: Array, output: Array) -> float:
+        """Return the mean squared error of item `index`, given its input and output (without N).
+
+        It is on the 0..1 scale for images, and on the scale of the data for vectors. The errors of a whole batch are
+        computed at once.
+        """
         if self.batch_result is None:
             return float(mean_squared_errors(inputs[np.newaxis], output[np.newaxis])[0])
         batch = self.batch_result.batch
         if batch.errors is None:
             batch.errors = mean_squared_errors(batch.items, batch.outputs)
-        return float(batch.errors[self.batch_result.offset + place])
+        return float(batch.errors[self.batch_result.offset + index])
 
 
 async def run(model: LoadedModel, operation: Operation, inputs: Sequence[Array]) -> InferenceResult:
-    """Every input array (N first) through the operation's graph, item by item where a whole array fails."""
+    """Run all input arrays (N first) through the graph of the operation.
+
+    If an array fails, its items are run one by one, and the items that fail become problems. Raises
+    OperationNotSupported if the model has no graph for the operation.
+    """
     runner = model.runners.get(operation)
     if runner is None:
-        offers = ", ".join(model.runners)
-        raise OperationNotSupported(f"{model.card.name} {model.card.version} offers {offers}")
+        supported = ", ".join(model.runners)
+        raise OperationNotSupported(f"{model.card.name} {model.card.version} supports {supported}")
     groups = runner.batcher.submission_groups(inputs)
     if len(groups) == 1 and len(groups[0]) == 1:
         return await _run_itemwise(runner.batcher, groups[0][0])
-    done: list[InferenceResult] = []
+    results: list[InferenceResult] = []
     for group in groups:
-        done += await asyncio.gather(*(_run_itemwise(runner.batcher, array) for array in group))
+        results += await asyncio.gather(*(_run_itemwise(runner.batcher, array) for array in group))
     return InferenceResult(
-        outputs=[output for part in done for output in part.outputs],
-        queue_seconds=max((part.queue_seconds for part in done), default=0.0),
-        run_seconds=sum(part.run_seconds for part in done),
+        outputs=[output for result in results for output in result.outputs],
+        queue_seconds=max((result.queue_seconds for result in results), default=0.0),
+        run_seconds=sum(result.run_seconds for result in results),
     )
 
 
-def encode(card: Card, error: ErrorFunction, inputs: Array, output: Array) -> Figures:  # noqa: ARG001
-    """Codes, float32: they speak for themselves."""
-    return {}
+@dataclass(slots=True)
+class ItemResult:
+    """One item to compute figures of: the card of the model, the input, the output, and the error between them."""
+
+    card: Card
+    inputs: Array
+    output: Array
+    error: ErrorFunction
 
 
-def decode(card: Card, error: ErrorFunction, inputs: Array, output: Array) -> Figures:  # noqa: ARG001
-    """Pictures (uint8) or vectors of codes, with nothing to hold them against."""
-    return {}
-
-
-def reconstruct(card: Card, error: ErrorFunction, inputs: Array, output: Array) -> Figures:  # noqa: ARG001
-    """Pictures or vectors through the code and back: `mse`, `psnr` (pictures) and `error_percentile`."""
-    mse = error()
+def reconstruct_figures(item: ItemResult) -> Figures:
+    """Return `mse`, `psnr` in dB (images only) and `error_percentile` (0..100) of a reconstruction."""
+    mse = item.error()
     figures = {"mse": mse}
-    if output.dtype == np.uint8:
+    if item.output.dtype == np.uint8:
         figures["psnr"] = float("inf") if mse == 0 else float(-10 * np.log10(mse))
-    figures["error_percentile"] = error_percentile(card, mse)
+    figures["error_percentile"] = error_percentile(item.card, mse)
     return figures
 
 
-def denoise(card: Card, error: ErrorFunction, inputs: Array, output: Array) -> Figures:  # noqa: ARG001
-    """Pictures or vectors without their noise: `noise_sigma` is the noise's estimated standard deviation.
+def denoise_figures(item: ItemResult) -> Figures:
+    """Return `noise_sigma`, the estimated standard deviation of the noise, on the 0..1 scale for images.
 
-    Of pictures of any size it is told by the picture alone (`noise`); of others, too small for that, and of vectors it
-    is the root mean square of what was removed.
+    For models that take images of any size, it is estimated from the input image. For vectors, and images too small for
+    that, it is the root mean square of the difference between input and output.
     """
-    found = noise_level.estimate_sigma(inputs) if card.any_size else None
-    return {"noise_sigma": error() ** 0.5 if found is None else found}
+    sigma = noise_level.estimate_sigma(item.inputs) if item.card.any_size else None
+    return {"noise_sigma": item.error() ** 0.5 if sigma is None else sigma}
 
 
-OPERATIONS: Final[dict[Operation, Callable[[Card, ErrorFunction, Array, Array], Figures]]] = {
-    "encode": encode,
-    "decode": decode,
-    "reconstruct": reconstruct,
-    "denoise": denoise,
+FIGURES: Final[dict[Operation, Callable[[ItemResult], Figures]]] = {
+    "reconstruct": reconstruct_figures,
+    "denoise": denoise_figures,
 }
+"""The functions that compute figures. The other operations have none."""
+
+
+def compute_figures(operation: Operation, item: ItemResult) -> Figures:
+    """Return the figures of one output of an operation, or an empty dict if it has none."""
+    compute = FIGURES.get(operation)
+    return compute(item) if compute else {}
 
 
 def blend(result: InferenceResult, inputs: Sequence[Array], strength: float) -> None:
-    """Mixes every output with its input: `strength` of it, rounded where it is a picture."""
+    """Replace each output by `strength` * output + (1 - `strength`) * input, rounded for images.
+
+    `strength` is 0..1. `inputs` are the arrays (N first) that were run.
+    """
     items = [item for array in inputs for item in array]
     result.outputs = [
         output if isinstance(output, Problem) else _blend_item(item, output, strength)
@@ -118,53 +138,67 @@ def blend(result: InferenceResult, inputs: Sequence[Array], strength: float) -> 
 
 
 def _blend_item(inputs: Array, output: Array, strength: float) -> Array:
-    """By blocks, so that a large picture has no copy in floats."""
-    mixed = np.empty(output.shape, output.dtype)
-    flat, old, new = mixed.reshape(-1), inputs.reshape(-1), output.reshape(-1)
-    for at in range(0, flat.size, BLOCK_SIZE):
-        block = slice(at, at + BLOCK_SIZE)
-        values = np.float32(1 - strength) * old[block] + np.float32(strength) * new[block]
-        flat[block] = np.rint(values) if output.dtype == np.uint8 else values
-    return mixed
+    """Blend one item block by block, so that a large image is not copied to floats as a whole."""
+    blended = np.empty(output.shape, output.dtype)
+    flat_blended = blended.reshape(-1)
+    flat_inputs = inputs.reshape(-1)
+    flat_output = output.reshape(-1)
+    for start in range(0, flat_blended.size, BLOCK_SIZE):
+        block = slice(start, start + BLOCK_SIZE)
+        values = np.float32(1 - strength) * flat_inputs[block] + np.float32(strength) * flat_output[block]
+        flat_blended[block] = np.rint(values) if output.dtype == np.uint8 else values
+    return blended
 
 
-def mean_squared_errors(inputs: Array, output: Array) -> Array:
-    """Mean squared errors of items (N first) on the 0..1 scale (vectors: on their own); float64, N."""
+def mean_squared_errors(inputs: Array, outputs: Array) -> Array:
+    """Return the mean squared error of each item (N first) as float64 of shape N.
+
+    It is on the 0..1 scale for uint8 images, and on the scale of the data for vectors.
+    """
     count = len(inputs)
-    ours, theirs = inputs.reshape(count, -1), output.reshape(count, -1)
-    size = ours.shape[1]
-    kind = np.float32 if output.dtype == np.uint8 else np.float64  # squares of a vector's numbers may not fit
+    flat_inputs = inputs.reshape(count, -1)
+    flat_outputs = outputs.reshape(count, -1)
+    size = flat_inputs.shape[1]
+    is_image = outputs.dtype == np.uint8
+    dtype = np.float32 if is_image else np.float64  # the square of a float32 value of a vector may overflow
     errors = np.zeros(count)
-    items = max(1, BLOCK_SIZE // size)
-    for first in range(0, count, items):
-        for at in range(0, size, BLOCK_SIZE):
-            block = slice(first, first + items), slice(at, at + BLOCK_SIZE)
-            gap = np.subtract(ours[block], theirs[block], dtype=kind)
-            errors[first : first + items] += np.einsum("ij,ij->i", gap, gap)
-    return errors / (size * (255**2 if output.dtype == np.uint8 else 1))
+    block_items = max(1, BLOCK_SIZE // size)
+    for first in range(0, count, block_items):
+        for start in range(0, size, BLOCK_SIZE):
+            block = slice(first, first + block_items), slice(start, start + BLOCK_SIZE)
+            difference = np.subtract(flat_inputs[block], flat_outputs[block], dtype=dtype)
+            errors[first : first + block_items] += np.einsum("ij,ij->i", difference, difference)
+    return errors / (size * (255**2 if is_image else 1))
 
 
 def error_percentile(card: Card, error: float) -> float:
-    """Share (0..100) of held-out inputs that reconstruct with a smaller mean squared error."""
-    known = card.error_percentiles or [0.0] * 101
-    return float(np.interp(error, known, np.arange(101.0)))
+    """Return the percentage (0..100) of held-out inputs whose mean squared error is smaller than `error`.
+
+    `error` has the scale of `Card.error_percentiles`.
+    """
+    percentiles = card.error_percentiles or [0.0] * 101
+    return float(np.interp(error, percentiles, np.arange(101.0)))
 
 
-async def _run_itemwise(batcher: Batcher | TileScheduler, array: Array) -> InferenceResult:
+async def _run_itemwise(scheduler: Scheduler, array: Array) -> InferenceResult:
+    """Run an array. If it fails, run its items one by one. Items that fail or are not finite become problems."""
     try:
-        done = await batcher.submit(array)
+        result = await scheduler.submit(array)
     except InferenceError as error:
         if len(array) == 1:
             log.error("inference_failed", reason=str(error))
             return InferenceResult([InternalError("the model failed on this item")])
-        parts = [await _run_itemwise(batcher, array[at : at + 1]) for at in range(len(array))]
+        parts = [await _run_itemwise(scheduler, array[index : index + 1]) for index in range(len(array))]
         return InferenceResult([part.outputs[0] for part in parts])
-    outputs, batch = done.outputs, done.batch
+    outputs = result.outputs
+    batch = result.batch
     if batch.finite is None:
         batch.finite = outputs.dtype == np.uint8 or bool(np.isfinite(batch.outputs).all())
-    if batch.finite or np.isfinite(outputs).all():  # if not all that ran together, then perhaps these
-        return InferenceResult(outputs, done.queue_seconds, done.run_seconds, done)
-    refused = InvalidArray("the model has no finite answer for these numbers")
+    if batch.finite or np.isfinite(outputs).all():  # values that are not finite may belong to another request
+        return InferenceResult(outputs, result.queue_seconds, result.run_seconds, result)
+    problem = InvalidArray("the output of the model for this item is not finite")
     return InferenceResult(
-        [output if np.isfinite(output).all() else refused for output in outputs], done.queue_seconds, done.run_seconds
+        [output if np.isfinite(output).all() else problem for output in outputs],
+        result.queue_seconds,
+        result.run_seconds,
     )

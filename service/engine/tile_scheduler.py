@@ -1,38 +1,39 @@
-"""Whose tile runs next: callers of a model for pictures of any size take turns by the tile, and none is run for nobody.
+"""Runs a graph on images of any size, tile by tile. Concurrent requests take turns after each tile.
 
-Knows arrays, a function to run and a pool; not where tiles lie (`tiling`), nor what the graph does.
+`tile_grid` computes the positions of the tiles.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from service.engine.batcher import Batch, BatchResult, InferenceError
+from service.engine.scheduler import Batch, BatchResult, InferenceError, Run, RunHooks
 from service.engine.tile_grid import Grid, Tile
 from service.types import Array
 
-Run = Callable[[Array], Array]
+Lane = Literal["tiles", "small"]
 
-FAST_LANE_PIXELS = 1 << 16  # pixels of a picture that waits for no tile
-SPLIT_PIXELS = (
-    1 << 17
-)  # pixels of a picture for each run that shares it; what they overlap is then a fourth at most, or so
-POOLED_PIXELS = 1 << 18  # pixels of a tile whose memory is kept for the next: to fault it in anew takes 5 % longer
+FAST_LANE_PIXELS = 1 << 16  # pixels of an image that is run in the lane "small"
+SPLIT_PIXELS = 1 << 17  # pixels per runner for which a lone image is split; the overlap is then at most about a fourth
+POOLED_PIXELS = 1 << 18  # pixels of a tile whose memory onnxruntime keeps; allocating it again would take 5 % longer
 
 
 @dataclass(slots=True, eq=False)
 class ImageJob:
-    """One caller's picture (1,H,W,C), its answer as far as it is there, and the tiles that nobody has begun."""
+    """One request: its image (1,H,W,C), the output so far, and the tiles that have not started.
 
-    picture: Array
+    `remaining` is the number of tiles that have not finished. `started_at` is 0 until the first tile starts.
+    """
+
+    image: Array
     output: Array
     tiles: deque[Tile]
     remaining: int
@@ -41,12 +42,11 @@ class ImageJob:
 
 
 class TileScheduler:
-    """Runs a graph over pictures of any size, `runners` tiles at once in the pool; callers take turns by the tile.
+    """Runs a graph on images of any size, up to `runners` tiles at once in `pool`.
 
-    A lone picture is cut for all runners, even where one tile would hold it. One of at most `small` pixels has a lane
-    of its own beside them: it waits for no tile of a large one. `tidy` is called in the pool when nothing runs or waits
-    any more after a large tile, to give its memory back. `observe` is told of every picture; `ran` of every tile, the
-    bytes that it adds to an answer and the seconds that it took.
+    Requests take turns: each starts one tile, then the next request starts one. If no other image is queued, an image
+    is split for all runners, even if one tile could hold it. Images of at most `fast_lane_pixels` have an additional
+    slot, so that they do not wait for tiles of large images.
     """
 
     def __init__(
@@ -57,58 +57,71 @@ class TileScheduler:
         pool: Executor,
         runners: int = 1,
         fast_lane_pixels: int = FAST_LANE_PIXELS,
-        on_batch: Callable[[int], None] = lambda _: None,
-        on_run: Callable[[int, float], None] = lambda *_: None,
-        release_memory: Callable[[], None] = lambda: None,
+        hooks: RunHooks | None = None,
     ) -> None:
-        self._run, self._grid, self._pool, self._release_memory = run, grid, pool, release_memory
-        self._on_batch, self._on_run = on_batch, on_run
-        self._fast_lane_pixels, self._runners = fast_lane_pixels, runners
-        self._free_slots = {"tiles": runners, "small": 1}
-        self._queues: dict[str, deque[ImageJob]] = {"tiles": deque(), "small": deque()}
+        self._run = run
+        self._grid = grid
+        self._pool = pool
+        self._runners = runners
+        self._fast_lane_pixels = fast_lane_pixels
+        self._hooks = hooks or RunHooks()
+        self._free_slots: dict[Lane, int] = {"tiles": runners, "small": 1}
+        self._queues: dict[Lane, deque[ImageJob]] = {"tiles": deque(), "small": deque()}
         self._ran_large_tile = False
-        self.running: set[asyncio.Future[Any]] = set()  # tiles that run
-        self.completed = 0  # tiles, since the start
+        self.running: set[asyncio.Future[Any]] = set()
+        self.completed = 0
 
     def submission_groups(self, arrays: Sequence[Array]) -> Sequence[Sequence[Array]]:
-        """Picture by picture, as many together as run at once: a bulk has no more turns than that."""
-        pictures = [array[at : at + 1] for array in arrays for at in range(len(array))]
-        return [pictures[at : at + self._runners] for at in range(0, len(pictures), self._runners)]
+        """Return groups of `runners` single images, so that a request with many images has no more turns than that."""
+        images = [array[index : index + 1] for array in arrays for index in range(len(array))]
+        return [images[start : start + self._runners] for start in range(0, len(images), self._runners)]
 
-    async def submit(self, picture: Array) -> BatchResult:
-        """The output of a picture 1,H,W,C. Raises RunFailed. The tiles of a caller who has gone are not begun."""
-        loop, joined = asyncio.get_running_loop(), perf_counter()
-        _, height, width, _ = picture.shape
-        lane = "small" if height * width <= self._fast_lane_pixels else "tiles"
+    async def submit(self, image: Array) -> BatchResult:
+        """Queue an image (1,H,W,C) and return its output of the same shape and dtype.
+
+        If the caller is cancelled, the tiles that have not started are not run. Raises InferenceError.
+        """
+        loop = asyncio.get_running_loop()
+        enqueued_at = perf_counter()
+        _, height, width, _ = image.shape
+        lane: Lane = "small" if height * width <= self._fast_lane_pixels else "tiles"
         tiles = self._plan_tiles(height, width)
-        output = np.empty(picture.shape, picture.dtype)
-        job = ImageJob(picture, output, deque(tiles), len(tiles), loop.create_future())
+        output = np.empty(image.shape, image.dtype)
+        job = ImageJob(image, output, deque(tiles), len(tiles), loop.create_future())
         self._queues[lane].append(job)
         self._dispatch(loop, lane)
         await job.future
-        self._on_batch(1)
-        return BatchResult(output, job.started_at - joined, perf_counter() - job.started_at, Batch(picture, output), 0)
+        self._hooks.on_batch(1)
+        return BatchResult(
+            output,
+            queue_seconds=job.started_at - enqueued_at,
+            run_seconds=perf_counter() - job.started_at,
+            batch=Batch(image, output),
+            offset=0,
+        )
 
     def _plan_tiles(self, height: int, width: int) -> Sequence[Tile]:
-        """The tiles of a picture; while nobody else is there, at least one for each run that it is large enough for."""
+        """Return the tiles of an image. If nothing else runs, split a large image so that all runners have a tile."""
         tiles = self._grid.tiles(height, width)
         idle = not self._queues["tiles"] and self._free_slots["tiles"] == self._runners
-        wanted = min(self._runners, height * width // SPLIT_PIXELS)
-        return self._grid.split(height, width, wanted) if idle and len(tiles) < wanted else tiles
+        split_count = min(self._runners, height * width // SPLIT_PIXELS)
+        if idle and len(tiles) < split_count:
+            return self._grid.split(height, width, split_count)
+        return tiles
 
-    def _dispatch(self, loop: asyncio.AbstractEventLoop, lane: str) -> None:
-        """Begin tiles while there is room for them, one of each caller in turn."""
-        turns = self._queues[lane]
-        while turns and self._free_slots[lane]:
-            job = turns.popleft()
-            if job.future.done():  # its caller has gone, or one of its tiles failed
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, lane: Lane) -> None:
+        """Start tiles while slots are free, one of each request in turn."""
+        queue = self._queues[lane]
+        while queue and self._free_slots[lane]:
+            job = queue.popleft()
+            if job.future.done():  # the request was cancelled, or one of its tiles failed
                 continue
             tile = job.tiles.popleft()
             if job.tiles:
-                turns.append(job)
+                queue.append(job)
             try:
                 running = loop.run_in_executor(self._pool, self._run_tile, job, tile)
-            except RuntimeError as error:  # the pool was shut down: nobody may wait for ever
+            except RuntimeError as error:  # the pool was shut down: fail the request, so that it does not wait forever
                 job.future.set_exception(InferenceError(str(error)))
                 continue
             self._free_slots[lane] -= 1
@@ -117,38 +130,41 @@ class TileScheduler:
             running.add_done_callback(partial(self._on_done, loop, lane, job))
 
     def _run_tile(self, job: ImageJob, tile: Tile) -> None:
-        """One tile, from the picture into the answer; in the pool."""
-        begun = perf_counter()
-        job.started_at = job.started_at or begun
-        rows, columns = tile.rows, tile.columns
-        given = np.ascontiguousarray(
-            job.picture[:, rows.read_start : rows.read_stop, columns.read_start : columns.read_stop]
+        """Run one tile and copy the pixels to keep into the output. Runs in the pool."""
+        start = perf_counter()
+        job.started_at = job.started_at or start
+        rows = tile.rows
+        columns = tile.columns
+        source = np.ascontiguousarray(
+            job.image[:, rows.read_start : rows.read_stop, columns.read_start : columns.read_stop]
         )
-        made = self._run(given)
-        if made.shape != given.shape:
-            raise InferenceError(f"the graph answered {made.shape} to {given.shape}")
-        down, right = rows.keep_start - rows.read_start, columns.keep_start - columns.read_start
-        tall, wide = rows.keep_stop - rows.keep_start, columns.keep_stop - columns.keep_start
-        kept = made[:, down : down + tall, right : right + wide]
-        job.output[:, rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = kept
-        self._on_run(kept.nbytes, perf_counter() - begun)
+        result = self._run(source)
+        if result.shape != source.shape:
+            raise InferenceError(f"the graph returned shape {result.shape} for shape {source.shape}")
+        top = rows.keep_start - rows.read_start
+        left = columns.keep_start - columns.read_start
+        height = rows.keep_stop - rows.keep_start
+        width = columns.keep_stop - columns.keep_start
+        interior = result[:, top : top + height, left : left + width]
+        job.output[:, rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = interior
+        self._hooks.on_run(interior.nbytes, perf_counter() - start)
 
     def _on_done(
-        self, loop: asyncio.AbstractEventLoop, lane: str, job: ImageJob, running: "asyncio.Future[None]"
+        self, loop: asyncio.AbstractEventLoop, lane: Lane, job: ImageJob, running: "asyncio.Future[None]"
     ) -> None:
         self.running.discard(running)
         self.completed += 1
         self._free_slots[lane] += 1
-        failed = asyncio.CancelledError() if running.cancelled() else running.exception()
+        error = asyncio.CancelledError() if running.cancelled() else running.exception()
         job.remaining -= 1
         if not job.future.done():
-            if failed:
-                job.future.set_exception(InferenceError(f"{type(failed).__name__}: {failed}"))
+            if error:
+                job.future.set_exception(InferenceError(f"{type(error).__name__}: {error}"))
             elif not job.remaining:
                 job.future.set_result(None)
         self._dispatch(loop, lane)
         idle = self._free_slots == {"tiles": self._runners, "small": 1}
         if self._ran_large_tile and idle:
             self._ran_large_tile = False
-            with suppress(RuntimeError):  # the pool was shut down, and all memory goes with it
-                loop.run_in_executor(self._pool, self._release_memory)
+            with suppress(RuntimeError):  # the pool was shut down: the process is about to end
+                loop.run_in_executor(self._pool, self._hooks.release_memory)

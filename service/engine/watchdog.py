@@ -1,8 +1,9 @@
-"""Whether work still comes to an end: a canary through every queue, and an end of the process where nothing else ends.
+"""Detects stalled inference and terminates the process.
 
-A run that hangs, a pool that died and a blocked event loop look alike from outside: connections are taken, and nothing
-comes back. Time is counted in looks, so that neither a jump of the clock nor a pause of the process counts as hanging.
-Knows runners; no request and no model.
+A run that hangs, a pool that died and a blocked event loop have the same symptom: connections are accepted, but no
+response is sent. The watchdog checks the runs in progress, sends canary requests through idle queues, and watches the
+event loop from a thread. It measures time in ticks, so that neither a change of the clock nor a suspended process
+counts as a stall.
 """
 
 import asyncio
@@ -13,25 +14,29 @@ from typing import Any
 
 import structlog
 
-from service.engine.batcher import BatchResult, InferenceError
 from service.engine.model import Runner
+from service.engine.scheduler import BatchResult, InferenceError
 
-EXIT_STATUS = 70  # the process's status; EX_SOFTWARE
-INTERVAL = 1.0  # seconds between looks
-CANARY_TICKS = 10  # looks between canaries
-MAX_CANARY_FAILURES = 3  # canaries of a graph in a row that may fail
-GRACE_TICKS = 5  # looks between the verdict and the end, for /livez to be seen red
+EXIT_STATUS = 70  # EX_SOFTWARE
+INTERVAL = 1.0  # seconds per tick
+CANARY_TICKS = 10  # ticks between canary requests
+MAX_CANARY_FAILURES = 3  # consecutive failures of the canaries of one graph
+GRACE_TICKS = 5  # ticks between a failure and the exit, so that probes see that /livez fails
 
 log = structlog.get_logger()
 
 
 def exit_now() -> None:
-    """End the process at once: a graceful end would wait for what hangs."""
+    """End the process immediately. A graceful shutdown would wait for the stalled run."""
     os._exit(EXIT_STATUS)
 
 
 class Watchdog:
-    """Looks after the runners; `verdict` is empty, or says what hangs, once it has for `patience` looks."""
+    """Watches all runners. `failure` is empty, or a sentence that says what is stalled.
+
+    `timeout_ticks` is the number of ticks after which a run counts as stalled. `interval` is the length of a tick in
+    seconds. `terminate` is called `GRACE_TICKS` after a failure, or immediately if the event loop is blocked.
+    """
 
     def __init__(
         self,
@@ -42,31 +47,29 @@ class Watchdog:
         terminate: Callable[[], None] = exit_now,
     ) -> None:
         self.failure = ""
-        self._runners, self._timeout_ticks, self._interval, self._terminate = (
-            runners,
-            timeout_ticks,
-            interval,
-            terminate,
-        )
-        self._ages: dict[asyncio.Future[Any], int] = {}  # looks that a run has been waited for
+        self._runners = runners
+        self._timeout_ticks = timeout_ticks
+        self._interval = interval
+        self._terminate = terminate
+        self._ages: dict[asyncio.Future[Any], int] = {}  # ticks since a run was first seen
         self._canaries: dict[Runner, asyncio.Future[BatchResult]] = {}
         self._failures: dict[Runner, int] = {}
-        self._completed: dict[Runner, int] = {}  # runs at the last look
-        self._completed_at_canary: dict[Runner, int] = {}  # runs at the last round of canaries
-        self._missed_ticks = 0  # looks of the thread since the loop's last
+        self._completed: dict[Runner, int] = {}  # completed runs at the last tick
+        self._completed_at_canary: dict[Runner, int] = {}  # completed runs at the last round of canaries
+        self._missed_ticks = 0  # ticks of the thread since the last tick of the event loop
         self._stopped = threading.Event()
 
     async def run(self) -> None:
-        """Look, until cancelled or until something hangs; a thread beside it looks whether the loop still turns."""
+        """Check at every tick until cancelled or until a check fails. Start a thread that watches the event loop."""
         threading.Thread(target=self._watch_event_loop, name="watchdog", daemon=True).start()
-        looks = 0
+        ticks = 0
         try:
             while not self.failure:
                 await asyncio.sleep(self._interval)
                 self._missed_ticks = 0
-                looks += 1
+                ticks += 1
                 self.failure = self._check()
-                if looks % CANARY_TICKS == 0:
+                if ticks % CANARY_TICKS == 0:
                     self._send_canaries()
             log.critical("watchdog_failed", reason=self.failure, status=EXIT_STATUS)
             await asyncio.sleep(GRACE_TICKS * self._interval)
@@ -77,9 +80,9 @@ class Watchdog:
                 canary.cancel()
 
     def _check(self) -> str:
-        """What hangs, or nothing."""
+        """Return the reason of a failure, or an empty string."""
         runners = list(self._runners())
-        waited_for = {run for runner in runners for run in runner.batcher.running}
+        pending = {run for runner in runners for run in runner.batcher.running}
         self._failures = {runner: self._failures.get(runner, 0) for runner in runners}
         for runner, canary in tuple(self._canaries.items()):
             if canary.done():
@@ -88,26 +91,27 @@ class Watchdog:
                     failed = isinstance(canary.exception(), InferenceError)
                     self._failures[runner] = self._failures[runner] + 1 if failed else 0
             elif self._completed.get(runner) == runner.batcher.completed:
-                waited_for.add(canary)  # and nobody before it comes to an end either
+                pending.add(canary)  # no run has completed since the last tick, so the canary does not wait its turn
         self._completed = {runner: runner.batcher.completed for runner in runners}
-        self._ages = {run: self._ages.get(run, 0) + 1 for run in waited_for}
+        self._ages = {run: self._ages.get(run, 0) + 1 for run in pending}
         if max(self._ages.values(), default=0) >= self._timeout_ticks:
-            return f"a run has not come back for {self._timeout_ticks * self._interval:g} s"
+            return f"a run has not finished within {self._timeout_ticks * self._interval:g} s"
         if max(self._failures.values(), default=0) >= MAX_CANARY_FAILURES:
-            return f"a graph that was proven has failed on its own probe {MAX_CANARY_FAILURES} times in a row"
+            return f"a verified graph has failed on its probe {MAX_CANARY_FAILURES} times in a row"
         return ""
 
     def _send_canaries(self) -> None:
-        """The probe's first item through every queue that nothing has come through since the last time."""
-        for runner, finished in self._completed.items():
-            if runner not in self._canaries and self._completed_at_canary.get(runner) == finished:
+        """Send the first item of the probe to every runner that has completed no run since the last round."""
+        for runner, completed in self._completed.items():
+            if runner not in self._canaries and self._completed_at_canary.get(runner) == completed:
                 self._canaries[runner] = asyncio.ensure_future(runner.batcher.submit(runner.probe_item()))
         self._completed_at_canary = dict(self._completed)
 
     def _watch_event_loop(self) -> None:
+        """Terminate the process if the event loop has not run for `timeout_ticks`. Runs in a thread."""
         while not self._stopped.wait(self._interval):
             self._missed_ticks += 1
             if self._missed_ticks > self._timeout_ticks:
-                log.critical("watchdog_failed", reason="the event loop does not turn", status=EXIT_STATUS)
+                log.critical("watchdog_failed", reason="the event loop is blocked", status=EXIT_STATUS)
                 self._terminate()
                 return

@@ -59,8 +59,8 @@ async def models(state: StateDep) -> ModelList:
     return ModelList(
         models=[_summary(state, model) for model in shelf.loaded.values()],
         rejected=[
-            RejectedVersion(name=name, version=version, reason=reason)
-            for (name, version), (_, reason) in sorted(shelf.rejected.items())
+            RejectedVersion(name=rejected.name, version=rejected.version, reason=rejected.reason)
+            for _, rejected in sorted(shelf.rejected.items())
         ],
     )
 

@@ -13,7 +13,7 @@ from service import codec
 from service.card import Card, ImageInput, Operation
 from service.codec import Picture
 from service.engine.images import image_media_type, postprocess
-from service.engine.operations import OPERATIONS, Figures, InferenceResult
+from service.engine.operations import Figures, InferenceResult, ItemResult, compute_figures
 from service.errors import NotAcceptable, Problem
 from service.http.body import Inputs
 from service.http.unpack import JSON, NPY
@@ -75,7 +75,8 @@ def _base_headers(model: str, version: int, media_type: str) -> Headers:
 
 
 def _figures(reply: ResponseParts, place: int, given: Array, output: Array) -> Figures:
-    return OPERATIONS[reply.operation](reply.card, partial(reply.result.error, place, given, output), given, output)
+    error = partial(reply.result.error, place, given, output)
+    return compute_figures(reply.operation, ItemResult(reply.card, given, output, error))
 
 
 def _raise_first_problem(reply: ResponseParts) -> None:

@@ -5,19 +5,15 @@ A faster writer produces the bytes of the answers; tests prove that they are wha
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
+from pydantic import FailFast, Field, FiniteFloat
 
-from service.card import Card, Operation, Text
+from service.card import Card, Operation, StrictModel, Text
 
 # A vector or flat code, or a code with height and width (channels first).
 Row = Annotated[list[FiniteFloat] | list[list[list[FiniteFloat]]], Field(union_mode="left_to_right")]
 Rows = Annotated[list[Row], FailFast(), Field(min_length=1)]
 Percentile = Annotated[FiniteFloat, Field(ge=0, le=100)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
-
-
-class StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class ImagesBody(StrictModel):

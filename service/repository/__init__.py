@@ -1,1 +1,1 @@
-"""Models on disk: reads, checks, loads and watches the models folder."""
+"""Reads, checks, loads and watches the models folder."""

@@ -1,7 +1,7 @@
-"""What an ONNX file may not hold: weights in other files, operators that onnxruntime does not come with.
+"""Rejects ONNX files that keep weights in other files or use operators that are not part of onnxruntime.
 
-Reads protobuf's wire format as far as that needs, since the service does not load `onnx`: fields' numbers are those of
-onnx.proto. onnxruntime itself refuses most of it, but reads sparse weights from wherever the file says.
+onnxruntime rejects most of these files itself, but it loads sparse weights from any path. The service does not depend
+on the `onnx` package, so this module parses the protobuf wire format itself. The field numbers are those of onnx.proto.
 """
 
 from collections.abc import Iterator
@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from service.errors import ModelRejected
 
 ALLOWED_DOMAINS = frozenset({b"", b"ai.onnx", b"ai.onnx.ml", b"com.microsoft"})
-MAX_DEPTH = 16  # graphs within attributes of nodes of graphs
+MAX_DEPTH = 16  # of subgraphs, which are attributes of nodes
+
+# Wire types of protobuf.
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+# Field numbers of onnx.proto.
 MODEL_GRAPH, MODEL_FUNCTIONS = 7, 25
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE = 1, 5, 15
 FUNCTION_NODE = 7
@@ -21,22 +25,25 @@ TENSOR_EXTERNAL, TENSOR_LOCATION = 13, 14
 
 
 def check_model(model: bytes, file: str) -> None:
-    """Raises ModelRefused where the file is no ONNX model, or holds what none may."""
+    """Check the content of an ONNX file. `file` is its name in error messages.
+
+    Raises ModelRejected if it is not an ONNX model, keeps weights in other files, or uses operators of other domains.
+    """
     try:
         for number, value in _fields(memoryview(model)):
             if number == MODEL_GRAPH:
                 _check_graph(value, file, 0)
             elif number == MODEL_FUNCTIONS:
-                for inner, part in _fields(value):
-                    if inner == FUNCTION_NODE:
-                        _check_node(part, file, 0)
+                for function_number, function_value in _fields(value):
+                    if function_number == FUNCTION_NODE:
+                        _check_node(function_value, file, 0)
     except (IndexError, ValueError) as error:
-        raise ModelRejected(f"{file} is no ONNX model: it is cut off or broken") from error
+        raise ModelRejected(f"{file} is not an ONNX model: it is truncated or corrupt") from error
 
 
 def _check_graph(graph: memoryview, file: str, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise ModelRejected(f"{file} holds graphs within graphs within graphs")
+        raise ModelRejected(f"{file} nests more than {MAX_DEPTH} subgraphs")
     for number, value in _fields(graph):
         if number == GRAPH_NODE:
             _check_node(value, file, depth)
@@ -47,18 +54,21 @@ def _check_graph(graph: memoryview, file: str, depth: int) -> None:
 
 
 def _check_node(node: memoryview, file: str, depth: int) -> None:
-    for number, attribute in _fields(node):
-        if number == NODE_DOMAIN and bytes(attribute) not in ALLOWED_DOMAINS:
-            raise ModelRejected(f"{file} uses operators that onnxruntime does not come with")
-        if number != NODE_ATTRIBUTE:
-            continue
-        for kind, value in _fields(attribute):
-            if kind in ATTRIBUTE_TENSORS:
-                _check_tensor(value, file)
-            elif kind in ATTRIBUTE_SPARSE:
-                _check_sparse(value, file)
-            elif kind in ATTRIBUTE_GRAPHS:
-                _check_graph(value, file, depth + 1)
+    for number, value in _fields(node):
+        if number == NODE_DOMAIN and bytes(value) not in ALLOWED_DOMAINS:
+            raise ModelRejected(f"{file} uses operators that are not part of onnxruntime")
+        if number == NODE_ATTRIBUTE:
+            _check_attribute(value, file, depth)
+
+
+def _check_attribute(attribute: memoryview, file: str, depth: int) -> None:
+    for number, value in _fields(attribute):
+        if number in ATTRIBUTE_TENSORS:
+            _check_tensor(value, file)
+        elif number in ATTRIBUTE_SPARSE:
+            _check_sparse(value, file)
+        elif number in ATTRIBUTE_GRAPHS:
+            _check_graph(value, file, depth + 1)
 
 
 def _check_sparse(sparse: memoryview, file: str) -> None:
@@ -70,40 +80,44 @@ def _check_sparse(sparse: memoryview, file: str) -> None:
 def _check_tensor(tensor: memoryview, file: str) -> None:
     for number, value in _fields(tensor):
         if number == TENSOR_EXTERNAL or (number == TENSOR_LOCATION and value.nbytes):
-            raise ModelRejected(f"{file} keeps weights in another file: export it with external_data=False")
+            raise ModelRejected(f"{file} stores weights in another file: export it with external_data=False")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and bytes of every field; of a number that is zero none. Raises ValueError or IndexError on nonsense."""
-    at, end = 0, len(message)
-    while at < end:
-        tag, at = _varint(message, at)
-        kind = tag & 7
-        if kind == VARINT:
-            value, after = _varint(message, at)
-            found = message[at:after] if value else message[:0]
-        elif kind == BYTES:
-            size, at = _varint(message, at)
-            after = at + size
-            found = message[at:after]
-        elif kind in (FIXED64, FIXED32):
-            after = at + (8 if kind == FIXED64 else 4)
-            found = message[at:after]
+    """Yield the number and the bytes of every field of a protobuf message. A varint of zero has no bytes.
+
+    Raises ValueError or IndexError if the message is invalid.
+    """
+    offset = 0
+    end = len(message)
+    while offset < end:
+        tag, offset = _varint(message, offset)
+        wire_type = tag & 7
+        if wire_type == VARINT:
+            number, stop = _varint(message, offset)
+            value = message[offset:stop] if number else message[:0]
+        elif wire_type == BYTES:
+            size, offset = _varint(message, offset)
+            stop = offset + size
+            value = message[offset:stop]
+        elif wire_type in (FIXED64, FIXED32):
+            stop = offset + (8 if wire_type == FIXED64 else 4)
+            value = message[offset:stop]
         else:
-            raise ValueError("groups are of another time")
-        if after > end:
-            raise ValueError("cut off")
-        yield tag >> 3, found
-        at = after
+            raise ValueError("protobuf groups are not supported")
+        if stop > end:
+            raise ValueError("the message is truncated")
+        yield tag >> 3, value
+        offset = stop
 
 
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of variable length, and where it ends."""
+def _varint(message: memoryview, offset: int) -> tuple[int, int]:
+    """Return the variable-length integer at `offset`, and the offset after it."""
     value = 0
     for shift in range(0, 70, 7):
-        byte = message[at]
-        at += 1
+        byte = message[offset]
+        offset += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, at
-    raise ValueError("a number of more than ten bytes")
+            return value, offset
+    raise ValueError("an integer has more than ten bytes")

@@ -1,4 +1,4 @@
-"""The bytes of a regular file of a model; what is a link, a pipe or a device is refused."""
+"""Reads regular files only: links, pipes and devices in a model's folder are rejected."""
 
 import errno
 import os
@@ -7,23 +7,27 @@ from pathlib import Path
 
 from service.errors import ModelRejected
 
-MAX_BYTES = 2 << 30  # bytes; protobuf reads no more
+MAX_BYTES = 2 << 30  # the largest protobuf message, and so the largest ONNX file
 
 
 def read_regular_file(path: Path) -> bytes:
-    """The whole of a regular file; links, pipes and devices are refused, not followed."""
+    """Return the content of a regular file of at most `MAX_BYTES`.
+
+    Raises ModelRejected if the file cannot be opened, is a symbolic link, or is not a regular file.
+    """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        reason = "it is a link; put the file itself there" if error.errno == errno.ELOOP else error.strerror
+        is_link = error.errno == errno.ELOOP
+        reason = "it is a symbolic link; replace it by the file itself" if is_link else error.strerror
         raise ModelRejected(f"{path.name} cannot be opened: {reason}") from error
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise ModelRejected(f"{path.name} is not a regular file")
-        if found.st_size > MAX_BYTES:
-            raise ModelRejected(f"{path.name} has more than the 2 GiB that an ONNX file can have")
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(found.st_size)
+        if status.st_size > MAX_BYTES:
+            raise ModelRejected(f"{path.name} is larger than 2 GiB, the limit of ONNX files")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
     finally:
-        os.close(handle)
+        os.close(descriptor)

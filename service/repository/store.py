@@ -1,7 +1,7 @@
-"""models/ -> named autoencoders: found, proven, swapped in whole, dropped when gone.
+"""Keeps the models of a folder in memory: loads, verifies and replaces versions, and drops removed ones.
 
-A version that cannot be proven is refused with its reason and what served before goes on. Knows runners, nothing of
-requests. Only `get` may be called from the event loop; `refresh` blocks and runs on one thread.
+A version that cannot be verified is rejected with a reason, and the version before it stays in use. `Store.get` runs on
+the event loop. `Store.refresh` blocks and runs on the loader thread.
 """
 
 import asyncio
@@ -24,139 +24,194 @@ from service.runtime.tuning import LoadOptions
 
 log = structlog.get_logger()
 ModelKey = tuple[str, int]
+"""Name and version of a model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A version that cannot be used, its fingerprint when it was loaded, and the reason."""
+
+    name: str
+    version: int
+    fingerprint: Fingerprint
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory, and the fingerprint of its files when it was loaded."""
+
+    fingerprint: Fingerprint
+    model: LoadedModel
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """What is on disk and in memory at one moment; replaced whole, never changed, so readers need no lock."""
+    """The versions on disk and in memory at one time. A refresh replaces it as a whole, so readers need no lock.
+
+    `fingerprints` are those of the loaded versions. `versions` are those on disk.
+    """
 
     loaded: dict[str, LoadedModel] = field(default_factory=dict[str, LoadedModel])
-    fingerprints: dict[str, Fingerprint] = field(default_factory=dict[str, Fingerprint])  # of the loaded versions
+    fingerprints: dict[str, Fingerprint] = field(default_factory=dict[str, Fingerprint])
     versions: dict[str, dict[int, Fingerprint]] = field(default_factory=dict[str, dict[int, Fingerprint]])
-    rejected: dict[ModelKey, tuple[Fingerprint, str]] = field(default_factory=dict[ModelKey, tuple[Fingerprint, str]])
+    rejected: dict[ModelKey, Rejected] = field(default_factory=dict[ModelKey, Rejected])
+
+    def find(self, name: str) -> Loaded | None:
+        """Return the loaded version of a model."""
+        return Loaded(self.fingerprints[name], self.loaded[name]) if name in self.loaded else None
 
 
 class Store:
-    """The models of a folder. Raises DeviceUnavailable from `refresh` where the settings insist on a device."""
+    """The models of a folder, loaded with `load_options`.
+
+    At most `max_old_versions` versions that are not the newest stay in memory.
+    """
 
     def __init__(self, folder: Path, load_options: LoadOptions, *, max_old_versions: int) -> None:
-        self.folder, self.load_options = folder, load_options
+        self.folder = folder
+        self.load_options = load_options
         self.snapshot = Snapshot()
-        self._version_cache: OrderedDict[ModelKey, tuple[Fingerprint, LoadedModel]] = OrderedDict()
+        self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
-        self._loader = ThreadPoolExecutor(1, "loader")  # sessions are made one at a time, off the pool of requests
+        self._loader = ThreadPoolExecutor(1, "loader")  # loads one model at a time, outside the pool for requests
 
     def refresh(self) -> bool:
-        """Bring memory in line with the folder; whether anything changed. What cannot be read takes nothing away."""
+        """Load new versions and drop removed models. Return whether anything has changed.
+
+        If the folder cannot be read, nothing changes. Raises DeviceUnavailable if the device of the load options is
+        `cuda` and CUDA cannot be used.
+        """
         before = self.snapshot
         try:
             versions = scan_models(self.folder)
         except OSError as error:
             log.warning("models_dir_unreadable", folder=str(self.folder), reason=error.strerror)
             return False
-        for name in (name for name, found in versions.items() if not found):
-            log.warning("model_folder_unreadable", model=name)
         after = Snapshot(versions=versions)
-        after.rejected = {key: why for key, why in before.rejected.items() if versions.get(key[0], {}).get(key[1])}
-        for name, found in versions.items():
-            best = self._newest_valid(name, found, before, after.rejected)
-            if best is not None:
-                after.fingerprints[name], after.loaded[name] = best
+        after.rejected = {
+            key: rejected
+            for key, rejected in before.rejected.items()
+            if versions.get(rejected.name, {}).get(rejected.version)
+        }
+        for name, fingerprints in versions.items():
+            if not fingerprints:
+                log.warning("model_folder_unreadable", model=name)
+            newest = self._newest_valid(name, fingerprints, before.find(name), after.rejected)
+            if newest is not None:
+                after.fingerprints[name] = newest.fingerprint
+                after.loaded[name] = newest.model
         self.snapshot = after
         return after != before
 
     def _newest_valid(
         self,
         name: str,
-        found: dict[int, Fingerprint],
-        before: Snapshot,
-        rejected: dict[ModelKey, tuple[Fingerprint, str]],
-    ) -> tuple[Fingerprint, LoadedModel] | None:
-        """The highest good version; what serves now, while nothing better is good."""
-        current = (before.fingerprints[name], before.loaded[name]) if name in before.loaded else None
-        for version in sorted(found, reverse=True):
-            if current and current[1].card.version == version and current[0] == found[version]:
+        fingerprints: dict[int, Fingerprint],
+        current: Loaded | None,
+        rejected: dict[ModelKey, Rejected],
+    ) -> Loaded | None:
+        """Return the highest valid version of a model, or `current` if no version on disk is valid.
+
+        `rejected` is updated.
+        """
+        for version, fingerprint in sorted(fingerprints.items(), reverse=True):
+            if current and current.model.card.version == version and current.fingerprint == fingerprint:
                 return current
-            if rejected.get((name, version), ((), ""))[0] == found[version]:
-                continue
+            earlier = rejected.get((name, version))
+            if not fingerprint or (earlier and earlier.fingerprint == fingerprint):
+                continue  # the version is being removed, or it was rejected and has not changed
             try:
                 model = self._load(name, version)
             except ModelRejected as problem:
-                rejected[name, version] = (found[version], problem.detail)
+                rejected[name, version] = Rejected(name, version, fingerprint, problem.detail)
             else:
                 rejected.pop((name, version), None)
-                return found[version], model
+                return Loaded(fingerprint, model)
         return current
 
     def _load(self, name: str, version: int) -> LoadedModel:
-        """A version, proven. Raises ModelRefused, whatever is wrong with it: the others are served all the same."""
+        """Load and verify a version.
+
+        Raises ModelRejected for any error in the version, so that other models are still served.
+        """
         try:
             return self._load_verified(name, version)
         except (ModelRejected, DeviceUnavailable):
             raise
         except Exception as error:
             log.exception("model_load_failed", model=name, version=version)
-            raise ModelRejected(f"it cannot be loaded: {type(error).__name__}") from error
+            raise ModelRejected(f"the version cannot be loaded: {type(error).__name__}") from error
 
     def _load_verified(self, name: str, version: int) -> LoadedModel:
         folder = self.folder / name / str(version)
         card = load_card(folder)
         if (card.name, card.version) != (name, version):
-            raise ModelRejected(f"the card is of {card.name} {card.version}, not of {name} {version}")
+            raise ModelRejected(f"the card is for {card.name} {card.version}, not for {name} {version}")
         runners: dict[Operation, Runner] = {
             operation: load_runner(folder, card, operation, self.load_options) for operation in card.operations
         }
         return LoadedModel(card, runners)
 
     async def get(self, name: str, version: int | None) -> LoadedModel:
-        """The named model; an older version is loaded when asked for. Raises ModelNotFound or ModelRefused."""
-        shelf = self.snapshot
-        current = shelf.loaded.get(name)
+        """Return a version of a model, or its newest valid version if `version` is None.
+
+        Older versions are loaded on demand. Raises ModelNotFound if there is no such model or version, and
+        ModelRejected if it cannot be used.
+        """
+        snapshot = self.snapshot
+        current = snapshot.loaded.get(name)
         if current and version in (None, current.card.version):
             return current
-        found = shelf.versions.get(name)
-        if not found or (version is not None and version not in found):
+        fingerprints = snapshot.versions.get(name)
+        if not fingerprints or (version is not None and version not in fingerprints):
             raise ModelNotFound("there is no such model or version; GET /models lists them")
-        wanted = version or max(found)
-        if (name, wanted) in shelf.rejected:
-            raise ModelRejected(shelf.rejected[name, wanted][1])
+        version = version or max(fingerprints)
+        rejected = snapshot.rejected.get((name, version))
+        if rejected:
+            raise ModelRejected(rejected.reason)
         return await asyncio.get_running_loop().run_in_executor(
-            self._loader, self._load_older, name, wanted, found[wanted]
+            self._loader, self._load_older, name, version, fingerprints[version]
         )
 
     def _load_older(self, name: str, version: int, fingerprint: Fingerprint) -> LoadedModel:
-        """An older version from the bounded cache, loaded if need be; runs on the loader thread alone."""
-        kept = self._version_cache.pop((name, version), None)
-        model = kept[1] if kept and kept[0] == fingerprint else self._load(name, version)
-        self._version_cache[name, version] = (fingerprint, model)
+        """Return an older version from the cache, or load it. Runs only on the loader thread."""
+        cached = self._version_cache.pop((name, version), None)
+        if cached is None or cached.fingerprint != fingerprint:
+            cached = Loaded(fingerprint, self._load(name, version))
+        self._version_cache[name, version] = cached
         while len(self._version_cache) > self._max_old_versions:
             self._version_cache.popitem(last=False)
-        return model
+        return cached.model
 
     async def refresh_async(self) -> bool:
-        """`refresh` on the loader thread."""
+        """Call `refresh` on the loader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._loader, self.refresh)
 
     def runners(self) -> Iterator[Runner]:
-        """Those of every model in memory."""
-        for model in [*self.snapshot.loaded.values(), *(model for _, model in self._version_cache.values())]:
+        """Return the runners of all models in memory."""
+        older = [cached.model for cached in self._version_cache.values()]
+        for model in [*self.snapshot.loaded.values(), *older]:
             yield from model.runners.values()
 
     def models_for(self, operation: Operation) -> list[str]:
-        """Names of the loaded models that offer an operation."""
+        """Return the names of the loaded models that support an operation."""
         return [name for name, model in self.snapshot.loaded.items() if operation in model.runners]
 
     def default_for(self, operation: Operation, settings: Settings) -> str:
-        """The model where none is named: the default or the only one. Raises AmbiguousModel or ModelNotFound."""
+        """Return the name of the model to use if a request names none: that of the settings, or the only candidate.
+
+        Raises AmbiguousModel if there are several candidates, and ModelNotFound if there is none.
+        """
         if default := settings.default_model(operation):
             return default
         names = self.models_for(operation)
         if len(names) == 1:
             return names[0]
         if not names:
-            raise ModelNotFound(f"no model here offers {operation}")
-        raise AmbiguousModel(f"name one by model=: {', '.join(names)}")
+            raise ModelNotFound(f"no model supports {operation}")
+        raise AmbiguousModel(f"choose a model with the parameter model: {', '.join(names)}")
 
     def close(self) -> None:
-        """Let go of the loader; sessions end with their last caller."""
+        """Stop the loader thread. Loaded sessions are freed with their last reference."""
         self._loader.shutdown(wait=False, cancel_futures=True)

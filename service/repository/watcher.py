@@ -1,4 +1,4 @@
-"""Sees the models folder change and tells the store; knows neither models nor requests."""
+"""Refreshes the store when the models folder changes."""
 
 import asyncio
 from contextlib import aclosing
@@ -14,25 +14,26 @@ log = structlog.get_logger()
 
 
 async def watch_models(store: Store, mode: Literal["auto", "poll"]) -> None:
-    """Refresh the store after every change, until cancelled. `poll` is for file systems that send no events.
+    """Refresh the store after every change of its folder, until cancelled.
 
-    A folder that is away, or not there yet, takes nothing from memory; one put in its place is looked at and watched.
+    `poll` is for file systems that send no change events. While the folder does not exist, the store is not changed. If
+    another folder takes its place, the store is refreshed and the new folder is watched.
     """
     while True:
-        place = await asyncio.to_thread(_inode, store.folder)
+        inode = await asyncio.to_thread(_inode, store.folder)
         try:
-            if place:
+            if inode:
                 await _refresh(store)
-                await _watch_folder(store, place, mode)
-        except Exception as error:  # no events to be had, as where the system's limit of watches is reached
+                await _watch_folder(store, inode, mode)
+        except Exception as error:  # change events are not available, for example at the inotify limit of the system
             reason = f"{type(error).__name__}: {error}"
             log.warning("model_watch_falls_back_to_polling", reason=reason)
             mode = "poll"
         await asyncio.sleep(1)
 
 
-async def _watch_folder(store: Store, place: tuple[int, int], mode: Literal["auto", "poll"]) -> None:
-    """Look after every change, until another folder, or none, is at the store's address."""
+async def _watch_folder(store: Store, inode: tuple[int, int], mode: Literal["auto", "poll"]) -> None:
+    """Refresh the store after every change, until the folder is removed or replaced."""
     stop = asyncio.Event()
     changes = awatch(
         store.folder,
@@ -45,14 +46,15 @@ async def _watch_folder(store: Store, place: tuple[int, int], mode: Literal["aut
     )
     try:
         async with aclosing(changes):
-            standing = False
+            started = False
             async for changed in changes:
-                if await asyncio.to_thread(_inode, store.folder) != place:
+                if await asyncio.to_thread(_inode, store.folder) != inode:
                     return
-                if changed or not standing:  # what came after the last look and before the watch stood sends no event
+                # Changes between the last refresh and the start of the watch cause no event.
+                if changed or not started:
                     await _refresh(store)
-                standing = True
-    except FileNotFoundError:  # it went between two looks
+                started = True
+    except FileNotFoundError:  # the folder was removed between two checks
         return
     finally:
         stop.set()
@@ -62,12 +64,12 @@ async def _refresh(store: Store) -> None:
     try:
         if await store.refresh_async():
             log_models(store)
-    except Exception:  # one bad look must not end the watch; what is loaded goes on serving
+    except Exception:  # continue to watch; the loaded models are still served
         log.exception("models_refresh_failed")
 
 
 def _inode(folder: Path) -> tuple[int, int] | None:
-    """What tells a folder from one put in its place, by renaming or by a link; None where there is none."""
+    """Return the device and inode of the folder, which change when it is replaced, or None if it does not exist."""
     try:
         stat = folder.stat()
     except OSError:
@@ -76,8 +78,8 @@ def _inode(folder: Path) -> tuple[int, int] | None:
 
 
 def log_models(store: Store) -> None:
-    """Log what is served and what was refused."""
-    shelf = store.snapshot
-    log.info("models_loaded", served={name: model.card.version for name, model in shelf.loaded.items()})
-    for (name, version), (_, reason) in shelf.rejected.items():
-        log.warning("model_rejected", model=name, version=version, reason=reason)
+    """Log the served models and the rejected versions."""
+    snapshot = store.snapshot
+    log.info("models_loaded", served={name: model.card.version for name, model in snapshot.loaded.items()})
+    for rejected in snapshot.rejected.values():
+        log.warning("model_rejected", model=rejected.name, version=rejected.version, reason=rejected.reason)

@@ -1,1 +1,1 @@
-"""onnxruntime: sessions, tensors and the choice of their options."""
+"""Runs graphs with onnxruntime: sessions, tensors and the choice of options."""

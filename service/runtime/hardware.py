@@ -1,4 +1,4 @@
-"""What this process may use of the machine, and how an automatic choice is told: with its reason."""
+"""Detects the CPU cores and instructions that this process can use."""
 
 import os
 from dataclasses import dataclass
@@ -8,38 +8,41 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T", covariant=True)
 
-INT8_CPU_FLAGS = ("avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # as Linux names them, on x86 and ARM
+INT8_CPU_FLAGS = ("avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # names in /proc/cpuinfo, on x86 and ARM
 
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T]):
-    """An automatic choice and its reason."""
+    """A value that was chosen automatically, and the reason."""
 
     value: T
     reason: str
 
 
 def available_cores() -> Choice[int]:
-    """The processors this process may really use: its affinity, cut by the control group's quota."""
+    """Return the number of CPU cores for this process, by its affinity and its cgroup quota."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota()
     if quota is not None and ceil(quota) < affinity:
-        return Choice(max(1, ceil(quota)), f"the control group grants {quota:g} of {affinity} processors")
-    return Choice(affinity, f"{affinity} processors by affinity, no smaller quota")
+        return Choice(max(1, ceil(quota)), f"the cgroup quota is {quota:g} of {affinity} cores")
+    return Choice(affinity, f"the CPU affinity is {affinity} cores, and no cgroup quota is smaller")
 
 
 def has_int8_instructions() -> Choice[bool]:
-    """Whether this processor adds up products of 8-bit numbers in one instruction; others are slow and saturate."""
+    """Return whether the CPU has instructions for dot products of 8-bit integers.
+
+    Without them, int8 graphs are slow, and their intermediate sums saturate on x86.
+    """
     try:
-        words = set(Path("/proc/cpuinfo").read_text().split())
+        flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
-        return Choice(False, "this system does not say what its processor can do")
-    found = next((name for name in INT8_CPU_FLAGS if name in words), None)
-    return Choice(True, f"this processor has {found}") if found else Choice(False, "this processor has no VNNI")
+        return Choice(False, "the CPU flags cannot be read on this system")
+    flag = next((name for name in INT8_CPU_FLAGS if name in flags), None)
+    return Choice(True, f"this CPU has {flag}") if flag else Choice(False, "this CPU has no int8 instructions")
 
 
 def _cgroup_quota() -> float | None:
-    """Processors granted by cgroup v2 or v1, or None where unlimited or unknown."""
+    """Return the quota of cgroup v2 or v1 in cores, or None if it is unlimited or unknown."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
     except (OSError, ValueError):

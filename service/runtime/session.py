@@ -1,7 +1,4 @@
-"""ONNX graphs in onnxruntime: provider and why, threads and why, proof on loading, run.
-
-The only file that imports onnxruntime. Knows the card, nothing of stores, callers or HTTP.
-"""
+"""Loads and runs ONNX graphs. Only this module imports onnxruntime."""
 
 import os
 import re
@@ -13,7 +10,7 @@ from typing import Any, Literal, cast
 from service.errors import ModelRejected
 from service.runtime.hardware import Choice
 
-# Read when onnxruntime is imported: without it the wheels from 1.29 on send usage data over the network.
+# onnxruntime reads this variable on import. Without it, wheels since 1.29 send usage data over the network.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
@@ -21,17 +18,16 @@ from service.types import Array
 
 Device = Literal["auto", "cpu", "cuda"]
 
-
 CUDA_OPTIONS = {
-    "cudnn_conv_algo_search": "HEURISTIC",  # the default searches anew for every batch size
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default repeats the search for every batch size
     "arena_extend_strategy": "kSameAsRequested",
-    "use_tf32": "0",  # 10 bits of mantissa would fail the probe
+    "use_tf32": "0",  # TF32 has 10 bits of mantissa, which is too inexact for the probe
 }
 
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One side of a graph: its tensor's name, type and shape; None and names are free sides."""
+    """Name, dtype and shape of the input or output of a graph. A dimension of any size is None."""
 
     name: str
     dtype: str
@@ -39,29 +35,33 @@ class TensorSpec:
 
 
 class DeviceUnavailable(Exception):
-    """The device that the settings insist on cannot be used; the service must not start without it."""
+    """The device is set to `cuda`, but CUDA cannot be used. The service must not start."""
 
 
 def choose_device(requested: Device) -> Choice[Literal["cpu", "cuda"]]:
-    """Whether to try CUDA. Raises DeviceUnavailable when `cuda` is wanted and this build has none.
+    """Choose between CUDA and the CPU by what the installed onnxruntime supports.
 
-    That the build lists CUDA does not mean that it works: each Session checks again.
+    CUDA may still fail, for example without a GPU. `Session` checks that. Raises DeviceUnavailable if `requested` is
+    `cuda` and onnxruntime was built without CUDA.
     """
-    built = "CUDAExecutionProvider" in ort.get_available_providers()
+    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
     if requested == "cpu":
-        return Choice("cpu", "asked for")
+        return Choice("cpu", "set by configuration")
     if requested == "cuda":
-        if not built:
+        if not has_cuda:
             raise DeviceUnavailable("device is cuda, but this onnxruntime has no CUDA: install the gpu extra")
-        return Choice("cuda", "asked for")
-    return Choice("cuda", "found by auto") if built else Choice("cpu", "auto: this onnxruntime has no CUDA")
+        return Choice("cuda", "set by configuration")
+    if has_cuda:
+        return Choice("cuda", "auto: this onnxruntime has CUDA")
+    return Choice("cpu", "auto: this onnxruntime has no CUDA")
 
 
 class Session:
-    """One ONNX graph, ready to run from any thread.
+    """One loaded ONNX graph. Its methods can be called from any thread.
 
-    `threads`: per run, never spinning. `free_sizes`: pictures of any size come; memory is planned for none of them.
-    Raises DeviceUnavailable where CUDA was asked for and does not work, ModelRefused on a graph that won't load.
+    `intra_op_threads` is the number of threads of one run. Idle threads do not spin. Set `free_sizes` for images of any
+    size, because onnxruntime would plan its memory for each size. Raises DeviceUnavailable if `device` is `cuda` and
+    CUDA fails, and ModelRejected if the graph cannot be loaded.
     """
 
     def __init__(
@@ -73,28 +73,28 @@ class Session:
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = not free_sizes
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        tried = choose_device(device)
-        self._session = _create_session(model, options, tried.value)
-        if tried.value == "cuda" and self._session.get_providers()[0] != "CUDAExecutionProvider":
+        choice = choose_device(device)
+        self._session = _create_session(model, options, choice.value)
+        if choice.value == "cuda" and self._session.get_providers()[0] != "CUDAExecutionProvider":
             if device == "cuda":
-                raise DeviceUnavailable("device is cuda, but onnxruntime could not use it: see its log line above")
-            tried = Choice("cpu", "auto: this onnxruntime has CUDA, but could not use it")
+                raise DeviceUnavailable("device is cuda, but onnxruntime could not use it: see its log message above")
+            choice = Choice("cpu", "auto: this onnxruntime has CUDA, but could not use it")
         self._shrink_options = ort.RunOptions()
         self._shrink_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.device = tried
+        self.device = choice
         self.input = _tensor_spec(self._session.get_inputs())
         self.output = _tensor_spec(self._session.get_outputs())
 
     def run(self, batch: Array) -> Array:
-        """The outputs of a batch (N first), in the types of the graph's ports."""
+        """Run a batch (N first) of the shape and dtype of `input`, and return the outputs (N first) like `output`."""
         return cast("Array", self._session.run([self.output.name], {self.input.name: batch})[0])
 
     def release_memory(self, batch: Array) -> None:
-        """Gives back, after a run of this batch, what earlier ones took and it did not."""
+        """Run a batch once, and free the memory of the arena that this run did not need."""
         self._session.run([self.output.name], {self.input.name: batch}, self._shrink_options)
 
     def time_run(self, batch: Array, rounds: int = 3) -> float:
-        """The fastest of some runs, after one to warm up."""
+        """Return the seconds of the fastest of `rounds` runs of a batch, after one run to warm up."""
         self.run(batch)
         times: list[float] = []
         for _ in range(rounds):
@@ -111,14 +111,16 @@ def _create_session(model: bytes, options: ort.SessionOptions, device: Literal["
         providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
     try:
         return ort.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # onnxruntime raises a dozen unrelated classes for a bad graph
-        said = re.split(r"\) | : ", str(error).strip())[-1].strip(" ,")[:500]  # without the place in its source
-        raise ModelRejected(f"onnxruntime {ort.__version__} cannot load the graph: {said}") from error
+    except Exception as error:  # onnxruntime raises many unrelated classes for a bad graph
+        # Remove the error code and the location in the source of onnxruntime.
+        message = re.split(r"\) | : ", str(error).strip())[-1].strip(" ,")[:500]
+        raise ModelRejected(f"onnxruntime {ort.__version__} cannot load the graph: {message}") from error
 
 
-def _tensor_spec(ports: Sequence[ort.NodeArg]) -> TensorSpec:
-    if len(ports) != 1:
-        raise ModelRejected(f"a graph has one input and one output, this one has {len(ports)} on a side")
-    (port,) = ports
-    shape = tuple(side if isinstance(side, int) else None for side in port.shape)
-    return TensorSpec(port.name, port.type.removeprefix("tensor(").removesuffix(")"), shape)
+def _tensor_spec(nodes: Sequence[ort.NodeArg]) -> TensorSpec:
+    """Describe the inputs or outputs of a graph. Raises ModelRejected unless there is exactly one."""
+    if len(nodes) != 1:
+        raise ModelRejected(f"a graph must have one input and one output, this graph has {len(nodes)} of one of them")
+    (node,) = nodes
+    shape = tuple(side if isinstance(side, int) else None for side in node.shape)
+    return TensorSpec(node.name, node.type.removeprefix("tensor(").removesuffix(")"), shape)

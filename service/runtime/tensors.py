@@ -1,4 +1,4 @@
-"""Conversions between arrays and the tensors of a card, and their difference."""
+"""Converts between arrays and the tensors of a card, and compares arrays."""
 
 import base64
 from typing import Literal
@@ -11,23 +11,27 @@ from service.types import Array
 
 
 def to_array(tensor: Tensor) -> Array:
-    """The array that a card's tensor holds. Raises ModelRefused when its bytes don't fill its shape."""
+    """Return a card's tensor as an array. Raises ModelRejected if the size of the data does not match the shape."""
     try:
         return np.frombuffer(base64.b64decode(tensor.data), np.dtype(tensor.dtype)).reshape(tensor.shape)
     except ValueError as error:
-        raise ModelRejected("a probe's bytes do not fill its shape") from error
+        raise ModelRejected("the size of a probe's data does not match its shape") from error
 
 
 def to_tensor(array: Array) -> Tensor:
-    """The array as a card's tensor; uint8 or float32."""
+    """Return a uint8 or float32 array as a tensor for a card."""
     data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
     dtype: Literal["uint8", "float32"] = "uint8" if array.dtype == np.uint8 else "float32"
     return Tensor(dtype=dtype, shape=list(array.shape), data=data)
 
 
 def max_difference(actual: Array, expected: Array) -> float:
-    """Grey levels between pictures; between floats the largest difference relative to the largest magnitude."""
+    """Return the largest absolute difference of two arrays.
+
+    It is in grey levels for uint8 arrays, and divided by the largest magnitude of `expected` for floats. If the shapes
+    differ or a value is not finite, it is infinite.
+    """
     if actual.shape != expected.shape or not (np.isfinite(actual).all() and np.isfinite(expected).all()):
         return float("inf")
-    gap = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
-    return gap if expected.dtype == np.uint8 else gap / max(float(np.abs(expected).max()), 1e-12)
+    difference = float(np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max())
+    return difference if expected.dtype == np.uint8 else difference / max(float(np.abs(expected).max()), 1e-12)

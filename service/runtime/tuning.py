@@ -1,7 +1,4 @@
-"""What is chosen for a graph, each with its reason: precision, threads, tiles, where batches run and how large.
-
-Knows the card, sessions and this machine; nothing of who waits.
-"""
+"""Chooses the options of a graph, each with its reason: precision, threads, tiles, executor and batch size."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -15,20 +12,23 @@ from service.runtime.hardware import Choice, has_int8_instructions
 from service.runtime.session import Device, Session, choose_device
 from service.runtime.tensors import to_array
 
-INLINE_ITEM_SECONDS = 0.001  # seconds of one item's run that the event loop may be held up by
-INLINE_BATCH_SECONDS = 0.008  # seconds of a batch there
-POOL_BATCH_SECONDS = 0.05  # seconds of a batch in the pool; a lone caller may have to wait for one
-MAX_INTRA_OP_THREADS = 4  # threads beyond which one run of a small net gains little
-DEFAULT_BYTES_PER_PIXEL = 400.0  # bytes a pixel of a graph whose card does not say what it takes
-MIN_TILE_RADII = (
-    15  # receptive radii along a square tile that overlaps its neighbours by a fifth; smaller ones waste more
-)
+INLINE_ITEM_SECONDS = 0.001  # run graphs on the event loop if one item takes at most this time
+INLINE_BATCH_SECONDS = 0.008  # time of a batch on the event loop, which it blocks
+POOL_BATCH_SECONDS = 0.05  # time of a batch in the pool; a single request may have to wait for one
+MAX_OVERHEAD_SHARE = 0.05  # enlarge batches until the overhead of a run is at most this share of the time of its items
+MAX_INTRA_OP_THREADS = 4  # more threads make one run of a small net hardly faster
+DEFAULT_BYTES_PER_PIXEL = 400.0  # memory of a run, for graphs whose card does not state it
+MIN_TILE_RADII = 15  # side of a square tile in receptive radii; a smaller tile wastes more than a fifth on overlap
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How graphs are loaded: device, threads of a run (0: chosen), most items of a batch, processors, pool; precision
-    of graphs that come in several; bytes that the tiles of one graph may take together.
+    """How to load graphs.
+
+    `intra_op_threads` is the number of threads per run, or 0 to choose it. `max_batch_size` is in items. `cores` is the
+    number of CPU cores to use. `on_batch` gets the model name, the operation and the items of every batch. `precision`
+    applies to operations that have graphs of several precisions. `tile_memory_bytes` limits the memory of all tiles of
+    one graph that run at once.
     """
 
     device: Device
@@ -43,101 +43,122 @@ class LoadOptions:
 
 @dataclass(frozen=True, slots=True)
 class TilePlan:
-    """How large pictures are run: threads of a run, runs side by side and pixels of each."""
+    """How to run images of any size: threads per run, runs at once, and the largest tile in pixels."""
 
     threads: Choice[int]
     concurrency: int
     pixels: Choice[int]
 
 
-def choose_precision(loading: LoadOptions, graphs: Sequence[Graph]) -> tuple[Choice[Precision], Graph]:
-    """Which of an operation's graphs is run, and why: int8 where it is there and the processor is made for it."""
-    found: dict[Precision, Graph] = {graph.precision: graph for graph in graphs}
-    if len(found) == 1:
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """How to run batches: whether on the event loop, the name of the executor, and the items of a batch."""
+
+    inline: bool
+    executor: Choice[str]
+    batch: Choice[int]
+
+
+def choose_precision(options: LoadOptions, graphs: Sequence[Graph]) -> tuple[Choice[Precision], Graph]:
+    """Choose one of the graphs of an operation: int8 if there is one and the CPU has int8 instructions."""
+    by_precision: dict[Precision, Graph] = {graph.precision: graph for graph in graphs}
+    if len(by_precision) == 1:
         (only,) = graphs
-        return Choice(only.precision, "the only one that the model has"), only
-    fast = has_int8_instructions()
-    chosen: Choice[Precision]
-    if loading.precision != "auto":
-        chosen = Choice(loading.precision, "asked for")
-    elif loading.device != "cpu" and choose_device(loading.device).value == "cuda":
-        chosen = Choice("float32", "a graphics processor")
+        return Choice(only.precision, "the model has no other precision"), only
+    int8 = has_int8_instructions()
+    choice: Choice[Precision]
+    if options.precision != "auto":
+        choice = Choice(options.precision, "set by configuration")
+    elif options.device != "cpu" and choose_device(options.device).value == "cuda":
+        choice = Choice("float32", "the device is a GPU")
     else:
-        chosen = Choice("int8" if fast.value else "float32", fast.reason)
-    return chosen, found[chosen.value]
+        choice = Choice("int8" if int8.value else "float32", int8.reason)
+    return choice, by_precision[choice.value]
 
 
-def choose_threads(loading: LoadOptions) -> Choice[int]:
-    """Threads of one run of small fixed inputs."""
-    if loading.intra_op_threads:
-        return Choice(loading.intra_op_threads, "asked for")
-    return Choice(1, "small inputs: batches run side by side instead")
+def choose_threads(options: LoadOptions) -> Choice[int]:
+    """Choose the threads of one run, for inputs of fixed size."""
+    if options.intra_op_threads:
+        return Choice(options.intra_op_threads, "set by configuration")
+    return Choice(1, "inputs are small: several batches run at once instead")
 
 
-def choose_tiles(loading: LoadOptions, card: Card, graph: Graph) -> TilePlan:
-    """As many tiles side by side as the memory holds of a size that overlaps little; they share the processors.
+def choose_tiles(options: LoadOptions, card: Card, graph: Graph) -> TilePlan:
+    """Choose as many tiles at once as fit into memory at a size with little overlap. They share the cores.
 
-    Runs of one thread wait for nothing: side by side they were 4 to 12 % faster than one run on two processors.
+    Runs with one thread need no synchronisation: two of them were 4 to 12 % faster than one run with two threads.
     """
-    cores, each = loading.cores, graph.bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
-    room = loading.tile_memory_bytes / each
-    fair = max(1, (MIN_TILE_RADII * (card.receptive_radius or 0)) ** 2)
-    threads = Choice(loading.intra_op_threads, "asked for")
-    if not loading.intra_op_threads:
-        concurrency = max(1, min(cores, int(room / fair)))
+    cores = options.cores
+    bytes_per_pixel = graph.bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
+    total_pixels = options.tile_memory_bytes / bytes_per_pixel
+    min_pixels = max(1, (MIN_TILE_RADII * (card.receptive_radius or 0)) ** 2)
+    if options.intra_op_threads:
+        threads = Choice(options.intra_op_threads, "set by configuration")
+    else:
+        tile_count = max(1, min(cores, int(total_pixels / min_pixels)))
         threads = Choice(
-            min(MAX_INTRA_OP_THREADS, cores // concurrency),
-            f"{cores} processors; memory for {room / 1e6:.1f} MP, and tiles below {fair / 1e6:.1f} MP overlap too much",
+            min(MAX_INTRA_OP_THREADS, cores // tile_count),
+            f"{cores} cores, and memory for {total_pixels / 1e6:.1f} MP; "
+            f"tiles below {min_pixels / 1e6:.1f} MP would overlap too much",
         )
     concurrency = max(1, cores // threads.value)
     pixels = Choice(
-        int(room / concurrency), f"{loading.tile_memory_bytes >> 20} MiB at {each:.0f} bytes; {concurrency} at once"
+        int(total_pixels / concurrency),
+        f"{options.tile_memory_bytes >> 20} MiB at {bytes_per_pixel:.0f} bytes per pixel, for {concurrency} at once",
     )
     return TilePlan(threads, concurrency, pixels)
 
 
-def choose_executor(session: Session, graph: Graph, limit: int) -> tuple[Choice[str], Choice[int]]:
-    """Where batches run: on the event loop if one item is measured to be short, else in the pool.
+def choose_executor(session: Session, graph: Graph, max_batch: int) -> BatchPlan:
+    """Choose whether batches run on the event loop or in the pool, by the measured time of one item.
 
-    And the items of a batch until its curve is measured: as many as would be short if nothing were gained by them.
+    The batch size is preliminary until `choose_batch`: it assumes that the time is proportional to the number of items.
     """
     seconds = session.time_run(to_array(graph.probe.input)[:1])
     inline = seconds <= INLINE_ITEM_SECONDS
-    reason = f"one item takes {seconds * 1e3:.3f} ms, the bound is {INLINE_ITEM_SECONDS * 1e3:g}"
+    reason = f"one item takes {seconds * 1e3:.3f} ms, the limit is {INLINE_ITEM_SECONDS * 1e3:g} ms"
     items = int((INLINE_BATCH_SECONDS if inline else POOL_BATCH_SECONDS) / seconds)
-    batch = Choice(max(1, min(limit, items)), "not measured yet; as many as are short even if batching gains nothing")
-    return Choice("event loop" if inline else "pool", reason), batch
-
-
-MAX_OVERHEAD_SHARE = 0.05  # a batch is large enough where what a run costs whatever its items is this share of it
+    return BatchPlan(
+        inline,
+        executor=Choice("event loop" if inline else "pool", reason),
+        batch=Choice(max(1, min(max_batch, items)), "not measured yet; estimated from the time of one item"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCost:
-    """What a run costs: seconds = fixed + item * items."""
+    """Model of the seconds of a run: `overhead` + `per_item` * items."""
 
     overhead: float
     per_item: float
 
     @classmethod
     def fit(cls, sizes: Sequence[int], seconds: Sequence[float]) -> "BatchCost":
-        """Least squares of the relative errors, so that small batches weigh as much as large ones."""
+        """Fit measured seconds by batch size, by least squares of the relative errors.
+
+        With relative errors, small batches have the same weight as large ones.
+        """
+        if len(sizes) == 1:
+            return cls(0.0, seconds[0])
         weights = 1 / np.asarray(seconds)
         columns = np.stack([np.ones(len(sizes)), np.asarray(sizes, float)], axis=1) * weights[:, np.newaxis]
-        fixed, item = np.linalg.lstsq(columns, np.ones(len(sizes)))[0]
-        return cls(max(0.0, float(fixed)), max(1e-9, float(item)))
+        overhead, per_item = np.linalg.lstsq(columns, np.ones(len(sizes)))[0]
+        return cls(max(0.0, float(overhead)), max(1e-9, float(per_item)))
 
 
 def choose_batch(costs: dict[int, float], limit: int) -> Choice[int]:
-    """Items of a batch from measured seconds by size: where larger ones gain no more, or the largest measured."""
-    sizes, seconds = list(costs), list(costs.values())
-    curve = BatchCost.fit(sizes, seconds) if len(sizes) > 1 else BatchCost(0.0, seconds[0])
-    enough = next((size for size in sizes if curve.overhead <= MAX_OVERHEAD_SHARE * curve.per_item * size), None)
-    told = (
-        f"a run costs {curve.overhead * 1e3:.3g} ms and {curve.per_item * 1e3:.3g} ms an item, "
-        f"measured up to {sizes[-1]}"
+    """Choose the items of a batch from measured seconds by batch size.
+
+    It is the smallest size with little overhead per item, or else the largest measured size. `limit` is the setting.
+    """
+    sizes = list(costs)
+    cost = BatchCost.fit(sizes, list(costs.values()))
+    measured = (
+        f"a run takes {cost.overhead * 1e3:.3g} ms and {cost.per_item * 1e3:.3g} ms per item, "
+        f"measured up to {sizes[-1]} items"
     )
-    if enough:
-        return Choice(enough, f"{told}; larger ones would gain less than {MAX_OVERHEAD_SHARE:.0%}")
-    bound = "the setting" if 2 * sizes[-1] > limit else "what a lone caller may wait"
-    return Choice(sizes[-1], f"{told}; {bound} allows no more")
+    for size in sizes:
+        if cost.overhead <= MAX_OVERHEAD_SHARE * cost.per_item * size:
+            return Choice(size, f"{measured}; larger batches would gain less than {MAX_OVERHEAD_SHARE:.0%}")
+    bound = "the setting" if 2 * sizes[-1] > limit else "the waiting time of a single request"
+    return Choice(sizes[-1], f"{measured}; {bound} does not allow more")
