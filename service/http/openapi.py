@@ -4,7 +4,7 @@ Everything the page needs is shipped: it works without a network.
 """
 
 import copy
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pybase64
@@ -19,8 +19,7 @@ from service.engine.model import LoadedModel
 from service.engine.operations import OPERATIONS
 from service.errors import problem_types
 from service.http.endpoint import Endpoint
-from service.http.negotiation import FORMAT_TYPES
-from service.http.parameters import MetadataPolicy
+from service.http.parameters import parameter_documents
 from service.http.problems import document_problems
 from service.http.schemas import EncodeResponse, ImageResponse, ImagesBody, ProblemDocument, ValuesBody
 from service.http.unpack import JSON, NPY
@@ -54,41 +53,9 @@ class OperationRoute(APIRoute):
             description=DESCRIPTION,
             response_model=EncodeResponse if operation == "encode" else ImageResponse,
             responses=_responses(operation),
-            openapi_extra={"parameters": _parameters(operation), "requestBody": _request_body(operation)},
+            openapi_extra={"parameters": parameter_documents(operation), "requestBody": _request_body(operation)},
         )
         self.app = Endpoint(operation)
-
-
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    formats = {"type": "string", "enum": list(FORMAT_TYPES)}
-    policies = {"type": "string", "enum": list(get_args(MetadataPolicy))}
-    share = {"type": "number", "minimum": 0, "maximum": 1, "default": 1}
-    common: list[dict[str, Any]] = [
-        {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "name, see GET /models"},
-        {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 999999999}},
-        {"name": "format", "in": "query", "schema": formats, "description": "type of the answer, over Accept"},
-    ]
-    common.append(
-        {
-            "name": "X-Request-Timeout",
-            "in": "header",
-            "schema": {"type": "number", "exclusiveMinimum": 0},
-            "description": "seconds after which the caller no longer waits",
-        }
-    )
-    if operation != "denoise":
-        return common
-    return [
-        *common,
-        {"name": "strength", "in": "query", "schema": share, "description": "share of the cleaned picture"},
-        {
-            "name": "grayscale",
-            "in": "query",
-            "schema": {"type": "boolean"},
-            "description": "make the picture grey first",
-        },
-        {"name": "metadata", "in": "query", "schema": policies, "description": "what becomes of EXIF"},
-    ]
 
 
 def _request_body(operation: Operation) -> dict[str, Any]:
