@@ -1,4 +1,4 @@
-"""What all front ends share: settings, models, admission, metrics, API keys."""
+"""The state that all front ends share: settings, models, admission, metrics and API keys."""
 
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -17,7 +17,7 @@ from service.telemetry.metrics import METRICS_DIR_ENV, Metrics
 
 @dataclass(slots=True)
 class State:
-    """What every request shares; made by the app's lifespan."""
+    """The state that all requests share. The lifespan of the app creates it."""
 
     settings: Settings
     store: Store
@@ -26,20 +26,19 @@ class State:
     pool: Executor
     watchdog: Watchdog | None = None
     api_keys: ApiKeys | None = None
-    shutting_down: bool = False  # a stop has begun
+    shutting_down: bool = False  # set when shutdown begins, before connections are closed
 
 
 def create_state(settings: Settings) -> State:
-    """Everything requests share, nothing loaded yet."""
-    share = settings.per_worker()
-    admission = Admission(max_items=share.max_inflight_items, max_bytes=share.max_inflight_bytes)
-    folder = os.environ.get(METRICS_DIR_ENV)
-    metrics = Metrics(lambda: admission.items, Path(folder) if folder else None)
+    """Create the state without loading models."""
+    worker_settings = settings.per_worker()
+    admission = Admission(max_items=worker_settings.max_inflight_items, max_bytes=worker_settings.max_inflight_bytes)
+    metrics_dir = os.environ.get(METRICS_DIR_ENV)
+    metrics = Metrics(lambda: admission.items, Path(metrics_dir) if metrics_dir else None)
     cores_per_worker = max(1, available_cores().value // settings.workers)
-    pool = ThreadPoolExecutor(
-        cores_per_worker + 1, "pool"
-    )  # one more than processors: what is small goes beside the tiles
-    loading = LoadOptions(
+    # One thread more than cores, so that small work does not wait for the tiles of large images.
+    pool = ThreadPoolExecutor(cores_per_worker + 1, "pool")
+    load_options = LoadOptions(
         device=settings.device,
         intra_op_threads=settings.intra_op_threads,
         max_batch_size=settings.max_batch_size,
@@ -51,7 +50,7 @@ def create_state(settings: Settings) -> State:
     )
     return State(
         settings=settings,
-        store=Store(settings.models_dir, loading, max_old_versions=settings.max_old_versions),
+        store=Store(settings.models_dir, load_options, max_old_versions=settings.max_old_versions),
         admission=admission,
         metrics=metrics,
         pool=pool,

@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from service.engine import admission
-from service.engine.admission import MAX_RETRY_AFTER, Admission, BodyReservation, GraphLoad
+from service.engine.admission import MAX_RETRY_AFTER, Admission, BodyReservation, Demand, GraphLoad
 from service.errors import Overloaded
 
 
@@ -23,15 +23,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def work(place: Admission, clock: Clock, size: int, seconds: int) -> None:
     """So many bytes come and go each second."""
     for _ in range(seconds):
-        place.acquire(1, size, GraphLoad(), 1, 1)
+        place.acquire(Demand(1, size, GraphLoad(), 1), 1)
         clock.now += 1
-        place.release(1, size, GraphLoad(), 1)
+        place.release(Demand(1, size, GraphLoad(), 1))
 
 
 def test_the_wait_is_what_is_under_way_at_the_pace_of_late(clock: Clock) -> None:
     place = Admission(max_items=100, max_bytes=10_000)
     work(place, clock, 100, 20)
-    place.acquire(1, 700, GraphLoad(), 1, 1)
+    place.acquire(Demand(1, 700, GraphLoad(), 1), 1)
     assert place.retry_after() == 7
     work(place, clock, 700, 20)
     assert place.retry_after() == 1
@@ -41,28 +41,28 @@ def test_what_was_long_ago_tells_nothing(clock: Clock) -> None:
     place = Admission(max_items=100, max_bytes=10_000)
     work(place, clock, 1, 20)
     clock.now += 3600
-    place.acquire(1, 10_000, GraphLoad(), 1, 1)
+    place.acquire(Demand(1, 10_000, GraphLoad(), 1), 1)
     assert place.retry_after() == 1
 
 
 def test_nobody_is_told_to_wait_for_ever(clock: Clock) -> None:
     place = Admission(max_items=100, max_bytes=10_000)
     work(place, clock, 1, 20)
-    place.acquire(1, 10_000, GraphLoad(), 1, 1)
+    place.acquire(Demand(1, 10_000, GraphLoad(), 1), 1)
     assert place.retry_after() == MAX_RETRY_AFTER
 
 
 def test_more_than_may_wait_is_told_when_to_come_back(clock: Clock) -> None:
     place = Admission(max_items=100, max_bytes=1000)
     work(place, clock, 100, 10)
-    place.acquire(1, 900, GraphLoad(), 1, 1)
+    place.acquire(Demand(1, 900, GraphLoad(), 1), 1)
     with pytest.raises(Overloaded) as refused:
-        place.acquire(1, 200, GraphLoad(), 1, 1)
+        place.acquire(Demand(1, 200, GraphLoad(), 1), 1)
     assert refused.value.headers["retry-after"] == "9"
-    place.release(1, 900, GraphLoad(), 1)
-    place.acquire(1, 2000, GraphLoad(), 1, 1)  # larger than the whole limit, but alone
+    place.release(Demand(1, 900, GraphLoad(), 1))
+    place.acquire(Demand(1, 2000, GraphLoad(), 1), 1)  # larger than the whole limit, but alone
     with pytest.raises(Overloaded):
-        place.acquire(1, 1, GraphLoad(), 1, 1)
+        place.acquire(Demand(1, 1, GraphLoad(), 1), 1)
 
 
 def test_bodies_hold_no_more_than_the_bound_and_the_largest_gives_way() -> None:
@@ -138,13 +138,29 @@ def test_a_slower_run_says_little_and_a_faster_one_all() -> None:
 
 def test_a_place_refused_by_the_whole_is_no_place_in_the_line_nor_the_other_way() -> None:
     place, line = Admission(max_items=2, max_bytes=10), GraphLoad()
-    place.acquire(1, 10, line, 1, 1)
+    place.acquire(Demand(1, 10, line, 1), 1)
     with pytest.raises(Overloaded):
-        place.acquire(1, 10, line, 1, 1)
+        place.acquire(Demand(1, 10, line, 1), 1)
     assert (line.requests, line.load, place.items) == (1, 1, 1)
     line.throughput = 0.1
     with pytest.raises(Overloaded):
-        place.acquire(1, 0, line, 1, 1)
+        place.acquire(Demand(1, 0, line, 1), 1)
     assert (line.requests, line.load, place.items) == (1, 1, 1)
-    place.release(1, 10, line, 1)
+    place.release(Demand(1, 10, line, 1))
     assert (line.requests, line.load, place.items, place.nbytes) == (0, 0, 0, 0)
+
+
+def test_slot_is_released_when_its_block_fails() -> None:
+    admission, load = Admission(max_items=2, max_bytes=10), GraphLoad()
+    with suppress(KeyError), admission.slot(Demand(1, 10, load, 3), 1):
+        assert (load.requests, load.load, admission.items, admission.nbytes) == (1, 3, 1, 10)
+        raise KeyError
+    assert (load.requests, load.load, admission.items, admission.nbytes) == (0, 0, 0, 0)
+
+
+def test_rejected_slot_releases_nothing() -> None:
+    admission, load = Admission(max_items=1, max_bytes=10), GraphLoad()
+    with admission.slot(Demand(1, 10, load, 1), 1):
+        with pytest.raises(Overloaded), admission.slot(Demand(1, 10, load, 1), 1):
+            pass
+        assert (load.requests, admission.items, admission.nbytes) == (1, 1, 10)

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 import service
 from service import codec
 from service.codec import write_npy
-from service.engine.admission import GraphLoad
+from service.engine.admission import Demand, GraphLoad
 from service.errors import Problem, problem_types
 from service.http.endpoint import is_cheap_to_parse
 from tests.conftest import Serve, digit, png
@@ -358,9 +358,9 @@ def test_how_many_scans_a_jpeg_may_have_is_a_setting(serve: Serve) -> None:
 def test_what_does_not_fit_the_queue_is_told_to_come_back(serve: Serve) -> None:
     client = serve(max_inflight_items=1)
     state = client.app_state["service"]
-    state.admission.acquire(1, 0, GraphLoad(), 1, 1)
+    state.admission.acquire(Demand(1, 0, GraphLoad(), 1), 1)
     answer = client.post("/denoise", content=GOOD)
-    state.admission.release(1, 0, GraphLoad(), 1)
+    state.admission.release(Demand(1, 0, GraphLoad(), 1))
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     assert client.post("/denoise", content=GOOD).status_code == 200

@@ -1,4 +1,4 @@
-"""Pictures in files and folders through a model, without a server: the same store, codec and operations."""
+"""Processing of image files and folders without a server, through the same store, codec and pipeline."""
 
 import asyncio
 import csv
@@ -14,10 +14,12 @@ import numpy as np
 
 from service import codec
 from service.card import Operation
+from service.codec import Picture
+from service.config import Settings
 from service.engine.images import image_media_type, open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
-from service.engine.operations import run as run_model
+from service.engine.pipeline import Job, StageExecutor, admit, infer
 from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
 from service.state import State
 from service.types import Array
@@ -28,114 +30,125 @@ SUFFIXES = {*MEDIA_TYPES, ".tif", ".tiff", ".bmp", ".gif"}
 
 @dataclass(frozen=True, slots=True)
 class FileTask:
-    """A picture to read, and where its answer goes (None: it is collected)."""
+    """An image file to read and the file to write its output to; without a target the output is only returned."""
 
     source: Path
     target: Path | None
 
 
-async def select_model(state: State, operation: Operation, wish: str) -> LoadedModel:
-    """The model of that name, or the operation's default, or the only one. Raises ValueError naming those there are."""
-    name = wish or state.settings.default_model(operation)
+async def select_model(state: State, operation: Operation, model_name: str) -> LoadedModel:
+    """Return the named model, or the default model of the operation, or the only one that supports it.
+
+    Raises ValueError, which lists the models that support the operation.
+    """
+    name = model_name or state.settings.default_model(operation)
     try:
         model = await state.store.get(name or state.store.default_for(operation, state.settings), None)
     except (AmbiguousModel, ModelNotFound) as problem:
-        said = f"there is no model {name}" if name else "no model is named"
-        names = ", ".join(state.store.models_for(operation)) or "none is here"
-        raise ValueError(f"{said}; name one by --model that offers {operation}: {names}") from problem
+        reason = f"there is no model {name}" if name else "no model is named"
+        names = ", ".join(state.store.models_for(operation)) or "none"
+        raise ValueError(f"{reason}; choose by --model one that supports {operation}: {names}") from problem
     if operation not in model.runners:
-        raise ValueError(f"{name} offers {', '.join(model.runners)}, not {operation}")
+        raise ValueError(f"{name} supports {', '.join(model.runners)}, not {operation}")
     return model
 
 
 def list_tasks(source: Path, output: Path | None) -> list[FileTask]:
-    """A job for the file, or for every picture below the folder, in order of name.
+    """Return a task for the file, or for every image below the folder, sorted by path.
 
-    Raises ValueError where there is nothing to read or an answer would overwrite its own source.
+    Raises ValueError if there is no image to read, or if an output would overwrite its source.
     """
     if not source.exists():
-        raise ValueError(f"there is no {source}")
+        raise ValueError(f"{source} does not exist")
     if source.is_file():
-        into = output / source.name if output and output.is_dir() else output
-        if into and into is output and into.suffix.lower() not in MEDIA_TYPES:
-            raise ValueError(f"pictures are written to {', '.join(MEDIA_TYPES)} or into a folder, not to {into.name}")
-        jobs = [FileTask(source, into)]
+        target = output / source.name if output and output.is_dir() else output
+        if target and target is output and target.suffix.lower() not in MEDIA_TYPES:
+            raise ValueError(f"cannot write {target.name}: name a folder, or a file of {', '.join(MEDIA_TYPES)}")
+        tasks = [FileTask(source, target)]
     else:
-        found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        jobs = [FileTask(path, output and output / path.relative_to(source)) for path in found]
-    if not jobs:
-        raise ValueError(f"there is no picture in {source} ({', '.join(sorted(SUFFIXES))})")
-    for job in jobs:
-        if job.target and job.target.resolve() == job.source.resolve():
-            raise ValueError(f"{job.target} would overwrite its own source; choose another output")
-    return jobs
+        paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        tasks = [FileTask(path, output and output / path.relative_to(source)) for path in paths]
+    if not tasks:
+        raise ValueError(f"there is no image in {source} ({', '.join(sorted(SUFFIXES))})")
+    for task in tasks:
+        if task.target and task.target.resolve() == task.source.resolve():
+            raise ValueError(f"{task.target} would overwrite its own source; choose another output")
+    return tasks
 
 
 async def process_files(
-    state: State, model: LoadedModel, operation: Operation, jobs: Sequence[FileTask]
+    state: State, model: LoadedModel, operation: Operation, tasks: Sequence[FileTask]
 ) -> AsyncGenerator[tuple[FileTask, Array | Problem, Figures]]:
-    """Every job with its output (already written where it has a target) or its problem, and figures, in order."""
+    """Process files concurrently. Yield each task with its output or problem and its figures, in order.
+
+    An output has the shape of one item. It is already written if the task has a target.
+    """
     window: list[asyncio.Task[tuple[Array | Problem, Figures]]] = []
-    ahead = 1 + state.store.load_options.cores  # one is read while the others run and are written
+    concurrency = 1 + state.store.load_options.cores  # one task reads its file while the others run and write
     try:
-        for at, job in enumerate(jobs):
-            while len(window) < ahead and at + len(window) < len(jobs):
-                window.append(asyncio.create_task(_process_file(state, model, operation, jobs[at + len(window)])))
+        for at, task in enumerate(tasks):
+            while len(window) < concurrency and at + len(window) < len(tasks):
+                window.append(asyncio.create_task(_process_file(state, model, operation, tasks[at + len(window)])))
             output, figures = await window.pop(0)
-            yield job, output, figures
+            yield task, output, figures
     finally:
-        for task in window:
-            task.cancel()
+        for pending in window:
+            pending.cancel()
 
 
 async def _process_file(
-    state: State, model: LoadedModel, operation: Operation, job: FileTask
+    state: State, model: LoadedModel, operation: Operation, task: FileTask
 ) -> tuple[Array | Problem, Figures]:
-    loop = asyncio.get_running_loop()
+    executor = StageExecutor(state.pool, inline=False)
     card, settings = model.card, state.settings
     try:
-        data = await loop.run_in_executor(state.pool, job.source.read_bytes)
-        picture = await loop.run_in_executor(state.pool, lambda: open_picture(data, card, settings).decode())
-        row = preprocess(picture, card, operation, settings)
-        outcome = await run_model(model, operation, [row[np.newaxis]])
-        output = outcome.outputs[0]
-        if isinstance(output, Problem):
-            raise output
-        if job.target:
-            media_type = MEDIA_TYPES.get(job.target.suffix.lower()) or image_media_type([picture])
-            restored = postprocess(output, picture, settings.metadata == "keep")
-            target = job.target if job.target.suffix.lower() in MEDIA_TYPES else job.target.with_suffix(".png")
-            await loop.run_in_executor(
-                state.pool,
-                lambda: write_atomic(target, codec.encode(restored, media_type, quality=settings.image_quality)),
-            )
+        data = await executor.run(task.source.read_bytes)
+        image = await executor.run(open_picture, data, card, settings)
+        job = Job(model, operation, 1, image.width * image.height * 3)
+        with admit(job, limits=None):
+            picture = await executor.run(image.decode)
+            row = preprocess(picture, card, operation, settings)
+            result = await infer(job, [row[np.newaxis]], executor)
+            output = result.outputs[0]
+            if isinstance(output, Problem):
+                raise output
+            if task.target:
+                await executor.run(_write_image, output, picture, task.target, settings)
     except OSError as error:
         return InvalidImage(f"{error.strerror}: {error.filename}"), {}
     except Problem as problem:
         return problem, {}
-    item = ItemResult(model.card, row, output, partial(outcome.error, 0, row, output))
+    item = ItemResult(model.card, row, output, partial(result.error, 0, row, output))
     return output, compute_figures(operation, item)
 
 
+def _write_image(output: Array, picture: Picture, target: Path, settings: Settings) -> None:
+    """Encode an output in the format of the target's suffix and write it; other suffixes are replaced by `.png`."""
+    media_type = MEDIA_TYPES.get(target.suffix.lower()) or image_media_type([picture])
+    image = postprocess(output, picture, settings.metadata == "keep")
+    path = target if target.suffix.lower() in MEDIA_TYPES else target.with_suffix(".png")
+    write_atomic(path, codec.encode(image, media_type, quality=settings.image_quality))
+
+
 def write_atomic(target: Path, data: bytes) -> None:
-    """The file whole or not at all: written beside and renamed."""
+    """Write a file atomically: write a temporary file in the same folder, then rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(data)
-        beside.replace(target)
+        temporary.write_bytes(data)
+        temporary.replace(target)
     finally:
         with suppress(FileNotFoundError):
-            beside.unlink()
+            temporary.unlink()
 
 
-def encode_table(rows: Iterable[tuple[Path, Array]], suffix: str) -> bytes:
-    """Codes as `.npy` (N, then the code's shape) or `.csv` (a file and its flat code a line)."""
-    found = list(rows)
+def encode_table(codes: Iterable[tuple[Path, Array]], suffix: str) -> bytes:
+    """Return codes as `.npy` (N first, then the shape of a code) or `.csv` (one file name and flat code per line)."""
+    rows = list(codes)
     if suffix == ".npy":
-        return codec.write_npy(np.stack([code for _, code in found]))
+        return codec.write_npy(np.stack([code for _, code in rows]))
     text = StringIO()
     writer = csv.writer(text)
-    writer.writerow(["file", *(f"c{at}" for at in range(found[0][1].size))])
-    writer.writerows([str(path), *(f"{value:.8g}" for value in code.ravel())] for path, code in found)
+    writer.writerow(["file", *(f"c{at}" for at in range(rows[0][1].size))])
+    writer.writerows([str(path), *(f"{value:.8g}" for value in code.ravel())] for path, code in rows)
     return text.getvalue().encode()

@@ -1,9 +1,10 @@
-"""Who may wait: a place for every item and every decoded byte under way, taken before decoding, given back after.
+"""Admission control: bounds the items, decoded bytes and body bytes in flight, and sheds load early.
 
-Bodies have a bound of the same size beside it, from their first byte on. Knows neither requests nor models.
+A request acquires a slot before its input is decoded and releases it after its response is encoded.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from math import ceil
 from time import monotonic
 from types import TracebackType
@@ -11,33 +12,34 @@ from typing import Self
 
 from service.errors import Overloaded
 
-HISTORY = 10  # moments that are remembered, a second apart or more
-HISTORY_SECONDS = 30  # seconds within which they tell of the pace
-MAX_RETRY_AFTER = 60  # seconds that anybody is told to wait
-EWMA_DOWN = 0.1  # of a slower run than before, what counts: a lone item says little of what many get
-DEADLINE_MARGIN = 0.7  # of the time that a request has: to be let in it must be expected to take no more
+HISTORY = 10  # samples of released bytes, at least one second apart
+HISTORY_SECONDS = 30  # age above which a sample is ignored
+MAX_RETRY_AFTER = 60  # upper bound of Retry-After, in seconds
+EWMA_DOWN = 0.1  # weight of runs slower than the estimate: a single item says little about a full batch
+DEADLINE_MARGIN = 0.7  # admit only if the expected time is below this fraction of the timeout
 
 
-def megapixels(size: int) -> float:
-    """Of so many bytes, in pictures of three channels."""
-    return size / 3e6
+def megapixels(nbytes: int) -> float:
+    """Convert a size in bytes to megapixels of an RGB image."""
+    return nbytes / 3e6
 
 
 def _clamp(seconds: float) -> int:
-    """What is told of so many seconds: 1 to LONGEST."""
+    """Clamp a delay to a `Retry-After` value between 1 and `MAX_RETRY_AFTER` seconds."""
     return max(1, min(MAX_RETRY_AFTER, ceil(seconds)))
 
 
-def _overloaded(why: str, again: int) -> Overloaded:
-    return Overloaded(f"{why}; try again in {again} s", headers={"retry-after": str(again)})
+def _overloaded(reason: str, retry_after: int) -> Overloaded:
+    return Overloaded(f"{reason}; try again in {retry_after} s", headers={"retry-after": str(retry_after)})
 
 
 class GraphLoad:
-    """The requests of one graph that are under way, and the pace of its runs: how long one more would take among them.
+    """The requests in flight on one graph and its throughput, from which the time of one more request is estimated.
 
-    They share the graph evenly, a large one with small ones by turns, so none waits for more of another than it has
-    itself. Without this, where more is asked than can be done, the queue grows longer than its callers' patience, and
-    all work is for those who are about to give up. Work is counted in what the graph's cost goes by: items, or bytes.
+    Requests share a graph evenly (processor sharing), so a request waits at most for as much work of another request
+    as it has itself. Without this estimate the queue of an overloaded graph grows beyond the timeout of its clients,
+    and all runs are spent on requests that are about to be given up. Work is counted in the unit that determines the
+    cost of a run: items for fixed-size models, bytes for models of any size.
     """
 
     __slots__ = ("_runners", "load", "requests", "throughput")
@@ -46,81 +48,123 @@ class GraphLoad:
         self._runners = runners
         self.requests = self.load = 0
         self.throughput = 0.0
-        """Work a second; 0: not known yet."""
+        """Work per second; 0 until the first run."""
 
     def record(self, load: int, seconds: float) -> None:
-        """The graph took so long for that; of `runners` that do so at once. Any thread."""
-        found = load * self._runners / max(seconds, 1e-6)
-        self.throughput = found if found > self.throughput else self.throughput + EWMA_DOWN * (found - self.throughput)
+        """Record one run: `load` units of work took `seconds` on one of the parallel runners.
+
+        Threads call this without a lock: the estimate is approximate, and a lost update is harmless.
+        """
+        rate = load * self._runners / max(seconds, 1e-6)
+        self.throughput = rate if rate > self.throughput else self.throughput + EWMA_DOWN * (rate - self.throughput)
 
     def acquire(self, load: int, seconds: float) -> None:
-        """Stand in the line. Raises Overloaded where that is unlikely to be over within `seconds`; never when alone."""
+        """Add a request of `load` units of work.
+
+        Raises Overloaded if the request is unlikely to finish within `seconds`. A request without others ahead of it
+        is always admitted.
+        """
         ahead = min(self.load, self.requests * load)
         if ahead and self.throughput and ahead + load > DEADLINE_MARGIN * seconds * self.throughput:
             raise _overloaded(
-                f"more is waiting than can be done within {seconds:g} s", _clamp(self.load / self.throughput)
+                f"more requests are waiting than can be done within {seconds:g} s", _clamp(self.load / self.throughput)
             )
         self.requests += 1
         self.load += load
 
     def release(self, load: int) -> None:
-        """It is done, or was given up."""
+        """Remove a request that is done or was cancelled."""
         self.requests -= 1
         self.load -= load
 
 
+@dataclass(slots=True)
+class Demand:
+    """What one request occupies while it is in flight.
+
+    `nbytes`: size of its decoded input. `work`: its share of `graph_load`, in items or bytes.
+    """
+
+    items: int
+    nbytes: int
+    graph_load: GraphLoad
+    work: int
+
+
 class Admission:
-    """A bounded number of items and bytes at once."""
+    """Bounds the items and bytes in flight, over all graphs."""
 
     def __init__(self, *, max_items: int, max_bytes: int) -> None:
         self.max_items, self.max_bytes = max_items, max_bytes
         self.items = self.nbytes = self.reserved = 0
         self._released = 0  # bytes, since the start
-        self._history = deque([(monotonic(), 0)], maxlen=HISTORY)  # when so many had gone
+        self._history = deque([(monotonic(), 0)], maxlen=HISTORY)  # (time, bytes released until then)
 
-    def acquire(self, items: int, size: int, graph_load: GraphLoad, load: int, seconds: float) -> None:
-        """Take a place for `items` and `size` bytes, and one in the line, to be given back by `leave`.
+    def slot(self, demand: Demand, seconds: float) -> "Slot":
+        """Return a context manager that holds the demand; entering it raises Overloaded if `acquire` does."""
+        return Slot(self, demand, seconds)
 
-        Raises Overloaded when there is none. A request larger than the whole limit is let in when nothing else is: it
-        would never fit otherwise.
+    def acquire(self, demand: Demand, seconds: float) -> None:
+        """Admit a request that must finish within `seconds`.
+
+        Raises Overloaded if a limit is reached or the request is unlikely to finish in time. A request larger than
+        the limits is admitted when no other is in flight, because it would never fit otherwise.
         """
-        over = self.items + items > self.max_items or self.nbytes + size > self.max_bytes
+        over = self.items + demand.items > self.max_items or self.nbytes + demand.nbytes > self.max_bytes
         if over and self.items:
-            raise _overloaded("as much work is waiting as may wait", self.retry_after())
-        graph_load.acquire(load, seconds)
-        self.items += items
-        self.nbytes += size
+            raise _overloaded("the limit of requests in flight is reached", self.retry_after())
+        demand.graph_load.acquire(demand.work, seconds)
+        self.items += demand.items
+        self.nbytes += demand.nbytes
 
-    def release(self, items: int, size: int, graph_load: GraphLoad, load: int) -> None:
-        """Give both back."""
-        graph_load.release(load)
-        self.items -= items
-        self.nbytes -= size
-        self._released += size
+    def release(self, demand: Demand) -> None:
+        """Release what `acquire` admitted."""
+        demand.graph_load.release(demand.work)
+        self.items -= demand.items
+        self.nbytes -= demand.nbytes
+        self._released += demand.nbytes
         now = monotonic()
         if now - self._history[-1][0] >= 1:
             self._history.append((now, self._released))
 
     def retry_after(self) -> int:
-        """Seconds until what is under way has gone, at its pace of late; 1 to LONGEST."""
+        """Estimate the seconds until the bytes in flight are released, between 1 and `MAX_RETRY_AFTER`."""
         now = monotonic()
         then, before = next((mark for mark in self._history if now - mark[0] <= HISTORY_SECONDS), (now, self._released))
-        gone = self._released - before
-        return _clamp(self.nbytes / gone * (now - then)) if gone else 1
+        released = self._released - before
+        return _clamp(self.nbytes / released * (now - then)) if released else 1
 
-    def reserve(self, more: int, size: int) -> None:
-        """Keep `more` bytes of a body that then has `size`. Raises Overloaded where that is more than is left.
+    def reserve(self, nbytes: int, body_size: int) -> None:
+        """Reserve `nbytes` more for a body, which then has `body_size` bytes. Raises Overloaded if too few are left.
 
-        So whoever sends much gives way to whoever sends little, and nobody can fill all of it: the dynamic threshold
-        of shared buffers (Choudhury and Hahne, 1998). A body alone may have any size.
+        A body may occupy as many bytes as remain free, so large bodies yield to small ones and no client can fill the
+        buffer: the dynamic threshold of shared-memory switches (Choudhury and Hahne, 1998). A single body may have
+        any size.
         """
-        if size > self.max_bytes - self.reserved - more and self.reserved + more > size:
-            raise _overloaded("as many bodies are here as may be", self.retry_after())
-        self.reserved += more
+        if body_size > self.max_bytes - self.reserved - nbytes and self.reserved + nbytes > body_size:
+            raise _overloaded("the limit of request bodies in memory is reached", self.retry_after())
+        self.reserved += nbytes
+
+
+class Slot:
+    """Context manager that acquires a demand on entry and releases it on exit."""
+
+    __slots__ = ("_admission", "_demand", "_seconds")
+
+    def __init__(self, admission: Admission, demand: Demand, seconds: float) -> None:
+        self._admission, self._demand, self._seconds = admission, demand, seconds
+
+    def __enter__(self) -> None:
+        self._admission.acquire(self._demand, self._seconds)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._admission.release(self._demand)
 
 
 class BodyReservation:
-    """The bytes of one body, held inside a with block."""
+    """Context manager that holds the bytes of one request body while it is read and processed."""
 
     __slots__ = ("_admission", "size")
 
@@ -130,10 +174,10 @@ class BodyReservation:
     def __enter__(self) -> Self:
         return self
 
-    def add(self, more: int) -> None:
-        """As many bytes more have come. Raises Overloaded."""
-        self._admission.reserve(more, self.size + more)
-        self.size += more
+    def add(self, nbytes: int) -> None:
+        """Reserve `nbytes` more. Raises Overloaded if they do not fit."""
+        self._admission.reserve(nbytes, self.size + nbytes)
+        self.size += nbytes
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""A limit on how long a block may take: what asyncio.timeout does, for a quarter of its cost. Knows no request."""
+"""A timeout for a block of code: like `asyncio.timeout`, at a quarter of its cost."""
 
 import asyncio
 from math import inf
@@ -9,9 +9,9 @@ from service.errors import DeadlineExceeded
 
 
 class Deadline:
-    """Cancels the task inside its block after so many seconds; the block then raises DeadlineExceeded.
+    """Context manager that cancels the current task after `seconds` and then raises DeadlineExceeded.
 
-    `asked`: seconds that the caller will wait, if it says so: then no more than those, whatever is allowed.
+    `client_timeout`: seconds after which the client stops waiting, if known. It bounds `seconds` and every extension.
     """
 
     __slots__ = ("_client_timeout", "_expired", "_handle", "_started_at", "_task", "seconds")
@@ -30,11 +30,11 @@ class Deadline:
         self._handle = loop.call_at(self._started_at + self.seconds, self._expire)
         return self
 
-    def extend(self, more: float) -> None:
-        """Let the block take so many seconds more, from now on, than it was given."""
+    def extend(self, seconds: float) -> None:
+        """Add `seconds` to the timeout and restart it now. The client's timeout still counts from the start."""
         loop = asyncio.get_running_loop()
         self._handle.cancel()
-        self.seconds = min(self.seconds + more, self._client_timeout)
+        self.seconds = min(self.seconds + seconds, self._client_timeout)
         self._handle = loop.call_at(
             min(loop.time() + self.seconds, self._started_at + self._client_timeout), self._expire
         )

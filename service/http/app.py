@@ -1,4 +1,4 @@
-"""The FastAPI application: what is shared, what is routed where, how failures are answered."""
+"""The FastAPI application: lifespan, routes and error handlers."""
 
 import asyncio
 import os
@@ -27,13 +27,13 @@ from service.telemetry.metrics import METRICS_DIR_ENV, flush_periodically
 
 
 class LifespanState(TypedDict):
-    """What the lifespan yields and every request sees."""
+    """The state that the lifespan yields to every request."""
 
     service: State
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application of these settings; its lifespan loads the models and lets go of them."""
+    """Create the application. Its lifespan loads the models and releases them at shutdown."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[LifespanState]:
@@ -88,20 +88,20 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def problem_handler(request: Request, error: Exception) -> Response:
-    """Any failure outside the operations as problem+json; unknown ones say nothing but an id."""
-    exchange: RequestContext | None = request.scope.get("context")
+    """Return the problem document of an error outside the operations; internal errors reveal only the request id."""
+    context: RequestContext | None = request.scope.get("context")
     problem: Problem = InternalError("quote the id when reporting this")
     if isinstance(error, Problem):
         problem = error
     elif isinstance(error, RequestValidationError):
-        problem = InvalidParameter("a parameter is not what the document says")
+        problem = InvalidParameter("a parameter does not match the OpenAPI document; see /docs")
     elif isinstance(error, HTTPException):
         headers: dict[str, Any] = dict(error.headers or {})
         if headers.get("Allow") == "GET":
-            headers["Allow"] = "GET, HEAD"  # the front sees to that
-        unknown = error.status_code != 405
-        problem = (
-            NotFound("GET /docs shows what there is") if unknown else MethodNotAllowed("see Allow", headers=headers)
-        )
-    status, body, pairs = problem_response(problem, exchange.id if exchange else "")
+            headers["Allow"] = "GET, HEAD"  # the dispatcher answers HEAD as GET
+        if error.status_code == 405:
+            problem = MethodNotAllowed("use a method of the Allow header", headers=headers)
+        else:
+            problem = NotFound("there is no such path; see /docs")
+    status, body, pairs = problem_response(problem, context.id if context else "")
     return Response(body, status, {name.decode(): value.decode() for name, value in pairs})

@@ -1,4 +1,4 @@
-"""Arrays that callers send, held against the card: the wanted shape in words, and the array in the graph's type."""
+"""Validation of arrays in request bodies against the card of a model."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from service.types import Array
 
 
 def describe_expected(card: Card, operation: Operation) -> str:
-    """What an array must be, in words."""
-    sides = "".join(f",{side or 'any'}" for side in expected_shape(card, operation))
+    """Describe the dtype and shape that an array must have."""
+    shape = "".join(f",{side or 'any'}" for side in expected_shape(card, operation))
     if operation == "decode":
-        return f"codes are float32 N{sides}"
+        return f"codes must be float32 N{shape}"
     if isinstance(card.input, ImageInput):
-        return f"pictures are uint8, or float 0..1, N{sides}"
-    return f"vectors are float32 N{sides}"
+        return f"images must be uint8, or float in 0..1, N{shape}"
+    return f"vectors must be float32 N{shape}"
 
 
 def expected_shape(card: Card, operation: Operation) -> list[int | None]:
-    """Of one item; None: any."""
+    """Return the shape of one item, without N; None stands for any size."""
     if operation == "decode":
         return card.code.shape
     if isinstance(card.input, ImageInput):
@@ -27,20 +27,23 @@ def expected_shape(card: Card, operation: Operation) -> list[int | None]:
 
 
 def validate_array(array: Array, card: Card, operation: Operation) -> Array:
-    """The array in the type that the graph takes. Raises InvalidArray naming what was wanted."""
-    sides = expected_shape(card, operation)
-    fits = array.ndim == len(sides) + 1 and all(
-        side in (None, found) for side, found in zip(sides, array.shape[1:], strict=True)
+    """Return the array in the dtype of the graph: uint8 for images, float32 for codes and vectors; N first.
+
+    Floats in 0..1 become images by rounding to 0..255. Raises InvalidArray if the shape or dtype does not fit, or if
+    numbers are not finite.
+    """
+    shape = expected_shape(card, operation)
+    fits = array.ndim == len(shape) + 1 and all(
+        expected in (None, size) for expected, size in zip(shape, array.shape[1:], strict=True)
     )
     if not fits:
-        raise InvalidArray(
-            f"{describe_expected(card, operation)}; this is {array.dtype} {','.join(map(str, array.shape))}"
-        )
+        sizes = ",".join(map(str, array.shape))
+        raise InvalidArray(f"{describe_expected(card, operation)}; this array is {array.dtype} {sizes}")
     if operation == "decode" or not isinstance(card.input, ImageInput):
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
-            raise InvalidArray("the numbers must be finite in float32")
+            raise InvalidArray("all numbers must be finite in float32")
         return array
     if array.dtype == np.uint8:
         return array

@@ -1,4 +1,4 @@
-"""From an unpacked body to the arrays a graph takes: pictures measured, decoded whole and fitted, each on its own."""
+"""From a request body to the input arrays of a graph: parse, measure, decode and preprocess each image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,11 @@ from service.types import Array
 
 @dataclass(slots=True)
 class Inputs:
-    """Arrays (N first) for the graph, the pictures behind their items, and what is wrong with the others by place."""
+    """Decoded inputs of a request.
+
+    `arrays`: inputs of the graph, N first. `pictures`: the image behind each item, None for items of arrays.
+    `problems`: the problem of each item that was not decoded, by its position in the request.
+    """
 
     arrays: list[Array]
     pictures: list[Picture | None]
@@ -30,9 +34,9 @@ class Inputs:
 
 @dataclass(slots=True)
 class ParsedBody:
-    """A body unpacked and measured: an array, or pictures with their headers read (or what is wrong with them).
+    """A parsed and measured body: an array, or images of which only the header is read, or their problems.
 
-    `size`: bytes of all once decoded.
+    `decoded_bytes`: size of all items once decoded.
     """
 
     kind: BodyKind
@@ -45,44 +49,44 @@ class ParsedBody:
 
 
 def parse_body(data: bytes, content_type: str, card: Card, operation: Operation, settings: Settings) -> ParsedBody:
-    """What a body holds, measured but not decoded. Raises a 4xx Problem."""
+    """Parse and measure a body without decoding images. Raises a 4xx Problem."""
     body = unpack(data, content_type, card, operation, settings.max_items)
     if body.array is not None:
         return ParsedBody(body.kind, (), body.array, body.array.nbytes)
     images: list[LazyPicture | Problem] = []
-    size = 0
+    decoded_bytes = 0
     for blob in body.blobs:
         try:
             if isinstance(blob, Problem):
                 raise blob
-            found = open_picture(blob, card, settings)
-            size += found.width * found.height * 3
-            images.append(found)
+            image = open_picture(blob, card, settings)
+            decoded_bytes += image.width * image.height * 3
+            images.append(image)
         except Problem as problem:
             images.append(problem.without_traceback())
-    return ParsedBody(body.kind, images, None, size)
+    return ParsedBody(body.kind, images, None, decoded_bytes)
 
 
 def decode_inputs(
-    parcel: ParsedBody, card: Card, operation: Operation, settings: Settings, parameters: RequestParameters
+    body: ParsedBody, card: Card, operation: Operation, settings: Settings, parameters: RequestParameters
 ) -> Inputs:
-    """Everything decoded and checked, before it may join others. A bad item is a problem in its place.
+    """Decode and preprocess all items, before they can join a batch. An item that fails becomes a problem.
 
-    Raises InvalidParameter where grey is asked of what is no picture.
+    Raises InvalidParameter if `grayscale` is set and the body is an array.
     """
-    if parameters.grayscale and parcel.array is not None:
+    if parameters.grayscale and body.array is not None:
         raise InvalidParameter("grayscale is for encoded images; convert the array to grayscale before sending it")
-    if parcel.array is not None:
-        return Inputs([parcel.array], [None] * len(parcel.array))
+    if body.array is not None:
+        return Inputs([body.array], [None] * len(body.array))
     inputs = Inputs([], [])
     rows: list[Array] = []
-    for place, image in enumerate(parcel.images):
+    for position, image in enumerate(body.images):
         try:
             if isinstance(image, Problem):
                 raise image
             picture = image.decode()
         except Problem as problem:
-            inputs.problems[place] = problem.without_traceback()
+            inputs.problems[position] = problem.without_traceback()
             continue
         if parameters.grayscale:
             picture.pixels = codec.fit_to_size(picture.pixels, None, None, 1)
@@ -93,7 +97,7 @@ def decode_inputs(
 
 
 def stack_rows(rows: list[Array]) -> list[Array]:
-    """One array where all rows are alike, else one a row."""
+    """Stack rows into one array (N first) if their shapes are equal; else return one array of N = 1 per row."""
     if len(rows) == 1:
         return [rows[0][np.newaxis]]
     if len({row.shape for row in rows}) == 1:

@@ -1,4 +1,4 @@
-"""What surrounds every request, whatever it asks: what all share, its id, its metrics, its problem document."""
+"""The context of a request: its id, headers, metrics and log line, and the functions that every response shares."""
 
 import os
 import re
@@ -10,6 +10,7 @@ import structlog
 from starlette.types import Scope, Send
 
 from service.state import State
+from service.telemetry.timings import Timings
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -19,7 +20,11 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request and what becomes of it. `headers`: what came in; repeated ones are joined by commas."""
+    """A request and the outcome so far.
+
+    `headers`: request headers by lower-case name, repeated ones joined by commas. `started_at`: arrival, on the clock
+    of `perf_counter`.
+    """
 
     id: str
     headers: dict[bytes, bytes]
@@ -28,61 +33,64 @@ class RequestContext:
     model: str = ""
     key_name: str = ""
     status: int = 0
-    timings: tuple[float, float, float, float] | None = None
+    timings: Timings | None = None
 
 
 def get_state(scope: Scope) -> State:
-    """The lifespan's state."""
+    """Return the state that the lifespan created."""
     state: State = scope["state"]["service"]
     return state
 
 
 def create_context(scope: Scope) -> RequestContext:
-    """The request's id: the caller's where it is fit to be repeated, else its trace's, else a new one."""
+    """Create the context of a request and store it in the scope.
+
+    The request id is the client's `X-Request-ID` if it is valid, else the trace id of `traceparent`, else random.
+    """
     headers = dict(scope["headers"])
     if len(headers) < len(scope["headers"]):
         headers = merge_headers(scope["headers"])
-    given, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
-    if given is not None and REQUEST_ID.fullmatch(given):
-        found = given.decode()
+    client_id, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
+    if client_id is not None and REQUEST_ID.fullmatch(client_id):
+        request_id = client_id.decode()
     elif trace is not None and (match := TRACEPARENT.fullmatch(trace)):
-        found = match[1].decode()
+        request_id = match[1].decode()
     else:
-        found = os.urandom(8).hex()
-    exchange = scope["context"] = RequestContext(found, headers, perf_counter())
-    return exchange
+        request_id = os.urandom(8).hex()
+    context = scope["context"] = RequestContext(request_id, headers, perf_counter())
+    return context
 
 
 def merge_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by name, the values of a repeated one as one list (RFC 9110, 5.3)."""
-    found: dict[bytes, bytes] = {}
+    """Return headers by name; join the values of a repeated header by commas (RFC 9110, section 5.3)."""
+    headers: dict[bytes, bytes] = {}
     for name, value in pairs:
-        found[name] = b", ".join((found[name], value)) if name in found else value
-    return found
+        headers[name] = b", ".join((headers[name], value)) if name in headers else value
+    return headers
 
 
-def record_request(exchange: RequestContext, state: State, scope: Scope) -> None:
-    """Count the request, and log it where it failed or logging is on."""
-    seconds = perf_counter() - exchange.started_at
-    state.metrics.count_request(exchange.route, exchange.model, exchange.status, seconds)
-    if exchange.timings:
-        state.metrics.observe_timings(exchange.timings)
-    if state.settings.access_log or exchange.status >= 500:
+def record_request(context: RequestContext, state: State, scope: Scope) -> None:
+    """Count the request. Log it if the access log is on or the response is a server error."""
+    seconds = perf_counter() - context.started_at
+    state.metrics.count_request(context.route, context.model, context.status, seconds)
+    if context.timings:
+        state.metrics.observe_timings(context.timings)
+    if state.settings.access_log or context.status >= 500:
         log.info(
             "request",
-            id=exchange.id,
+            id=context.id,
             method=scope["method"],
-            path=exchange.route,
-            model=exchange.model,
-            key=exchange.key_name,
-            status=exchange.status,
+            path=context.route,
+            model=context.model,
+            key=context.key_name,
+            status=context.status,
             ms=round(seconds * 1000, 2),
         )
 
 
-async def send_response(exchange: RequestContext, send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    """A whole answer of the exchange's status, with the request's id."""
-    headers.append((b"x-request-id", exchange.id.encode()))
+async def send_response(context: RequestContext, send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    """Send a whole response with the status of the context, adding `X-Request-ID` and `Content-Length`."""
+    headers.append((b"x-request-id", context.id.encode()))
     headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+    await send({"type": "http.response.start", "status": context.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,7 +1,7 @@
-"""The outermost ASGI callable: id, timing and metrics of every request, calls in one path.
+"""The outermost ASGI callable: assigns request ids, authorizes, dispatches and records every request.
 
-The four operations are answered here, whole; all else goes to the app. Endpoints of the same class stand on the app's
-router, so the document describes them and the app works without its front.
+It calls the endpoints of the four operations directly and forwards all other requests to the app. The app's router has
+endpoints of the same class, so that the OpenAPI document describes them and the app works without the dispatcher.
 """
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,7 +15,7 @@ from service.runtime.session import DeviceUnavailable
 
 
 class Dispatcher:
-    """Operations answered here, the rest by `app`; every answer carries its id."""
+    """ASGI middleware that answers the operations itself and passes other requests to `app`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -25,43 +25,44 @@ class Dispatcher:
         if scope["type"] != "http":
             await self.app(scope, receive, _short_startup_error(send))
             return
-        exchange = create_context(scope)
+        context = create_context(scope)
         endpoint = self.endpoints.get(scope["path"])
         try:
-            access = get_state(scope).api_keys
-            if access:
-                exchange.key_name = access.authorize(scope["path"], exchange.headers)
+            api_keys = get_state(scope).api_keys
+            if api_keys:
+                context.key_name = api_keys.authorize(scope["path"], context.headers)
             if endpoint:
                 await endpoint(scope, receive, send)
             else:
-                get_scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # uvicorn drops the body
-                await self.app(get_scope, receive, _with_request_id(exchange, send))
+                # HEAD is answered as GET; uvicorn drops the body.
+                get_scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+                await self.app(get_scope, receive, _with_request_id(context, send))
         except (Unauthorized, Forbidden, RateLimited) as problem:
-            exchange.status, body, headers = problem_response(problem, exchange.id)
-            await send_response(exchange, send, body, headers)
+            context.status, body, headers = problem_response(problem, context.id)
+            await send_response(context, send, body, headers)
         finally:
-            record_request(exchange, get_state(scope), scope)
+            record_request(context, get_state(scope), scope)
 
 
-def _with_request_id(exchange: RequestContext, send: Send) -> Send:
-    """Sends on what the app answers, with the request's id; the operations put it there themselves."""
+def _with_request_id(context: RequestContext, send: Send) -> Send:
+    """Wrap `send` to add the `X-Request-ID` header. Operation endpoints add it themselves."""
 
     async def send_with_request_id(message: Message) -> None:
         if message["type"] == "http.response.start":
-            exchange.status = message["status"]
-            message["headers"].append((b"x-request-id", exchange.id.encode()))
+            context.status = message["status"]
+            message["headers"].append((b"x-request-id", context.id.encode()))
         await send(message)
 
     return send_with_request_id
 
 
 def _short_startup_error(send: Send) -> Send:
-    """Sends on, but where the device cannot be used the start fails with that sentence, not with a traceback."""
-    known = f"{DeviceUnavailable.__module__}.{DeviceUnavailable.__qualname__}: "
+    """Wrap `send` to replace the traceback in `lifespan.startup.failed` by the message of DeviceUnavailable."""
+    prefix = f"{DeviceUnavailable.__module__}.{DeviceUnavailable.__qualname__}: "
 
     async def send_short_error(message: Message) -> None:
-        if message["type"] == "lifespan.startup.failed" and known in message["message"]:
-            message = {**message, "message": message["message"].rpartition(known)[2].strip()}
+        if message["type"] == "lifespan.startup.failed" and prefix in message["message"]:
+            message = {**message, "message": message["message"].rpartition(prefix)[2].strip()}
         await send(message)
 
     return send_short_error

@@ -1,6 +1,6 @@
-"""JSON bodies, read so that none keeps others waiting: a parser holds the interpreter, so it is given little at once.
+"""Parsing of JSON bodies in chunks, because the parser holds the interpreter lock while it runs.
 
-What could not be lawful is refused by counting, rows are parsed by pieces. Knows schemas, neither pictures nor models.
+Bodies with too many items are rejected by counting commas before they are parsed. Rows are parsed chunk by chunk.
 """
 
 import re
@@ -15,10 +15,10 @@ from service.types import Array
 
 Model = TypeVar("Model", bound=BaseModel)
 
-CHUNK_BYTES = 1 << 15  # bytes of rows that are parsed at once, in a few milliseconds
-COUNT_CHUNK_BYTES = 1 << 20  # bytes that are counted at once
-NUMBER_BYTES = 64  # bytes of a number with the blanks around it, on average over a row
-EDGE_BYTES = 1 << 10  # bytes within which a large body has its head, and its tail
+CHUNK_BYTES = 1 << 15  # bytes of rows parsed at once, which takes a few milliseconds
+COUNT_CHUNK_BYTES = 1 << 20  # bytes in which commas are counted at once
+NUMBER_BYTES = 64  # longest average text of a number in a row, including whitespace
+EDGE_BYTES = 1 << 10  # bytes within which the prefix and the suffix of a large body must lie
 WHITESPACE = rb"[ \t\r\n]*"
 IMAGES_PREFIX = re.compile(WHITESPACE.join((b"", rb"\{", b'"images"', b":", rb"\[", b'"')))
 VALUES_PREFIX = re.compile(WHITESPACE.join((b"", rb"\{", b'"values"', b":", rb"\[")))
@@ -27,71 +27,73 @@ VALUES_SUFFIX = re.compile(WHITESPACE.join((rb"\]", rb"\}", rb"\Z")))
 ROWS_ADAPTER: TypeAdapter[Rows] = TypeAdapter(Rows)
 
 
-def parse_images(data: bytes, most: int) -> list[str]:
-    """The texts of an `Images` body. Raises MalformedBody, InvalidImage, or TooManyItems where it has over `most`."""
+def parse_images(data: bytes, max_items: int) -> list[str]:
+    """Return the base64 texts of an `ImagesBody`. Raises MalformedBody, InvalidImage or TooManyItems."""
     commas = 0
     for at in range(0, len(data) if len(data) > CHUNK_BYTES else 0, COUNT_CHUNK_BYTES):
         commas += data.count(b",", at, at + COUNT_CHUNK_BYTES)
-        if commas > 2 * most:  # one after each, and one in each that is a data URI
+        if commas > 2 * max_items:  # one after each item, and one inside each data URI
             if IMAGES_PREFIX.match(data, 0, EDGE_BYTES):
-                raise TooManyItems(f"a request may have {most} items")
-            raise InvalidImage('a large body begins with {"images": ["')
+                raise TooManyItems(f"a request may have at most {max_items} items")
+            raise InvalidImage('a large body must begin with {"images": ["')
     return _parse_model(ImagesBody, data).images
 
 
-def parse_values(data: bytes, most: int, numbers: int, rank: int) -> Array:
-    """The rows of a `Values` body, float32: each of `rank` sides and `numbers` numbers, or else it may be refused.
+def parse_values(data: bytes, max_items: int, numbers: int, rank: int) -> Array:
+    """Return the rows of a `ValuesBody` as float32, N first.
 
-    Raises MalformedBody, InvalidArray, or TooManyItems where it has over `most`.
+    `numbers` and `rank`: count of numbers and of dimensions expected in each row. Raises MalformedBody, InvalidArray
+    or TooManyItems.
     """
     try:
-        with np.errstate(over="ignore"):  # what is too large for float32 is found by the check for finite numbers
+        with np.errstate(over="ignore"):  # numbers too large for float32 are rejected later, as not finite
             if len(data) <= CHUNK_BYTES:
                 return np.asarray(_parse_model(ValuesBody, data).values, np.float32)
-            return np.concatenate(_parse_chunks(data, most, numbers, rank))
+            return np.concatenate(_parse_chunks(data, max_items, numbers, rank))
     except ValueError as error:
-        raise InvalidArray(f"the rows are not all alike; each has {numbers} numbers") from error
+        raise InvalidArray(f"all rows must have the same shape, of {numbers} numbers") from error
 
 
-def _parse_chunks(data: bytes, most: int, numbers: int, rank: int) -> list[Array]:
-    """The rows by pieces of about PIECE bytes."""
-    longest = CHUNK_BYTES + NUMBER_BYTES * numbers
-    head, tail = VALUES_PREFIX.match(data, 0, EDGE_BYTES), VALUES_SUFFIX.search(data, len(data) - EDGE_BYTES)
-    if not head:
-        raise InvalidArray('a large body begins with {"values": [')
-    if not tail:
-        raise MalformedBody("the body is not JSON")
+def _parse_chunks(data: bytes, max_items: int, numbers: int, rank: int) -> list[Array]:
+    """Parse rows in chunks of about CHUNK_BYTES, cut at the ends of rows."""
+    max_chunk_bytes = CHUNK_BYTES + NUMBER_BYTES * numbers
+    prefix, suffix = VALUES_PREFIX.match(data, 0, EDGE_BYTES), VALUES_SUFFIX.search(data, len(data) - EDGE_BYTES)
+    if not prefix:
+        raise InvalidArray('a large body must begin with {"values": [')
+    if not suffix:
+        raise MalformedBody("the body is not valid JSON")
     boundary = re.compile(rb"(?:\]\s*){%d}," % rank)
-    at, end, count = head.end(), tail.start(), 0
-    found: list[Array] = []
+    at, end, count = prefix.end(), suffix.start(), 0
+    chunks: list[Array] = []
     while True:
-        cut = boundary.search(data, min(end, at + CHUNK_BYTES), min(end, at + longest))
-        if not cut and end - at > longest:
-            if data.count(b",", at, at + longest) < numbers:
+        cut = boundary.search(data, min(end, at + CHUNK_BYTES), min(end, at + max_chunk_bytes))
+        if not cut and end - at > max_chunk_bytes:
+            if data.count(b",", at, at + max_chunk_bytes) < numbers:
                 raise MalformedBody("a number has too many digits")
-            raise InvalidArray(f"the rows are not all alike; each has {numbers} numbers")
-        piece = data[at : cut.end() - 1 if cut else end]
-        if count and not piece.strip():
-            raise MalformedBody("the body is not JSON")
-        rows = _parse_rows(piece, count)
+            raise InvalidArray(f"all rows must have the same shape, of {numbers} numbers")
+        chunk = data[at : cut.end() - 1 if cut else end]
+        if count and not chunk.strip():
+            raise MalformedBody("the body is not valid JSON")
+        rows = _parse_rows(chunk, count)
         count += len(rows)
-        if count > most:
-            raise TooManyItems(f"a request may have {most} items")
-        found.append(np.asarray(rows, np.float32))
+        if count > max_items:
+            raise TooManyItems(f"a request may have at most {max_items} items")
+        chunks.append(np.asarray(rows, np.float32))
         if not cut:
-            return found
+            return chunks
         at = cut.end()
 
 
-def _parse_rows(piece: bytes, before: int) -> Rows:
-    """The rows of a piece; so many were `before` it."""
+def _parse_rows(chunk: bytes, first_row: int) -> Rows:
+    """Parse the rows of a chunk; `first_row` is the position of its first row in the body, for error messages."""
     try:
-        return ROWS_ADAPTER.validate_json(b"[%s]" % piece, strict=True)
+        return ROWS_ADAPTER.validate_json(b"[%s]" % chunk, strict=True)
     except ValidationError as error:
-        raise _to_problem(error, InvalidArray, before) from error
+        raise _to_problem(error, InvalidArray, first_row) from error
 
 
 def _parse_model(model: type[Model], data: bytes) -> Model:
+    """Validate JSON against a model. Raises MalformedBody, InvalidImage or InvalidArray."""
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
@@ -99,14 +101,14 @@ def _parse_model(model: type[Model], data: bytes) -> Model:
 
 
 def _to_problem(
-    error: ValidationError, kind: type[InvalidArray | InvalidImage], before: int | None = None
+    error: ValidationError, problem_type: type[InvalidArray | InvalidImage], first_row: int | None = None
 ) -> MalformedBody | InvalidArray | InvalidImage:
-    """What is wrong first, by its place in the body."""
+    """Return the first validation error as a problem that names its position in the body."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "json_invalid":
-        return MalformedBody("the body is not JSON")
-    place = first["loc"]
-    if before is not None:
-        place = ("values", *((before + int(place[0]), *place[1:]) if place else ()))
-    named = ".".join(str(part)[:40] for part in place[:4] if "[" not in str(part))  # no type of a union
-    return kind(f"{named or 'the body'}: {first['msg']}")
+        return MalformedBody("the body is not valid JSON")
+    location = first["loc"]
+    if first_row is not None:
+        location = ("values", *((first_row + int(location[0]), *location[1:]) if location else ()))
+    path = ".".join(str(part)[:40] for part in location[:4] if "[" not in str(part))  # omits names of union members
+    return problem_type(f"{path or 'the body'}: {first['msg']}")

@@ -1,4 +1,4 @@
-"""What operators ask: is it alive, is it ready, what does it count, which models are here and why do they run so."""
+"""Routes for operators: liveness, readiness, metrics and the list of models."""
 
 from typing import Annotated
 
@@ -27,49 +27,53 @@ StateDep = Annotated[State, Depends(_get_state)]
 
 @router.get("/", include_in_schema=False)
 async def root() -> RedirectResponse:
-    """People who open the address in a browser see what there is."""
+    """Redirect browsers to the documentation."""
     return RedirectResponse("docs")
 
 
-@router.get("/livez", responses={503: {"model": Health, "description": "A run hangs; the process is about to end"}})
+@router.get(
+    "/livez", responses={503: {"model": Health, "description": "An inference run hangs; the process will exit"}}
+)
 async def livez(state: StateDep) -> Response:
-    """The process answers, and what it runs comes to an end."""
+    """Report whether the process responds and no inference run hangs."""
     failure = state.watchdog and state.watchdog.failure
     return JSONResponse(Health(status=failure or "alive").model_dump(), 503 if failure else 200)
 
 
-@router.get("/readyz", responses={503: {"model": Health, "description": "No model is loaded, or a stop has begun"}})
+@router.get(
+    "/readyz", responses={503: {"model": Health, "description": "No model is loaded, or the service is shutting down"}}
+)
 async def readyz(state: StateDep) -> Response:
-    """At least one model is loaded and proven, and no stop has begun."""
+    """Report whether at least one model is loaded and the service is not shutting down."""
     ready = bool(state.store.snapshot.loaded) and not state.shutting_down
-    waiting = "a stop has begun" if state.shutting_down else "no model is loaded; see /models for the reasons"
-    return JSONResponse(Health(status="ready" if ready else waiting).model_dump(), 200 if ready else 503)
+    reason = "shutting down" if state.shutting_down else "no model is loaded; see /models for the reasons"
+    return JSONResponse(Health(status="ready" if ready else reason).model_dump(), 200 if ready else 503)
 
 
 @metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(state: StateDep) -> Response:
-    """Counters and histograms in the text format of Prometheus, over all workers."""
+    """Return the metrics of all workers in the Prometheus text format."""
     return Response(state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/models")
 async def models(state: StateDep) -> ModelList:
-    """Every served model with what was chosen for it and why, and every refused version with its reason."""
-    shelf = state.store.snapshot
+    """List every served model, with how it is executed and why, and every rejected version with the reason."""
+    snapshot = state.store.snapshot
     return ModelList(
-        models=[_summary(state, model) for model in shelf.loaded.values()],
+        models=[_summary(state, model) for model in snapshot.loaded.values()],
         rejected=[
             RejectedVersion(name=rejected.name, version=rejected.version, reason=rejected.reason)
-            for _, rejected in sorted(shelf.rejected.items())
+            for _, rejected in sorted(snapshot.rejected.items())
         ],
     )
 
 
 @router.get("/models/{name}", responses=document_problems([ModelNotFound, ModelRejected]))
 async def model(name: str, state: StateDep) -> ModelDetail:
-    """One served model with its whole card: quality, baselines, parity, recipe, data."""
-    found = await state.store.get(name, None)
-    return ModelDetail(**_summary(state, found).model_dump(), card=found.card)
+    """Return one served model with its whole card: quality, baselines, parity, recipe and data."""
+    loaded = await state.store.get(name, None)
+    return ModelDetail(**_summary(state, loaded).model_dump(), card=loaded.card)
 
 
 def _summary(state: State, model: LoadedModel) -> ModelSummary:
@@ -83,7 +87,9 @@ def _summary(state: State, model: LoadedModel) -> ModelSummary:
         operations=list(model.runners),
         default_for=defaults,
         execution={
-            operation: {what: Choice(value=it.value, reason=it.reason) for what, it in runner.choices.items()}
+            operation: {
+                name: Choice(value=choice.value, reason=choice.reason) for name, choice in runner.choices.items()
+            }
             for operation, runner in model.runners.items()
         },
     )

@@ -1,29 +1,46 @@
-"""What a caller may send and get: body in by Content-Type, type of the answer by Accept. Decodes no pixels."""
+"""Content negotiation: the media type of a response, from `format=`, Accept and the kind of request."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from service import codec
-from service.errors import (
-    InvalidParameter,
-    NotAcceptable,
-)
+from service.errors import NotAcceptable
+from service.http.parameters import Format
 from service.http.unpack import JSON, NPY, BodyKind
 
-FORMAT_TYPES = {"json": JSON, "npy": NPY, "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+FORMAT_TYPES: dict[Format, str] = {
+    "json": JSON,
+    "npy": NPY,
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+}
+
+
+class AnswerFormat(NamedTuple):
+    """What the media type of a response depends on. A named tuple, because its hash is the fastest cache key.
+
+    `images`: whether the model returns images. `many`: whether the request has several items. `image_type`: default
+    media type of a returned image. `accept`: value of the Accept header. `format`: value of the `format` parameter.
+    """
+
+    images: bool
+    body_kind: BodyKind
+    many: bool
+    image_type: str
+    accept: str = ""
+    format: Format | None = None
 
 
 @lru_cache(maxsize=64)
-def response_type(pictures: bool, body_kind: BodyKind, many: bool, input_type: str, accept: str, name: str) -> str:
-    """The type to answer with: `format=` beats Accept, q-values beat our own order. Raises NotAcceptable.
+def response_type(answer: AnswerFormat) -> str:
+    """Choose the media type of a response: `format=` overrides Accept, and q-values override the default order.
 
-    `pictures`: whether the model answers in pictures; `came_as`: the type of an answered picture by default.
+    Raises NotAcceptable, which names the available types.
     """
-    types = available_types(pictures, body_kind, many, input_type)
-    if name:
-        if name not in FORMAT_TYPES:
-            raise InvalidParameter(f"format is one of {', '.join(FORMAT_TYPES)}")
-        accept = FORMAT_TYPES[name]
-    elif not accept:
+    types = available_types(answer)
+    accept = FORMAT_TYPES[answer.format] if answer.format else answer.accept
+    if not accept:
         return types[0]
     ranges = [("", 0.0), *(_parse_range(part) for part in accept.split(",")[:64])]
     best, best_q = "", 0.0
@@ -32,20 +49,21 @@ def response_type(pictures: bool, body_kind: BodyKind, many: bool, input_type: s
         if q > best_q:
             best, best_q = media_type, q
     if not best:
-        raise NotAcceptable(f"this answer can be {', '.join(types)}")
+        raise NotAcceptable(f"accept one of {', '.join(types)}")
     return best
 
 
-def available_types(pictures: bool, body_kind: BodyKind, many: bool, input_type: str) -> list[str]:
-    """The types an answer can have, the default first."""
-    arrays = [NPY, JSON] if body_kind == "npy" else [JSON, NPY]
-    if not pictures or many:
+def available_types(answer: AnswerFormat) -> list[str]:
+    """Return the media types that a response can have, the default first."""
+    arrays = [NPY, JSON] if answer.body_kind == "npy" else [JSON, NPY]
+    if not answer.images or answer.many:
         return arrays
-    images = [input_type, *(kind for kind in codec.ENCODABLE if kind != input_type)]
-    return images + arrays if body_kind in ("picture", "values") else arrays + images
+    images = [answer.image_type, *(name for name in codec.ENCODABLE if name != answer.image_type)]
+    return images + arrays if answer.body_kind in ("picture", "values") else arrays + images
 
 
 def _parse_range(part: str) -> tuple[str, float]:
+    """Parse one media range of an Accept header into its pattern and q-value (0..1)."""
     pattern, *options = (piece.strip().lower() for piece in part.split(";"))
     for option in options:
         if option.startswith("q="):
@@ -57,7 +75,7 @@ def _parse_range(part: str) -> tuple[str, float]:
 
 
 def _specificity(pattern: str, media_type: str) -> int:
-    """How specifically an Accept range names a type: 3 whole, 2 its family, 1 anything, 0 not at all."""
+    """Return how specifically a media range matches a type: 3 exactly, 2 its family, 1 `*/*`, 0 not at all."""
     if pattern == media_type:
         return 3
     if pattern.endswith("/*") and media_type.startswith(pattern[:-1]):

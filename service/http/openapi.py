@@ -1,10 +1,7 @@
-"""The OpenAPI document of the operations, with examples that run on the models that are loaded, and the /docs page.
-
-Everything the page needs is shipped: it works without a network.
-"""
+"""The OpenAPI document, with request examples that work on the loaded models."""
 
 import copy
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pybase64
@@ -19,8 +16,7 @@ from service.engine.model import LoadedModel
 from service.engine.operations import OPERATIONS
 from service.errors import problem_types
 from service.http.endpoint import Endpoint
-from service.http.negotiation import FORMAT_TYPES
-from service.http.parameters import MetadataPolicy
+from service.http.parameters import parameter_documents
 from service.http.problems import document_problems
 from service.http.schemas import EncodeResponse, ImageResponse, ImagesBody, ProblemDocument, ValuesBody
 from service.http.unpack import JSON, NPY
@@ -29,18 +25,18 @@ from service.state import State
 
 BINARY_SCHEMA: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 SUMMARIES: dict[Operation, str] = {
-    "encode": "Pictures or vectors to codes",
-    "decode": "Codes to pictures or vectors",
-    "reconstruct": "Through the code and back, with the error and how unusual it is",
-    "denoise": "Noisy pictures or vectors to clean ones",
+    "encode": "Encode images or vectors to codes",
+    "decode": "Decode codes to images or vectors",
+    "reconstruct": "Encode and decode images or vectors, and report the reconstruction error",
+    "denoise": "Remove noise from images or vectors",
 }
-DESCRIPTION = """Send a picture as the body, several as `multipart/form-data` or JSON, or arrays as `.npy`;
-choose the type of the answer by `Accept` or `format=`. Without `model=` the operation's default model answers.
-One failed item of many is a problem in its place; a request of one item fails as a whole."""
+DESCRIPTION = """Send one image as the body, several images as `multipart/form-data` or JSON, or arrays as `.npy`.
+Choose the type of the response by `Accept` or `format=`. Without `model=` the default model of the operation is used.
+If one of several items fails, its result is an error. A request with a single item fails as a whole."""
 
 
 class OperationRoute(APIRoute):
-    """Documented like any route of FastAPI, answered by the operation's Endpoint itself."""
+    """A FastAPI route for the OpenAPI document; requests go directly to the Endpoint of the operation."""
 
     def __init__(self, operation: Operation) -> None:
         super().__init__(
@@ -54,41 +50,9 @@ class OperationRoute(APIRoute):
             description=DESCRIPTION,
             response_model=EncodeResponse if operation == "encode" else ImageResponse,
             responses=_responses(operation),
-            openapi_extra={"parameters": _parameters(operation), "requestBody": _request_body(operation)},
+            openapi_extra={"parameters": parameter_documents(operation), "requestBody": _request_body(operation)},
         )
         self.app = Endpoint(operation)
-
-
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    formats = {"type": "string", "enum": list(FORMAT_TYPES)}
-    policies = {"type": "string", "enum": list(get_args(MetadataPolicy))}
-    share = {"type": "number", "minimum": 0, "maximum": 1, "default": 1}
-    common: list[dict[str, Any]] = [
-        {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "name, see GET /models"},
-        {"name": "version", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 999999999}},
-        {"name": "format", "in": "query", "schema": formats, "description": "type of the answer, over Accept"},
-    ]
-    common.append(
-        {
-            "name": "X-Request-Timeout",
-            "in": "header",
-            "schema": {"type": "number", "exclusiveMinimum": 0},
-            "description": "seconds after which the caller no longer waits",
-        }
-    )
-    if operation != "denoise":
-        return common
-    return [
-        *common,
-        {"name": "strength", "in": "query", "schema": share, "description": "share of the cleaned picture"},
-        {
-            "name": "grayscale",
-            "in": "query",
-            "schema": {"type": "boolean"},
-            "description": "make the picture grey first",
-        },
-        {"name": "metadata", "in": "query", "schema": policies, "description": "what becomes of EXIF"},
-    ]
 
 
 def _request_body(operation: Operation) -> dict[str, Any]:
@@ -98,46 +62,46 @@ def _request_body(operation: Operation) -> dict[str, Any]:
     body = {"anyOf": [ImagesBody.model_json_schema(), ValuesBody.model_json_schema()]}
     part = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
     form = {"type": "object", "properties": {"image": part}, "required": ["image"]}
-    pictures = dict.fromkeys(("image/png", "image/jpeg", "image/webp", "application/octet-stream"), BINARY_SCHEMA)
+    images = dict.fromkeys(("image/png", "image/jpeg", "image/webp", "application/octet-stream"), BINARY_SCHEMA)
     return {
         "required": True,
-        "content": {JSON: {"schema": body}, **pictures, "multipart/form-data": {"schema": form}, **arrays},
+        "content": {JSON: {"schema": body}, **images, "multipart/form-data": {"schema": form}, **arrays},
     }
 
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     types = [NPY] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
-    good = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY_SCHEMA)}
-    return {200: good, **document_problems(problem_types())}
+    success = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY_SCHEMA)}
+    return {200: success, **document_problems(problem_types())}
 
 
 def openapi_schema(app: FastAPI, state: State) -> dict[str, Any]:
-    """The OpenAPI document, its JSON examples taken from the probes of the models loaded now."""
+    """Return the OpenAPI document, with JSON examples from the probes of the models loaded now."""
     if app.openapi_schema is None:
         base = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = base["components"]["schemas"]
         schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
-        for path in base["paths"].values():  # FastAPI's own 422, which is never answered here
-            for described in path.values():
-                if "HTTPValidationError" in str(described["responses"].get("422")):
-                    del described["responses"]["422"]
+        for path in base["paths"].values():  # FastAPI adds a 422 response that this service never sends
+            for operation_object in path.values():
+                if "HTTPValidationError" in str(operation_object["responses"].get("422")):
+                    del operation_object["responses"]["422"]
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
         app.openapi_schema = base
-    found = copy.deepcopy(app.openapi_schema)
+    document = copy.deepcopy(app.openapi_schema)
     if state.api_keys:
-        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        found["security"] = [{"key": []}]
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
     for operation in OPERATIONS:
-        path = found["paths"][f"/{operation}"]["post"]
+        path = document["paths"][f"/{operation}"]["post"]
         model = example_model(state, operation)
         if model is not None:
             path["requestBody"]["content"][JSON]["example"] = request_example(model, operation)
-    return found
+    return document
 
 
 def example_model(state: State, operation: Operation) -> LoadedModel | None:
-    """The default model of an operation, or any that offers it."""
+    """Return the default model of an operation, or else any model that supports it."""
     names = state.store.models_for(operation)
     default = state.settings.default_model(operation)
     name = default if default in names else next(iter(names), None)
@@ -145,7 +109,7 @@ def example_model(state: State, operation: Operation) -> LoadedModel | None:
 
 
 def request_example(model: LoadedModel, operation: Operation) -> dict[str, Any]:
-    """A JSON body that the model answers: its graph's probe."""
+    """Return a valid JSON body for the model: the probe of its graph."""
     item = to_array(model.runners[operation].graph.probe.input)[0]
     if item.dtype == np.uint8 and isinstance(model.card.input, ImageInput):
         png = codec.encode(Picture(item, "image/png"), "image/png")

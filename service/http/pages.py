@@ -1,4 +1,4 @@
-"""The /docs page, from shipped files."""
+"""The /docs page, served from files of this package so that it works offline."""
 
 from pathlib import Path
 
@@ -7,13 +7,11 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 STATIC_DIR = Path(__file__).parent / "static"
-
-
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
         "script-src 'self'",
-        "style-src 'self' 'unsafe-inline'",  # the page's library sets styles of its own
+        "style-src 'self' 'unsafe-inline'",  # Swagger UI sets inline styles
         "img-src 'self' data: blob:",
         "connect-src 'self'",
         "base-uri 'none'",
@@ -24,7 +22,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
 
 
 def mount_docs(app: FastAPI) -> None:
-    """/docs from shipped files; the page runs no script but those, and asks nobody but this service."""
+    """Add /docs and /static to the app. The page runs only its own scripts and connects only to this service."""
     app.mount("/static", StaticFiles(directory=STATIC_DIR), name="static")
     page = (STATIC_DIR / "docs.html").read_text("utf-8")
 

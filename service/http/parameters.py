@@ -1,43 +1,117 @@
-"""What a request asks for, by its query and its head. Knows parameters and their limits; not what is done with them."""
+"""Parameters of a request, from its query string and headers.
+
+The model `Parameters` states each query parameter once. Parsing, the OpenAPI document and error messages follow.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from math import inf
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.types import Scope
 
 from service.card import Operation
 from service.errors import InvalidParameter, MethodNotAllowed, UnsupportedMediaType
 
-CACHEABLE_BYTES = 512  # bytes of query, Accept and Content-Type that are remembered with what they say
+CACHEABLE_BYTES = 512  # total length of query, Accept and Content-Type up to which a parse is cached
+SUGGESTION_CUTOFF = 0.45  # similarity (0..1) from which a valid name is suggested for an unknown one
+TIMEOUT_HEADER = "X-Request-Timeout"
+TIMEOUT_DESCRIPTION = "seconds after which the client stops waiting"
+
+MetadataPolicy = Literal["keep", "strip"]
+Format = Literal["json", "npy", "png", "jpeg", "webp"]
+
+
+def _empty_to_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _parse_version(value: object) -> object:
+    """Accept decimal digits only: neither signs nor fractions nor blanks, which pydantic would accept."""
+    if value == "":
+        return None
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) < 10 and int(value)):
+        raise PydanticCustomError("version", "must be a positive integer of at most nine digits")
+    return value
+
+
+def _parse_boolean(value: object) -> object:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("boolean", "must be true or false")
+    return value
+
+
+class Parameters(BaseModel):
+    """Query parameters of the operations."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(default="", description="name of the model, see GET /models; default: the operation's default")
+    version: Annotated[int | None, Field(ge=1, le=999_999_999), BeforeValidator(_parse_version)] = Field(
+        default=None, description="version of the model; default: the highest valid one"
+    )
+    format: Annotated[Format | None, BeforeValidator(_empty_to_none)] = Field(
+        default=None, description="type of the response; overrides Accept"
+    )
+    strength: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="weight of the denoised image, from 0 (input unchanged) to 1 (fully denoised)",
+    )
+    grayscale: Annotated[bool, BeforeValidator(_parse_boolean)] = Field(
+        default=False, description="convert the image to grayscale before denoising"
+    )
+    metadata: MetadataPolicy | None = Field(
+        default=None, description="keep or strip EXIF metadata; default: the setting of the service"
+    )
+
+
 COMMON = ("model", "version", "format")
 DENOISE_ONLY = ("strength", "grayscale", "metadata")
-MetadataPolicy = Literal["keep", "strip"]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestParameters:
-    """Parameters of a request, from its query and headers.
+class RequestParameters(Parameters):
+    """Query parameters together with the Accept and Content-Type headers."""
 
-    `strength`: weight of the denoised image, 0..1; the rest is the input. `grayscale`: convert the input first.
-    `metadata`: overrides the setting of that name.
-    """
-
-    model: str = ""
-    version: int | None = None
-    format: str = ""
     accept: str = ""
     content_type: str = ""
-    strength: float = 1.0
-    grayscale: bool = False
-    metadata: MetadataPolicy | None = None
+
+
+def parameter_names(operation: Operation) -> tuple[str, ...]:
+    """Return the names of the query parameters of an operation."""
+    return COMMON + DENOISE_ONLY if operation == "denoise" else COMMON
+
+
+def parameter_documents(operation: Operation) -> list[dict[str, Any]]:
+    """Return the OpenAPI parameter objects of an operation, including the timeout header."""
+    properties = Parameters.model_json_schema()["properties"]
+    documents: list[dict[str, Any]] = []
+    for name in parameter_names(operation):
+        schema = dict(properties[name])
+        description = schema.pop("description")
+        for alternative in schema.pop("anyOf", ()):  # an optional parameter: a type or null
+            if alternative != {"type": "null"}:
+                schema.update(alternative)
+        if schema.get("default") in (None, ""):
+            schema.pop("default", None)
+        schema.pop("title")
+        documents.append({"name": name, "in": "query", "schema": schema, "description": description})
+    timeout = {"type": "number", "exclusiveMinimum": 0}
+    documents.append({"name": TIMEOUT_HEADER, "in": "header", "schema": timeout, "description": TIMEOUT_DESCRIPTION})
+    return documents
 
 
 def parse_request(scope: Scope, headers: Mapping[bytes, bytes], operation: Operation) -> RequestParameters:
-    """The wish of a request. Raises MethodNotAllowed, InvalidParameter or UnsupportedMediaType."""
+    """Parse the query string and headers of a request.
+
+    Raises MethodNotAllowed, InvalidParameter or UnsupportedMediaType.
+    """
     if scope["method"] != "POST":
         raise MethodNotAllowed("send POST", headers={"allow": "POST"})
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
@@ -48,34 +122,43 @@ def parse_request(scope: Scope, headers: Mapping[bytes, bytes], operation: Opera
 
 
 def parse_query(query: bytes, accept: bytes, content_type: bytes, operation: Operation) -> RequestParameters:
-    """What the head says. Raises InvalidParameter on parameters that are unknown, repeated or out of range."""
+    """Parse a query string, Accept and Content-Type.
+
+    Raises InvalidParameter if a query parameter is unknown, repeated or out of range.
+    """
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
     except ValueError as error:
         raise InvalidParameter("the query string is malformed") from error
-    found, taken = dict(pairs), COMMON + (DENOISE_ONLY if operation == "denoise" else ())
-    if len(found) < len(pairs) or not found.keys() <= set(taken):
-        raise InvalidParameter(f"the query of /{operation} takes {', '.join(taken)}, each once")
-    version = found.get("version", "")
-    if version and not (version.isascii() and version.isdecimal() and len(version) < 10 and int(version)):
-        raise InvalidParameter("version is a positive integer")
-    return RequestParameters(
-        model=found.get("model", ""),
-        version=int(version) if version else None,
-        format=found.get("format", ""),
-        accept=accept.decode("latin-1"),
-        content_type=content_type.decode("latin-1"),
-        strength=_parse_strength(found.get("strength", "1")),
-        grayscale=_parse_grayscale(found.get("grayscale", "false")),
-        metadata=_parse_metadata(found.get("metadata")),
-    )
+    values = dict(pairs)
+    names = parameter_names(operation)
+    accepted = f"/{operation} takes {', '.join(names)}, each once"
+    for name in values:
+        if name not in names:
+            raise InvalidParameter(f"{_describe_unknown(name, names)}; {accepted}")
+    if len(values) < len(pairs):
+        raise InvalidParameter(f"a query parameter is repeated; {accepted}")
+    headers = {"accept": accept.decode("latin-1"), "content_type": content_type.decode("latin-1")}
+    try:
+        return RequestParameters.model_validate({**values, **headers})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise InvalidParameter(f"{first['loc'][0]}: {first['msg']}") from error
 
 
 parse_query_cached = lru_cache(maxsize=256)(parse_query)
 
 
+def _describe_unknown(name: str, names: tuple[str, ...]) -> str:
+    """Name an unknown parameter and suggest the nearest valid one."""
+    if not (name.isidentifier() and name.isascii() and len(name) <= 40):
+        return "unknown query parameter"  # never repeat arbitrary bytes of a request
+    similar = get_close_matches(name, names, 1, SUGGESTION_CUTOFF)
+    return f"unknown query parameter {name}" + (f", did you mean {similar[0]}?" if similar else "")
+
+
 def client_timeout(headers: Mapping[bytes, bytes]) -> float | None:
-    """Seconds that the caller will wait (`X-Request-Timeout`), if it says so. Raises InvalidParameter."""
+    """Return the seconds of `X-Request-Timeout`, or None without that header. Raises InvalidParameter."""
     text = headers.get(b"x-request-timeout")
     if text is None:
         return None
@@ -84,30 +167,5 @@ def client_timeout(headers: Mapping[bytes, bytes]) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < inf:
-        raise InvalidParameter("X-Request-Timeout is a number of seconds, more than none")
+        raise InvalidParameter(f"{TIMEOUT_HEADER} must be a positive number of seconds")
     return seconds
-
-
-def _parse_strength(text: str) -> float:
-    try:
-        strength = float(text) if len(text) < 32 else -1.0
-    except ValueError:
-        strength = -1.0
-    if not 0 <= strength <= 1:
-        raise InvalidParameter("strength is a number from 0 (the picture as it came) to 1 (wholly cleaned)")
-    return strength
-
-
-def _parse_grayscale(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise InvalidParameter("grayscale is true or false")
-    return text == "true"
-
-
-def _parse_metadata(text: str | None) -> MetadataPolicy | None:
-    for policy in get_args(MetadataPolicy):
-        if text == policy:
-            return policy
-    if text is None:
-        return None
-    raise InvalidParameter(f"metadata is {' or '.join(get_args(MetadataPolicy))}")

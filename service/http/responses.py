@@ -1,4 +1,7 @@
-"""From outcomes to the bytes and headers of an answer; the JSON is what `schemas` says, written faster."""
+"""Rendering of results into response bodies and headers.
+
+The JSON conforms to the models of `schemas`, but is written without them because that is faster.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,22 +18,18 @@ from service.codec import Picture
 from service.engine.images import image_media_type, postprocess
 from service.engine.operations import Figures, InferenceResult, ItemResult, compute_figures
 from service.errors import NotAcceptable, Problem
+from service.http import headers as header_names
 from service.http.body import Inputs
 from service.http.unpack import JSON, NPY
 from service.types import Array, Headers
 
-FIGURE_HEADERS = {
-    "mse": b"x-mse",
-    "psnr": b"x-psnr",
-    "error_percentile": b"x-error-percentile",
-    "noise_sigma": b"x-noise-sigma",
-}
-INPUT_CHANGE_HEADERS = {"original_size": b"x-original-size", "original_bit_depth": b"x-original-bit-depth"}
+FIGURE_HEADERS = {field: name.lower().encode() for field, name in header_names.FIGURE_HEADERS.items()}
+INPUT_CHANGE_HEADERS = {field: name.lower().encode() for field, name in header_names.INPUT_CHANGE_HEADERS.items()}
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class ResponseParts:
-    """All that an answer is written from."""
+    """Everything that a response is rendered from. `image_quality`: 1..100, of lossy image formats."""
 
     card: Card
     operation: Operation
@@ -41,31 +40,35 @@ class ResponseParts:
     keep_metadata: bool = False
 
 
-def render(reply: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
-    """The body and its headers. Raises the problem of the only item, or of any where the type has no place for it."""
-    if len(reply.inputs) == 1 or media_type != JSON:
-        _raise_first_problem(reply)
-    headers = [*_base_headers(reply.card.name, reply.card.version, media_type)]
+def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
+    """Return the body and headers of a successful response.
+
+    Raises the problem of a failed item, unless it is one of several in a JSON response, which reports it in its place.
+    Raises NotAcceptable if outputs of several shapes are requested as one array.
+    """
+    if len(parts.inputs) == 1 or media_type != JSON:
+        _raise_first_problem(parts)
+    headers = [*_base_headers(parts.card.name, parts.card.version, media_type)]
     if media_type == JSON:
-        return _render_json(reply), headers
+        return _render_json(parts), headers
     if media_type == NPY:
-        return codec.write_npy(_stack_outputs(reply.result)), headers
-    (picture,), (output,) = reply.inputs.pictures, reply.result.outputs
+        return codec.write_npy(_stack_outputs(parts.result)), headers
+    (image,), (output,) = parts.inputs.pictures, parts.result.outputs
     if isinstance(output, Problem):
         raise output
-    for name, value in _figures(reply, 0, reply.inputs.arrays[0][0], output).items():
-        headers.append((FIGURE_HEADERS[name], b"%.6g" % value))
-    for name, value in _input_changes(picture, reply.card).items():
+    for name, figure in _figures(parts, 0, parts.inputs.arrays[0][0], output).items():
+        headers.append((FIGURE_HEADERS[name], b"%.6g" % figure))
+    for name, value in _input_changes(image, parts.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
         headers.append((INPUT_CHANGE_HEADERS[name], text.encode()))
     return codec.encode(
-        postprocess(output, picture, reply.keep_metadata), media_type, quality=reply.image_quality
+        postprocess(output, image, parts.keep_metadata), media_type, quality=parts.image_quality
     ), headers
 
 
 @lru_cache(maxsize=256)
 def _base_headers(model: str, version: int, media_type: str) -> Headers:
-    """The headers that all answers of this type from this model share."""
+    """Return the headers that all responses of a model with this media type share."""
     return [
         (b"content-type", media_type.encode()),
         (b"x-model", model.encode()),
@@ -74,39 +77,41 @@ def _base_headers(model: str, version: int, media_type: str) -> Headers:
     ]
 
 
-def _figures(reply: ResponseParts, place: int, given: Array, output: Array) -> Figures:
-    error = partial(reply.result.error, place, given, output)
-    return compute_figures(reply.operation, ItemResult(reply.card, given, output, error))
+def _figures(parts: ResponseParts, position: int, item: Array, output: Array) -> Figures:
+    """Compute the figures of one item; `position` counts the items that were decoded."""
+    error = partial(parts.result.error, position, item, output)
+    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error))
 
 
-def _raise_first_problem(reply: ResponseParts) -> None:
-    outcome = reply.result
-    if not reply.inputs.problems and outcome.batch_result is not None:
+def _raise_first_problem(parts: ResponseParts) -> None:
+    result = parts.result
+    if not parts.inputs.problems and result.batch_result is not None:
         return
-    found = [*reply.inputs.problems.items()]
-    found += [(at, output) for at, output in enumerate(outcome.outputs) if isinstance(output, Problem)]
-    if not found:
+    problems = [*parts.inputs.problems.items()]
+    problems += [(position, output) for position, output in enumerate(result.outputs) if isinstance(output, Problem)]
+    if not problems:
         return
-    place, problem = found[0]
-    if len(reply.inputs) > 1:
-        problem.detail = f"item {place}: {problem.detail}; a JSON answer would say so in its place"
+    position, problem = problems[0]
+    if len(parts.inputs) > 1:
+        problem.detail = f"item {position}: {problem.detail}; accept {JSON} to get the results of the other items"
     raise problem
 
 
-def _stack_outputs(outcome: InferenceResult) -> Array:
-    if outcome.batch_result is not None:
-        return outcome.batch_result.outputs
-    outputs = [output for output in outcome.outputs if not isinstance(output, Problem)]
+def _stack_outputs(result: InferenceResult) -> Array:
+    """Return all outputs as one array, N first. Raises NotAcceptable if their shapes differ."""
+    if result.batch_result is not None:
+        return result.batch_result.outputs
+    outputs = [output for output in result.outputs if not isinstance(output, Problem)]
     if len({output.shape for output in outputs}) > 1:
-        raise NotAcceptable("pictures of several sizes do not fit one array; accept application/json")
+        raise NotAcceptable(f"images of several sizes do not fit one array; accept {JSON}")
     return np.stack(outputs)
 
 
-def _render_json(reply: ResponseParts) -> bytes:
-    """The JSON of all results, each written by a call of its own: in one, nothing else could run meanwhile."""
-    head = _json_prefix(reply.card.name, reply.card.version, reply.operation)
-    written = (orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY) for result in _results(reply))
-    return b"".join((head, b",".join(written), b"]}"))
+def _render_json(parts: ResponseParts) -> bytes:
+    """Render all results, one call of orjson each, so that it releases the interpreter between them."""
+    prefix = _json_prefix(parts.card.name, parts.card.version, parts.operation)
+    results = (orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY) for result in _results(parts))
+    return b"".join((prefix, b",".join(results), b"]}"))
 
 
 @lru_cache(maxsize=256)
@@ -114,37 +119,39 @@ def _json_prefix(model: str, version: int, operation: Operation) -> bytes:
     return orjson.dumps({"model": model, "version": version, "operation": operation})[:-1] + b',"results":['
 
 
-def _results(reply: ResponseParts) -> Iterator[dict[str, object]]:
-    given = (item for array in reply.inputs.arrays for item in array)
-    items = zip(count(), reply.inputs.pictures, given, reply.result.outputs)
-    for place in range(len(reply.inputs)):
-        problem = reply.inputs.problems.get(place)
-        yield {"error": problem.to_dict(reply.request_id)} if problem else _result(reply, *next(items))
+def _results(parts: ResponseParts) -> Iterator[dict[str, object]]:
+    """Yield the result or problem of each item, in the order of the request."""
+    arrays = (item for array in parts.inputs.arrays for item in array)
+    items = zip(count(), parts.inputs.pictures, arrays, parts.result.outputs)
+    for position in range(len(parts.inputs)):
+        problem = parts.inputs.problems.get(position)
+        yield {"error": problem.to_dict(parts.request_id)} if problem else _result(parts, *next(items))
 
 
 def _result(
-    reply: ResponseParts, place: int, picture: Picture | None, given: Array, output: Array | Problem
+    parts: ResponseParts, position: int, image: Picture | None, item: Array, output: Array | Problem
 ) -> dict[str, object]:
+    """Return the JSON object of one item that was decoded."""
     if isinstance(output, Problem):
-        return {"error": output.to_dict(reply.request_id)}
-    figures = _figures(reply, place, given, output)
+        return {"error": output.to_dict(parts.request_id)}
+    figures = _figures(parts, position, item, output)
     if output.dtype != np.uint8:
-        name = "code" if reply.operation == "encode" else "values"
-        return {name: np.ascontiguousarray(output), **figures, **_input_changes(picture, reply.card)}
-    media_type = image_media_type([picture])
-    blob = codec.encode(postprocess(output, picture, reply.keep_metadata), media_type, quality=reply.image_quality)
+        name = "code" if parts.operation == "encode" else "values"
+        return {name: np.ascontiguousarray(output), **figures, **_input_changes(image, parts.card)}
+    media_type = image_media_type([image])
+    blob = codec.encode(postprocess(output, image, parts.keep_metadata), media_type, quality=parts.image_quality)
     text = pybase64.b64encode_as_string(blob)
-    return {"image": text, "type": media_type, **figures, **_input_changes(picture, reply.card)}
+    return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card)}
 
 
-def _input_changes(picture: Picture | None, card: Card) -> dict[str, list[int] | int]:
-    """How the picture that came in differed from what the model takes."""
-    found: dict[str, list[int] | int] = {}
-    if picture is None or not isinstance(card.input, ImageInput):
-        return found
-    height, width = picture.pixels.shape[:2]
+def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | int]:
+    """Return how the image sent differs from the model's input: its size (width, height) and bit depth."""
+    changes: dict[str, list[int] | int] = {}
+    if image is None or not isinstance(card.input, ImageInput):
+        return changes
+    height, width = image.pixels.shape[:2]
     if card.input.height is not None and (card.input.height, card.input.width) != (height, width):
-        found["original_size"] = [width, height]
-    if picture.bit_depth != 8:
-        found["original_bit_depth"] = picture.bit_depth
-    return found
+        changes["original_size"] = [width, height]
+    if image.bit_depth != 8:
+        changes["original_bit_depth"] = image.bit_depth
+    return changes

@@ -1,6 +1,6 @@
-"""The JSON bodies and answers, as pydantic models: the OpenAPI document comes from them. Knows shapes, not values.
+"""Pydantic models of JSON request and response bodies, from which the OpenAPI document is generated.
 
-A faster writer produces the bytes of the answers; tests prove that they are what these models say.
+Responses of the operations are written by faster code; tests check them against these models.
 """
 
 from typing import Annotated
@@ -17,21 +17,21 @@ NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class ImagesBody(StrictModel):
-    """Pictures to encode, reconstruct or denoise."""
+    """Images to encode, reconstruct or denoise."""
 
     images: Annotated[list[str], FailFast()] = Field(
-        min_length=1, description="pictures as base64, or as data URIs with base64"
+        min_length=1, description="images as base64 or as base64 data URIs"
     )
 
 
 class ValuesBody(StrictModel):
-    """Codes to decode, or the vectors of a vector model."""
+    """Codes to decode, or vectors for a vector model."""
 
-    values: Rows = Field(description="one row per item, in the shape that the card states")
+    values: Rows = Field(description="one row per item, in the shape stated by the model's card")
 
 
 class ProblemDocument(StrictModel):
-    """RFC 9457. `type` is stable; `instance` is the request's id."""
+    """An error (RFC 9457). `type` is stable; `instance` is the request id."""
 
     type: str
     title: str
@@ -41,28 +41,44 @@ class ProblemDocument(StrictModel):
 
 
 class InputChanges(StrictModel):
-    """How the picture differed from what the model takes."""
+    """Differences between the image sent and the model's input."""
 
     original_size: Annotated[list[int], Field(min_length=2, max_length=2)] | None = Field(
-        default=None, description="width and height that came in, where the model's size is another"
+        default=None, description="width and height of the image sent, if it was resized"
     )
-    original_bit_depth: int | None = Field(default=None, description="bits a sample that came in, where more than 8")
+    original_bit_depth: int | None = Field(
+        default=None, description="bits per sample of the image sent, if more than 8"
+    )
 
 
 class CodeResult(InputChanges):
+    """The code of one item."""
+
     code: Row
 
 
 class ImageResult(InputChanges):
-    image: str = Field(description="base64")
-    type: str = Field(description="media type of the picture")
-    mse: NonNegative | None = Field(default=None, description="mean squared error on the 0..1 scale")
-    psnr: FiniteFloat | None = Field(default=None, description="in dB; null where the pictures are identical")
-    error_percentile: Percentile | None = Field(default=None, description="share of held-out inputs that fare better")
-    noise_sigma: NonNegative | None = Field(default=None, description="estimated deviation of the noise, 0..1 scale")
+    """An output image and its figures."""
+
+    image: str = Field(description="the encoded image as base64")
+    type: str = Field(description="media type of the image")
+    mse: NonNegative | None = Field(
+        default=None, description="mean squared error between input and output, on the 0..1 scale"
+    )
+    psnr: FiniteFloat | None = Field(
+        default=None, description="peak signal-to-noise ratio in dB; null if input and output are identical"
+    )
+    error_percentile: Percentile | None = Field(
+        default=None, description="percentage of held-out inputs with a smaller error"
+    )
+    noise_sigma: NonNegative | None = Field(
+        default=None, description="estimated standard deviation of the noise, on the 0..1 scale"
+    )
 
 
 class ValuesResult(StrictModel):
+    """An output vector and its figures, on the scale of the vector."""
+
     values: Row
     mse: NonNegative | None = None
     error_percentile: Percentile | None = None
@@ -70,40 +86,50 @@ class ValuesResult(StrictModel):
 
 
 class FailedResult(StrictModel):
-    """One failed item among many that did not fail."""
+    """The error of one item of a request with several items."""
 
     error: ProblemDocument
 
 
 class OperationResponse(StrictModel):
+    """The fields that responses of all operations share."""
+
     model: str
     version: int
     operation: Operation
 
 
 class EncodeResponse(OperationResponse):
+    """Codes, in the order of the items."""
+
     results: list[CodeResult | FailedResult]
 
 
 class ImageResponse(OperationResponse):
+    """Images or vectors, in the order of the items."""
+
     results: list[ImageResult | ValuesResult | FailedResult]
 
 
 class Health(StrictModel):
+    """The state of the service, or the reason why it is not healthy."""
+
     status: str
 
 
 class Choice(StrictModel):
+    """An automatic choice and its reason."""
+
     value: str | int
     reason: str
 
 
 class ModelSummary(StrictModel):
-    """A served model, how its graphs run and why, and what else lies in its folder."""
+    """A served model, its versions and how its graphs are executed."""
 
     name: str
     version: int
-    versions: list[int] = Field(description="all that the folder holds; older good ones answer to version=")
+    versions: list[int] = Field(description="all versions in the folder; request valid older ones by version=")
     title: str
     operations: list[Operation]
     default_for: list[Operation]
@@ -111,15 +137,21 @@ class ModelSummary(StrictModel):
 
 
 class RejectedVersion(StrictModel):
+    """A version that is not served, and the reason."""
+
     name: str
     version: int
     reason: Text
 
 
 class ModelList(StrictModel):
+    """All served models and all rejected versions."""
+
     models: list[ModelSummary]
     rejected: list[RejectedVersion]
 
 
 class ModelDetail(ModelSummary):
+    """A served model with its whole card."""
+
     card: Card

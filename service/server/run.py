@@ -21,6 +21,7 @@ from service.config import PREFIX, Settings
 from service.engine.admission import megapixels
 from service.http.app import create_app
 from service.http.dispatcher import Dispatcher
+from service.http.headers import CORS_ALLOWED_HEADERS, CORS_EXPOSED_HEADERS
 from service.server.protocol import TimeoutProtocol
 from service.server.shutdown import GracefulServer
 from service.server.supervisor import STARTUP_FAILURE, supervise
@@ -28,12 +29,6 @@ from service.server.worker import WorkerServer
 from service.state import State
 from service.telemetry.logs import configure_logging
 from service.telemetry.metrics import METRICS_DIR_ENV
-
-CORS_EXPOSED_HEADERS = [
-    *("X-Request-ID", "X-Model", "X-Model-Version", "X-Original-Size", "X-Original-Bit-Depth", "Server-Timing"),
-    *("X-MSE", "X-PSNR", "X-Error-Percentile", "X-Noise-Sigma"),
-]
-"""Headers of answers that pages of other origins may read, where `cors_origins` lets them ask."""
 
 log = structlog.get_logger()
 
@@ -59,7 +54,7 @@ def build_app(settings: Settings) -> ASGIApp:
         front,
         allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
         allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+        allow_headers=CORS_ALLOWED_HEADERS,
         expose_headers=CORS_EXPOSED_HEADERS,
     )
 

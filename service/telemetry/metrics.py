@@ -22,6 +22,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from service.card import Operation
+from service.telemetry.timings import Timings
 
 METRICS_DIR_ENV = "_HOURGLASS_METRICS_DIR"  # set by the server before workers start
 DURATION_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -85,10 +86,13 @@ class Metrics(Collector):
         rows[0][0] += 1
         _observe(rows[1], DURATION_BUCKETS, seconds)
 
-    def observe_timings(self, seconds: tuple[float, float, float, float]) -> None:
-        """Observe the parts of a request, in the order of STAGES."""
-        for row, value in zip(self._stage_rows, seconds, strict=True):
-            _observe(row, DURATION_BUCKETS, value)
+    def observe_timings(self, timings: Timings) -> None:
+        """Observe the stages of a request."""
+        decode, queue, run, encode = self._stage_rows
+        _observe(decode, DURATION_BUCKETS, timings.decode)
+        _observe(queue, DURATION_BUCKETS, timings.queue)
+        _observe(run, DURATION_BUCKETS, timings.run)
+        _observe(encode, DURATION_BUCKETS, timings.encode)
 
     def observe_batch(self, model: str, operation: Operation, items: int) -> None:
         """Observe the items of one model run."""

@@ -1,0 +1,94 @@
+"""The path of an inference request that all front ends share: admission, deadline, model run, blending."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from time import perf_counter
+from typing import ParamSpec, TypeVar
+
+from service.card import Operation
+from service.engine.admission import Admission, Demand, megapixels
+from service.engine.deadline import Deadline
+from service.engine.model import LoadedModel
+from service.engine.operations import InferenceResult, blend, run
+from service.types import Array
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LARGE_REQUEST_BYTES = 3 << 16  # decoded bytes above which a request is given more time
+
+
+class StageExecutor:
+    """Runs the CPU-bound stages of one request: on the event loop while they are small, then in the thread pool.
+
+    Once a stage is too large for the event loop, all later stages run in the pool.
+    `max_output_bytes`: largest output of a model that is still handled on the event loop.
+    """
+
+    __slots__ = ("_pool", "inline", "max_output_bytes")
+
+    def __init__(self, pool: Executor, *, inline: bool, max_output_bytes: int = 0) -> None:
+        self._pool, self.inline, self.max_output_bytes = pool, inline, max_output_bytes
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the function with these arguments and return its result."""
+        if self.inline:
+            return function(*args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **kwargs))
+
+
+@dataclass(slots=True)
+class Job:
+    """One inference request, parsed and measured but not decoded.
+
+    `decoded_bytes`: size of its arrays once decoded. `strength`: weight of the output against the input, 0..1.
+    `inferred_at`: time when the model run ended, on the clock of `perf_counter`; 0 before.
+    """
+
+    model: LoadedModel
+    operation: Operation
+    items: int
+    decoded_bytes: int
+    strength: float = 1.0
+    inferred_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Limits:
+    """What may reject or end a job. `seconds_per_megapixel`: extension of the deadline for large requests."""
+
+    admission: Admission
+    deadline: Deadline
+    seconds_per_megapixel: float
+
+
+def admit(job: Job, limits: Limits | None) -> AbstractContextManager[None]:
+    """Extend the deadline for the bytes in flight and return a context manager that holds the job's slot.
+
+    Entering it raises Overloaded if the job does not fit. Without limits every job is admitted.
+    """
+    if limits is None:
+        return nullcontext()
+    inflight_bytes = limits.admission.nbytes + job.decoded_bytes
+    if inflight_bytes > LARGE_REQUEST_BYTES:
+        limits.deadline.extend(limits.seconds_per_megapixel * megapixels(inflight_bytes))
+    work = job.decoded_bytes if job.model.card.any_size else job.items
+    demand = Demand(job.items, job.decoded_bytes, job.model.runners[job.operation].load, work)
+    return limits.admission.slot(demand, limits.deadline.seconds)
+
+
+async def infer(job: Job, arrays: Sequence[Array], executor: StageExecutor) -> InferenceResult:
+    """Run the model on arrays (N first) and blend its outputs with them. Call it inside `admit`.
+
+    Raises OperationNotSupported if the model lacks the operation. Items that fail are problems in the result.
+    """
+    result = await run(job.model, job.operation, arrays)
+    job.inferred_at = perf_counter()
+    if result.nbytes > executor.max_output_bytes:
+        executor.inline = False
+    if job.strength < 1:
+        await executor.run(blend, result, arrays, job.strength)
+    return result

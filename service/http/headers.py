@@ -1,0 +1,27 @@
+"""The HTTP headers of requests and responses, stated once. The CORS lists follow from them."""
+
+FIGURE_HEADERS = {
+    "mse": "X-MSE",
+    "psnr": "X-PSNR",
+    "error_percentile": "X-Error-Percentile",
+    "noise_sigma": "X-Noise-Sigma",
+}
+"""Figures of an image response, by their JSON field."""
+
+INPUT_CHANGE_HEADERS = {"original_size": "X-Original-Size", "original_bit_depth": "X-Original-Bit-Depth"}
+"""Differences between the image sent and the model's input, by their JSON field."""
+
+MODEL_HEADERS = ("X-Model", "X-Model-Version")
+COMMON_RESPONSE_HEADERS = ("X-Request-ID", "Server-Timing", "Retry-After")
+
+REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout", "traceparent")
+"""Request headers that the service reads and that browsers send to other origins only when allowed."""
+
+CORS_ALLOWED_HEADERS = [*REQUEST_HEADERS]
+CORS_EXPOSED_HEADERS = [
+    *COMMON_RESPONSE_HEADERS,
+    *MODEL_HEADERS,
+    *FIGURE_HEADERS.values(),
+    *INPUT_CHANGE_HEADERS.values(),
+]
+"""Response headers that pages of the origins in `cors_origins` may read."""
