@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 SERVE ?=
 BENCH ?=
+PYTEST ?=
+# Tests choose their own default models, and run on two processes of one thread each.
+TEST := env -u HOURGLASS_DEFAULT_ENCODE -u HOURGLASS_DEFAULT_DECODE -u HOURGLASS_DEFAULT_RECONSTRUCT \
+	-u HOURGLASS_DEFAULT_DENOISE OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 export HOURGLASS_DEFAULT_ENCODE ?= digits
 export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
 export HOURGLASS_DEFAULT_DENOISE ?= photo
 
-.PHONY: help serve test check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training format clean
+.PHONY: help serve test test-all check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,9 +25,11 @@ help: ## this list
 serve: $(VENV)/.serve ## install what serving needs and serve models/ at http://127.0.0.1:8000 (SERVE="--port 9000")
 	@$(BIN)/hourglass serve $(SERVE)
 
-test: $(VENV)/.dev ## install what tests need, torch included, and run them
-	@env -u HOURGLASS_DEFAULT_ENCODE -u HOURGLASS_DEFAULT_DECODE -u HOURGLASS_DEFAULT_RECONSTRUCT \
-		-u HOURGLASS_DEFAULT_DENOISE $(BIN)/pytest
+test: $(VENV)/.dev ## install what tests need, torch included, and run all but the slow ones (PYTEST="-k codec")
+	@$(TEST) -m "not slow and not browser" $(PYTEST)
+
+test-all: $(VENV)/.dev ## run every test, those marked slow and browser too
+	@$(TEST) $(PYTEST)
 
 check: $(VENV)/.dev ## lint, types, walls
 	@$(BIN)/ruff check
