@@ -16,7 +16,7 @@ export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
 export HOURGLASS_DEFAULT_DENOISE ?= photo
 
-.PHONY: help serve test test-all check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training format clean
+.PHONY: help serve test test-all check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training docs format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -71,8 +71,14 @@ bench-peers: $(VENV)/.dev ## install its peers, each into an environment of its 
 bench-training: $(VENV)/.dev ## measure images/s of the training loop against a plain DataLoader
 	@$(BIN)/python -m benchmarks.training_loop
 
+docs: $(VENV)/.dev ## build the documentation into site/: generated tables, API pages; fails on broken links and missing docstrings
+	@$(BIN)/python -c "import zensical, mkdocstrings" 2>/dev/null || $(BIN)/pip install -q -e '.[docs]'
+	@$(BIN)/python -m docs.generate
+	@$(BIN)/zensical build --clean --strict
+	@$(BIN)/python -m docs.generate --check-site
+
 clean: ## remove what the other commands made
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site docs/api .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer")'

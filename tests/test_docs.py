@@ -1,0 +1,153 @@
+"""The pages of docs/: generated parts equal the code, links resolve, commands and curl examples run."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from docs import generate
+from service.config import PREFIX, Settings
+from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS
+from tests.conftest import listening
+from training.recipe import read_recipe
+
+ROOT = generate.ROOT
+PAGES = generate.pages()
+MODULES = {"hourglass": "service", "hourglass-train": "training"}
+LINK = re.compile(r"\]\(((?!https?:)[^)\s]+)\)")
+
+
+def nav_files(entry: object) -> list[str]:
+    """Return the files that a navigation names."""
+    if isinstance(entry, str):
+        return [entry]
+    parts = entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else []
+    return [file for part in parts for file in nav_files(part)]
+
+
+def fenced(page: Path, language: str) -> str:
+    """Return the code blocks of a page in one language."""
+    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE))
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generated parts are those of an environment without settings."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(PREFIX + name.upper(), raising=False)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_generated_parts_equal_the_code(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert generate.fill(text) == text, "`make docs` generates it again"
+
+
+def test_every_generator_is_used() -> None:
+    used = {match[1] for page in PAGES for match in generate.MARKER.finditer(page.read_text("utf-8"))}
+    assert used == set(generate.GENERATED)
+
+
+def test_fill_replaces_stale_text() -> None:
+    stale = "a\n<!-- generated: layers-service -->\nstale\n<!-- end -->\nb"
+    page = generate.fill(stale)
+    assert "stale" not in page
+    assert generate.layers("service") in page
+    assert generate.fill(page) == page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_resolve(page: Path) -> None:
+    for link in LINK.findall(page.read_text("utf-8")):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", it.lower()).strip()) for it in headings}
+
+
+def test_navigation_has_every_page() -> None:
+    nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
+    expected = {page.name for page in PAGES} | {f"api/{name}" for name in generate.api_pages()}
+    assert sorted(nav_files(nav)) == sorted(expected)
+
+
+def test_api_pages_have_every_module_once() -> None:
+    listed = [line[4:] for text in generate.api_pages().values() for line in text.splitlines() if line[:4] == "::: "]
+    paths = [path for package in generate.PACKAGES for path in (ROOT / package).rglob("*.py")]
+    expected = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths}
+    assert sorted(listed) == sorted(name for name in expected if not name.endswith("__main__"))
+
+
+def test_public_names_have_docstrings() -> None:
+    allowed = set(generate.UNDOCUMENTED_FILE.read_text("utf-8").split())
+    assert [name for name in generate.undocumented() if name not in allowed] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "loads"),
+    [
+        ('<script src="https://example.org/a.js"></script>', True),
+        ('<link rel="stylesheet" href="//example.org/a.css">', True),
+        ('<link rel="canonical" href="https://example.org/"><a href="https://example.org">', False),
+        ('<pre class="mermaid">', True),
+        ('<img src="a.png">', False),
+    ],
+)
+def test_external_assets_are_found(page: str, loads: bool) -> None:
+    assert bool(generate.external_assets(page)) == loads
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_make_targets_and_variables_exist(page: Path) -> None:
+    text = page.read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {"HOURGLASS_DATA", PREFIX}
+    assert set(re.findall(r"HOURGLASS_[A-Z_]*", text)) <= known
+
+
+def test_headers_of_the_http_page_exist() -> None:
+    text = (generate.DOCS / "http-api.md").read_text("utf-8")
+    code = "".join(path.read_text("utf-8").lower() for path in (ROOT / "service").rglob("*.py"))
+    named = {name.lower() for name in re.findall(r"`(X-[A-Za-z-]+)`", text)}
+    assert all(name in code for name in named), sorted(named)
+    assert {header.decode() for header in (FIGURE_HEADERS | INPUT_CHANGE_HEADERS).values()} <= named
+
+
+def test_command_lines_are_understood() -> None:
+    """Every command of the pages exists, and its help lists every flag; keys of --set are keys of the recipe."""
+    for page in PAGES:
+        for name, arguments in re.findall(r"^(hourglass|hourglass-train) (.+)$", fenced(page, "sh"), re.MULTILINE):
+            command, *words = arguments.split(" #")[0].split()
+            program = [sys.executable, "-m", MODULES[name], command, "--help"]
+            shown = subprocess.run(program, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+            for flag in (word for word in words if word.startswith("-")):
+                assert flag in shown, (page.name, arguments)
+            if "--set" in words:
+                read_recipe(words[0], [words[words.index("--set") + 1]])
+
+
+def test_curl_examples_work_when_pasted(tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    examples = re.findall(r"^curl (?:.*\\\n)*.*$", fenced(generate.DOCS / "quickstart.md", "sh"), re.MULTILINE)
+    assert len(examples) >= 8
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    defaults = {"default_denoise": "photo"} | {
+        f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct")
+    }
+    settings = Settings.model_validate({"models_dir": ROOT / "models", "model_watch": "off", **defaults})
+    with listening(settings) as address:
+        for example in examples:
+            command = example.replace("localhost:8000", address.removeprefix("http://")).replace(
+                "curl ", "curl -sSf ", 1
+            )
+            run = subprocess.run(["bash", "-c", command], check=False, capture_output=True, cwd=tmp_path)
+            assert run.returncode == 0, (example, run.stderr)
+            assert run.stdout or any(path.is_file() for path in tmp_path.iterdir()), example
