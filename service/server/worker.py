@@ -53,7 +53,7 @@ class WorkerServer(GracefulServer):
         """Leave. Told twice is not hurried: the same signal may come to the whole group and by the supervisor."""
         self.should_exit = True
 
-    async def last_connections(self) -> None:
+    async def accept_late_connections(self) -> None:
         """All that the supervisor accepted is served: only it knows which is the last."""
         self._notify(DRAINING)
         while not self._channel_closed:  # noqa: ASYNC110 - looked at as often as uvicorn looks for the signal
