@@ -69,6 +69,8 @@ def describe(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
     if schema["type"] == "array":
+        if "prefixItems" in schema:
+            return f"list of {len(schema['prefixItems'])}: {describe(schema['prefixItems'][0], definitions)}"
         items = describe(schema["items"], definitions)
         return "list of " + re.sub(r"^(integer|number|string)", r"\1s", items)
     if schema["type"] == "object":
@@ -196,12 +198,19 @@ def _section(section: type[BaseModel], discriminator: str = "") -> str:
     text = inspect.cleandoc(section.__doc__ or "")
     schema = section.model_json_schema()
     rows: list[list[str]] = []
+    tables: list[str] = []
     for key, field in section.model_fields.items():
-        if key != discriminator:
-            nested = [_discriminator(part)[1][0] for part in _sections(field.annotation)]
+        if key == discriminator:
+            continue
+        nested = list(_sections(field.annotation))
+        if len(nested) == 1:
+            kind = "table"
+            tables.append(f"#### Keys of `{key}`\n\n{_section(nested[0])}")
+        else:
             kind = "list of tables" if nested else describe(schema["properties"][key], schema.get("$defs", {}))
-            rows.append([f"`{key}`", kind, _default(field), " ".join((field.description or "").split())])
-    return f"{text}\n\n{table(['key', 'value', 'default', 'meaning'], rows)}" if rows else text
+        rows.append([f"`{key}`", kind, _default(field), " ".join((field.description or "").split())])
+    keys = [table(["key", "value", "default", "meaning"], rows)] if rows else []
+    return "\n\n".join([text, *keys, *tables])
 
 
 def _default(field: FieldInfo) -> str:

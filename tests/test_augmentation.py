@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from training.augmentation import Augmentation
+from training.augmentation import Augmentation, in_other_colours
 from training.errors import RecipeError
+from training.imaging.colour import srgb_to_linear
 
 
 def seeded(seed: int = 0) -> Generator:
@@ -23,7 +24,16 @@ def test_without_a_table_nothing_is_done() -> None:
 
 
 def test_the_same_generator_gives_the_same_pictures() -> None:
-    change = Augmentation(crop=5, flips=True, grayscale=0.5, random_downscale=0.5)
+    change = Augmentation(
+        crop=5,
+        flips=True,
+        grayscale=0.5,
+        random_downscale=0.5,
+        saturation=(0.5, 2),
+        gain=(0.8, 1.2),
+        graphics=0.5,
+        jpeg=0.5,
+    )
     first, again, other = (change(numbered(), seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -64,12 +74,53 @@ def test_grey_is_the_luma_in_all_channels() -> None:
     assert torch.equal(made[~grey], clean[~grey])
 
 
+def test_saturation_moves_colours_away_from_their_grey_and_keeps_the_luma() -> None:
+    pictures = torch.rand(4, 3, 6, 6, generator=seeded()) * 0.2 + 0.4
+    saturated = in_other_colours(pictures, torch.full((4, 1, 1, 1), 1.5), torch.ones(4, 3, 1, 1))
+    before, after = srgb_to_linear(pictures), srgb_to_linear(saturated)
+    luma = torch.tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)
+    greys = [(linear * luma).sum(1, keepdim=True) for linear in (before, after)]
+    assert torch.allclose(greys[0], greys[1], atol=1e-5)
+    assert torch.allclose(after - greys[1], 1.5 * (before - greys[0]), atol=1e-5)
+
+
+def test_gain_multiplies_the_light_of_each_channel() -> None:
+    pictures = torch.rand(4, 3, 6, 6, generator=seeded()) * 0.5
+    gain = torch.tensor([0.9, 1.0, 1.1]).view(1, 3, 1, 1).expand(4, -1, -1, -1)
+    brighter = in_other_colours(pictures, torch.ones(4, 1, 1, 1), gain)
+    assert torch.allclose(srgb_to_linear(brighter), srgb_to_linear(pictures) * gain, atol=1e-5)
+
+
+def test_other_colours_leave_grey_pictures_grey() -> None:
+    grey = torch.rand(5, 1, 6, 6, generator=seeded()).expand(-1, 3, -1, -1)
+    changed = Augmentation(saturation=(2, 2), gain=(0.5, 1.5))(grey, seeded())
+    assert (changed == changed[:, :1]).all()
+    assert not torch.allclose(changed, grey)
+
+
+def test_graphics_take_the_place_of_their_share_of_the_pictures() -> None:
+    photograph = torch.full((60, 3, 40, 40), 0.4) + 0.1 * torch.rand(60, 3, 40, 40, generator=seeded())
+    shown = Augmentation(crop=32, graphics=0.5)(photograph, seeded())
+    drawn = (shown.flatten(1).amax(1) > 0.5) | (shown.flatten(1).amin(1) < 0.4)
+    assert 15 < drawn.sum() < 45
+    assert shown.shape == (60, 3, 32, 32)
+    assert 0 <= shown.min() <= shown.max() <= 1
+
+
+def test_jpeg_leaves_slight_traces_in_its_share_of_the_pictures() -> None:
+    pictures = numbered(40, 24)
+    changes = (Augmentation(jpeg=0.5)(pictures, seeded()) - pictures).abs().flatten(1).amax(1)
+    assert 8 < (changes > 0).sum() < 32
+    assert changes.max() < 0.1
+
+
 @pytest.mark.parametrize(
     ("change", "shape", "said"),
     [
         (Augmentation(flips=True), (4, 7), "vectors"),
         (Augmentation(crop=9), (4, 1, 8, 30), "8 pixels"),
         (Augmentation(flips=True), (4, 1, 8, 30), "squares"),
+        (Augmentation(graphics=0.1), (4, 3, 8, 8), "crop"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_the_mend(change: Augmentation, shape: tuple[int, ...], said: str) -> None:

@@ -6,10 +6,16 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
-from training.schema import Fraction, StrictModel
+from training.imaging.colour import linear_to_srgb, srgb_to_linear
+from training.imaging.compression import jpeg_round_trip
+from training.imaging.draws import uniform
+from training.imaging.graphics import graphic
+from training.schema import Fraction, Probability, Range, StrictModel
 
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601, as the service turns colour into grey."""
+LINEAR_LUMA = (0.2126, 0.7152, 0.0722)
+"""ITU-R BT.709, of linear light."""
 
 
 class Augmentation(StrictModel):
@@ -21,6 +27,17 @@ class Augmentation(StrictModel):
     """Share of the squares that are cut larger, up to the whole picture, and reduced: edges are sharper then."""
     flips: bool = False
     """Turn and mirror, into one of the eight ways that a square can lie."""
+    saturation: Range = (1.0, 1.0)
+    """Factor of the distance from grey in linear light, drawn for every colour picture."""
+    gain: Range = (1.0, 1.0)
+    """Factor of every channel in linear light, drawn one by one: other exposures and colours of light."""
+    graphics: Probability = 0.0
+    """Probability of a drawn picture with text instead of the colour picture; needs a crop."""
+    jpeg: Probability = 0.0
+    """Probability that the colour picture is compressed as JPEG: the slight traces that most pictures carry, which are
+    then no noise to remove."""
+    jpeg_quality: Range = (90.0, 99.0)
+    """Of that JPEG, drawn for every picture; libjpeg's scale."""
     grayscale: Fraction = 0.0
     """Share of colour pictures that are made grey."""
 
@@ -33,9 +50,14 @@ class Augmentation(StrictModel):
         shortest = min(clean.shape[2:])
         if self.crop and self.crop > shortest:
             raise RecipeError(f"augmentation.crop is {self.crop}, but the pictures have {shortest} pixels on a side")
+        if self.graphics and not self.crop:
+            raise RecipeError("augmentation.graphics needs augmentation.crop, which is their size")
         if self.flips and not self.crop and clean.shape[2] != clean.shape[3]:
             raise RecipeError("augmentation.flips needs squares: set augmentation.crop")
-        return torch.stack([self._augment(item, generator) for item in clean])
+        pictures = torch.stack([self._augment(item, generator) for item in clean])
+        if pictures.shape[1] == 3:
+            pictures = self._coloured(pictures, generator)
+        return pictures
 
     def _augment(self, item: Tensor, generator: Generator) -> Tensor:
         """C,H,W."""
@@ -47,14 +69,39 @@ class Augmentation(StrictModel):
             way = _randint(8, generator)
             item = item.rot90(way % 4, (1, 2))
             item = item.flip(2) if way >= 4 else item
-        if len(item) == 3 and _bernoulli(self.grayscale, generator):
-            item = to_grayscale(item)
+        if self.crop and len(item) == 3 and _bernoulli(self.graphics, generator):
+            item = graphic(self.crop, self.crop, generator)
         return item
+
+    def _coloured(self, pictures: Tensor, generator: Generator) -> Tensor:
+        """N,3,H,W."""
+        if (self.saturation, self.gain) != ((1.0, 1.0), (1.0, 1.0)):
+            saturation = uniform(self.saturation, len(pictures), generator)
+            gain = uniform(self.gain, 3 * len(pictures), generator).view(-1, 3, 1, 1)
+            pictures = in_other_colours(pictures, saturation, gain)
+        compressed = torch.tensor([_bernoulli(self.jpeg, generator) for _ in pictures])
+        if compressed.any():
+            pictures[compressed] = jpeg_round_trip(pictures[compressed], self.jpeg_quality, generator)
+        grey = [_bernoulli(self.grayscale, generator) for _ in pictures]
+        return torch.stack([to_grayscale(one) if now else one for one, now in zip(pictures, grey, strict=True)])
 
 
 def to_grayscale(pictures: Tensor) -> Tensor:
     """Colour pictures ...,3,H,W with their luma in all channels."""
     return (pictures * torch.tensor(LUMA).view(3, 1, 1)).sum(-3, keepdim=True).expand_as(pictures)
+
+
+def in_other_colours(pictures: Tensor, saturation: Tensor, gain: Tensor) -> Tensor:
+    """Pictures N,3,H,W with their channels times `gain` N,3,1,1 and their colour times `saturation` N,1,1,1.
+
+    Both in linear light, where they are what light and dyes do; the luma (ITU-R BT.709) stays under `saturation`.
+    Pictures that are grey stay grey.
+    """
+    grey = (pictures == pictures[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
+    linear = srgb_to_linear(pictures) * torch.where(grey, gain.mean(1, keepdim=True), gain)
+    luma = (linear * torch.tensor(LINEAR_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    changed = linear_to_srgb(luma + (linear - luma) * saturation)
+    return torch.where(grey, changed[:, :1], changed)
 
 
 def _random_crop(item: Tensor, crop: int, *, larger: bool, generator: Generator) -> Tensor:

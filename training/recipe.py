@@ -89,6 +89,19 @@ class OptimizerSection(StrictModel):
         return self
 
 
+class Validation(StrictModel):
+    """The `[validation]` table: denoise pictures while training, and publish the weights that do it best.
+
+    Best is the highest mean of three mean PSNRs: of the real pairs in `[data.pairs]`, of Gaussian noise of sigma 15,
+    25 and 50, and of every other kind of noise in `[corruption]`; what a recipe has none of is left out.
+    """
+
+    every: PositiveInt = 1
+    """Epochs from one measurement to the next; the last epoch is measured, too."""
+    pictures: PositiveInt = 8
+    """Test pictures for each kind of noise."""
+
+
 class Recipe(StrictModel):
     """A whole experiment; what is published for it says all of this."""
 
@@ -99,6 +112,7 @@ class Recipe(StrictModel):
     corruption: Corruption = Identity()
     objective: Objective
     optimizer: OptimizerSection
+    validation: Validation | None = None
 
     @property
     def family(self) -> str:
@@ -121,6 +135,18 @@ class Recipe(StrictModel):
     def _int8_is_of_convolutions(self) -> Self:
         if self.model.int8 and (self.family != "conv" or not set(self.model.operations) <= {"reconstruct", "denoise"}):
             raise ValueError("model.int8 is for conv nets that reconstruct or denoise")
+        return self
+
+    @model_validator(mode="after")
+    def _validation_is_of_denoising(self) -> Self:
+        if self.validation is None:
+            return self
+        if "denoise" not in self.model.operations:
+            raise ValueError("validation measures denoising: add 'denoise' to model.operations or leave the table out")
+        if self.optimizer.validation_fraction:
+            raise ValueError(
+                "validation and optimizer.validation_fraction both choose the weights: leave one of them out"
+            )
         return self
 
     @model_validator(mode="after")

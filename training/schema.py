@@ -3,9 +3,20 @@
 from difflib import get_close_matches
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if not 0 <= pair[0] <= pair[1]:
+        raise ValueError("a range is two numbers from 0 up, the smaller first")
+    return pair
+
+
+Range = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_rising)]
+"""Lowest and highest value; an array of two numbers in TOML."""
 
 
 class StrictModel(BaseModel):

@@ -156,6 +156,28 @@ def pictures_command(
     print(to)
 
 
+@app.command(name="noise")
+def noise_command(
+    recipe: RecipeName,
+    *,
+    data: DataFolder = None,
+    changes: Overrides = None,
+    to: Annotated[Path, Parameter(help="The folder for the PNGs, one for each kind of noise.")] = Path("noise"),
+) -> None:
+    """Draw test pictures with each kind of noise that a recipe trains with.
+
+    Example: hourglass-train noise photo --data ~/data --to noise
+    """
+    from training.atomic_files import write_atomic
+    from training.evaluation.picture_grid import draw_noise
+
+    plan, items, _ = _prepare(recipe, data, changes, None)
+    to.mkdir(parents=True, exist_ok=True)
+    for name, png in draw_noise(plan, items).items():
+        write_atomic(to / f"{name}.png", png)
+        print(to / f"{name}.png")
+
+
 app.command(study_command, name="study")
 app.command(report_command, name="report")
 app.command(data_command, name="data")

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Discriminator
 
 from training.data.arrays import ArraysSection
-from training.data.dataset import DataSection, Dataset, Items, Labels, Pixels, hold_out
+from training.data.dataset import DataSection, Dataset, Items, Labels, Pairs, Pixels, hold_out
 from training.data.folder import FolderSection
 from training.data.idx import IdxSection
 from training.data.patches import PatchesSection
@@ -27,4 +27,4 @@ def load(section: DataSection, folder: Path | None) -> Dataset:
     return section.read(folder).head(section.limit)
 
 
-__all__ = ["AnyDataSection", "Dataset", "Items", "Labels", "Pixels", "hold_out", "load"]
+__all__ = ["AnyDataSection", "Dataset", "Items", "Labels", "Pairs", "Pixels", "hold_out", "load"]

@@ -21,6 +21,14 @@ TestFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """Real noisy pictures and what they would be without their noise: uint8 N,H,W,3 both."""
+
+    noisy: Pixels
+    clean: Pixels
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """A training set and the test set that no training sees. Labels: the classes 0, 1, ... of the items, if known."""
 
@@ -32,6 +40,8 @@ class Dataset:
     test_labels: Labels | None = None
     test_name: str = ""
     """Of the test set, where it is none of the same."""
+    pairs: Pairs | None = None
+    """To choose the weights by; never trained on."""
 
     @property
     def sha256(self) -> str:

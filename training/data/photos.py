@@ -18,6 +18,7 @@ from training import atomic_files
 from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, held_out_mask
 from training.data.downloads import cache_folder
 from training.data.folder import find_pictures, read_pictures
+from training.data.pairs import PairsSection, middle
 from training.errors import DataError
 from training.schema import Fraction
 
@@ -44,6 +45,8 @@ class PhotosSection(DataSection):
     """Share of the pictures that is held out, where there is no validation folder."""
     max_broken_fraction: Fraction = 0.01
     """Share of pictures that may be unreadable; each is named and skipped."""
+    pairs: PairsSection | None = None
+    """Real noisy pictures with clean ones beside them, for `[validation]`."""
 
     def read(self, folder: Path | None) -> Dataset:
         roots = [(folder or Path()) / path for path in self.paths]
@@ -57,13 +60,13 @@ class PhotosSection(DataSection):
                 raise DataError(f"{min(both)} is in data.paths and in data.test_path: nothing there may be trained on")
         squares = _memmap_squares(train, self)
         middles = [
-            _center_crop(pixels, self.test_side)
-            for pixels in _read_large(test, self.max_broken_fraction, self.test_side)
+            middle(pixels, self.test_side) for pixels in _read_large(test, self.max_broken_fraction, self.test_side)
         ]
         if not len(squares) or not middles:
             raise DataError(f"no picture is as large as data.side ({self.side}) and data.test_side ({self.test_side})")
         name = " and ".join(root.name for root in roots)
-        return Dataset(name, self.licence, squares, np.stack(middles), test_name=self.test_path or "")
+        pairs = self.pairs.read(folder) if self.pairs else None
+        return Dataset(name, self.licence, squares, np.stack(middles), test_name=self.test_path or "", pairs=pairs)
 
 
 def tile_squares(pixels: Pixels, side: int) -> Pixels:
@@ -126,8 +129,3 @@ def _read_large(paths: list[Path], broken: float, side: int) -> Iterator[Pixels]
         yield pixels
     if small:
         log.warning("%d of %d pictures are skipped: a side is shorter than %d pixels", small, len(paths), side)
-
-
-def _center_crop(pixels: Pixels, side: int) -> Pixels:
-    top, left = ((length - side) // 2 for length in pixels.shape[:2])
-    return pixels[top : top + side, left : left + side].copy()  # of the whole picture nothing is kept

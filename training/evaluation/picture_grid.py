@@ -1,4 +1,4 @@
-"""What a published model answers to test pictures, as a picture to look at: a row for each step."""
+"""Test pictures, their noise, and what a published model answers, as pictures to look at: a row for each step."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
+from training.corruption import evaluation_levels
 from training.data import Dataset
 from training.errors import NothingToPlot
 from training.evaluation.figures import NOISE_SEED, GraphFunction, corrupt, reconstruct_function
@@ -41,6 +42,22 @@ def sample_grid(recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphF
     out = BytesIO()
     imsave(out, make_grid(rows), format="png")
     return out.getvalue()
+
+
+def draw_noise(recipe: Recipe, data: Dataset) -> dict[str, bytes]:
+    """A PNG for each kind of noise in a recipe: test pictures above, the same with the noise below.
+
+    Raises NothingToDraw where the data is no pictures.
+    """
+    if data.test.ndim != 4:
+        raise NothingToPlot("there is nothing to draw: noise is drawn on pictures, and these are vectors")
+    clean = data.test[: max(2, min(COLUMNS, MAX_ROW_PIXELS // data.test.shape[2]))]
+    sheets: dict[str, bytes] = {}
+    for name, corruption in evaluation_levels(recipe.corruption).items():
+        out = BytesIO()
+        imsave(out, make_grid([clean, corrupt(corruption, clean, NOISE_SEED)]), format="png")
+        sheets[f"{corruption.kind}{name.removeprefix(f'_{corruption.kind}')}"] = out.getvalue()
+    return sheets
 
 
 def make_grid(rows: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:

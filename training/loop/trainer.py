@@ -18,6 +18,7 @@ from training.loop.checkpoint import delete_checkpoints, read_checkpoint, write_
 from training.loop.distributed import SINGLE_PROCESS, ProcessGroup
 from training.loop.guards import check_loss_finite, check_not_collapsed, check_same_run, check_weights_finite
 from training.loop.optimiser import learning_rate
+from training.loop.restoration import mean_of_groups, measure_psnr, noisy_sets
 from training.loop.run_folder import read_log, write_log
 from training.loop.state import initial_state
 from training.nets import Autoencoder
@@ -51,6 +52,7 @@ class Trainer:
             torch.compile(self.state.net.forward_with_code) if plan.compile else self.state.net.forward_with_code
         )
         self.total_steps = self.batches.steps_per_epoch * plan.epochs
+        self.noisy_sets = noisy_sets(recipe, data, recipe.validation.pictures) if recipe.validation else {}
         self.run_identity = {"recipe": recipe.model_dump(mode="json", exclude={"model"}), "data": data.sha256}
         if recipe.objective.loss == "bce" and not _in_unit_range(self.state.net, self.batches.items):
             raise DataError("objective.loss = 'bce' needs values in 0..1 and these vectors have others: use 'mse'")
@@ -133,6 +135,7 @@ class Trainer:
         validation = self._validate()
         if self.has_validation:
             course.record_validation(validation["loss"])
+        psnr = self._restore()
         steps, seconds = course.epoch_sums.pop("steps"), course.epoch_sums.pop("seconds")
         record = {
             "epoch": course.step // self.batches.steps_per_epoch,
@@ -140,11 +143,22 @@ class Trainer:
             "lr": learning_rate(self.recipe.optimizer, course.step - 1, self.total_steps),
             "train": {name: total / steps for name, total in course.epoch_sums.items()},
             "validation": validation if self.has_validation else None,
+            **({"psnr": psnr} if psnr else {}),
             "items_per_second": steps * self.batches.batch_size / seconds,
             "seconds": course.seconds,
         }
         course.epoch_sums.clear()
         self._write_log([*read_log(self.folder), record])
+
+    def _restore(self) -> dict[str, float]:
+        """Denoise the sets of `[validation]` with the averaged net, where it is time to, and keep the best weights."""
+        validation, epoch = self.recipe.validation, self.state.step // self.batches.steps_per_epoch
+        if validation is None or (epoch % validation.every and not self.finished):
+            return {}
+        figures = measure_psnr(self.state.ema_net, self.noisy_sets)
+        mean = mean_of_groups(figures)
+        self.state.record_validation(-mean)
+        return {**figures, "mean": mean}
 
     def _write_log(self, records: list[dict[str, Any]]) -> None:
         if self.process_group.is_main:

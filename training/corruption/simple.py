@@ -1,14 +1,12 @@
-"""What is done to the inputs while training, and to the test set when denoising is measured; the target stays clean.
+"""Corruptions of items of any shape: normal noise, masking, occlusion, dropout, and none.
 
-Each kind is its own recipe table and a function of (clean, generator): float32 in 0..1, any shape with N first.
-The generator is the run's; nothing here touches global randomness.
+Each is a recipe table and a function of (clean, generator): float32 in 0..1, N first.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import torch
-from annotated_types import Len
-from pydantic import Discriminator, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 from torch import Generator, Tensor
 
 from training.schema import Fraction, StrictModel
@@ -134,41 +132,3 @@ class Dropout(StrictModel):
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         kept = torch.rand(clean.shape, generator=generator) >= self.probability
         return torch.where(kept, clean / (1 - self.probability) if self.scale else clean, 0.0)
-
-
-AnyCorruption = Annotated[
-    Identity | Gaussian | BlindGaussian | Masking | SaltAndPepper | Occlusion | Dropout, Discriminator("kind")
-]
-
-
-class Mixture(StrictModel):
-    """Each item under one of several corruptions, drawn by a fair die."""
-
-    kind: Literal["mixture"] = "mixture"
-    of: Annotated[list[AnyCorruption], Len(min_length=2)]
-    """The corruptions, each a table as it would stand alone."""
-
-    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
-        which = torch.randint(len(self.of), (len(clean),), generator=generator)
-        made = clean.clone()
-        for number, corruption in enumerate(self.of):
-            chosen = which == number
-            made[chosen] = corruption(clean[chosen], generator)
-        return made
-
-
-Corruption = Annotated[
-    Identity | Gaussian | BlindGaussian | Masking | SaltAndPepper | Occlusion | Dropout | Mixture, Discriminator("kind")
-]
-
-
-EVALUATION_SIGMAS = (15, 25, 50)
-"""Levels of normal noise, of 255, that the field measures at."""
-
-
-def evaluation_levels(corruption: Corruption) -> dict[str, Corruption]:
-    """What is measured of a corruption: itself, or of a blind one each of EVALUATION_SIGMAS in reach, by its name."""
-    if not isinstance(corruption, BlindGaussian):
-        return {"": corruption}
-    reached = {level: level / 255 for level in EVALUATION_SIGMAS if corruption.low <= level / 255 <= corruption.high}
-    return {f"_{level}": BlindGaussian(low=sigma, high=sigma) for level, sigma in reached.items()} or {"": corruption}

@@ -1,0 +1,32 @@
+"""Random numbers for a batch of pictures, all from the generator given: one number per picture, shaped N,1,1,1."""
+
+import torch
+from torch import Generator, Tensor
+
+
+def uniform(span: tuple[float, float], count: int, generator: Generator) -> Tensor:
+    """Draw `count` numbers, all values of the span being equally likely: N,1,1,1."""
+    low, high = span
+    return torch.rand(count, 1, 1, 1, generator=generator).mul_(high - low).add_(low)
+
+
+def log_uniform(span: tuple[float, float], count: int, generator: Generator) -> Tensor:
+    """Draw `count` positive numbers whose logarithms are uniform: N,1,1,1."""
+    low, high = torch.tensor(span).log().tolist()
+    return uniform((low, high), count, generator).exp_()
+
+
+def chance(probability: float, count: int, generator: Generator) -> Tensor:
+    """Draw `count` booleans, each true with the given probability: N,1,1,1."""
+    return torch.rand(count, 1, 1, 1, generator=generator) < probability
+
+
+def normal(like: Tensor, generator: Generator, channels: int | None = None) -> Tensor:
+    """Draw white noise of unit variance in the shape of `like`, or with another number of channels: N,C,H,W."""
+    count, own, height, width = like.shape
+    return torch.randn(count, channels or own, height, width, generator=generator)
+
+
+def choice(weights: list[float], count: int, generator: Generator) -> Tensor:
+    """Draw `count` indices, each index with a probability proportional to its weight: int64 N."""
+    return torch.multinomial(torch.tensor(weights), count, replacement=True, generator=generator)
