@@ -58,7 +58,7 @@ overload: $(VENV)/.dev ## five times what can be done, and a crowd of large phot
 
 fuzz: $(VENV)/.dev ## what reads strangers' bytes, under atheris, a minute each (FUZZ="picture --seconds 600")
 	@$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/pip install -q -e '.[fuzz]'
-	@$(BIN)/python -m tests.fuzz $(FUZZ)
+	@$(BIN)/python -m tests.support.fuzz $(FUZZ)
 
 audit: $(VENV)/.dev ## known holes of what is installed; what their database does not tell, as without a network, is named
 	@$(BIN)/python -c "import pip_audit" 2>/dev/null || $(BIN)/pip install -q -e '.[audit]'

@@ -19,7 +19,7 @@ from service.config import Settings
 from service.http.app import create_app
 from service.http.dispatcher import Dispatcher
 from service.server.protocol import TimeoutProtocol
-from tests.tiny import GRAPHS, SIDE, publish
+from tests.support.tiny_models import GRAPHS, SIDE, publish
 
 Array = NDArray[Any]
 Serve = Callable[..., TestClient]

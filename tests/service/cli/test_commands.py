@@ -1,0 +1,140 @@
+"""The `hourglass` command: files and folders without a server, its messages, its exit status."""
+
+import csv
+import subprocess
+import sys
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.config import PREFIX, Settings
+from tests.conftest import digit, pixels, png
+from tests.support.tiny_models import CODE, encode_oracle
+
+
+def hourglass(*words: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service", *map(str, words)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, env={"PATH": "", **environ})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three digits, one broken file and one that is no picture."""
+    for seed in range(3):
+        path = tmp_path / "in" / ("deep" if seed else "") / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(digit(seed)))
+    (tmp_path / "in/broken.png").write_bytes(png(digit())[:60])
+    (tmp_path / "in/notes.txt").write_text("no picture")
+    return tmp_path / "in"
+
+
+def test_a_picture_goes_in_and_comes_out(models: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "new/out.webp"
+    source.write_bytes(png(digit()))
+    run = hourglass("denoise", source, "-o", target, "--model", "digits", "--models-dir", models)
+    assert run.returncode == 0, run.stderr
+    assert target.read_bytes()[8:12] == b"WEBP"
+    run = hourglass(
+        "denoise",
+        source,
+        "-o",
+        tmp_path / "out.png",
+        HOURGLASS_MODELS_DIR=str(models),
+        HOURGLASS_DEFAULT_DENOISE="digits",
+    )
+    assert run.returncode == 0, run.stderr
+    assert (pixels((tmp_path / "out.png").read_bytes()) == 255 - digit()[:, :, 0]).all()
+
+
+def test_a_folder_goes_through_and_a_bad_file_is_reported_and_skipped(
+    models: Path, folder: Path, tmp_path: Path
+) -> None:
+    run = hourglass("denoise", folder, "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
+    assert run.returncode == 1
+    assert "broken.png" in run.stderr
+    assert "1 of 4 failed" in run.stderr
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert found == {"0.png", "deep/1.png", "deep/2.png"}
+    assert (pixels((tmp_path / "out/deep/2.png").read_bytes()) == 255 - digit(2)[:, :, 0]).all()
+
+
+def test_codes_are_written_as_arrays_and_tables(models: Path, folder: Path, tmp_path: Path) -> None:
+    wanted = encode_oracle(np.stack([digit(seed) for seed in range(3)]))
+    for name in ("codes.npy", "codes.csv"):
+        run = hourglass("encode", folder, "-o", tmp_path / name, "--model", "digits", "--models-dir", models)
+        assert run.returncode == 1
+        assert "3 codes" in run.stderr
+    assert np.load(BytesIO((tmp_path / "codes.npy").read_bytes())) == pytest.approx(wanted, rel=1e-4)
+    head, *rows = csv.reader((tmp_path / "codes.csv").read_text().splitlines())
+    assert head == ["file", *(f"c{at}" for at in range(CODE))]
+    assert [Path(row[0]).name for row in rows] == ["0.png", "1.png", "2.png"]
+    assert np.array([row[1:] for row in rows], float) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path: Path) -> None:
+    run = hourglass("reconstruct", folder / "deep", "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
+    assert run.returncode == 0
+    assert [line.split()[1] for line in run.stdout.splitlines()] == ["mse", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["denoise", "nowhere.png", "-o", "x.png", "--model", "digits"], "nowhere.png does not exist"),
+        (["encode", ".", "-o", "codes.txt", "--model", "digits"], ".npy or .csv"),
+        (["denoise", "{folder}", "-o", "{folder}", "--model", "digits"], "overwrite its own source"),
+        (["denoise", "{folder}", "-o", "out", "--model", "nobody"], "there is no model nobody; choose by --model"),
+        (["denoise", "{folder}", "-o", "out"], "no model is named; choose by --model one that supports denoise: "),
+        (["denoise", "{folder}", "-o", "out", "--models-dir", "nowhere"], "there is no folder of models nowhere"),
+        (["models", "--models-dir", "nowhere"], "there is no folder of models nowhere"),
+        (["denoise", "{folder}/0.png", "-o", "out.txt", "--model", "digits"], "cannot write out.txt"),
+        (["denoise", "{folder}/0.png", "-o", "out", "--model", "digits"], "cannot write out"),
+        (["encode", "{folder}", "-o", "codes.npy", "--model", "photos"], "photos supports denoise, not encode"),
+        (["denoise", "{empty}", "-o", "out", "--model", "digits"], "there is no image in"),
+        (["serve", "--workers", "0"], "hourglass: workers: Input should be greater than 0"),
+        (["serve", "--port", "[/x]"], "hourglass: port: Input should be a valid integer"),
+        (["serve", "extra"], "hourglass: Unused Tokens: ['extra']"),
+        (["serve", "--image-formats", "png,xyz"], "formats"),
+        (["serve", "--api-keys-file", "{folder}/none"], "the file of keys {folder}/none cannot be read"),
+        (["serve", "--tls-cert-file", "{folder}/notes.txt"], "the certificate {folder}/notes.txt or its key"),
+        (["serve", "--nonsense"], "hourglass: Unknown option: --nonsense"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    models: Path, folder: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    words = [word.format(folder=folder, empty=tmp_path / "empty") for word in words]
+    run = hourglass(*words, HOURGLASS_MODELS_DIR=str(models))
+    assert run.returncode != 0
+    assert message.format(folder=folder) in " ".join(run.stderr.split() + run.stdout.split())
+    assert "Traceback" not in run.stderr
+    assert "pydantic" not in run.stderr
+
+
+def test_the_version_is_the_packages() -> None:
+    assert hourglass("--version").stdout.strip() == version("hourglass")
+
+
+@pytest.mark.parametrize(("name", "said"), [("HOURGLASS_PROT", "HOURGLASS_PROT"), ("HOURGLASS_PORT", "port: ")])
+def test_a_variable_that_means_nothing_is_named(name: str, said: str) -> None:
+    run = hourglass("serve", **{name: "nine"})
+    assert run.returncode == 2
+    assert said in run.stderr
+
+
+def test_every_setting_is_listed_with_its_variable() -> None:
+    shown = hourglass("serve", "--help", COLUMNS="200").stdout
+    for name in Settings.model_fields:
+        assert PREFIX + name.upper() in shown
+        assert "--" + name.replace("_", "-") in shown
+
+
+@pytest.mark.parametrize("command", ["serve", "models", "encode", "reconstruct", "denoise"])
+def test_every_help_shows_an_example(command: str) -> None:
+    shown = hourglass(command, "--help", COLUMNS="200").stdout
+    assert f"Example: hourglass {command}" in " ".join(shown.split())

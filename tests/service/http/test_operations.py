@@ -1,0 +1,274 @@
+"""The four operations over HTTP: every body and every answer of the tables, against what numpy says."""
+
+import base64
+import threading
+from io import BytesIO
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from starlette.testclient import TestClient
+
+from service.codec import write_npy
+from service.http import endpoint
+from service.http.responses import ResponseParts, render
+from service.types import Headers
+from tests.conftest import Serve, digit, pixels, png
+from tests.support.tiny_models import CODE, SIDE, encode_oracle
+
+Array = NDArray[Any]
+NPY, JSON = "application/x-npy", "application/json"
+
+
+def post(client: TestClient, path: str, body: bytes, kind: str, **headers: str) -> Any:
+    return client.post(path, content=body, headers={"content-type": kind, **headers})
+
+
+def load(blob: bytes) -> Array:
+    return np.load(BytesIO(blob), allow_pickle=False)
+
+
+def b64(blob: bytes) -> str:
+    return base64.b64encode(blob).decode()
+
+
+@pytest.mark.parametrize(
+    "kind", ["image/png", "image/x-anything", "application/octet-stream", "application/x-www-form-urlencoded", ""]
+)
+def test_a_raw_picture_is_recognised_by_its_bytes_and_answered_in_its_type(client: TestClient, kind: str) -> None:
+    answer = post(client, "/denoise", png(digit()), kind)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+    assert (pixels(answer.content) == 255 - digit()[:, :, 0]).all()
+    assert answer.headers["x-model"] == "digits"
+    assert answer.headers["x-model-version"] == "1"
+    removed = (255 - 2 * digit().astype(float)) / 255
+    assert float(answer.headers["x-noise-sigma"]) == pytest.approx(np.sqrt(np.mean(removed**2)), rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("JPEG", "image/jpeg"), ("WEBP", "image/webp"), ("GIF", "image/png")])
+def test_the_answer_has_the_type_that_came_in_or_png(client: TestClient, name: str, kind: str) -> None:
+    answer = post(client, "/denoise", png(digit(), name), "image/*")
+    assert answer.headers["content-type"] == kind
+    assert Image.open(BytesIO(answer.content)).size == (SIDE, SIDE)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "image/png"),
+        ("image/webp", "image/webp"),
+        ("image/*", "image/png"),
+        ("image/jpeg;q=0.5, image/webp;q=0.9", "image/webp"),
+        ("application/json", JSON),
+        ("application/x-npy", NPY),
+        ("text/html, */*;q=0.1", "image/png"),
+        ("image/png;q=0, */*", "image/jpeg"),
+    ],
+)
+def test_accept_chooses_the_type(client: TestClient, accept: str, kind: str) -> None:
+    assert post(client, "/denoise", png(digit()), "image/png", accept=accept).headers["content-type"] == kind
+
+
+def test_format_beats_accept(client: TestClient) -> None:
+    answer = post(client, "/denoise?format=json", png(digit()), "image/png", accept="image/png")
+    assert answer.headers["content-type"] == JSON
+
+
+def test_reconstruct_says_how_well_it_did(client: TestClient) -> None:
+    answer = post(client, "/reconstruct", png(digit()), "image/png")
+    error = np.mean((pixels(answer.content) / 255 - digit()[:, :, 0] / 255) ** 2)
+    assert float(answer.headers["x-mse"]) == pytest.approx(error, rel=1e-4)
+    assert float(answer.headers["x-psnr"]) == pytest.approx(-10 * np.log10(error), rel=1e-4)
+    assert float(answer.headers["x-error-percentile"]) == pytest.approx(
+        100 * error, rel=1e-3
+    )  # tiny's percentiles are 0..1
+
+
+def test_the_same_picture_has_the_same_answer_by_every_transport(client: TestClient) -> None:
+    blob = png(digit())
+    raw = post(client, "/reconstruct", blob, "image/png", accept=JSON).json()["results"]
+    form = client.post("/reconstruct", files=[("image", ("a.png", blob, "image/png"))]).json()["results"]
+    text = client.post("/reconstruct", json={"images": [b64(blob)]}).json()["results"]
+    uri = client.post("/reconstruct", json={"images": ["data:image/png;base64," + b64(blob)]}).json()["results"]
+    array = post(client, "/reconstruct", write_npy(digit()[None]), NPY, accept=JSON).json()["results"]
+    assert raw == form == text == uri == array
+
+
+def test_many_pictures_come_back_in_order_with_failures_in_their_place(client: TestClient) -> None:
+    images = [b64(png(digit(0))), "!", b64(png(digit(1))), b64(b"\x89PNG\r\n\x1a\n cut")]
+    answer = client.post("/reconstruct", json={"images": images})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [set(result) >= {"image", "mse"} for result in results] == [True, False, True, False]
+    assert results[1]["error"]["status"] == 422
+    one = client.post("/reconstruct", json={"images": images[2:3]}).json()["results"]
+    assert results[2] == one[0]
+
+
+def test_a_failed_item_fails_an_answer_that_has_no_place_for_it(client: TestClient) -> None:
+    body = {"images": [b64(png(digit())), "!"]}
+    answer = client.post("/reconstruct", json=body, headers={"accept": NPY})
+    assert answer.status_code == 422
+    assert "item 1" in answer.json()["detail"]
+
+
+def test_encode_answers_numbers(client: TestClient) -> None:
+    answer = post(client, "/encode", png(digit()), "image/png")
+    assert answer.json()["operation"] == "encode"
+    assert answer.json()["results"][0]["code"] == pytest.approx(encode_oracle(digit()[None])[0], rel=1e-5)
+    array = load(post(client, "/encode", png(digit()), "image/png", accept=NPY).content)
+    assert array.shape == (1, CODE)
+    assert array.dtype == np.float32
+
+
+def test_npy_goes_in_and_out(client: TestClient) -> None:
+    batch = np.stack([digit(seed) for seed in range(70)])  # more than a batch: cut and put together again
+    answer = post(client, "/encode", write_npy(batch), NPY)
+    assert answer.headers["content-type"] == NPY
+    assert load(answer.content) == pytest.approx(encode_oracle(batch), rel=1e-4, abs=1e-5)
+    assert (load(post(client, "/denoise", write_npy(batch), NPY).content) == 255 - batch).all()
+
+
+@pytest.mark.parametrize("dtype", [">f8", "<f4", "<f2"])
+def test_npy_of_floats_is_taken_in_any_byte_order_and_layout(client: TestClient, dtype: str) -> None:
+    batch = np.stack([digit(seed) for seed in range(3)])
+    floats = np.asfortranarray((batch / 255).astype(dtype))
+    assert (load(post(client, "/denoise", write_npy_raw(floats), NPY).content) == 255 - batch).all()
+
+
+def write_npy_raw(array: Array) -> bytes:
+    out = BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def test_decode_of_one_code_is_a_picture_of_many_json(client: TestClient) -> None:
+    code = encode_oracle(digit()[None])
+    one = client.post("/decode", json={"values": code.tolist()})
+    assert one.headers["content-type"] == "image/png"
+    many = client.post("/decode", json={"values": [*code.tolist(), *code.tolist()]})
+    blobs = [base64.b64decode(result["image"]) for result in many.json()["results"]]
+    assert [pixels(blob).tolist() for blob in blobs] == [pixels(one.content).tolist()] * 2
+    array = load(post(client, "/decode", write_npy(code), NPY).content)
+    assert (array[0, :, :, 0] == pixels(one.content)).all()
+
+
+def test_vectors_go_in_and_out_as_values(client: TestClient) -> None:
+    answer = client.post("/reconstruct?model=points", json={"values": [[1, 2, 3], [0, 0, 1]]}).json()
+    assert [result["values"] for result in answer["results"]] == [[0.5, 1, 1.5], [0, 0, 0.5]]
+    assert answer["results"][0]["mse"] == pytest.approx((0.25 + 1 + 2.25) / 3)
+    codes = client.post("/encode?model=points", json={"values": [[1, 2, 3]]}).json()["results"]
+    assert codes[0]["code"] == [1, 2, 3, 0]
+    back = client.post("/decode?model=points", json={"values": [[1, 2, 3, 0]]})
+    assert back.json()["results"][0]["values"] == [1, 2, 3]
+
+
+def test_another_size_is_fitted_and_said(client: TestClient) -> None:
+    picture = np.full((30, 20, 3), (200, 100, 50), np.uint8)
+    answer = post(client, "/denoise", png(picture), "image/png")
+    assert answer.headers["x-original-size"] == "20x30"
+    found = pixels(answer.content)
+    assert found.shape == (SIDE, SIDE)  # the model is grey, so is its answer
+    assert (found == 255 - round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
+    assert post(client, "/encode", png(picture), "image/png").json()["results"][0]["original_size"] == [20, 30]
+
+
+def test_pictures_of_any_size_keep_theirs(client: TestClient) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
+    answer = post(client, "/denoise?model=photos", png(picture), "image/png")
+    assert (pixels(answer.content) == 255 - picture).all()
+    assert "x-original-size" not in answer.headers
+    grey = post(client, "/denoise?model=photos", png(picture[:, :, :1]), "image/png")
+    assert (pixels(grey.content) == 255 - picture[:, :, 0]).all()
+
+
+def test_pictures_of_several_sizes_fit_one_json_answer_but_no_array(client: TestClient) -> None:
+    blobs = [png(np.zeros((4, side, 3), np.uint8)) for side in (5, 6)]
+    body = {"images": [b64(blob) for blob in blobs]}
+    results = client.post("/denoise?model=photos", json=body).json()["results"]
+    assert [pixels(base64.b64decode(result["image"])).shape for result in results] == [(4, 5, 3), (4, 6, 3)]
+    assert client.post("/denoise?model=photos", json=body, headers={"accept": NPY}).status_code == 406
+
+
+def test_alpha_is_kept_by_denoise_and_stands_on_black_elsewhere(client: TestClient) -> None:
+    picture = np.dstack([np.full((SIDE, SIDE, 3), 200, np.uint8), np.full((SIDE, SIDE), 51, np.uint8)])
+    found = pixels(post(client, "/denoise", png(picture), "image/png").content)
+    assert (found[:, :, 0] == 255 - 200).all()
+    assert (found[:, :, 1] == 51).all()
+    seen = post(client, "/encode", png(picture), "image/png").json()["results"][0]["code"]
+    assert seen == pytest.approx(encode_oracle(np.full((1, SIDE, SIDE, 1), 40, np.uint8))[0], rel=1e-4)
+
+
+def test_sixteen_bits_are_scaled_and_said(client: TestClient) -> None:
+    deep = digit().astype(np.uint16) * 257
+    answer = post(client, "/denoise", png(deep), "image/png")
+    assert answer.headers["x-original-bit-depth"] == "16"
+    assert (pixels(answer.content) == 255 - digit()[:, :, 0]).all()
+
+
+def test_orientation_is_applied(client: TestClient) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = np.random.default_rng(1).integers(0, 256, (4, 9, 3), np.uint8)
+    answer = post(client, "/denoise?model=photos", png(picture, exif=exif), "image/png")
+    assert (pixels(answer.content) == 255 - np.rot90(picture, -1)).all()
+
+
+def test_every_answer_carries_an_id_and_its_timing(client: TestClient) -> None:
+    mine = post(client, "/denoise", png(digit()), "image/png", **{"x-request-id": "my-id.1"})
+    assert mine.headers["x-request-id"] == "my-id.1"
+    assert [part.split(";")[0] for part in mine.headers["server-timing"].split(", ")] == [
+        "decode",
+        "queue",
+        "run",
+        "encode",
+    ]
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    traced = client.get("/livez", headers={"traceparent": trace})
+    assert traced.headers["x-request-id"] == trace.split("-")[1]
+    evil = client.get("/livez", headers={"x-request-id": "a b\x7f"})
+    assert evil.headers["x-request-id"] != "a b\x7f"
+
+
+def test_the_default_model_is_a_setting_a_lone_candidate_or_asked_for(client: TestClient, serve: Serve) -> None:
+    plain = serve(default_denoise="")
+    ambiguous = post(plain, "/encode", b"[]", JSON)
+    assert ambiguous.status_code == 400
+    assert ambiguous.json()["type"] == "/problems/ambiguous-model"
+    assert "digits, points" in ambiguous.json()["detail"]
+    assert post(client, "/denoise", png(digit()), "image/png").headers["x-model"] == "digits"
+
+
+def test_the_app_without_its_front_answers_alike(client: TestClient) -> None:
+    front = cast("Any", client.app)
+    inner = TestClient(front.app)
+    with inner:
+        bare = post(inner, "/denoise", png(digit()), "image/png")
+    whole = post(client, "/denoise", png(digit()), "image/png")
+    assert bare.content == whole.content
+    assert bare.headers["x-model"] == whole.headers["x-model"]
+
+
+@pytest.mark.parametrize(("count", "accept", "thread"), [(1, JSON, "loop"), (4000, JSON, "pool"), (4000, NPY, "loop")])
+def test_what_takes_long_to_write_is_written_off_the_loop(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, count: int, accept: str, thread: str
+) -> None:
+    seen: list[str] = []
+
+    def noted(reply: ResponseParts, kind: str) -> tuple[bytes, Headers]:
+        seen.append(threading.current_thread().name)
+        return render(reply, kind)
+
+    monkeypatch.setattr(endpoint, "render", noted)
+    body = write_npy(np.zeros((count, SIDE, SIDE, 1), np.uint8))
+    answer = serve(max_items=4000).post("/denoise", content=body, headers={"content-type": NPY, "accept": accept})
+    assert answer.status_code == 200
+    assert [name.startswith("pool") for name in seen] == [thread == "pool"]
+
+
+def test_the_error_of_large_numbers_is_a_number(client: TestClient) -> None:
+    (result,) = client.post("/reconstruct?model=points", json={"values": [[1e20, 0, 0]]}).json()["results"]
+    assert result["mse"] == pytest.approx((0.5e20) ** 2 / 3, rel=1e-5)

@@ -1,0 +1,183 @@
+"""The models folder while serving: what is good is served, what is bad is refused with its reason, nothing is lost."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import httpx2
+import pytest
+
+from service.config import Settings
+from service.errors import ModelRejected
+from service.repository.loader import load_runner
+from service.repository.store import LoadOptions, Store
+from tests.conftest import digit, listening, png
+from tests.support.corrupt_models import BAD, flip
+from tests.support.tiny_models import SIDE, publish
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store of one good version of digits."""
+    publish(tmp_path, "digits")
+    loading = LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1)
+    store = Store(tmp_path, loading, max_old_versions=1)
+    store.refresh()
+    return store
+
+
+def served(store: Store) -> dict[str, int]:
+    return {name: model.card.version for name, model in store.snapshot.loaded.items()}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_version_is_refused_with_its_reason_and_the_old_one_serves(store: Store, case: str) -> None:
+    spoil, reason = BAD[case]
+    spoil(publish(store.folder, "digits", version=2))
+    before = store.snapshot.loaded["digits"]
+    assert store.refresh()
+    assert store.snapshot.loaded["digits"] is before
+    assert reason in store.snapshot.rejected["digits", 2].reason
+    assert "\n" not in store.snapshot.rejected["digits", 2].reason
+    assert not store.refresh()  # a second look finds nothing new
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large")])
+def test_whatever_a_version_raises_is_its_own_fault_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(folder: Path, *rest: Any) -> Any:
+        if folder.parent.name == "photos":
+            raise error
+        return load_runner(folder, *rest)
+
+    monkeypatch.setattr("service.repository.store.load_runner", fail)
+    publish(store.folder, "photos")
+    publish(store.folder, "points")
+    store.refresh()
+    assert served(store) == {"digits": 1, "points": 1}
+    assert store.snapshot.rejected["photos", 1].reason == f"the version cannot be loaded: {type(error).__name__}"
+
+
+@pytest.mark.anyio
+async def test_of_two_looks_at_once_one_loads_and_the_other_finds_it_done(store: Store) -> None:
+    publish(store.folder, "digits", version=2)
+    assert sorted(await asyncio.gather(store.refresh_async(), store.refresh_async())) == [False, True]
+    assert served(store) == {"digits": 2}
+
+
+@pytest.mark.anyio
+async def test_asked_for_by_number_a_refused_version_says_why(store: Store) -> None:
+    flip(publish(store.folder, "digits", version=2) / "encode.onnx")
+    store.refresh()
+    with pytest.raises(ModelRejected, match="SHA-256"):
+        await store.get("digits", 2)
+
+
+def test_a_mended_version_is_taken(store: Store) -> None:
+    folder = publish(store.folder, "digits", version=2)
+    good = (folder / "encode.onnx").read_bytes()
+    flip(folder / "encode.onnx")
+    store.refresh()
+    (folder / "encode.onnx").write_bytes(good)
+    store.refresh()
+    assert served(store) == {"digits": 2}
+    assert not store.snapshot.rejected
+
+
+def test_a_served_version_tampered_with_goes_on_as_it_was_loaded(store: Store) -> None:
+    flip(store.folder / "digits/1/encode.onnx")
+    before = store.snapshot.loaded["digits"]
+    store.refresh()
+    assert store.snapshot.loaded["digits"] is before
+    assert served(store) == {"digits": 1}
+    assert "SHA-256" in store.snapshot.rejected["digits", 1].reason
+
+
+def test_removed_models_are_gone_and_removed_versions_fall_back(store: Store) -> None:
+    publish(store.folder, "digits", version=2)
+    publish(store.folder, "photos")
+    store.refresh()
+    assert served(store) == {"digits": 2, "photos": 1}
+    shutil.rmtree(store.folder / "digits/2")
+    shutil.rmtree(store.folder / "photos")
+    store.refresh()
+    assert served(store) == {"digits": 1}
+
+
+@pytest.mark.anyio
+async def test_older_versions_are_loaded_when_asked_for_and_kept_in_bounds(store: Store) -> None:
+    for version in (2, 3):
+        publish(store.folder, "digits", version=version)
+    store.refresh()
+    first = await store.get("digits", 1)
+    assert first.card.version == 1
+    assert await store.get("digits", 1) is first
+    await store.get("digits", 2)  # one older version is kept: the first is let go
+    assert await store.get("digits", 1) is not first
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".hidden/1",
+        "digits/.tmp-2",
+        "digits/2.part",
+        "digits/02x",
+        "digits/new",
+        "digits/1\u0663",
+        "Digits/1",
+        "digits/0",
+    ],
+)
+def test_other_entries_of_the_folder_are_passed_over(store: Store, name: str) -> None:
+    (store.folder / name).mkdir(parents=True)
+    store.refresh()
+    assert served(store) == {"digits": 1}
+    assert not store.snapshot.rejected
+
+
+def wait_until(fact: Callable[[], bool], seconds: float = 20) -> None:
+    end = monotonic() + seconds
+    while not fact():
+        assert monotonic() < end, "it never came to pass"
+        sleep(0.02)
+
+
+@pytest.mark.parametrize("how", ["auto", "poll"])
+def test_a_folder_changed_under_load_loses_no_request(tmp_path: Path, how: str) -> None:
+    publish(tmp_path, "digits")
+    settings = Settings.model_validate({"models_dir": tmp_path, "default_denoise": "digits", "model_watch": how})
+    seen: list[tuple[int, str]] = []
+    wrong: list[Any] = []
+    stop = threading.Event()
+
+    def ask(address: str, seed: int) -> None:
+        picture, wanted = png(digit(seed)), 255 - digit(seed)
+        with httpx2.Client(base_url=address) as client:
+            while not stop.is_set():
+                answer = client.post("/denoise?format=npy", content=picture)
+                if answer.status_code != 200 or answer.content[-SIDE * SIDE :] != wanted.tobytes():
+                    wrong.append(answer)
+                seen.append((answer.status_code, answer.headers.get("x-model-version", "")))
+
+    with listening(settings) as address, ThreadPoolExecutor(3) as callers:
+        asking = [callers.submit(ask, address, seed) for seed in range(3)]
+        try:
+            publish(tmp_path, "digits", version=2)
+            wait_until(lambda: (200, "2") in seen)
+            flip(publish(tmp_path, "digits", version=3) / "denoise.onnx")
+            wait_until(lambda: bool(httpx2.get(f"{address}/models").json()["rejected"]))
+            shutil.rmtree(tmp_path / "digits/2")
+            mark = len(seen)
+            wait_until(lambda: (200, "1") in seen[mark:])
+        finally:
+            stop.set()
+    assert all(future.exception() is None for future in asking)
+    assert not wrong
+    assert {version for _, version in seen} == {"1", "2"}

@@ -1,0 +1,136 @@
+"""The models folder watched: late, replaced, unreadable, or on a system that sends no events."""
+
+import asyncio
+import os
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from watchfiles import awatch
+
+from service.errors import ModelNotFound
+from service.repository.store import LoadOptions, Store
+from service.repository.watcher import watch_models
+from tests.support.tiny_models import publish
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Generator[Store]:
+    """A store of one good version of digits."""
+    folder = tmp_path / "models"
+    publish(folder, "digits")
+    with ThreadPoolExecutor(1) as pool:
+        store = Store(folder, LoadOptions("cpu", 0, 8, pool, 1), max_old_versions=1)
+        store.refresh()
+        yield store
+        store.close()
+
+
+def served(store: Store) -> dict[str, int]:
+    return {name: model.card.version for name, model in store.snapshot.loaded.items()}
+
+
+async def until_served(store: Store, wanted: dict[str, int]) -> None:
+    for _ in range(1000):
+        if served(store) == wanted:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{served(store)} is served, not {wanted}")
+
+
+@pytest.mark.anyio
+async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    good = store.refresh_async
+
+    async def look() -> bool:
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("the disk is away")
+        return await good()
+
+    monkeypatch.setattr(store, "refresh_async", look)
+    watching = asyncio.create_task(watch_models(store, "auto"))
+    version = 2
+    while served(store) == {"digits": 1}:
+        publish(store.folder, "digits", version=version)
+        version += 1
+        await asyncio.sleep(0.3)
+    watching.cancel()
+    assert len(looks) >= 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["auto", "poll"])
+async def test_a_folder_made_later_or_put_in_anothers_place_is_watched(
+    tmp_path: Path, store: Store, how: Literal["auto", "poll"]
+) -> None:
+    late = Store(tmp_path / "late", store.load_options, max_old_versions=0)
+    watching = asyncio.create_task(watch_models(late, how))
+    try:
+        await asyncio.sleep(0.1)
+        publish(late.folder, "digits")
+        await until_served(late, {"digits": 1})
+        publish(tmp_path / "next", "digits", version=2)
+        late.folder.rename(tmp_path / "former")
+        (tmp_path / "next").rename(late.folder)
+        await until_served(late, {"digits": 2})
+        publish(late.folder, "digits", version=3)
+        await until_served(late, {"digits": 3})
+    finally:
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+        late.close()
+
+
+@pytest.mark.anyio
+async def test_what_comes_just_before_the_watch_stands_is_seen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*places: Path, **options: Any) -> Any:
+        publish(store.folder, "digits", version=2)  # after the look at the start, before the first snapshot
+        return awatch(*places, **options)
+
+    monkeypatch.setattr("service.repository.watcher.awatch", late)
+    watching = asyncio.create_task(watch_models(store, "poll"))
+    await until_served(store, {"digits": 2})
+    watching.cancel()
+
+
+@pytest.mark.anyio
+async def test_a_folder_that_sends_no_events_is_polled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def limited(*places: Path, force_polling: bool | None, **options: Any) -> Any:
+        if not force_polling:
+            raise OSError("OS file watch limit reached")
+        return awatch(*places, force_polling=True, **options)
+
+    monkeypatch.setattr("service.repository.watcher.awatch", limited)
+    watching = asyncio.create_task(watch_models(store, "auto"))
+    await asyncio.sleep(0.1)
+    publish(store.folder, "digits", version=2)
+    await until_served(store, {"digits": 2})
+    watching.cancel()
+
+
+@pytest.mark.parametrize("unreadable", [".", "digits"])
+def test_what_cannot_be_read_for_a_while_goes_on_serving(
+    store: Store, monkeypatch: pytest.MonkeyPatch, unreadable: str
+) -> None:
+    def unless_forbidden(read: Callable[[Path], Any], folder: Path) -> Any:
+        if Path(folder) == store.folder / unreadable:
+            raise PermissionError(13, "Permission denied")
+        return read(folder)
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, partial(unless_forbidden, getattr(os, name)))
+    store.refresh()
+    assert served(store) == {"digits": 1}
+    assert asyncio.run(store.get("digits", None)) is store.snapshot.loaded["digits"]
+    with pytest.raises(ModelNotFound):
+        asyncio.run(store.get("points", None))
+    monkeypatch.undo()
+    publish(store.folder, "digits", version=2)
+    store.refresh()
+    assert served(store) == {"digits": 2}

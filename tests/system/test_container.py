@@ -1,0 +1,136 @@
+"""The container files, read as text: what they promise about users, ports, defaults and grace is so."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.config import FOREIGN_VARIABLES, PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+STAGES = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+
+
+def stage(name: str) -> str:
+    """The instructions of a stage and of the stages it is made from."""
+    (found,) = re.findall(rf"^FROM (\S+) AS {name}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    base, body = found
+    return (stage(base) if f" AS {base}\n" in DOCKERFILE else "") + body
+
+
+def test_the_base_image_is_an_argument_before_all_else() -> None:
+    first = next(line for line in DOCKERFILE.splitlines() if line and not line.startswith("#"))
+    assert first == "ARG BASE_IMAGE=python:3.12-slim"
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) <= {"${BASE_IMAGE}", *STAGES}
+
+
+@pytest.mark.parametrize("target", ["service", "service-gpu", "training"])
+def test_no_target_runs_as_root(target: str) -> None:
+    (user,) = re.findall(r"^USER (\d+):\d+$", stage(target), re.MULTILINE)
+    assert int(user) > 0
+
+
+@pytest.mark.parametrize("target", ["service", "service-gpu"])
+def test_a_service_listens_is_checked_and_is_told_to_stop(target: str) -> None:
+    text = stage(target)
+    assert "EXPOSE 8000" in text
+    assert "HOURGLASS_HOST=0.0.0.0" in text
+    assert "HEALTHCHECK" in text
+    assert "STOPSIGNAL SIGTERM" in text
+    assert 'ENTRYPOINT ["hourglass"]' in text
+    assert "ORT_DISABLE_TELEMETRY=1" in text
+
+
+@pytest.mark.parametrize(("target", "libraries"), [("service", "cpu"), ("service-gpu", "gpu")])
+def test_a_service_gets_its_libraries_and_code_but_no_training(target: str, libraries: str) -> None:
+    sources = re.findall(r"^COPY --from=(\S+) ", stage(target), re.MULTILINE)
+    assert sources == [libraries, "service-code"]
+    assert f"-r /requirements/{libraries}.txt" in stage(libraries)
+    assert not any("training.txt" in stage(source) for source in sources)
+    assert "RUN rm -r /code/bin/hourglass-train" in stage("service-code")
+
+
+def test_the_last_stage_is_the_service() -> None:
+    assert DOCKERFILE.rstrip().splitlines()[-1] == "FROM service"
+
+
+@pytest.mark.parametrize("target", ["service", "service-gpu"])
+def test_defaults_are_those_of_make_serve(target: str) -> None:
+    pattern = r"(HOURGLASS_DEFAULT_[A-Z]+)\s*\??=\s*([a-z-]+)"
+    made = dict(re.findall(pattern, (ROOT / "Makefile").read_text()))
+    assert len(made) == 4
+    assert dict(re.findall(pattern, stage(target))) == made
+    environment: dict[str, str] = COMPOSE["services"][target]["environment"]
+    for name, value in made.items():
+        assert environment[name] == f"${{{name}:-{value}}}"
+
+
+def test_the_label_tells_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (version,) = re.findall(r'image\.version="([^"]+)"', stage("service"))
+    (licence,) = re.findall(r'image\.licenses="([^"]+)"', stage("service"))
+    assert (version, licence) == (project["version"], project["license"])
+
+
+def test_every_copied_path_passes_the_ignore_file() -> None:
+    passed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    assert {path for paths in copied for path in paths.split()} == passed
+    assert all((ROOT / path).exists() for path in passed)
+
+
+def test_no_place_to_install_from_is_baked_in() -> None:
+    assert not re.findall(r"^(?:ARG|ENV) .*(?:INDEX\w*=\S|PROXY|TOKEN|PASSWORD)", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "docker-compose.yml", "Makefile", "deploy/build-and-smoke.sh"])
+def test_every_variable_is_a_setting(name: str) -> None:
+    found = set(re.findall(r"HOURGLASS_[A-Z_]*[A-Z]", (ROOT / name).read_text()))
+    assert found
+    assert found - FOREIGN_VARIABLES <= {PREFIX + field.upper() for field in Settings.model_fields}
+
+
+def test_compose_starts_the_service_alone_and_the_others_by_profile() -> None:
+    services = COMPOSE["services"]
+    assert {name: service.get("profiles") for name, service in services.items()} == {
+        "service": None,
+        "service-gpu": ["gpu"],
+        "training": ["training"],
+    }
+    for service in services.values():
+        assert service["build"]["target"] in STAGES
+        assert service["build"]["args"]["BASE_IMAGE"] == "${BASE_IMAGE:-python:3.12-slim}"
+    (device,) = services["service-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+
+
+@pytest.mark.parametrize("name", ["service", "service-gpu", "training"])
+def test_compose_gives_no_rights(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - the container's own
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", ["service", "service-gpu"])
+def test_compose_gives_a_service_models_to_read_and_time_to_stop(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert all(volume.endswith(":ro") for volume in service["volumes"])
+    assert int(service["stop_grace_period"].removesuffix("s")) > Settings.model_fields["drain_timeout"].default
+
+
+def test_compose_reads_what_belongs_to_the_host_from_names_of_its_own() -> None:
+    """A HOURGLASS_ variable of the host is handed on as the setting of that name, or it is training's."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    settings = set(re.findall(r"^ +(HOURGLASS_[A-Z_]+): \$\{\1:-", text, re.MULTILINE))
+    assert set(re.findall(r"\$\{(HOURGLASS_[A-Z_]+)", text)) - FOREIGN_VARIABLES == settings
+    for service in ("service", "service-gpu"):
+        (port,) = COMPOSE["services"][service]["ports"]
+        assert port.startswith("${PUBLISH_HOST:-127.0.0.1}:")
+        assert COMPOSE["services"][service]["volumes"] == ["${MODELS_PATH:-./models}:/models:ro"]

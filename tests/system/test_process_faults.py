@@ -1,0 +1,166 @@
+"""What befalls a process that serves, and it goes on: pauses, want of files, an unread log, a stop told twice."""
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from time import sleep
+
+import httpx2
+import pytest
+
+from tests.conftest import digit, png
+from tests.system.test_server import free_port, serving
+from tests.system.test_workers import children, until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="signals, pipes and limits as Linux has them"),
+]
+
+BODY = png(digit())
+Served = tuple[str, "subprocess.Popen[bytes]"]
+
+
+def listened(process: "subprocess.Popen[bytes]") -> str:
+    """The address that its log tells."""
+    assert process.stderr
+    for line in process.stderr:
+        assert b"127.0.0.1:0" not in line, "no port that nobody can ask"
+        said = json.loads(line)["event"]
+        if said.startswith("Uvicorn running on "):
+            return said.split()[3]
+    raise AssertionError("it never listened")
+
+
+@pytest.fixture(scope="module")
+def served(models: Path) -> Generator[Served]:
+    """One process for all, on a port of the system's choice, little patient; its log is read as far as the address."""
+    command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--default-denoise", "digits"]
+    flags = ["--port", "0", "--watchdog-timeout", "3", "--model-watch", "off", "--access-log", "--shutdown-delay", "0"]
+    with subprocess.Popen([*command, *flags], stderr=subprocess.PIPE) as process:
+        yield listened(process), process
+        process.kill()
+
+
+def denoise(address: str) -> int:
+    return httpx2.post(f"{address}/denoise", content=BODY, timeout=20).status_code
+
+
+def test_the_address_that_is_told_is_the_one_that_answers(served: Served) -> None:
+    assert denoise(served[0]) == 200
+
+
+def test_stopped_for_longer_than_its_patience_it_answers_all_once_it_goes_on(
+    served: Served,
+) -> None:
+    address, process = served
+    answers: list[int] = []
+    process.send_signal(signal.SIGSTOP)
+    callers = [threading.Thread(target=lambda: answers.append(denoise(address))) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    sleep(4.5)
+    process.send_signal(signal.SIGCONT)
+    for caller in callers:
+        caller.join()
+    assert answers == [200] * 8
+    sleep(1.5)  # looks of the watchdog
+    assert process.poll() is None
+
+
+def test_out_of_files_it_serves_again_once_connections_close(served: Served) -> None:
+    address, process = served
+    limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (64, limits[1]))
+    host, port = address.removeprefix("http://").split(":")
+    before = processor_seconds(process.pid)
+    opened = [socket.create_connection((host, int(port)), timeout=20) for _ in range(100)]
+    sleep(1)
+    assert processor_seconds(process.pid) - before < 0.7, "it spins"
+    for connection in opened:
+        connection.close()
+    assert denoise(address) == 200
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+
+
+def processor_seconds(pid: int) -> float:
+    """Time that a process has spent on processors."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_reader_of_the_log_that_stops_and_one_that_goes_cost_nobody_an_answer(
+    served: Served,
+) -> None:
+    address, process = served
+    with httpx2.Client(base_url=address, timeout=20) as client:
+        for _ in range(1000):  # 150 bytes of log each, where a pipe holds 64 KiB
+            assert client.get("/models", headers={"x-request-id": "a" * 64}).status_code == 200
+        assert process.stderr
+        process.stderr.close()
+        assert client.post("/denoise", content=BODY).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize(("workers", "kind"), [("1", signal.SIGTERM), ("1", signal.SIGINT), ("2", signal.SIGTERM)])
+def test_a_second_signal_ends_it_at_once(models: Path, workers: str, kind: signal.Signals) -> None:
+    with serving(models, "--workers", workers, "--shutdown-delay", "60") as (address, process):
+        process.send_signal(kind)
+        until(lambda: httpx2.get(f"{address}/readyz").status_code == 503)
+        process.send_signal(kind)
+        assert process.wait(timeout=30) in (-kind, 128 + kind)
+
+
+def test_a_stop_that_every_process_is_told_of_hurries_none(models: Path) -> None:
+    """As service managers tell it; workers then hear of it from their supervisor too."""
+    flags = ("--workers", "2", "--shutdown-delay", "2", "--default-denoise", "digits")
+    with serving(models, *flags) as (address, process):
+        for pid in [*children(process.pid), process.pid]:
+            os.kill(pid, signal.SIGTERM)
+            sleep(0.2)
+        assert [denoise(address) for _ in range(8)] == [200] * 8
+        assert process.wait(timeout=30) == 0
+
+
+def test_half_a_request_and_silence_keep_no_stop_waiting(models: Path) -> None:
+    head = b"POST /denoise HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n"
+    flags = ("--drain-timeout", "1", "--shutdown-delay", "0", "--default-denoise", "digits")
+    with serving(models, *flags) as (address, process):
+        host, port = address.removeprefix("http://").split(":")
+        opened = [socket.create_connection((host, int(port))) for _ in range(3)]
+        for connection, sent in zip(opened, (b"", head, head + b"\r\nbody"), strict=True):
+            connection.sendall(sent)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+        for connection in opened:
+            connection.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_with_every_stream_closed_and_no_file_to_be_written_it_serves(models: Path, workers: str) -> None:
+    script = 'ulimit -f 0; exec "$0" -m service serve --models-dir "$1" --port "$2" --workers "$3" <&- >&- 2>&-'
+    port = str(free_port())
+    with subprocess.Popen(["bash", "-c", script, sys.executable, str(models), port, workers]) as process:
+        try:
+            until(lambda: answers(f"http://127.0.0.1:{port}/readyz") == 200)
+            assert answers(f"http://127.0.0.1:{port}/metrics") == 200
+            process.terminate()
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+def answers(address: str) -> int:
+    """The status, or 0 where nobody listens yet."""
+    try:
+        return httpx2.get(address).status_code
+    except httpx2.TransportError:
+        return 0

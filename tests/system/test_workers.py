@@ -1,0 +1,213 @@
+"""Several workers behind one port: connections shared evenly, the dead replaced, nobody left unanswered at the end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from tests.conftest import digit, png
+from tests.system.test_server import free_port, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+
+BODY = png(digit())
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what happens soon."""
+    end = monotonic() + 30
+    while not true():
+        assert monotonic() < end, "it never happened"
+        sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    """The workers of a supervisor; its resource tracker is none."""
+    found: list[int] = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(FileNotFoundError):  # ended meanwhile
+            found += [int(child)] if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text() else []
+    return found
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process holds."""
+    found = 0
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += str(link.readlink()).startswith("socket:")
+    return found
+
+
+def ask(connection: HTTPConnection) -> int:
+    """The status of one answer, read whole; 0 where the connection was closed instead."""
+    try:
+        connection.request("POST", "/denoise?model=digits", BODY, {"content-type": "image/png"})
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, HTTPException):
+        return 0
+    return answer.status
+
+
+def connect(address: str) -> HTTPConnection:
+    """A connection that is not opened again once it is closed."""
+    connection = HTTPConnection(address.removeprefix("http://"), timeout=60)
+    connection.connect()
+    connection.auto_open = 0
+    return connection
+
+
+@contextmanager
+def connections(address: str, count: int) -> Generator[list[HTTPConnection]]:
+    """So many kept-alive connections, one after the other, each with one answer behind it."""
+    opened = [connect(address) for _ in range(count)]
+    try:
+        assert [ask(connection) for connection in opened] == [200] * count
+        yield opened
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def settled(workers: list[int]) -> list[int]:
+    """How many sockets each holds, once that has stayed as it is for a while."""
+    seen = [[-1]]
+
+    def still() -> bool:
+        seen.append([sockets(pid) for pid in workers])
+        return seen[-10:] == [seen[-1]] * 10
+
+    until(still)
+    return seen[-1]
+
+
+def both_ready(address: str, supervisor: int) -> list[int]:
+    """The two workers, once each takes one of two connections."""
+    workers = children(supervisor)
+
+    def shared() -> bool:
+        idle = settled(workers)
+        with connections(address, 2):
+            return [sockets(pid) - before for pid, before in zip(workers, idle, strict=True)] == [1, 1]
+
+    until(shared)
+    settled(workers)
+    return workers
+
+
+def test_kept_alive_connections_are_shared_evenly_and_stay_so(models: Path) -> None:
+    with serving(models, "--workers", "2") as (address, process):
+        workers = both_ready(address, process.pid)
+        idle = sockets(workers[0])
+        with connections(address, 8) as first:
+            assert [sockets(pid) - idle for pid in workers] == [4, 4]
+            for connection in first[:6]:
+                connection.close()
+            until(lambda: sum(sockets(pid) - idle for pid in workers) == 2)
+            with connections(address, 6):
+                assert [sockets(pid) - idle for pid in workers] == [4, 4]
+        until(lambda: [sockets(pid) - idle for pid in workers] == [0, 0])
+
+
+def test_five_hundred_connections_leave_no_file_open(models: Path) -> None:
+    with serving(models, "--workers", "2") as (address, process):
+        watched = [process.pid, *both_ready(address, process.pid)]
+        before = settled(watched)
+        for _ in range(10):
+            with connections(address, 50):
+                pass
+        until(lambda: [sockets(pid) for pid in watched] == before)
+
+
+def test_a_killed_worker_is_replaced_and_the_other_loses_nothing(models: Path) -> None:
+    with ExitStack() as stack:
+        address, process = stack.enter_context(serving(models, "--workers", "2"))
+        doomed, other = both_ready(address, process.pid)
+        kept = stack.enter_context(connections(address, 8))
+        os.kill(doomed, signal.SIGKILL)
+        until(lambda: len(set(children(process.pid)) - {doomed, other}) == 1)
+        assert sorted(ask(connection) for connection in kept) == [0] * 4 + [200] * 4
+        with connections(address, 8):
+            pass
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    ended = [json.loads(line) for line in log.splitlines() if "worker_restarting" in line]
+    assert [(line["pid"], line["status"]) for line in ended] == [(doomed, -signal.SIGKILL)]
+
+
+@pytest.mark.parametrize("milliseconds", [0, 20, 50, 100])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_request_that_was_sent_before_the_signal_is_lost(models: Path, workers: int, milliseconds: int) -> None:
+    with serving(models, "--workers", str(workers)) as (address, process):
+        answers: list[int] = []
+        barrier = threading.Barrier(65)
+
+        def send() -> None:
+            connection = connect(address)
+            connection.request("POST", "/denoise?model=digits", BODY, {"content-type": "image/png"})
+            barrier.wait()
+            answers.append(connection.getresponse().status)
+            connection.close()
+
+        threads = [threading.Thread(target=send) for _ in range(64)]
+        for thread in threads:
+            thread.start()
+        barrier.wait()
+        sleep(milliseconds / 1e3)
+        process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        process.communicate(timeout=60)
+    assert answers == [200] * 64
+    assert process.returncode == 0
+
+
+def test_workers_that_cannot_start_end_the_service_with_their_sentence(models: Path) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    command = [
+        sys.executable,
+        "-m",
+        "service",
+        "serve",
+        "--models-dir",
+        str(models),
+        "--workers",
+        "2",
+        "--device",
+        "cuda",
+    ]
+    run = subprocess.run(
+        [*command, "--port", str(free_port())], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 3
+    assert "install the gpu extra" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(models: Path) -> None:
+    import resource
+
+    with serving(models, "--workers", "2") as (address, process):
+        doomed = both_ready(address, process.pid)
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (12, limits[1]))
+        for pid in doomed:
+            os.kill(pid, signal.SIGKILL)
+        sleep(1.5)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+        until(lambda: len(set(children(process.pid)) - set(doomed)) == 2)
+        with connections(address, 4):
+            pass

@@ -1,0 +1,156 @@
+"""`hourglass-train`: from a recipe to a published model, and one sentence for everything that goes wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import pytest
+
+from service.card import read_card
+from tests.support.training import call, workplace
+from training.cli.commands import app
+from training.errors import user_message
+from training.recipe import from_tables
+
+HERE = ("blobs.toml", "--data", "data")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a recipe and its data."""
+    workplace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("HOURGLASS_DATA", raising=False)
+    return tmp_path
+
+
+def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("blobs.toml", "--data", "data", "--set", "optimizer.epochs=2")
+    assert call("fit", *common) == 0
+    out, err = capsys.readouterr()
+    assert "published models/blobs/1 after 22 steps" in out
+    assert "pca-4" in out
+    assert not err  # nobody watches: no progress bar
+    card = read_card((place / "models/blobs/1/card.json").read_bytes())
+    assert from_tables(card.recipe).optimizer.epochs == 2
+    run = place / "runs/blobs"
+    assert (run / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [11, 22]
+
+    assert call("evaluate", *common, "--json") == 0
+    measured: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert measured["figures"]["reconstruct_mse"] == pytest.approx(card.quality.figures["reconstruct_mse"], rel=1e-5)
+
+    assert call("export", *common) == 0
+    assert "published models/blobs/2" in capsys.readouterr().out
+    first, second = ((place / f"models/blobs/{version}/reconstruct.onnx").read_bytes() for version in (1, 2))
+    assert first == second
+
+
+def test_the_data_folder_may_come_from_the_environment(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOURGLASS_DATA", str(place / "nowhere"))
+    assert call("fit", "blobs.toml") == 1
+    assert "nowhere/blobs.npy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (("fit", "blobs.toml", "--set", "net.cod=3"), 2, "did you mean code?"),
+        (("fit", "digit"), 2, "did you mean digits?"),
+        (("fit", "blobs.toml"), 1, "blobs.npy cannot be read"),
+        (("export", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
+        (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
+        (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none is no weights file"),
+        (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "give one of them"),
+        (("fit", *HERE, "--run", "blobs.toml"), 1, "blobs.toml cannot hold a run (File exists): give another folder"),
+        (("fit", *HERE, "--run", "blobs.toml/below"), 1, "cannot hold a run (Not a directory): give another folder"),
+        (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: fit a smaller net or batch"),
+        (("fit", *HERE, "--set", "data.test_fraction=0.999"), 1, "a set of 100 cannot be split"),
+        (("fit", *HERE, "--set", "optimizer.lr=1e38"), 1, "lower optimizer.lr"),
+        (("fit", "blobs.toml", "--data", "data", "--set", "optimizer.batch=500"), 1, "set optimizer.batch below"),
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_errors_are_one_sentence_with_the_mend(
+    arguments: tuple[str, ...],
+    status: int,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert call(*arguments) == status
+    err = capsys.readouterr().err
+    assert err.startswith("hourglass-train: ")
+    assert words in err
+    assert "Traceback" not in err
+    assert not list(Path().glob("models/*"))
+
+
+@pytest.mark.parametrize(("out", "why"), [("blobs.toml", "Not a directory"), ("/proc", "No such file or directory")])
+def test_where_models_cannot_be_put_is_said_before_anything_is_fitted(
+    place: Path, capsys: pytest.CaptureFixture[str], out: str, why: str
+) -> None:
+    assert call("fit", *HERE, "--out", out) == 1
+    assert capsys.readouterr().err == (
+        f"hourglass-train: {out} cannot hold models ({why}): give another folder by --out\n"
+    )
+    assert not (place / "runs").exists()
+
+
+def test_lack_of_memory_is_no_mistake_of_the_program_and_mistakes_are_shown_whole() -> None:
+    for error in (MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")):
+        assert "not enough memory" in (user_message(error) or "")
+    assert user_message(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+
+
+@pytest.mark.parametrize("command", ["fit", "evaluate", "export", "data", "schema"])
+def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(command, "--help") == 0
+    assert f"Example: hourglass-train {command}" in capsys.readouterr().out
+    assert command in app
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+    assert capsys.readouterr().out.strip() == version("hourglass")
+
+
+def test_help_and_data_load_no_torch() -> None:
+    code = "import sys, training.__main__; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_sentence_that_says_how_to_go_on(place: Path, number: signal.Signals) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        "fit",
+        "blobs.toml",
+        "--data",
+        "data",
+        "--set",
+        "optimizer.epochs=100000",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not list((place / "runs").glob("*/log.jsonl")) and process.poll() is None:
+            sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert process.returncode == 128 + number
+    assert err.startswith("hourglass-train: stopped at step")
+    assert "--resume" in err
+    assert len(err.splitlines()) == 1
+    assert list((place / "runs/blobs").glob("checkpoint-*.safetensors"))
+    assert not (place / "models").exists()

@@ -1,0 +1,50 @@
+"""Likelihoods by importance against the integral over the code, which one number allows."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Bernoulli, Normal
+
+from tests.support.training import pictures
+from training.errors import RecipeError
+from training.evaluation.likelihood import SEED, likelihood
+from training.loop.batches import as_tensor, to_float
+from training.nets import Autoencoder
+from training.nets.dense import DenseSection
+from training.nets.variational import VariationalSection
+
+ITEMS = pictures(12)
+
+
+def made() -> Autoencoder:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return VariationalSection(code=1, hidden=[6]).build((1, 8, 8)).eval()
+
+
+@torch.no_grad()
+def integral(net: Autoencoder) -> float:
+    """Mean of -log of the integral of p(x|z) p(z) over the line."""
+    drawn = torch.bernoulli(to_float(as_tensor(ITEMS)), generator=torch.Generator().manual_seed(SEED))
+    places = torch.linspace(-8, 8, 4001)
+    logits = net.decode(places[:, None]).flatten(1)
+    logs = (
+        Bernoulli(logits=logits[:, None]).log_prob(drawn.flatten(1)).sum(2) + Normal(0.0, 1.0).log_prob(places)[:, None]
+    )
+    return -(logs.double().logsumexp(0) + math.log(16 / 4000)).mean().item()
+
+
+def test_many_draws_find_the_likelihood_and_one_draw_bounds_it() -> None:
+    net = made()
+    found, wanted = likelihood(net, ITEMS, 2000), integral(net)
+    assert found.nll == pytest.approx(wanted, abs=0.02)
+    assert found.elbo > found.nll
+    assert (found.items, found.samples) == (12, 2000)
+    assert likelihood(net, ITEMS, 2000) == found
+
+
+def test_a_code_without_a_distribution_has_no_likelihood() -> None:
+    with pytest.raises(RecipeError, match="variational"):
+        likelihood(DenseSection(code=2).build((1, 8, 8)), ITEMS.astype(np.uint8), 100)

@@ -1,0 +1,40 @@
+"""The sheet of test pictures and answers: its rows are what it says, in order."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support.training import SIDE, small, vectors
+from training.errors import NothingToPlot
+from training.evaluation.figures import NOISE_SEED, corrupt
+from training.evaluation.picture_grid import COLUMNS, MIN_SIDE, PADDING, sample_grid
+
+SCALE = MIN_SIDE // SIDE
+CELL = SIDE * SCALE + 2 * PADDING
+
+
+def test_rows_are_clean_given_and_answered(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path, corruption={"kind": "gaussian", "sigma": 0.2}, model={"operations": ["denoise"]})
+    sheet = np.asarray(Image.open(BytesIO(sample_grid(recipe, data, {"denoise": lambda items: 255 - items}))))
+    count = min(COLUMNS, len(data.test))
+    assert sheet.shape[:2] == (3 * CELL, count * CELL)
+    given = corrupt(recipe.corruption, data.test[:COLUMNS], NOISE_SEED)
+    for row, wanted in enumerate((data.test, given, 255 - given)):
+        for column in (0, count - 1):
+            cell = sheet[
+                row * CELL + PADDING : (row + 1) * CELL - PADDING,
+                column * CELL + PADDING : (column + 1) * CELL - PADDING,
+                0,
+            ]
+            assert (cell[::SCALE, ::SCALE] == wanted[column, :, :, 0]).all()
+
+
+def test_vectors_cannot_be_drawn(tmp_path: Path) -> None:
+    recipe, data = small(
+        tmp_path, vectors(100), net={"family": "dense", "code": 2, "output": "linear"}, objective={"loss": "mse"}
+    )
+    with pytest.raises(NothingToPlot):
+        sample_grid(recipe, data, {"reconstruct": lambda items: items})

@@ -1,0 +1,110 @@
+"""The report: every stored study is drawn, told and held against its bars; the page needs nothing beside it."""
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from training.errors import NothingToPlot, RecipeError
+from training.report import save_results, write_report
+from training.studies import STUDIES, Results, Row, Study, find_studies
+from training.studies.base.packing import pack, unpack
+
+STORED = Path(__file__).parents[2] / "docs" / "lecture"
+every_study = pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+
+
+def stored(study: Study) -> Results:
+    return json.loads((STORED / f"{study.name}.json").read_text())
+
+
+def axes_of(made: Figure) -> list[Any]:
+    return [axes for axes in made.axes if axes.has_data()]
+
+
+def is_scale(axes: Any) -> bool:
+    """Whether it is the scale of colours beside a picture, with its quantity."""
+    return axes.get_label() == "<colorbar>" and bool(axes.get_ylabel())
+
+
+@every_study
+def test_every_study_is_measured(study: Study) -> None:
+    path = STORED / f"{study.name}.json"
+    assert path.exists(), f"hourglass-train study {study.name}"
+    assert path.stat().st_size < 400_000
+
+
+@every_study
+def test_a_study_tells_figures_that_are_numbers(study: Study) -> None:
+    results = stored(study)
+    rows = study.rows(results)
+    assert rows
+    assert all(math.isfinite(row.value) for row in rows)
+    assert all(row.target is not None or row.stretch is None for row in rows)
+    assert re.search(r"\d", study.summary(results)), "an answer has figures in it"
+    assert study.question.endswith("?")
+
+
+@every_study
+def test_a_study_draws_what_a_reader_can_read(study: Study) -> None:
+    figures = study.plot(stored(study))
+    assert figures
+    for name, made in figures.items():
+        assert (STORED / f"{study.name}-{name}.png").exists(), "hourglass-train report"
+        assert made.get_suptitle() or any(axes.get_title() for axes in made.axes), name
+        for axes in axes_of(made):
+            assert axes.images or is_scale(axes) or (axes.get_xlabel() and axes.get_ylabel()) or axes.get_title(), name
+
+
+def test_the_page_needs_nothing_beside_it(tmp_path: Path) -> None:
+    first = next(iter(STUDIES.values()))
+    shutil.copy(STORED / f"{first.name}.json", tmp_path)
+    page = write_report(tmp_path).read_text()
+    assert first.question.replace("'", "&#x27;") in page
+    assert page.count("data:image/png;base64,") == len(first.plot(stored(first)))
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
+    others = [name for name in STUDIES if name != first.name]
+    assert ("Not measured yet: " + ", ".join(others)) in page or not others
+
+
+def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NothingToPlot, match="hourglass-train study"):
+        write_report(tmp_path)
+
+
+def test_what_is_stored_is_what_is_read(tmp_path: Path) -> None:
+    first = next(iter(STUDIES.values()))
+    results = {"a": 1.5, "b": pack(np.arange(6, dtype=np.uint8).reshape(2, 3))}
+    assert json.loads(save_results(tmp_path / "new", first, results).read_text()) == results
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_arrays_survive_json(dtype: type) -> None:
+    array = np.arange(12).reshape(3, 2, 2).astype(dtype) / dtype(1)
+    found = unpack(json.loads(json.dumps(pack(array.astype(dtype)))))
+    assert (found == array).all()
+    assert found.shape == array.shape
+
+
+def test_bars_are_reached_from_the_right_side() -> None:
+    def low(value: float) -> str:
+        return Row("a", value, "b", target=1.0, stretch=0.5).status
+
+    def high(value: float) -> str:
+        return Row("a", value, "b", target=1.0, stretch=2.0, higher_is_better=True).status
+
+    assert [low(value) for value in (0.4, 0.5, 0.7, 1.0, 1.1)] == ["stretch", "stretch", "yes", "yes", "no"]
+    assert [high(value) for value in (0.9, 1.0, 1.5, 2.0)] == ["no", "yes", "yes", "stretch"]
+    assert Row("a", 1.0, "b").status == ""
+
+
+def test_an_unknown_study_is_named_with_its_near_match() -> None:
+    assert [study.name for study in find_studies(["all"])] == list(STUDIES)
+    with pytest.raises(RecipeError, match="did you mean linear"):
+        find_studies(["liner"])
