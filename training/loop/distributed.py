@@ -80,6 +80,8 @@ def process_group() -> Generator[ProcessGroup]:
         return
     distributed.init_process_group("gloo")
     try:
-        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
+        group = ProcessGroup(distributed.get_rank(), distributed.get_world_size())
+        yield group
+        group.barrier()  # a process that leaves while another still closes its sockets makes gloo abort that one
     finally:
         distributed.destroy_process_group()

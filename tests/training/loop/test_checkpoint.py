@@ -24,7 +24,7 @@ def checkpoint(step: int) -> Checkpoint:
         "net.weight": torch.randn(3, 4, generator=generator),
         "net.last": torch.randn(2, 3, 4, 5, generator=generator).to(memory_format=torch.channels_last),
         "best.half": torch.randn(4, generator=generator).to(torch.bfloat16),
-        "optimiser.0.step": torch.tensor(float(step)),
+        "optimizer.0.step": torch.tensor(float(step)),
         "generator": generator.get_state(),
     }
     return Checkpoint(step, tensors, {"loss": 0.1 + 0.2, "none": None, "table": {"a": [1, 2]}})

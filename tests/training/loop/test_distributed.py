@@ -62,7 +62,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
     checkpoint = read_checkpoint(folder)
     assert checkpoint
     assert checkpoint.step == 60
-    return checkpoint.with_prefix("averaged")
+    return checkpoint.with_prefix("ema_net")
 
 
 def test_two_processes_fit_as_one_with_the_same_batch(tmp_path: Path) -> None:
