@@ -6,14 +6,12 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
-from training.imaging.colour import linear_to_srgb, srgb_to_linear
+from training.imaging.colour import linear_to_srgb, luma, srgb_to_linear
 from training.imaging.compression import jpeg_round_trip
-from training.imaging.draws import uniform
+from training.imaging.draws import coin, integer, uniform
 from training.imaging.graphics import graphic
 from training.schema import Fraction, Probability, Range, StrictModel
 
-LUMA = (0.299, 0.587, 0.114)
-"""ITU-R 601, as the service turns colour into grey."""
 LINEAR_LUMA = (0.2126, 0.7152, 0.0722)
 """ITU-R BT.709, of linear light."""
 
@@ -62,14 +60,12 @@ class Augmentation(StrictModel):
     def _augment(self, item: Tensor, generator: Generator) -> Tensor:
         """C,H,W."""
         if self.crop:
-            item = _random_crop(
-                item, self.crop, larger=_bernoulli(self.random_downscale, generator), generator=generator
-            )
+            item = _random_crop(item, self.crop, larger=coin(self.random_downscale, generator), generator=generator)
         if self.flips:
-            way = _randint(8, generator)
+            way = integer(0, 7, generator)
             item = item.rot90(way % 4, (1, 2))
             item = item.flip(2) if way >= 4 else item
-        if self.crop and len(item) == 3 and _bernoulli(self.graphics, generator):
+        if self.crop and len(item) == 3 and coin(self.graphics, generator):
             item = graphic(self.crop, self.crop, generator)
         return item
 
@@ -79,46 +75,37 @@ class Augmentation(StrictModel):
             saturation = uniform(self.saturation, len(pictures), generator)
             gain = uniform(self.gain, 3 * len(pictures), generator).view(-1, 3, 1, 1)
             pictures = in_other_colours(pictures, saturation, gain)
-        compressed = torch.tensor([_bernoulli(self.jpeg, generator) for _ in pictures])
+        compressed = torch.tensor([coin(self.jpeg, generator) for _ in pictures])
         if compressed.any():
             pictures[compressed] = jpeg_round_trip(pictures[compressed], self.jpeg_quality, generator)
-        grey = [_bernoulli(self.grayscale, generator) for _ in pictures]
+        grey = [coin(self.grayscale, generator) for _ in pictures]
         return torch.stack([to_grayscale(one) if now else one for one, now in zip(pictures, grey, strict=True)])
 
 
 def to_grayscale(pictures: Tensor) -> Tensor:
-    """Colour pictures ...,3,H,W with their luma in all channels."""
-    return (pictures * torch.tensor(LUMA).view(3, 1, 1)).sum(-3, keepdim=True).expand_as(pictures)
+    """Replace all channels of images ...,3,H,W by their luma, as the service converts colour to grey."""
+    return luma(pictures).expand_as(pictures)
 
 
 def in_other_colours(pictures: Tensor, saturation: Tensor, gain: Tensor) -> Tensor:
     """Pictures N,3,H,W with their channels times `gain` N,3,1,1 and their colour times `saturation` N,1,1,1.
 
-    Both in linear light, where they are what light and dyes do; the luma (ITU-R BT.709) stays under `saturation`.
+    Both in linear light, where they are what light and dyes do; the luminance (ITU-R BT.709) stays under `saturation`.
     Pictures that are grey stay grey.
     """
     grey = (pictures == pictures[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
     linear = srgb_to_linear(pictures) * torch.where(grey, gain.mean(1, keepdim=True), gain)
-    luma = (linear * torch.tensor(LINEAR_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
-    changed = linear_to_srgb(luma + (linear - luma) * saturation)
+    luminance = (linear * torch.tensor(LINEAR_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    changed = linear_to_srgb(luminance + (linear - luminance) * saturation)
     return torch.where(grey, changed[:, :1], changed)
 
 
 def _random_crop(item: Tensor, crop: int, *, larger: bool, generator: Generator) -> Tensor:
     """A square from anywhere; a larger one is reduced to the crop's size, without aliasing."""
     height, width = item.shape[1:]
-    side = crop + _randint(min(height, width) - crop + 1, generator) if larger else crop
-    top, left = _randint(height - side + 1, generator), _randint(width - side + 1, generator)
+    side = crop + integer(0, min(height, width) - crop, generator) if larger else crop
+    top, left = integer(0, height - side, generator), integer(0, width - side, generator)
     square = item[:, top : top + side, left : left + side]
     if side == crop:
         return square
     return F.interpolate(square[None], (crop, crop), mode="bicubic", antialias=True)[0].clamp(0, 1)
-
-
-def _randint(count: int, generator: Generator) -> int:
-    """0 .. count - 1, each as likely."""
-    return int(torch.randint(count, (1,), generator=generator))
-
-
-def _bernoulli(share: float, generator: Generator) -> bool:
-    return share > 0 and bool(torch.rand(1, generator=generator) < share)

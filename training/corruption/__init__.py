@@ -77,8 +77,10 @@ EVALUATION_SIGMAS = (15, 25, 50)
 
 
 def evaluation_levels(corruption: Corruption) -> dict[str, Corruption]:
-    """What is measured of a corruption, by its name: of a blind one each level of MEASURED in reach, of a mixture of
-    the noise of photographs each kind that it consists of, and otherwise the corruption itself.
+    """Return the corruptions to evaluate for a corruption used in training, by the suffix of their figures.
+
+    Blind Gaussian noise is evaluated at each of EVALUATION_SIGMAS within its range, a mixture with noise of images at
+    each of its kinds, and any other corruption as it is.
     """
     if isinstance(corruption, Mixture) and any(isinstance(one, PictureNoise) for one in corruption.of):
         return {

@@ -51,7 +51,7 @@ class PairsSection(StrictModel):
 
 
 def middle(pixels: Pixels, side: int) -> Pixels:
-    """Copy the square in the middle of a picture H,W,C. Raises DataError where the picture is smaller."""
+    """Copy the square of `side` pixels in the middle of an image H,W,C. Raises DataError if the image is smaller."""
     if min(pixels.shape[:2]) < side:
         raise DataError(f"a picture of {pixels.shape[1]}x{pixels.shape[0]} holds no square of {side} pixels")
     top, left = ((length - side) // 2 for length in pixels.shape[:2])

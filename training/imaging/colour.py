@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-_TO_YCC = torch.tensor(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=torch.float32
-)
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in the luma (ITU-R BT.601), as the service converts colour to grey."""
+_TO_YCC = torch.tensor([[*LUMA], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], dtype=torch.float32)
 _FROM_YCC = torch.linalg.inv(_TO_YCC.double()).float()
 
 
@@ -38,9 +38,9 @@ def ycc_to_rgb(ycc: Tensor) -> Tensor:
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """Luma of N,3,H,W as N,1,H,W."""
-    red, green, blue = _TO_YCC[0].tolist()
-    return red * rgb[:, :1] + green * rgb[:, 1:2] + blue * rgb[:, 2:]
+    """Return the luma of images ...,3,H,W as ...,1,H,W."""
+    red, green, blue = rgb.split(1, dim=-3)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
 
 
 def tone(values: Tensor, contrast: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Random numbers for a batch of pictures, all from the generator given: one number per picture, shaped N,1,1,1."""
+"""Random numbers from a generator: one per image of a batch, shaped N,1,1,1, or a single Python number."""
 
 import torch
 from torch import Generator, Tensor
@@ -30,3 +30,13 @@ def normal(like: Tensor, generator: Generator, channels: int | None = None) -> T
 def choice(weights: list[float], count: int, generator: Generator) -> Tensor:
     """Draw `count` indices, each index with a probability proportional to its weight: int64 N."""
     return torch.multinomial(torch.tensor(weights), count, replacement=True, generator=generator)
+
+
+def coin(probability: float, generator: Generator) -> bool:
+    """Draw one boolean that is true with the given probability. Nothing is drawn if the probability is 0."""
+    return probability > 0 and bool(torch.rand(1, generator=generator) < probability)
+
+
+def integer(low: int, high: int, generator: Generator) -> int:
+    """Draw one integer from low to high, both included."""
+    return int(torch.randint(low, high + 1, (1,), generator=generator))

@@ -8,6 +8,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Generator, Tensor
 
+from training.imaging.draws import coin, integer
+
 _GLYPHS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;-+()/%&   "
 _SCALE = 3
 """Shapes are drawn this much larger and reduced, which smooths their edges as a screen's drawing library does."""
@@ -15,18 +17,18 @@ _SCALE = 3
 
 def graphic(height: int, width: int, generator: Generator) -> Tensor:
     """Draw one: a background, up to six shapes, up to eight lines of text. Float32 3,H,W in 0..1."""
-    image = Image.new("RGB", (width * _SCALE, height * _SCALE), _colour(generator, pale=_chance(0.5, generator)))
+    image = Image.new("RGB", (width * _SCALE, height * _SCALE), _colour(generator, pale=coin(0.5, generator)))
     draw = ImageDraw.Draw(image)
-    for _ in range(_integer(0, 6, generator)):
+    for _ in range(integer(0, 6, generator)):
         _shape(draw, image.size, generator)
     image = image.resize((width, height), Image.Resampling.BOX)
     draw = ImageDraw.Draw(image)
-    size = _integer(8, 22, generator)
+    size = integer(8, 22, generator)
     font = ImageFont.load_default(size)
-    colour = _colour(generator, pale=_chance(0.3, generator))
-    left, top = _integer(-10, width // 2, generator), _integer(-4, height // 2, generator)
-    for line in range(_integer(0, 8, generator)):
-        text = "".join(_GLYPHS[_integer(0, len(_GLYPHS) - 1, generator)] for _ in range(_integer(3, 24, generator)))
+    colour = _colour(generator, pale=coin(0.3, generator))
+    left, top = integer(-10, width // 2, generator), integer(-4, height // 2, generator)
+    for line in range(integer(0, 8, generator)):
+        text = "".join(_GLYPHS[integer(0, len(_GLYPHS) - 1, generator)] for _ in range(integer(3, 24, generator)))
         draw.text((left, top + line * size * 1.2), text, fill=colour, font=font)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
 
@@ -34,10 +36,10 @@ def graphic(height: int, width: int, generator: Generator) -> Tensor:
 def _shape(draw: ImageDraw.ImageDraw, size: tuple[int, int], generator: Generator) -> None:
     """A rectangle, an ellipse or a line, filled or in outline, partly outside perhaps."""
     width, height = size
-    x = sorted(_integer(-width // 4, width + width // 4, generator) for _ in range(2))
-    y = sorted(_integer(-height // 4, height + height // 4, generator) for _ in range(2))
-    colour, thickness = _colour(generator, pale=_chance(0.4, generator)), _integer(1, 3 * _SCALE, generator)
-    match _integer(0, 4, generator):
+    x = sorted(integer(-width // 4, width + width // 4, generator) for _ in range(2))
+    y = sorted(integer(-height // 4, height + height // 4, generator) for _ in range(2))
+    colour, thickness = _colour(generator, pale=coin(0.4, generator)), integer(1, 3 * _SCALE, generator)
+    match integer(0, 4, generator):
         case 0:
             draw.rectangle((x[0], y[0], x[1], y[1]), fill=colour)
         case 1:
@@ -53,17 +55,8 @@ def _shape(draw: ImageDraw.ImageDraw, size: tuple[int, int], generator: Generato
 def _colour(generator: Generator, *, pale: bool) -> tuple[int, int, int]:
     """A pale grey, black, or any colour."""
     if pale:
-        level = _integer(225, 255, generator)
+        level = integer(225, 255, generator)
         return level, level, level
-    if _chance(0.3, generator):
+    if coin(0.3, generator):
         return 0, 0, 0
-    return _integer(0, 255, generator), _integer(0, 255, generator), _integer(0, 255, generator)
-
-
-def _integer(low: int, high: int, generator: Generator) -> int:
-    """low .. high, each as likely."""
-    return int(torch.randint(low, high + 1, (1,), generator=generator))
-
-
-def _chance(probability: float, generator: Generator) -> bool:
-    return bool(torch.rand(1, generator=generator) < probability)
+    return integer(0, 255, generator), integer(0, 255, generator), integer(0, 255, generator)

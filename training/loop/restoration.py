@@ -14,6 +14,7 @@ from training.corruption import EVALUATION_SIGMAS, evaluation_levels
 from training.data import Dataset
 from training.data.photos import PhotosSection
 from training.errors import DataError
+from training.imaging.compression import to_bytes
 from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
 from training.recipe import Recipe
@@ -48,7 +49,7 @@ def noisy_sets(recipe: Recipe, data: Dataset, pictures: int) -> dict[str, NoisyS
         sets[PAIRS] = NoisySet(as_tensor(data.pairs.noisy), as_tensor(data.pairs.clean))
     for name, corruption in evaluation_levels(recipe.corruption).items():
         noisy = corruption(to_float(clean), Generator().manual_seed(recipe.optimizer.seed))
-        sets[name.removeprefix("_") or corruption.kind] = NoisySet(_eight_bits(noisy), clean)
+        sets[name.removeprefix("_") or corruption.kind] = NoisySet(to_bytes(noisy), clean)
     return sets
 
 
@@ -74,11 +75,7 @@ def mean_of_groups(figures: dict[str, float]) -> float:
 def _psnr(net: Autoencoder, pictures: NoisySet) -> Tensor:
     """Of each picture: N."""
     errors = [
-        (_eight_bits(net.activate_output(net(to_float(noisy)))).float() - clean).square().flatten(1).mean(1)
+        (to_bytes(net.activate_output(net(to_float(noisy)))).float() - clean).square().flatten(1).mean(1)
         for noisy, clean in zip(pictures.noisy.split(CHUNK), pictures.clean.split(CHUNK), strict=True)
     ]
     return -10 * (torch.cat(errors) / 255**2).clamp(min=1e-12).log10()
-
-
-def _eight_bits(values: Tensor) -> Tensor:
-    return values.clamp(0, 1).mul(255).round().to(torch.uint8)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augmentation import LUMA
 from training.data.folder import find_pictures, read_pictures
 from training.data.photos import PhotosSection
 from training.errors import DataError
 from training.evaluation.figures import to_uint8
+from training.imaging.colour import LUMA
 from training.studies.base.study import Results, Study
 from training.studies.measures.classical_denoisers import Floats, Method, ResultCache, fast, slow
 from training.studies.photos.figures import plot
