@@ -161,14 +161,22 @@ def mean_squared_errors(inputs: Array, outputs: Array) -> Array:
     size = flat_inputs.shape[1]
     is_image = outputs.dtype == np.uint8
     dtype = np.float32 if is_image else np.float64  # the square of a float32 value of a vector may overflow
-    errors = np.zeros(count)
-    block_items = max(1, BLOCK_SIZE // size)
-    for first in range(0, count, block_items):
-        for start in range(0, size, BLOCK_SIZE):
-            block = slice(first, first + block_items), slice(start, start + BLOCK_SIZE)
-            difference = np.subtract(flat_inputs[block], flat_outputs[block], dtype=dtype)
-            errors[first : first + block_items] += np.einsum("ij,ij->i", difference, difference)
+    if flat_inputs.size <= BLOCK_SIZE:
+        errors = _sums_of_squares(flat_inputs, flat_outputs, dtype).astype(np.float64)
+    else:
+        errors = np.zeros(count)
+        block_items = max(1, BLOCK_SIZE // size)
+        for first in range(0, count, block_items):
+            for start in range(0, size, BLOCK_SIZE):
+                block = slice(first, first + block_items), slice(start, start + BLOCK_SIZE)
+                errors[block[0]] += _sums_of_squares(flat_inputs[block], flat_outputs[block], dtype)
     return errors / (size * (255**2 if is_image else 1))
+
+
+def _sums_of_squares(inputs: Array, outputs: Array, dtype: type[np.floating]) -> Array:
+    """Return the sum over each row of the squared differences, as `dtype` of shape N."""
+    difference = np.subtract(inputs, outputs, dtype=dtype)
+    return np.einsum("ij,ij->i", difference, difference)
 
 
 def error_percentile(card: Card, error: float) -> float:
