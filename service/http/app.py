@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from typing import Any, TypedDict
 
@@ -34,39 +35,11 @@ class LifespanState(TypedDict):
 
 def create_app(settings: Settings) -> FastAPI:
     """Create the application. Its lifespan loads the models and releases them at shutdown."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncGenerator[LifespanState]:
-        state = create_state(settings)
-        app.state.service = state
-        await state.store.refresh_async()
-        log_models(state.store)
-        background_tasks = [
-            asyncio.create_task(autotune_when_idle(state.store.runners, lambda: state.admission.items == 0))
-        ]
-        if settings.watchdog_timeout:
-            state.watchdog = Watchdog(state.store.runners, settings.watchdog_timeout)
-            background_tasks.append(asyncio.create_task(state.watchdog.run()))
-        if METRICS_DIR_ENV in os.environ:
-            background_tasks.append(asyncio.create_task(flush_periodically(state.metrics)))
-        if settings.model_watch != "off":
-            background_tasks.append(asyncio.create_task(watch_models(state.store, settings.model_watch)))
-        try:
-            yield {"service": state}
-        finally:
-            for task in background_tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-            state.metrics.flush()
-            state.store.close()
-            state.pool.shutdown(wait=True, cancel_futures=True)
-
     app = FastAPI(
         title="Hourglass",
         version=version("hourglass"),
         description="Autoencoders over HTTP: encode, decode, reconstruct, denoise.",
-        lifespan=lifespan,
+        lifespan=partial(lifespan, settings=settings),
         openapi_url="/openapi.json" if settings.enable_docs else None,
         docs_url=None,
         redoc_url=None,
@@ -85,6 +58,38 @@ def create_app(settings: Settings) -> FastAPI:
         pages.mount_docs(app)
     app.openapi = lambda: openapi.openapi_schema(app, app.state.service)
     return app
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI, settings: Settings) -> AsyncGenerator[LifespanState]:
+    """Load the models, run the background tasks while the application serves, and release everything afterwards."""
+    state = create_state(settings)
+    app.state.service = state
+    await state.store.refresh_async()
+    log_models(state.store)
+    tasks = [asyncio.create_task(work) for work in _background_work(state)]
+    try:
+        yield {"service": state}
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        state.metrics.flush()
+        state.store.close()
+        state.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _background_work(state: State) -> Iterator[Coroutine[Any, Any, None]]:
+    """Yield the coroutines that run beside the requests until shutdown."""
+    yield autotune_when_idle(state.store.runners, lambda: state.admission.items == 0)
+    if state.settings.watchdog_timeout:
+        state.watchdog = Watchdog(state.store.runners, state.settings.watchdog_timeout)
+        yield state.watchdog.run()
+    if METRICS_DIR_ENV in os.environ:
+        yield flush_periodically(state.metrics)
+    if state.settings.model_watch != "off":
+        yield watch_models(state.store, state.settings.model_watch)
 
 
 async def problem_handler(request: Request, error: Exception) -> Response:
