@@ -75,7 +75,7 @@ docs: $(VENV)/.dev ## build the documentation into site/: generated tables, API 
 	@$(BIN)/python -c "import zensical, mkdocstrings" 2>/dev/null || $(BIN)/pip install -q -e '.[docs]'
 	@$(BIN)/python -m docs.generate
 	@$(BIN)/zensical build --clean --strict
-	@$(BIN)/python -m docs.generate --check-site
+	@$(BIN)/python -m docs.check_site
 
 clean: ## remove what the other commands made
 	rm -rf $(VENV) site docs/api .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

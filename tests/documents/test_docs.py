@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from docs import generate
+from docs import api_pages, generate
+from docs.check_site import external_assets
 from service.config import PREFIX, Settings
 from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS
-from tests.conftest import listening
+from tests.support.documents import run_curl_examples
 from training.recipe import read_recipe
 
-ROOT = generate.ROOT
+ROOT = api_pages.ROOT
 PAGES = generate.pages()
 MODULES = {"hourglass": "service", "hourglass-train": "training"}
 LINK = re.compile(r"\]\(((?!https?:)[^)\s]+)\)")
@@ -73,20 +74,20 @@ def test_links_resolve(page: Path) -> None:
 
 def test_navigation_has_every_page() -> None:
     nav = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]["nav"]
-    expected = {page.name for page in PAGES} | {f"api/{name}" for name in generate.api_pages()}
+    expected = {page.name for page in PAGES} | {f"api/{name}" for name in api_pages.api_pages()}
     assert sorted(nav_files(nav)) == sorted(expected)
 
 
 def test_api_pages_have_every_module_once() -> None:
-    listed = [line[4:] for text in generate.api_pages().values() for line in text.splitlines() if line[:4] == "::: "]
-    paths = [path for package in generate.PACKAGES for path in (ROOT / package).rglob("*.py")]
+    listed = [line[4:] for text in api_pages.api_pages().values() for line in text.splitlines() if line[:4] == "::: "]
+    paths = [path for package in api_pages.PACKAGES for path in (ROOT / package).rglob("*.py")]
     expected = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths}
     assert sorted(listed) == sorted(name for name in expected if not name.endswith("__main__"))
 
 
 def test_public_names_have_docstrings() -> None:
-    allowed = set(generate.UNDOCUMENTED_FILE.read_text("utf-8").split())
-    assert [name for name in generate.undocumented() if name not in allowed] == []
+    allowed = set(api_pages.UNDOCUMENTED_FILE.read_text("utf-8").split())
+    assert [name for name in api_pages.undocumented() if name not in allowed] == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_public_names_have_docstrings() -> None:
     ],
 )
 def test_external_assets_are_found(page: str, loads: bool) -> None:
-    assert bool(generate.external_assets(page)) == loads
+    assert bool(external_assets(page)) == loads
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -113,7 +114,7 @@ def test_make_targets_and_variables_exist(page: Path) -> None:
 
 
 def test_headers_of_the_http_page_exist() -> None:
-    text = (generate.DOCS / "http-api.md").read_text("utf-8")
+    text = (api_pages.DOCS / "http-api.md").read_text("utf-8")
     code = "".join(path.read_text("utf-8").lower() for path in (ROOT / "service").rglob("*.py"))
     named = {name.lower() for name in re.findall(r"`(X-[A-Za-z-]+)`", text)}
     assert all(name in code for name in named), sorted(named)
@@ -133,21 +134,6 @@ def test_command_lines_are_understood() -> None:
                 read_recipe(words[0], [words[words.index("--set") + 1]])
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_curl_examples_work_when_pasted(tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
-    examples = re.findall(r"^curl (?:.*\\\n)*.*$", fenced(generate.DOCS / "quickstart.md", "sh"), re.MULTILINE)
-    assert len(examples) >= 8
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    defaults = {"default_denoise": "photo"} | {
-        f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct")
-    }
-    settings = Settings.model_validate({"models_dir": ROOT / "models", "model_watch": "off", **defaults})
-    with listening(settings) as address:
-        for example in examples:
-            command = example.replace("localhost:8000", address.removeprefix("http://")).replace(
-                "curl ", "curl -sSf ", 1
-            )
-            run = subprocess.run(["bash", "-c", command], check=False, capture_output=True, cwd=tmp_path)
-            assert run.returncode == 0, (example, run.stderr)
-            assert run.stdout or any(path.is_file() for path in tmp_path.iterdir()), example
+    assert run_curl_examples(fenced(api_pages.DOCS / "quickstart.md", "sh"), tmp_path) >= 8

@@ -10,7 +10,7 @@ import pytest
 
 from service.config import PREFIX, RENAMED, Settings
 from service.errors import problem_types
-from tests.conftest import listening
+from tests.support.documents import run_curl_examples
 from training.report import STATUS_LABELS
 from training.studies import STUDIES
 
@@ -104,18 +104,4 @@ def test_command_lines_of_the_readme_are_understood(name: str) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_examples_work_when_pasted(tmp_path: Path) -> None:
-    examples = re.findall(r"^curl (?:.*\\\n)*.*$", README, re.MULTILINE)
-    assert len(examples) >= 6
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    defaults = {"default_denoise": "photo"} | {
-        f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct")
-    }
-    settings = Settings.model_validate({"models_dir": ROOT / "models", "model_watch": "off", **defaults})
-    with listening(settings) as address:
-        for example in examples:
-            command = example.replace("localhost:8000", address.removeprefix("http://")).replace(
-                "curl ", "curl -sSf ", 1
-            )
-            run = subprocess.run(["bash", "-c", command], check=False, capture_output=True, cwd=tmp_path)
-            assert run.returncode == 0, (example, run.stderr)
-            assert run.stdout or any(path.is_file() for path in tmp_path.iterdir()), example
+    assert run_curl_examples(README, tmp_path) >= 6
