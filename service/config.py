@@ -1,4 +1,4 @@
-"""Settings: one frozen object, built once from the environment (`HOURGLASS_*`); unknown names are refused."""
+"""Settings: one frozen object, read once from the environment variables `HOURGLASS_*`. Unknown names are errors."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -50,7 +50,7 @@ RENAMED = {  # names of development versions; an error names their successors
 
 
 class Settings(BaseSettings):
-    """Every limit and choice, its default and its meaning. A field `x` is the variable `HOURGLASS_X`."""
+    """All settings with their defaults. The field `x` is read from the variable `HOURGLASS_X`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
@@ -58,99 +58,120 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on")
     workers: PositiveInt = Field(
-        default=1, description="processes behind the port; limits below are divided among them"
+        default=1, description="worker processes behind the port; the limits below are divided among them"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda never falls back to the processor")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="execution device; cuda fails at startup if no GPU can be used, auto falls back to the CPU",
+    )
     intra_op_threads: int = Field(
-        default=0, ge=0, description="threads of one model run; 0 chooses and says why in /models"
+        default=0, ge=0, description="threads of one model run; 0 chooses a number, /models gives the reason"
     )
     max_batch_size: PositiveInt = Field(
-        default=256, description="items that one model run takes at most; how many pay is measured and told in /models"
+        default=256,
+        description="largest batch of a model run; the best size up to it is measured, /models gives the result",
     )
     precision: Literal["auto", "float32", "int8"] = Field(
-        default="auto", description="of models that come in both; auto: int8 where this processor is made for it"
+        default="auto",
+        description="precision of models that have both; auto uses int8 if the CPU has instructions for it",
     )
     tile_memory_mib: int = Field(
-        default=96, ge=16, description="MiB for each processor that the tiles of large pictures may take in a run"
+        default=96, ge=16, description="MiB per CPU core for the tiles of large images in a model run"
     )
     model_watch: Literal["auto", "poll", "off"] = Field(
-        default="auto", description="how changes of the models folder are seen"
+        default="auto", description="how changes in the models folder are detected"
     )
-    max_old_versions: int = Field(
-        default=4, ge=0, description="superseded versions kept loaded once asked for by version="
-    )
+    max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
-    default_encode: str = Field(default="", description="model of /encode when the request names none")
-    default_decode: str = Field(default="", description="model of /decode when the request names none")
-    default_reconstruct: str = Field(default="", description="model of /reconstruct when the request names none")
-    default_denoise: str = Field(default="", description="model of /denoise when the request names none")
+    default_encode: str = Field(default="", description="model of /encode if the request names none")
+    default_decode: str = Field(default="", description="model of /decode if the request names none")
+    default_reconstruct: str = Field(default="", description="model of /reconstruct if the request names none")
+    default_denoise: str = Field(default="", description="model of /denoise if the request names none")
 
     image_formats: str = Field(
-        default="png,jpeg,webp", description="picture formats taken, by commas; also known: tiff, bmp, gif"
+        default="png,jpeg,webp",
+        description="accepted image formats, separated by commas; tiff, bmp and gif are supported too",
     )
-    alpha_background: Literal["black", "white"] = Field(default="black", description="behind transparent pixels")
-    image_quality: int = Field(default=90, ge=1, le=100, description="of JPEG and WebP answers")
+    alpha_background: Literal["black", "white"] = Field(
+        default="black", description="background colour behind transparent pixels for encode and reconstruct"
+    )
+    image_quality: int = Field(default=90, ge=1, le=100, description="quality of JPEG and WebP responses")
     metadata: Literal["keep", "strip"] = Field(
-        default="keep", description="EXIF of answered pictures, unless a request says; a colour profile always stays"
+        default="keep",
+        description="keep or strip EXIF in image responses, unless a request overrides it; ICC profiles are kept",
     )
 
-    max_header_bytes: PositiveInt = Field(default=64 << 10, description="bytes of a request's address and headers")
-    header_timeout: PositiveFloat = Field(default=10.0, description="seconds until a request's headers are here")
+    max_header_bytes: PositiveInt = Field(
+        default=64 << 10, description="maximum size of the request line and headers, in bytes"
+    )
+    header_timeout: PositiveFloat = Field(
+        default=10.0, description="seconds in which the headers of a request must arrive"
+    )
     min_data_rate_grace: PositiveFloat = Field(
-        default=20.0, description="seconds that a body, or who reads an answer, may take at any speed"
+        default=20.0, description="seconds before the minimum data rate is enforced"
     )
-    min_data_rate: PositiveInt = Field(default=16 << 10, description="bytes a second that both must come to after that")
-    keep_alive_timeout: PositiveFloat = Field(
-        default=5.0, description="seconds that a connection is kept for the next request"
+    min_data_rate: PositiveInt = Field(
+        default=16 << 10, description="minimum bytes per second of request bodies and response bodies"
     )
-    max_body_bytes: PositiveInt = Field(default=64 << 20, description="bytes of a request body")
-    max_pixels: PositiveInt = Field(default=4_000_000, description="pixels of a picture for a model of fixed size")
+    keep_alive_timeout: PositiveFloat = Field(default=5.0, description="seconds that an idle connection is kept open")
+    max_body_bytes: PositiveInt = Field(default=64 << 20, description="maximum size of a request body, in bytes")
+    max_pixels: PositiveInt = Field(
+        default=4_000_000, description="maximum pixels of an image for models of fixed size"
+    )
     max_pixels_any_size: PositiveInt = Field(
-        default=64_000_000, description="pixels of a picture for a model of any size"
+        default=64_000_000, description="maximum pixels of an image for models of any size"
     )
     max_jpeg_scans: PositiveInt = Field(
-        default=100, description="scans of a JPEG; each costs a pass over all its pixels"
+        default=100, description="maximum scans of a JPEG; each costs a pass over all pixels"
     )
-    max_items: PositiveInt = Field(default=1024, description="pictures, vectors or codes of one request")
-    max_inflight_items: PositiveInt = Field(default=4096, description="items admitted at once; more are answered 503")
+    max_items: PositiveInt = Field(default=1024, description="maximum images, vectors or codes in one request")
+    max_inflight_items: PositiveInt = Field(
+        default=4096, description="maximum items in flight; further requests are answered with 503"
+    )
     max_inflight_bytes: PositiveInt = Field(
-        default=1 << 30, description="decoded bytes admitted at once; more are answered 503"
+        default=1 << 30, description="maximum decoded bytes in flight; further requests are answered with 503"
     )
-    request_timeout: PositiveFloat = Field(default=30.0, description="seconds a request may take once its body is here")
+    request_timeout: PositiveFloat = Field(
+        default=30.0, description="seconds to process a request after its body has arrived"
+    )
     request_timeout_per_megapixel: NonNegativeFloat = Field(
-        default=4.0, description="seconds more that a request, or a stop, may take for every megapixel admitted"
+        default=4.0, description="additional seconds, for a request and for a shutdown, per megapixel in flight"
     )
     watchdog_timeout: int = Field(
         default=60,
         ge=0,
-        description="seconds that a run may hang before /livez is red and the process ends; 0: any",
+        description="seconds after which a stalled run fails /livez and ends the process; 0 disables the watchdog",
     )
-    drain_timeout: PositiveInt = Field(default=20, description="seconds that a stop waits for requests under way")
+    drain_timeout: PositiveInt = Field(default=20, description="seconds that a shutdown waits for requests in flight")
     shutdown_delay: NonNegativeFloat = Field(
-        default=1.0, description="seconds that a stop goes on taking connections before it closes the port"
+        default=1.0, description="seconds that connections are still accepted after the stop signal"
     )
 
-    api_keys_file: Path | None = Field(default=None, description="file of keys, see `hourglass key`; none: all may ask")
-    rate_limit: str = Field(default="", description="requests of each key, as 100/minute; empty: any number")
-    cors_origins: str = Field(
-        default="", description="origins, by commas, whose pages may ask from a browser; * for all"
+    api_keys_file: Path | None = Field(
+        default=None, description="file of API keys, see `hourglass key`; without it no key is required"
     )
-    enable_docs: bool = Field(default=True, description="whether there are /docs and /openapi.json")
-    enable_metrics: bool = Field(default=True, description="whether there is /metrics")
-    tls_cert_file: Path | None = Field(default=None, description="PEM file of the certificate: serves https")
-    tls_key_file: Path | None = Field(default=None, description="PEM file of its key, where it is not in the same file")
+    rate_limit: str = Field(default="", description="requests per API key, such as 100/minute; empty: unlimited")
+    cors_origins: str = Field(default="", description="origins allowed by CORS, separated by commas; * allows all")
+    enable_docs: bool = Field(default=True, description="serve /docs and /openapi.json")
+    enable_metrics: bool = Field(default=True, description="serve /metrics")
+    tls_cert_file: Path | None = Field(default=None, description="PEM file with the certificate; enables HTTPS")
+    tls_key_file: Path | None = Field(
+        default=None, description="PEM file with the private key, if the certificate file does not contain it"
+    )
 
     log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="auto: console on a terminal, else json"
+        default="auto", description="auto writes console output on a terminal and JSON otherwise"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
-    access_log: bool = Field(default=False, description="a log line for every request, not only for failures")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="lowest level that is logged"
+    )
+    access_log: bool = Field(default=False, description="log every request, not only failures")
 
     @field_validator("image_formats")
     @classmethod
     def _known_formats(cls, value: str) -> str:
         if not value or not set(value.split(",")) <= KNOWN_FORMATS:
-            raise ValueError(f"some of {', '.join(sorted(KNOWN_FORMATS))}, by commas")
+            raise ValueError(f"must be some of {', '.join(sorted(KNOWN_FORMATS))}, separated by commas")
         return value
 
     @field_validator("rate_limit")
@@ -160,12 +181,12 @@ class Settings(BaseSettings):
             try:
                 parse(value)
             except ValueError as error:
-                raise ValueError("a number of requests and a time, as 100/minute or 5/second") from error
+                raise ValueError("must be a number of requests and a period, such as 100/minute or 5/second") from error
         return value
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """The settings of this process. Raises ValueError naming a variable that is unknown or ill-valued."""
+        """Read the settings. Raises ValueError if a variable is unknown or invalid."""
         known = {PREFIX + name.upper() for name in cls.model_fields}
         unknown = sorted(
             name for name in environ if name.startswith(PREFIX) and name.upper() not in known | FOREIGN_VARIABLES
@@ -176,7 +197,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def _suggestion(cls, unknown: str) -> str:
-        """The end of the sentence about an unknown variable: its new name, the nearest one, or where all are listed."""
+        """Return the end of the error for an unknown variable: its new name, a similar one, or where to find all."""
         name = unknown[len(PREFIX) :].upper()
         if name in RENAMED:
             return f": it is called {PREFIX}{RENAMED[name]}"
@@ -185,20 +206,20 @@ class Settings(BaseSettings):
 
     @cached_property
     def allowed_formats(self) -> frozenset[str]:
-        """Picture formats taken."""
+        """The accepted image formats."""
         return frozenset(self.image_formats.split(","))
 
     def default_model(self, operation: Operation) -> str:
-        """The default model of an operation, or the empty string."""
+        """Return the default model of an operation, or an empty string."""
         return str(getattr(self, f"default_{operation}"))
 
     @property
     def max_shutdown_seconds(self) -> float:
-        """Seconds after which a stop waits for nobody: as many megapixels as may be admitted have had their time."""
+        """Longest duration of a shutdown in seconds: the drain timeout, extended for the largest load in flight."""
         return self.drain_timeout + self.request_timeout_per_megapixel * self.max_inflight_bytes / 3e6
 
     def per_worker(self) -> Self:
-        """The settings of one worker: what is counted over the whole service, divided by the workers."""
+        """Return the settings of one worker: limits of the whole service are divided by the number of workers."""
         return self.model_copy(
             update={
                 "max_inflight_items": max(1, self.max_inflight_items // self.workers),
