@@ -1,7 +1,6 @@
-"""Who may ask: named keys, each with the operations it is for and a rate, where the operator wants keys at all.
+"""API keys and rate limits.
 
-The file holds a line for each key, `NAME SHA256 [OPERATION,...]`: of the key itself nobody but its owner knows. Knows
-headers and paths; no model, and nothing of what an answer holds.
+The keys file has one line per key, `NAME SHA256 [OPERATION,...]`. It contains hashes only, never a key itself.
 """
 
 import hashlib
@@ -23,13 +22,13 @@ from service.card import Operation
 from service.errors import Forbidden, RateLimited, Unauthorized
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/", "/docs", "/openapi.json"})
-STATIC_PREFIX = "/static/"  # what the page of the document loads
+STATIC_PREFIX = "/static/"  # assets of /docs
 KEY_LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+(?P<digest>[0-9a-f]{64})(?:\s+(?P<operations>[a-z,]+))?")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key that is known: the SHA-256 of it, and the paths that it opens; None: all."""
+    """A known key: its SHA-256 digest and the paths it gives access to, or None for all paths."""
 
     name: str
     digest: bytes
@@ -37,7 +36,10 @@ class Key:
 
 
 class ApiKeys:
-    """The keys of a service. `rate`: as `100/minute`, for each key; empty: as many as they like."""
+    """The API keys of a service.
+
+    `rate`: limit per key, such as `100/minute`; empty for none. It is divided among the `workers`.
+    """
 
     def __init__(self, keys: list[Key], rate: str = "", workers: int = 1) -> None:
         self._keys = keys
@@ -49,22 +51,22 @@ class ApiKeys:
 
     @classmethod
     def from_file(cls, file: Path, rate: str = "", workers: int = 1) -> "ApiKeys":
-        """Of a file of keys; `share`: processes that the rate is divided among. Raises ValueError naming the line."""
+        """Read the keys file. Raises ValueError, which names the line, if it is invalid."""
         try:
             lines = file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the file of keys {file} cannot be read: {type(error).__name__}") from error
+            raise ValueError(f"the keys file {file} cannot be read: {type(error).__name__}") from error
         keys = [_parse_line(file, number, line) for number, line in enumerate(lines, 1) if line.split("#")[0].strip()]
         if len({key.name for key in keys}) < len(keys):
-            raise ValueError(f"{file} names a key twice")
+            raise ValueError(f"{file} contains a name twice")
         if not keys:
-            raise ValueError(f"{file} holds no key; `hourglass key NAME` makes one")
+            raise ValueError(f"{file} contains no key; create one with `hourglass key NAME`")
         return cls(keys, rate, workers)
 
     def authorize(self, path: str, headers: Mapping[bytes, bytes]) -> str:
-        """The name of the key that a request came with; empty where none is needed.
+        """Return the name of the key of a request, or an empty string for public paths.
 
-        Raises Unauthorized, Forbidden or RateExceeded.
+        Raises Unauthorized, Forbidden or RateLimited.
         """
         if path in PUBLIC_PATHS or path.startswith(STATIC_PREFIX):
             return ""
@@ -72,27 +74,29 @@ class ApiKeys:
         if key.paths is not None and path not in key.paths:
             raise Forbidden(f"the key {key.name} is for {', '.join(sorted(key.paths))}")
         if self._rate_limit and not self._limiter.hit(self._rate_limit, key.name):
-            again = self._limiter.get_window_stats(self._rate_limit, key.name).reset_time - time.time()
-            if again <= self._rate_limit.get_expiry():
-                again = str(max(1, ceil(again)))
-                raise RateLimited(f"at most {self._rate_limit} for a key", headers={"retry-after": again})
-            self._limiter = MovingWindowRateLimiter(MemoryStorage())  # the clock was set back: count anew
+            seconds = self._limiter.get_window_stats(self._rate_limit, key.name).reset_time - time.time()
+            if seconds <= self._rate_limit.get_expiry():
+                retry_after = str(max(1, ceil(seconds)))
+                raise RateLimited(f"the limit is {self._rate_limit} per key", headers={"retry-after": retry_after})
+            self._limiter = MovingWindowRateLimiter(
+                MemoryStorage()
+            )  # the wall clock was set back: start counting again
         return key.name
 
-    def _find(self, given: bytes) -> Key:
-        digest = hashlib.sha256(given).digest()
-        found: Key | None = None
-        for key in self._keys:  # all of them, each in constant time: when the answer comes says nothing
+    def _find(self, credentials: bytes) -> Key:
+        digest = hashlib.sha256(credentials).digest()
+        match: Key | None = None
+        for key in self._keys:  # compare all keys in constant time, so that the duration reveals nothing
             if hmac.compare_digest(key.digest, digest):
-                found = key
-        if found is None:
-            said = "this key is not known" if given else "send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
-            raise Unauthorized(said, headers={"www-authenticate": "Bearer"})
-        return found
+                match = key
+        if match is None:
+            reason = "unknown key" if credentials else "send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
+            raise Unauthorized(reason, headers={"www-authenticate": "Bearer"})
+        return match
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """A new key, to be given to its owner, and its line for the file of keys."""
+    """Return a new random key and its line for the keys file."""
     key = f"hg_{secrets.token_urlsafe(32)}"
     return key, f"{name} {hashlib.sha256(key.encode()).hexdigest()}"
 
@@ -106,6 +110,8 @@ def _parse_line(file: Path, number: int, line: str) -> Key:
     match = KEY_LINE.fullmatch(line.split("#")[0].strip())
     operations = match and match["operations"] and match["operations"].split(",")
     if not match or (operations and not set(operations) <= set(get_args(Operation))):
-        raise ValueError(f"{file}, line {number}: wanted NAME SHA256 [OPERATION,...], as `hourglass key NAME` makes it")
+        raise ValueError(
+            f"{file}, line {number}: expected NAME SHA256 [OPERATION,...], as printed by `hourglass key NAME`"
+        )
     paths = frozenset(f"/{operation}" for operation in operations) if operations else None
     return Key(match["name"], bytes.fromhex(match["digest"]), paths)

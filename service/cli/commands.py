@@ -1,4 +1,4 @@
-"""The `hourglass` command line: serve the models, or put files and folders through them without a server."""
+"""The commands of `hourglass`: serve models over HTTP, or run them on files and folders without a server."""
 
 import asyncio
 import os
@@ -25,64 +25,71 @@ from service.types import Array
 
 
 def format_error(error: Exception) -> Text:
-    """What went wrong, in one line; of what pydantic found, the first. Text, since brackets are markup to rich."""
+    """Return an error as one line, with the first error of a pydantic ValidationError.
+
+    The result is a Text, because rich would interpret brackets in a string as markup.
+    """
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
     first = cause.errors()[0] if isinstance(cause, ValidationError) else None
-    said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
-    return Text(f"hourglass: {said}", "red")
+    message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
+    return Text(f"hourglass: {message}", "red")
 
 
 app = App(
     name="hourglass",
     error_formatter=format_error,
     version=metadata.version("hourglass"),
-    help="Autoencoders over HTTP, and on files without a server.",
+    help="Serve autoencoders over HTTP, or run them on files without a server.",
     config=config.Env(PREFIX, command=False),
 )
 SettingsOptions = Annotated[Settings | None, Parameter(name="*", show_env_var=True)]
 ModelsDirOption = Annotated[
-    Path | None, Parameter(show_env_var=False, help="folder of models; this and all other settings: see serve --help")
+    Path | None, Parameter(show_env_var=False, help="folder of models; serve --help lists all settings")
 ]
-SourceArgument = Annotated[Path, Parameter(show_env_var=False, help="a picture or a folder")]
+SourceArgument = Annotated[Path, Parameter(show_env_var=False, help="an image file or a folder")]
 OutputOption = Annotated[
     Path,
-    Parameter(["--output", "-o"], show_env_var=False, help="a picture or a folder, as SOURCE is; codes: .npy or .csv"),
+    Parameter(
+        ["--output", "-o"],
+        show_env_var=False,
+        help="an image file or a folder, like SOURCE; for codes a .npy or .csv file",
+    ),
 ]
 ModelOption = Annotated[
-    str, Parameter(show_env_var=False, help="model to use; without it the operation's default, or the only one")
+    str, Parameter(show_env_var=False, help="name of the model; default: that of the operation, or the only candidate")
 ]
 stderr = Console(stderr=True)
 
 
 class CommandError(Exception):
-    """The command cannot do what it was asked; the message says why and what to do."""
+    """A command cannot be executed. The message says why and how to fix it."""
 
 
 @app.command
 def serve(*, settings: SettingsOptions = None) -> None:
-    """Serve the models of a folder until a signal. Every flag is also an environment variable.
+    """Serve the models of a folder until SIGTERM or SIGINT. Every flag is also an environment variable.
 
     Example: hourglass serve --models-dir models --port 8000 --default-denoise photo
     """
-    from service.server import run  # the web stack costs the other commands a third of a second
+    from service.server import run  # importing the web framework takes a third of a second
 
-    Settings.from_env(os.environ)  # refuses unknown variables, which the flags would not see
+    Settings.from_env(os.environ)  # raises for unknown variables, which cyclopts ignores
     run.serve(settings or Settings())
 
 
 @app.command(name="models")
 def list_models(*, models_dir: ModelsDirOption = None) -> None:
-    """List the models of a folder, what they offer, and what was refused and why.
+    """List the models of a folder, their operations, and the rejected versions with the reasons.
 
     Example: hourglass models --models-dir models
     """
     state = _load_state(_load_settings(models_dir))
-    shelf = state.store.snapshot
+    snapshot = state.store.snapshot
     table = Table("model", "version", "operations", "title", box=None)
-    for name, model in shelf.loaded.items():
+    for name, model in snapshot.loaded.items():
         table.add_row(name, str(model.card.version), " ".join(model.runners), model.card.title)
     Console().print(table)
-    for rejected in shelf.rejected.values():
+    for rejected in snapshot.rejected.values():
         message = f"rejected: {rejected.name} {rejected.version}: {rejected.reason}"
         stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
 
@@ -91,7 +98,7 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
 def denoise(
     source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
 ) -> None:
-    """Take the noise out of a picture, or of every picture below a folder.
+    """Denoise an image, or all images below a folder.
 
     Example: hourglass denoise scans/ -o clean/
     """
@@ -102,7 +109,7 @@ def denoise(
 def reconstruct(
     source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
 ) -> None:
-    """Put a picture, or every picture below a folder, through the code and back; prints how well each fared.
+    """Encode and decode an image, or all images below a folder, and print the error of each.
 
     Example: hourglass reconstruct digit.png -o back.png --model digits
     """
@@ -113,12 +120,12 @@ def reconstruct(
 def encode(
     source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
 ) -> None:
-    """Write the codes of a picture, or of every picture below a folder in order of name, as one table.
+    """Encode an image, or all images below a folder in order of path, and write one table of codes.
 
     Example: hourglass encode digits/ -o codes.csv --model digits
     """
     if output.suffix not in (".npy", ".csv"):
-        raise CommandError(f"codes are written to .npy or .csv, not to {output.name}")
+        raise CommandError(f"cannot write codes to {output.name}: use .npy or .csv")
     codes: list[tuple[Path, Array]] = []
     failures = _run("encode", batch.list_tasks(source, None), model, _load_settings(models_dir), codes)
     if codes:
@@ -128,17 +135,17 @@ def encode(
 
 
 @app.command
-def key(name: Annotated[str, Parameter(show_env_var=False, help="whose key it is: letters, digits, . _ -")]) -> None:
-    """Make a key: itself on stdout, to be given to its owner, and on stderr its line for the file of keys.
+def key(name: Annotated[str, Parameter(show_env_var=False, help="name of the owner: letters, digits, . _ -")]) -> None:
+    """Create an API key. Prints the key on stdout and its line for the keys file on stderr.
 
     Example: hourglass key alice 2>> keys
     """
     from service.auth import KEY_LINE, new_key
 
-    made, line = new_key(name)
+    api_key, line = new_key(name)
     if not KEY_LINE.fullmatch(line):
         raise CommandError("a name has at most 64 letters, digits, dots, dashes and underscores")
-    print(made)
+    print(api_key)
     print(line, file=sys.stderr)
 
 
@@ -147,30 +154,39 @@ def _run_images(operation: Operation, source: Path, output: Path, model: str, se
 
 
 def _run(
-    operation: Operation, jobs: list[batch.FileTask], wish: str, settings: Settings, codes: list[tuple[Path, Array]]
+    operation: Operation,
+    tasks: list[batch.FileTask],
+    model_name: str,
+    settings: Settings,
+    codes: list[tuple[Path, Array]],
 ) -> int:
-    """Run the jobs under a progress bar; a bad file is reported and skipped. The number of failures."""
+    """Run the tasks under a progress bar and return the number of failures. A failed file is reported and skipped."""
     state = _load_state(settings)
 
     async def work() -> int:
-        model = await batch.select_model(state, operation, wish)
+        model = await batch.select_model(state, operation, model_name)
         failures = 0
         columns = (TextColumn(operation), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=stderr, transient=True) as progress:
-            task = progress.add_task(operation, total=len(jobs))
-            async for job, output, figures in batch.process_files(state, model, operation, jobs):
+            task = progress.add_task(operation, total=len(tasks))
+            async for file_task, output, figures in batch.process_files(state, model, operation, tasks):
                 progress.advance(task)
                 if isinstance(output, Problem):
                     failures += 1
                     stderr.print(
-                        f"{job.source}: {output.detail}", style="red", markup=False, highlight=False, soft_wrap=True
+                        f"{file_task.source}: {output.detail}",
+                        style="red",
+                        markup=False,
+                        highlight=False,
+                        soft_wrap=True,
                     )
                     continue
-                codes.append((job.source, output)) if operation == "encode" else None
+                if operation == "encode":
+                    codes.append((file_task.source, output))
                 if figures and operation == "reconstruct":
-                    print(job.source, *(f"{name} {value:.5g}" for name, value in figures.items()))
+                    print(file_task.source, *(f"{name} {value:.5g}" for name, value in figures.items()))
         if failures:
-            stderr.print(f"{failures} of {len(jobs)} failed", style="red", highlight=False)
+            stderr.print(f"{failures} of {len(tasks)} failed", style="red", highlight=False)
         return failures
 
     try:
@@ -187,7 +203,7 @@ def _load_settings(models_dir: Path | None) -> Settings:
 
 def _load_state(settings: Settings) -> State:
     if not settings.models_dir.is_dir():
-        raise CommandError(f"there is no folder of models {settings.models_dir}; name one by --models-dir")
+        raise CommandError(f"the models folder {settings.models_dir} does not exist; set it with --models-dir")
     configure_logging(settings.log_format, settings.log_level)
     state = create_state(settings)
     state.store.refresh()
@@ -195,7 +211,7 @@ def _load_state(settings: Settings) -> State:
 
 
 def main() -> None:
-    """Run the command line. A failure is one sentence on stderr and exit status 2."""
+    """Run the command line. A failure is reported in one line on stderr, with exit status 2."""
     try:
         app()
     except (CommandError, ValueError, DeviceUnavailable, Problem) as error:

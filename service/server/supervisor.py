@@ -18,7 +18,7 @@ import structlog
 from service.server.acceptor import Acceptor, WorkerSlot
 from service.server.worker import ACCEPTED, CLOSED, DRAINING, READY
 
-CRASH_LOOP_SECONDS = 10.0  # seconds; whoever dies sooner may die again, so the next waits longer, up to LONGEST
+CRASH_LOOP_SECONDS = 10.0  # a worker that lives shorter delays its replacement, up to MAX_BACKOFF
 MAX_BACKOFF = 30.0
 RETRY_SECONDS = 1.0  # seconds until another try where the system had no room for a process
 KILL_MARGIN_SECONDS = 5.0  # seconds above what workers take to stop; then they are killed

@@ -116,8 +116,8 @@ def test_the_rate_is_divided_among_workers(keys: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no key"),
-        ("alice\n", "line 1: wanted NAME SHA256"),
+        ("", "contains no key"),
+        ("alice\n", "line 1: expected NAME SHA256"),
         ("\nalice 12ab\n", "line 2"),
         (line("alice", ALICE, "denoise,train"), "line 1"),
         (line("alice", ALICE) + line("alice", BOB), "twice"),
