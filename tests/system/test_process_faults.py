@@ -39,9 +39,9 @@ def listened(process: "subprocess.Popen[bytes]") -> str:
     raise AssertionError("it never listened")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def served(models: Path) -> Generator[Served]:
-    """One process for all, on a port of the system's choice, little patient; its log is read as far as the address."""
+    """Start a process for each test, on a free port and with a short watchdog; read its log up to the address."""
     command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--default-denoise", "digits"]
     flags = ["--port", "0", "--watchdog-timeout", "3", "--model-watch", "off", "--access-log", "--shutdown-delay", "0"]
     with subprocess.Popen([*command, *flags], stderr=subprocess.PIPE) as process:
