@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 
 from training.cli.commands import main
 from training.data import Dataset, load
+from training.data.arrays import ArraysSection
+from training.data.patches import PatchesSection
+from training.data.photos import PhotosSection
+from training.data.surface import SurfaceSection
 from training.loop.fit import ProgressCallback
-from training.recipe import Recipe, from_tables
+from training.recipe import AnyDataSection, Recipe, from_tables
 
 SIDE = 8
 TOML = """
@@ -55,6 +59,23 @@ def vectors(count: int, features: int = 6, seed: int = 0) -> NDArray[np.float32]
     mixing = np.linalg.qr(random.normal(size=(features, features)))[0]
     spread = 2.0 ** -np.arange(features)
     return (random.normal(size=(count, features)) * spread @ mixing + 0.5).astype(np.float32)
+
+
+def recipe_items(section: AnyDataSection, count: int) -> NDArray[Any]:
+    """Return synthetic items with the shape that a data section has: pictures uint8 N,H,W,C, or vectors float32 N,F."""
+    match section:
+        case SurfaceSection():
+            return vectors(count, 3) / 4 + 0.4
+        case PatchesSection(side=side):
+            return vectors(count, side**2)
+        case PhotosSection(side=side):
+            channels = 3
+        case ArraysSection():
+            side, channels = 64, 3
+        case _:
+            side, channels = 28, 1
+    times = np.ones((1, -(-side // 8), -(-side // 8), channels), np.uint8)
+    return np.kron(pictures(count), times)[:, :side, :side]
 
 
 def tables(path: Path, **changes: dict[str, Any]) -> dict[str, Any]:

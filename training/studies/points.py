@@ -45,7 +45,7 @@ def measure(workspace: Workspace) -> Results:
     path = workspace.runs.resolve() / TABLE
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savetxt(path, beams(2000, seed=0), "%.2f", ",", header=",".join(COLUMNS).replace(", ", " "), comments="")
-    table = f'data={{name="arrays",path="{path}",licence="CC0-1.0",test=0.2}}'
+    table = f'data={{source="arrays",path="{path}",licence="CC0-1.0",test_fraction=0.2}}'
     return {
         "sheet": _compare(workspace.fit("points-3d")),
         "table": _compare(workspace.fit("points-3d", table, "net.normalize=minmax", variant="table")),
