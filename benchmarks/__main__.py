@@ -41,7 +41,7 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
     if unknown := set(names) - {case.name for case in CASES}:
         raise ValueError(f"there is no case {unknown.pop()}: {NAMES}")
     chosen = [case for case in CASES if not names or case.name in names]
-    found: dict[str, list[Sample]] = {case.name: [] for case in chosen}
+    samples: dict[str, list[Sample]] = {case.name: [] for case in chosen}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=notes, transient=True)
     with tempfile.TemporaryDirectory() as folder, running_servers(Path(folder), seconds) as floors, progress:
@@ -51,9 +51,9 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
                 if turn and case.once:
                     continue
                 progress.update(task, description=f"round {turn + 1}: {case.title}")
-                found[case.name].append(case.measure(floors))
+                samples[case.name].append(case.measure(floors))
                 progress.advance(task)
-    rows = [Row(case, found[case.name]) for case in chosen]
+    rows = [Row(case, samples[case.name]) for case in chosen]
     print(markdown(rows))
     if guard:
         lost = regressions(rows, ALLOWED)

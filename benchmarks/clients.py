@@ -71,9 +71,9 @@ def good(port: int, book: Ledger, seed: int) -> None:
         if answer.status != 200:
             book.errors.append(f"{path}: {answer.status} {data[:200]}")
             continue
-        found = np.load(BytesIO(data)).astype(np.float64)
-        before = first.setdefault(at, found)
-        if found.shape != before.shape or np.abs(found - before).max() > (1e-3 if path.startswith("/encode") else 1):
+        values = np.load(BytesIO(data)).astype(np.float64)
+        before = first.setdefault(at, values)
+        if values.shape != before.shape or np.abs(values - before).max() > (1e-3 if path.startswith("/encode") else 1):
             book.errors.append(f"{path}: another answer than before")
 
 

@@ -130,14 +130,14 @@ def photo_graphs() -> dict[Operation, bytes]:
     return _convolutional(Builder(4), 3, 48, 8, PHOTO)
 
 
-def publish(folder: Path, name: str, graphs: dict[Operation, bytes], given: Array) -> None:
+def publish(folder: Path, name: str, graphs: dict[Operation, bytes], probe_input: Array) -> None:
     """Write folder/NAME/1; `given` is its probe, N first."""
     target = folder / name / "1"
     target.mkdir(parents=True)
     entries: list[dict[str, Any]] = []
     for operation, data in graphs.items():
         (target / f"{operation}.onnx").write_bytes(data)
-        shown = Session(graphs["encode"]).run(given) if operation == "decode" else given
+        shown = Session(graphs["encode"]).run(probe_input) if operation == "decode" else probe_input
         probe = {"input": to_tensor(shown), "output": to_tensor(Session(data).run(shown))}
         entries.append(
             {
@@ -160,7 +160,7 @@ def publish(folder: Path, name: str, graphs: dict[Operation, bytes], given: Arra
         "description": "",
         "licence": "Apache-2.0",
         "parameters": 1,
-        "input": {"kind": "image", "height": side, "width": side, "channels": given.shape[3]},
+        "input": {"kind": "image", "height": side, "width": side, "channels": probe_input.shape[3]},
         "code": {"shape": [WIDTHS[-1]]},
         "graphs": entries,
         "receptive_radius": 20 if any_size else None,

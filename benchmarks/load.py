@@ -57,14 +57,14 @@ def load(port: int, request: Request, *, connections: int, seconds: float, cores
     command = ["taskset", "-c", cores, wrk(), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
     command += ["--timeout", "20s", "-s", str(folder / "load.lua"), f"http://127.0.0.1:{port}{request.path}"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = json.loads(said.strip().splitlines()[-1])
-    rate = found["requests"] / (found["microseconds"] / 1e6)
-    return Measured(rate, found["p50"] / 1000, found["p99"] / 1000, found["failed"])
+    report = json.loads(said.strip().splitlines()[-1])
+    rate = report["requests"] / (report["microseconds"] / 1e6)
+    return Measured(rate, report["p50"] / 1000, report["p99"] / 1000, report["failed"])
 
 
 def wrk() -> str:
     """Where wrk is. Raises WrkMissing."""
-    found = shutil.which("wrk")
-    if not found:
+    path = shutil.which("wrk")
+    if not path:
         raise WrkMissing("the benchmark loads the service with wrk: apt install wrk, or brew install wrk")
-    return found
+    return path

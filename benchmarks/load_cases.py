@@ -119,20 +119,20 @@ def fairness(bench: Bench) -> Sample:
     A first-come queue would make every single wait for a whole bulk: ratio 1 or more.
     """
     many = Request("/denoise?model=dense", payloads.npy(payloads.digits(1024)), "application/x-npy")
-    found: list[Measured] = []
+    measurements: list[Measured] = []
     beside = bench.folder / "beside"
     beside.mkdir(exist_ok=True)
     port = bench.servers["ours"].port
 
     def send() -> None:
-        found.append(load(port, many, connections=1, seconds=bench.seconds + 1, cores=LOAD_CORE, folder=beside))
+        measurements.append(load(port, many, connections=1, seconds=bench.seconds + 1, cores=LOAD_CORE, folder=beside))
 
     crowd = threading.Thread(target=send)
     crowd.start()
     single = bench.load("ours", PNG, 1)
     crowd.join()
-    shown = f"single {single.p50:.2f}, p99 {single.p99:.2f} ms beside a bulk of {found[0].p50:.1f} ms"
-    return Sample(single.p99 / found[0].p50, shown, single.failed + found[0].failed)
+    shown = f"single {single.p50:.2f}, p99 {single.p99:.2f} ms beside a bulk of {measurements[0].p50:.1f} ms"
+    return Sample(single.p99 / measurements[0].p50, shown, single.failed + measurements[0].failed)
 
 
 PICTURE = payloads.picture(payloads.digits(1)[0], "PNG")

@@ -37,8 +37,8 @@ class LoadResult:
 
     def percentile(self, share: float, *statuses: int) -> float:
         """Seconds within which that share of these statuses was answered; nan where there are none."""
-        found = [answer.seconds for answer in self.of(*statuses)]
-        return float(np.percentile(found, 100 * share)) if found else float("nan")
+        durations = [answer.seconds for answer in self.of(*statuses)]
+        return float(np.percentile(durations, 100 * share)) if durations else float("nan")
 
 
 def closed_loop(port: int, request: Request, *, callers: int, seconds: float) -> LoadResult:

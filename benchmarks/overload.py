@@ -75,15 +75,15 @@ def check_overload(folder: Path, seconds: float) -> list[str]:
         with running_server(folder, "0", **settings) as server:
             closed_loop(server.port, request, callers=8, seconds=seconds / 2)
             best = max(closed_loop(server.port, request, callers=some, seconds=seconds).goodput for some in (2, 8))
-            found = open_loop(server.port, hasty, rate=OVERLOAD_FACTOR * best, seconds=seconds)
-        print(summary(f"{OVERLOAD_FACTOR} times the load, {title}", found, best), flush=True)
-        if found.goodput < MIN_GOODPUT_SHARE * best:
+            ledger = open_loop(server.port, hasty, rate=OVERLOAD_FACTOR * best, seconds=seconds)
+        print(summary(f"{OVERLOAD_FACTOR} times the load, {title}", ledger, best), flush=True)
+        if ledger.goodput < MIN_GOODPUT_SHARE * best:
             wrong.append(f"{title}: goodput fell")
-        if not found.percentile(0.99, 503) <= MAX_REJECTION_SECONDS:
+        if not ledger.percentile(0.99, 503) <= MAX_REJECTION_SECONDS:
             wrong.append(f"{title}: refusals are slow, or there are none")
-        if not all(answer.retry_after.isdecimal() for answer in found.of(503)):
+        if not all(answer.retry_after.isdecimal() for answer in ledger.of(503)):
             wrong.append(f"{title}: a 503 without Retry-After")
-        if len(found.of(200, 503, 504)) < len(found.responses):
+        if len(ledger.of(200, 503, 504)) < len(ledger.responses):
             wrong.append(f"{title}: other answers than 200, 503 and 504")
     return wrong
 
@@ -102,16 +102,18 @@ def check_memory(folder: Path, seconds: float, limit: int) -> list[str]:
                 slowest = max(slowest, time.monotonic() - begun)
             peak = max(peak, server.pss())
             time.sleep(0.05)
-        found = flood.result()
+        ledger = flood.result()
     bound = 3 * limit + Settings.model_fields["tile_memory_mib"].default * (os.cpu_count() or 1) + MEMORY_MARGIN_MIB
-    counts = ", ".join(f"{len(found.of(status))} x {status}" for status in sorted({a.status for a in found.responses}))
+    counts = ", ".join(
+        f"{len(ledger.of(status))} x {status}" for status in sorted({a.status for a in ledger.responses})
+    )
     print(
         f"{CLIENTS} callers of 12 megapixels, MAX_INFLIGHT_BYTES {limit} MiB: {counts}; {peak - idle:.0f} MB over idle "
         f"({idle:.0f}), bound {bound}; /livez at worst {1000 * slowest:.0f} ms",
         flush=True,
     )
     wrong = [] if peak - idle <= bound else [f"memory over the bound at {limit} MiB"]
-    if len(found.of(200, 503)) < len(found.responses) or not found.of(200):
+    if len(ledger.of(200, 503)) < len(ledger.responses) or not ledger.of(200):
         wrong.append(f"other answers than 200 and 503 at {limit} MiB")
     return wrong + ([f"/livez was slow at {limit} MiB"] if slowest > MAX_LIVEZ_SECONDS else [])
 

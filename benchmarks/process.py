@@ -134,7 +134,7 @@ def _family(pid: int) -> list[int]:
         tasks = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:
         return []
-    return [pid, *(found for text in tasks for child in text.split() for found in _family(int(child)))]
+    return [pid, *(descendant for text in tasks for child in text.split() for descendant in _family(int(child)))]
 
 
 def _ticks(pid: int) -> int:

@@ -55,8 +55,8 @@ def markdown(rows: Sequence[Row]) -> str:
 def store(rows: Sequence[Row], machine: str) -> None:
     """Write results/serving.json, .md and .png."""
     RESULTS.mkdir(exist_ok=True)
-    found = {row.case.name: [round(sample.ratio, 4) for sample in row.samples] for row in rows}
-    text = json.dumps({"machine": machine, "ratios": found}, indent=2)
+    ratios = {row.case.name: [round(sample.ratio, 4) for sample in row.samples] for row in rows}
+    text = json.dumps({"machine": machine, "ratios": ratios}, indent=2)
     (RESULTS / "serving.json").write_text(text + "\n")
     (RESULTS / "serving.md").write_text(f"{machine}\n\n{markdown(rows)}")
     draw(rows, RESULTS / "serving.png")
@@ -82,14 +82,14 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 def regressions(rows: Sequence[Row], allowed: float) -> list[str]:
     """Cases whose ratio has fallen behind the stored one by more than the allowed share, or that failed, in words."""
     stored = json.loads((RESULTS / "serving.json").read_text())["ratios"]
-    found: list[str] = []
+    lines: list[str] = []
     for row in rows:
         if row.failed:  # a refusal is quickly written
-            found.append(f"{row.case.name}: {row.failed} requests were not answered 200 ({row.case.title})")
+            lines.append(f"{row.case.name}: {row.failed} requests were not answered 200 ({row.case.title})")
         if row.case.name not in stored:
             continue
         before = median(stored[row.case.name])
         kept, due = (row.ratio, before) if row.case.better == "higher" else (before, row.ratio)
         if due > kept * (1 + allowed):
-            found.append(f"{row.case.name}: {row.ratio:.2f}, was {before:.2f} ({row.case.title})")
-    return found
+            lines.append(f"{row.case.name}: {row.ratio:.2f}, was {before:.2f} ({row.case.title})")
+    return lines

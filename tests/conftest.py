@@ -74,10 +74,10 @@ def serve(models: Path) -> Generator[Serve]:
     opened: list[TestClient] = []
 
     def make(**settings: Any) -> TestClient:
-        wanted = Settings.model_validate(
+        configuration = Settings.model_validate(
             {"models_dir": models, "model_watch": "off", "default_denoise": "digits", **settings}
         )
-        client = TestClient(Dispatcher(create_app(wanted)), raise_server_exceptions=False)
+        client = TestClient(Dispatcher(create_app(configuration)), raise_server_exceptions=False)
         opened.append(client.__enter__())
         return client
 

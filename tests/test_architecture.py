@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+MAX_TEST_NAME = 60
 SOURCES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")])
 BORDERS = {
     "onnxruntime": {"service/runtime/session.py"},
@@ -47,22 +48,22 @@ def loaded_by(module: str) -> set[str]:
 
 def imports(path: Path) -> set[str]:
     """The whole names a file imports, at any depth."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
-def test_the_service_loads_neither_torch_nor_onnx_nor_training() -> None:
-    found = loaded_by("service.server.run")
-    assert "onnxruntime" in found
-    assert not found & {"torch", "onnx", "onnxscript", "training", "sklearn", "scipy", "matplotlib", "safetensors"}
+def test_service_loads_neither_torch_nor_onnx_nor_training() -> None:
+    modules = loaded_by("service.server.run")
+    assert "onnxruntime" in modules
+    assert not modules & {"torch", "onnx", "onnxscript", "training", "sklearn", "scipy", "matplotlib", "safetensors"}
 
 
-def test_the_card_loads_pydantic_alone() -> None:
+def test_card_loads_pydantic_only() -> None:
     assert not loaded_by("service.card") & {"fastapi", "starlette", "onnxruntime", "numpy", "PIL"}
 
 
@@ -71,7 +72,7 @@ def test_reading_data_loads_no_torch() -> None:
 
 
 @pytest.mark.parametrize("library", BORDERS)
-def test_one_file_knows_one_library(library: str) -> None:
+def test_library_is_imported_by_its_files_only(library: str) -> None:
     knowing = {
         path.relative_to(ROOT).as_posix()
         for path in SOURCES
@@ -80,7 +81,7 @@ def test_one_file_knows_one_library(library: str) -> None:
     assert knowing == BORDERS[library]
 
 
-def test_training_crosses_into_the_service_only_by_its_bridges() -> None:
+def test_training_imports_the_service_in_listed_modules_only() -> None:
     crossings: dict[str, set[str]] = {}
     for path in ROOT.glob("training/**/*.py"):
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -90,12 +91,12 @@ def test_training_crosses_into_the_service_only_by_its_bridges() -> None:
     assert crossings == BRIDGES
 
 
-def test_every_file_says_what_it_is() -> None:
+def test_every_module_has_a_docstring() -> None:
     for path in SOURCES:
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
-def test_the_service_counts_time_by_clocks_that_never_jump() -> None:
+def test_service_uses_monotonic_clocks() -> None:
     jumping = {"time.time", "time.time_ns", "datetime.datetime"}
     for path in ROOT.glob("service/**/*.py"):
         if (
@@ -107,7 +108,20 @@ def test_the_service_counts_time_by_clocks_that_never_jump() -> None:
         assert not (used | imports(path)) & jumping, path
 
 
-def test_nothing_loads_pickles() -> None:
+def test_nothing_imports_pickle() -> None:
     for path in SOURCES:
         assert not imports(path) & {"pickle", "marshal", "shelve", "dill", "joblib"}, path
         assert "allow_pickle=True" not in path.read_text(), path
+
+
+def long_test_names(source: str) -> list[str]:
+    """Return the names of test functions in a source text that are longer than MAX_TEST_NAME characters."""
+    nodes = ast.walk(ast.parse(source))
+    names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [name for name in names if name.startswith("test_") and len(name) > MAX_TEST_NAME]
+
+
+def test_names_of_tests_are_short() -> None:
+    assert long_test_names(f"def test_{'a' * MAX_TEST_NAME}(): pass")
+    for path in ROOT.glob("tests/**/*.py"):
+        assert not long_test_names(path.read_text()), path

@@ -30,8 +30,8 @@ def rate(graph: str, height: int, width: int, threads: int, callers: int, second
 
     with ThreadPoolExecutor(callers) as pool:
         list(pool.map(call, [0.0] * callers))
-        found = list(pool.map(call, [seconds] * callers))
-    return sum(runs / spent for runs, spent in found) * height * width / 1e6
+        counts = list(pool.map(call, [seconds] * callers))
+    return sum(runs / spent for runs, spent in counts) * height * width / 1e6
 
 
 if __name__ == "__main__":

@@ -50,17 +50,17 @@ def request_of(peer: dict[str, Any]) -> Request:
     return Request(peer["path"], text.encode() + tensor.tobytes(), peer["content_type"], headers=lengths)
 
 
-def checked(answer: bytes, kind: str, wanted: bytes) -> None:
+def checked(answer: bytes, kind: str, expected: bytes) -> None:
     """Raises ServerFailed unless the answer holds the pixels that Hourglass answered."""
-    pixels = np.asarray(Image.open(BytesIO(wanted))).ravel()
-    found = np.zeros(0)
+    pixels = np.asarray(Image.open(BytesIO(expected))).ravel()
+    output = np.zeros(0)
     if kind == "png":
-        found = np.asarray(Image.open(BytesIO(answer))).ravel()
+        output = np.asarray(Image.open(BytesIO(answer))).ravel()
     elif kind == "json":
-        found = np.array(json.loads(answer)["outputs"][0]["data"]).ravel()
+        output = np.array(json.loads(answer)["outputs"][0]["data"]).ravel()
     elif kind == "binary":
-        found = np.frombuffer(answer[-pixels.size :], np.uint8)
-    if not np.array_equal(found, pixels):
+        output = np.frombuffer(answer[-pixels.size :], np.uint8)
+    if not np.array_equal(output, pixels):
         raise ServerFailed("its answer is not the denoised picture")
 
 
@@ -99,7 +99,7 @@ def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) ->
         stack.enter_context(echo).wait()
         with start_hourglass(folder, folder / "models") as ours:
             start = ours.first_answer(PNG)
-            wanted = ours.post(PNG)
+            expected = ours.post(PNG)
             entries = [measure(ours, PNG, echo, folder, rounds, seconds)]
             entries[0].title, entries[0].start = "**Hourglass**", start
         for name in chosen:
@@ -109,7 +109,7 @@ def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) ->
                 with server:
                     request = request_of(peer)
                     start = server.first_answer(request, peer["start_seconds"])
-                    checked(server.post(request), peer["answer"], wanted)
+                    checked(server.post(request), peer["answer"], expected)
                     entry = measure(server, request, echo, folder, rounds, seconds)
                     entry.start = start
                     entries.append(entry)
@@ -129,12 +129,12 @@ def compare(
 
     Example: python -m benchmarks.peers --only naive,litserve
     """
-    wanted = [name for name in only.split(",") if name] or names()
-    for name in wanted:
+    selected = [name for name in only.split(",") if name] or names()
+    for name in selected:
         if not is_installed(name):
             notes.print(f"{name} is left out: it is not installed; python -m benchmarks.peers.install {name}")
     with tempfile.TemporaryDirectory() as folder:
-        entries = contend([name for name in wanted if is_installed(name)], Path(folder), rounds, seconds)
+        entries = contend([name for name in selected if is_installed(name)], Path(folder), rounds, seconds)
     text = table(entries)
     print(text)
     if not only:

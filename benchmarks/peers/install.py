@@ -53,14 +53,14 @@ def install(name: str) -> None:
     (environment(name) / STAMP).write_text(_digest(name))
 
 
-def main(wanted: Sequence[str]) -> int:
+def main(selected: Sequence[str]) -> int:
     """Installs the peers named, or all; 0 if at least one of them can be run."""
     console = Console(stderr=True)
     known = names()
-    if unknown := sorted(set(wanted) - set(known)):
+    if unknown := sorted(set(selected) - set(known)):
         console.print(f"No such peer: {', '.join(unknown)}. There are {', '.join(known)}.", soft_wrap=True)
         return 2
-    chosen, failed = list(wanted) or known, dict[str, str]()
+    chosen, failed = list(selected) or known, dict[str, str]()
     for number, name in enumerate(chosen, start=1):
         if is_installed(name):
             console.print(f"{name}: already installed")

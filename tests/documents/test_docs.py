@@ -121,7 +121,7 @@ def test_headers_of_the_http_page_exist() -> None:
     assert {header.decode() for header in (FIGURE_HEADERS | INPUT_CHANGE_HEADERS).values()} <= named
 
 
-def test_command_lines_are_understood() -> None:
+def test_documented_command_lines_are_valid() -> None:
     """Every command of the pages exists, and its help lists every flag; keys of --set are keys of the recipe."""
     for page in PAGES:
         for name, arguments in re.findall(r"^(hourglass|hourglass-train) (.+)$", fenced(page, "sh"), re.MULTILINE):

@@ -19,7 +19,7 @@ def test_every_old_setting_is_refused_with_its_new_name(old: str, new: str) -> N
     assert old.lower() not in Settings.model_fields
 
 
-def test_an_old_setting_in_small_letters_is_recognised() -> None:
+def test_old_setting_in_lower_case_is_recognised() -> None:
     assert refusal("HOURGLASS_patience") == (
         "unknown setting HOURGLASS_patience: it is called HOURGLASS_WATCHDOG_TIMEOUT"
     )
@@ -29,5 +29,5 @@ def test_the_nearest_setting_is_suggested() -> None:
     assert refusal("HOURGLASS_PROT") == "unknown setting HOURGLASS_PROT; did you mean HOURGLASS_PORT?"
 
 
-def test_a_setting_like_none_is_told_where_all_are_listed() -> None:
+def test_unknown_setting_points_to_the_list() -> None:
     assert refusal("HOURGLASS_XYZZY") == "unknown setting HOURGLASS_XYZZY; `hourglass serve --help` lists all"

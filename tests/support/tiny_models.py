@@ -26,14 +26,14 @@ VECTOR: Ends = (TensorProto.FLOAT, ["n", FEATURES])
 
 def graph(nodes: list[Any], source: tuple[str, Ends], target: tuple[str, Ends], **weights: Array) -> bytes:
     """A serialised model of one input and one output."""
-    made = helper.make_graph(
+    proto = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info(source[0], *source[1])],
         [helper.make_tensor_value_info(target[0], *target[1])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
 
 
 def node(kind: str, inputs: str, output: str, **attributes: Any) -> Any:
@@ -130,8 +130,8 @@ def publish(models: Path, kind: str, *, name: str = "", version: int = 1, **chan
     entries: list[dict[str, Any]] = []
     for operation, data in GRAPHS[kind]().items():
         (beside / f"{operation}.onnx").write_bytes(data)
-        given = sample(operation, kind)
-        probe = {"input": to_tensor(given), "output": to_tensor(Session(data).run(given))}
+        probe_input = sample(operation, kind)
+        probe = {"input": to_tensor(probe_input), "output": to_tensor(Session(data).run(probe_input))}
         entries.append(
             {
                 "operation": operation,

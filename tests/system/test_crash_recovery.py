@@ -74,8 +74,8 @@ def begin(
     environment: dict[str, str] | None = None,
 ) -> BaseProcess:
     """`room`: bytes of the largest file that can be written. `stuck`: it publishes all but the card, and waits."""
-    given = (place, arguments, environment or {}, room, stuck)
-    process = processes.Process(target=_obey, args=given, daemon=True)
+    options = (place, arguments, environment or {}, room, stuck)
+    process = processes.Process(target=_obey, args=options, daemon=True)
     process.start()
     return process
 
@@ -103,15 +103,15 @@ def half(place: Path) -> list[Path]:
 def outcome(place: Path) -> dict[str, Any]:
     """All that a finished run leaves, but for the times in it."""
     version = place / MODELS / "blobs" / "1"
-    made: dict[str, Any] = {path.name: path.read_bytes() for path in version.iterdir()}
+    files: dict[str, Any] = {path.name: path.read_bytes() for path in version.iterdir()}
     card = load_card(version)
-    made["card.json"] = card.model_copy(update={"made": card.made.model_copy(update={"seconds": 0, "date": None})})
+    files["card.json"] = card.model_copy(update={"made": card.made.model_copy(update={"seconds": 0, "date": None})})
     checkpoint = read_checkpoint(place / RUN)
     assert checkpoint
     tensors = {name: tensor.tolist() for name, tensor in checkpoint.tensors.items()}
     keys = ("epoch", "step", "lr", "train", "validation")
     log = [{key: record[key] for key in keys} for record in read_log(place / RUN)]
-    return {**made, "checkpoint": (checkpoint.step, tensors), "log": log}
+    return {**files, "checkpoint": (checkpoint.step, tensors), "log": log}
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,7 @@ def place(tmp_path: Path) -> Path:
     return workplace(tmp_path)
 
 
-def test_a_run_killed_at_every_tenth_and_while_it_publishes_ends_in_the_same_bytes(
-    place: Path, undisturbed: dict[str, Any]
-) -> None:
+def test_killed_run_resumes_to_the_same_bytes(place: Path, undisturbed: dict[str, Any]) -> None:
     for tenth in range(1, 10):
         process = begin(place, *RESUME)
         wait(process, lambda: len(read_log(place / RUN)) >= tenth * EPOCHS // 10)  # noqa: B023 - called at once
@@ -149,7 +147,7 @@ def test_a_run_killed_at_every_tenth_and_while_it_publishes_ends_in_the_same_byt
     assert not half(place)
 
 
-def test_a_full_disk_costs_nothing_that_was_written_before(place: Path, undisturbed: dict[str, Any]) -> None:
+def test_full_disk_keeps_previous_files(place: Path, undisturbed: dict[str, Any]) -> None:
     process = begin(place, *RESUME)
     wait(process, lambda: len(read_log(place / RUN)) >= EPOCHS // 2)
     end(process, signal.SIGKILL)
@@ -174,7 +172,7 @@ def test_a_full_disk_costs_nothing_that_was_written_before(place: Path, undistur
     assert outcome(place) == undisturbed
 
 
-def test_a_second_command_leaves_a_run_in_peace(place: Path) -> None:
+def test_second_command_does_not_disturb_a_run(place: Path) -> None:
     first = begin(place, "fit", *COMMON, "--set", "optimizer.epochs=1000000")
     wait(first, lambda: read_log(place / RUN))
     assert end(begin(place, *RESUME)) == 1
@@ -182,7 +180,7 @@ def test_a_second_command_leaves_a_run_in_peace(place: Path) -> None:
     assert end(first, signal.SIGTERM) == 128 + signal.SIGTERM
 
 
-def test_a_process_that_loses_its_peer_says_so(place: Path) -> None:
+def test_lost_process_of_the_group_is_reported(place: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}

@@ -21,24 +21,24 @@ def sections(kind: type[StrictModel] = StrictModel) -> list[type[StrictModel]]:
 
 
 @pytest.mark.parametrize("name", builtin_recipes())
-def test_a_shipped_recipe_is_named_as_its_file(name: str) -> None:
+def test_shipped_recipe_has_the_name_of_its_file(name: str) -> None:
     assert read_recipe(name).model.name == name
 
 
-def test_a_recipe_is_read_from_a_path(tmp_path: Path) -> None:
+def test_recipe_is_read_from_a_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     source = Path("training/recipes/digits.toml").read_text()
     path.write_text(source.replace('name = "digits"', 'name = "mine"'))
     assert read_recipe(str(path)).model.name == "mine"
 
 
-def test_a_recipe_never_changes() -> None:
+def test_recipe_is_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(read_recipe("digits").optimizer, "lr", 1.0)  # noqa: B010 - the type checker knows it already
 
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
-def test_every_field_says_what_it_is(section: type[StrictModel]) -> None:
+def test_every_recipe_field_has_a_description(section: type[StrictModel]) -> None:
     tags = {"family", "kind"} | ({"source"} if issubclass(section, DataSection) else set[str]())
     for name, field in section.model_fields.items():
         assert field.description or name in tags or section is Recipe, name
@@ -94,7 +94,7 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
         ("net.code.x=3", "code is a value, not a table"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_the_mend(change: str, words: str) -> None:
+def test_invalid_recipe_is_rejected_with_the_remedy(change: str, words: str) -> None:
     with pytest.raises(RecipeError) as refusal:
         read_recipe("digits", [change])
     assert words in str(refusal.value)
@@ -112,15 +112,15 @@ KINDS = {"fraction": ["corruption.kind=masking"], "probability": ["corruption.ki
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED)
-def test_an_old_name_is_refused_with_the_new_one(old: str, new: str) -> None:
+def test_old_key_is_rejected_with_the_new_one(old: str, new: str) -> None:
     key, equals, value = old.partition("=")
     with pytest.raises(RecipeError) as refusal:
         read_recipe(WHERE.get(key, "digits"), [*KINDS.get(new, []), f"{key}={value}" if equals else f"{key}=1.0"])
-    told = f"{key}: {value!r} is called {new!r} now" if equals else f"{key}: no such key: it is called {new} now"
-    assert told in str(refusal.value).splitlines()[-1]
+    message = f"{key}: {value!r} is called {new!r} now" if equals else f"{key}: no such key: it is called {new} now"
+    assert message in str(refusal.value).splitlines()[-1]
 
 
-def test_an_old_name_is_told_where_it_lies_deeper_or_tells_the_kind() -> None:
+def test_nested_old_key_or_discriminator_is_suggested() -> None:
     mixture = 'corruption={kind="mixture", of=[{kind="none"}, {kind="masking", share=0.5}]}'
     with pytest.raises(RecipeError, match=r"of\.1\.share: no such key: it is called fraction now"):
         read_recipe("digits", [mixture])
@@ -128,23 +128,23 @@ def test_an_old_name_is_told_where_it_lies_deeper_or_tells_the_kind() -> None:
         read_recipe("digits", ['data={name="mnist"}'])
 
 
-def test_an_old_name_is_not_told_where_the_new_one_has_no_place() -> None:
+def test_old_key_is_not_suggested_in_other_sections() -> None:
     with pytest.raises(RecipeError) as refusal:
         read_recipe("digits", ["net.step=0.1"])
     assert "quantization_step" not in str(refusal.value)
 
 
-def test_of_a_source_of_data_the_near_match_is_told() -> None:
+def test_nearest_data_source_is_suggested() -> None:
     with pytest.raises(RecipeError, match=r"data\.limt: no such key; did you mean limit\?"):
         read_recipe("digits", ["data.limt=4"])
 
 
-def test_a_net_with_skips_has_no_code_to_publish() -> None:
+def test_net_with_skips_cannot_publish_encode() -> None:
     with pytest.raises(RecipeError, match="this net offers reconstruct, denoise, not encode"):
         read_recipe("digits-denoise", ['model.operations=["encode"]'])
 
 
-def test_unreadable_recipes_are_named(tmp_path: Path) -> None:
+def test_unreadable_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean digits-sparse"):
         read_recipe("digits-spare")
     with pytest.raises(RecipeError, match="cannot be read"):
@@ -154,7 +154,7 @@ def test_unreadable_recipes_are_named(tmp_path: Path) -> None:
         read_recipe(str(tmp_path / "bad.toml"))
 
 
-def test_what_a_recipe_says_can_be_read_again(tmp_path: Path) -> None:
+def test_recipe_round_trips_through_toml(tmp_path: Path) -> None:
     recipe = from_tables(tables(tmp_path, corruption={"kind": "masking", "fraction": 0.25}))
     assert isinstance(recipe.net, DenseSection)
     assert from_tables(recipe.model_dump(mode="json")) == recipe

@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.support.training import TOML as BLOBS
 from tests.support.training import pictures
 from training import recipe as recipes
+from training import workspace as workspaces
 from training.loop.fit import ProgressCallback
 from training.workspace import Workspace
 
@@ -35,7 +37,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workspac
     return Workspace(tmp_path, tmp_path / "models", tmp_path / "runs", progress), fits
 
 
-def test_a_model_is_fitted_and_published_once(workspace: tuple[Workspace, list[str]]) -> None:
+def test_model_is_fitted_and_published_once(workspace: tuple[Workspace, list[str]]) -> None:
     shop, fits = workspace
     first, again = shop.model("blobs"), shop.model("blobs")
     assert fits == ["blobs"]
@@ -44,10 +46,18 @@ def test_a_model_is_fitted_and_published_once(workspace: tuple[Workspace, list[s
     assert first.graphs["reconstruct"](first.data.test).shape == first.data.test.shape
 
 
-def test_variants_have_runs_of_their_own(workspace: tuple[Workspace, list[str]]) -> None:
+def test_variants_have_their_own_runs(workspace: tuple[Workspace, list[str]]) -> None:
     shop, fits = workspace
     plain, other = shop.fit("blobs"), shop.fit("blobs", "net.code=2", variant="two")
     assert (plain.result.net.code_shape, other.result.net.code_shape) == ((4,), (2,))
     shop.fit("blobs", "net.code=2", variant="two")
     assert fits == ["blobs", "blobs-two"]
-    assert plain.data is other.data or (plain.data.train == other.data.train).all()
+
+
+def test_data_of_a_recipe_is_read_once(workspace: tuple[Workspace, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Mock(wraps=workspaces.load)
+    monkeypatch.setattr(workspaces, "load", reads)
+    shop, _ = workspace
+    model, trained = shop.model("blobs"), shop.fit("blobs")
+    assert model.data is trained.data is shop.data("blobs")
+    assert reads.call_count == 1

@@ -30,11 +30,11 @@ def serve(graph: str, port: int) -> None:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    (given,), (made,) = session.get_inputs(), session.get_outputs()
+    (graph_input,), (graph_output,) = session.get_inputs(), session.get_outputs()
 
     @batch
     def denoise(**inputs: np.ndarray) -> dict[str, np.ndarray]:
-        return {made.name: session.run(None, {given.name: inputs[given.name]})[0]}
+        return {graph_output.name: session.run(None, {graph_input.name: inputs[graph_input.name]})[0]}
 
     # Triton's Python stub must load the libpython that this interpreter is of, not whichever the system has.
     os.environ["LD_LIBRARY_PATH"] = ":".join(
@@ -51,8 +51,8 @@ def serve(graph: str, port: int) -> None:
         triton.bind(
             model_name="denoise",
             infer_func=denoise,
-            inputs=[Tensor(name=given.name, dtype=np.uint8, shape=tuple(given.shape[1:]))],
-            outputs=[Tensor(name=made.name, dtype=np.uint8, shape=tuple(made.shape[1:]))],
+            inputs=[Tensor(name=graph_input.name, dtype=np.uint8, shape=tuple(graph_input.shape[1:]))],
+            outputs=[Tensor(name=graph_output.name, dtype=np.uint8, shape=tuple(graph_output.shape[1:]))],
             config=ModelConfig(max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=100)),
         )
         triton.serve()

@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def test_a_picture_goes_in_and_comes_out(models: Path, tmp_path: Path) -> None:
+def test_picture_is_processed_and_written(models: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "in.png", tmp_path / "new/out.webp"
     source.write_bytes(png(digit()))
     run = hourglass("denoise", source, "-o", target, "--model", "digits", "--models-dir", models)
@@ -50,32 +50,30 @@ def test_a_picture_goes_in_and_comes_out(models: Path, tmp_path: Path) -> None:
     assert (pixels((tmp_path / "out.png").read_bytes()) == 255 - digit()[:, :, 0]).all()
 
 
-def test_a_folder_goes_through_and_a_bad_file_is_reported_and_skipped(
-    models: Path, folder: Path, tmp_path: Path
-) -> None:
+def test_folder_is_processed_and_bad_file_is_skipped(models: Path, folder: Path, tmp_path: Path) -> None:
     run = hourglass("denoise", folder, "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
     assert run.returncode == 1
     assert "broken.png" in run.stderr
     assert "1 of 4 failed" in run.stderr
-    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert found == {"0.png", "deep/1.png", "deep/2.png"}
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {"0.png", "deep/1.png", "deep/2.png"}
     assert (pixels((tmp_path / "out/deep/2.png").read_bytes()) == 255 - digit(2)[:, :, 0]).all()
 
 
-def test_codes_are_written_as_arrays_and_tables(models: Path, folder: Path, tmp_path: Path) -> None:
-    wanted = encode_oracle(np.stack([digit(seed) for seed in range(3)]))
+def test_codes_are_written_as_npy_and_csv(models: Path, folder: Path, tmp_path: Path) -> None:
+    expected = encode_oracle(np.stack([digit(seed) for seed in range(3)]))
     for name in ("codes.npy", "codes.csv"):
         run = hourglass("encode", folder, "-o", tmp_path / name, "--model", "digits", "--models-dir", models)
         assert run.returncode == 1
         assert "3 codes" in run.stderr
-    assert np.load(BytesIO((tmp_path / "codes.npy").read_bytes())) == pytest.approx(wanted, rel=1e-4)
+    assert np.load(BytesIO((tmp_path / "codes.npy").read_bytes())) == pytest.approx(expected, rel=1e-4)
     head, *rows = csv.reader((tmp_path / "codes.csv").read_text().splitlines())
     assert head == ["file", *(f"c{at}" for at in range(CODE))]
     assert [Path(row[0]).name for row in rows] == ["0.png", "1.png", "2.png"]
-    assert np.array([row[1:] for row in rows], float) == pytest.approx(wanted, rel=1e-4)
+    assert np.array([row[1:] for row in rows], float) == pytest.approx(expected, rel=1e-4)
 
 
-def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path: Path) -> None:
+def test_reconstruct_prints_the_error_of_each_file(models: Path, folder: Path, tmp_path: Path) -> None:
     run = hourglass("reconstruct", folder / "deep", "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
     assert run.returncode == 0
     assert [line.split()[1] for line in run.stdout.splitlines()] == ["mse", "mse"]
@@ -104,7 +102,7 @@ def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path:
         (["serve", "--nonsense"], "hourglass: Unknown option: --nonsense"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_sentence(
+def test_invalid_arguments_are_rejected_in_one_sentence(
     models: Path, folder: Path, tmp_path: Path, words: list[str], message: str
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -116,18 +114,18 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     assert "pydantic" not in run.stderr
 
 
-def test_the_version_is_the_packages() -> None:
+def test_version_is_that_of_the_package() -> None:
     assert hourglass("--version").stdout.strip() == version("hourglass")
 
 
 @pytest.mark.parametrize(("name", "said"), [("HOURGLASS_PROT", "HOURGLASS_PROT"), ("HOURGLASS_PORT", "port: ")])
-def test_a_variable_that_means_nothing_is_named(name: str, said: str) -> None:
+def test_unknown_variable_is_named(name: str, said: str) -> None:
     run = hourglass("serve", **{name: "nine"})
     assert run.returncode == 2
     assert said in run.stderr
 
 
-def test_every_setting_is_listed_with_its_variable() -> None:
+def test_help_lists_every_setting_with_its_variable() -> None:
     shown = hourglass("serve", "--help", COLUMNS="200").stdout
     for name in Settings.model_fields:
         assert PREFIX + name.upper() in shown

@@ -65,7 +65,7 @@ def test_unknown_parameter_is_named_and_the_nearest_suggested(query: str, sugges
     )
 
 
-def test_bytes_that_are_no_name_are_not_repeated() -> None:
+def test_invalid_name_bytes_are_not_repeated() -> None:
     with pytest.raises(InvalidParameter) as raised:
         parse_query(b"%3Cscript%3E=1", b"", b"", "denoise")
     assert "script" not in raised.value.detail

@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_and_export_reuse_the_run_of_fit(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ("blobs.toml", "--data", "data", "--set", "optimizer.epochs=2")
     assert call("fit", *common) == 0
     out, err = capsys.readouterr()
@@ -54,7 +54,7 @@ def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, caps
     assert first == second
 
 
-def test_the_data_folder_may_come_from_the_environment(
+def test_data_folder_is_read_from_the_environment(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOURGLASS_DATA", str(place / "nowhere"))
@@ -81,7 +81,7 @@ def test_the_data_folder_may_come_from_the_environment(
     ],
 )
 @pytest.mark.usefixtures("place")
-def test_errors_are_one_sentence_with_the_mend(
+def test_errors_are_one_sentence_with_the_remedy(
     arguments: tuple[str, ...],
     status: int,
     words: str,
@@ -96,7 +96,7 @@ def test_errors_are_one_sentence_with_the_mend(
 
 
 @pytest.mark.parametrize(("out", "why"), [("blobs.toml", "Not a directory"), ("/proc", "No such file or directory")])
-def test_where_models_cannot_be_put_is_said_before_anything_is_fitted(
+def test_unwritable_output_is_reported_before_fitting(
     place: Path, capsys: pytest.CaptureFixture[str], out: str, why: str
 ) -> None:
     assert call("fit", *HERE, "--out", out) == 1
@@ -106,7 +106,7 @@ def test_where_models_cannot_be_put_is_said_before_anything_is_fitted(
     assert not (place / "runs").exists()
 
 
-def test_lack_of_memory_is_no_mistake_of_the_program_and_mistakes_are_shown_whole() -> None:
+def test_out_of_memory_is_a_sentence_bugs_show_a_traceback() -> None:
     for error in (MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")):
         assert "not enough memory" in (user_message(error) or "")
     assert user_message(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
@@ -119,7 +119,7 @@ def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture
     assert command in app
 
 
-def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     assert capsys.readouterr().out.strip() == version("hourglass")
 
@@ -130,7 +130,7 @@ def test_help_and_data_load_no_torch() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_with_a_sentence_that_says_how_to_go_on(place: Path, number: signal.Signals) -> None:
+def test_signal_ends_with_a_sentence_on_how_to_resume(place: Path, number: signal.Signals) -> None:
     command = [
         sys.executable,
         "-m",
