@@ -1,4 +1,4 @@
-"""`make bench`: floors, Hourglass and their ratios in interleaved rounds, as a table and a picture in results/."""
+"""`make bench`: measure floors and Hourglass in interleaved rounds, and write a table and a plot to results/."""
 
 import sys
 import tempfile
@@ -17,13 +17,13 @@ from benchmarks.load_cases import Sample, running_servers
 from benchmarks.process import ServerFailed
 from benchmarks.report import Row, markdown, regressions, store
 
-ALLOWED = 0.15  # what a ratio may lose against the stored run before the guard says so; rounds differ by half of it
+ALLOWED = 0.15  # loss of a ratio against the stored run at which the guard fails; rounds differ by half of it
 CASES = (*load_cases.CASES, *process_cases.CASES)
 NAMES = ", ".join(case.name for case in CASES)
-Rounds = Annotated[int, Parameter(help="of every case; the table shows their medians")]
-Seconds = Annotated[float, Parameter(help="of load in a round")]
-Only = Annotated[str, Parameter(help=f"cases to measure, by commas; nothing is stored then: {NAMES}")]
-Guard = Annotated[bool, Parameter(help=f"store nothing; fail where a ratio is {ALLOWED:.0%} behind the stored one")]
+Rounds = Annotated[int, Parameter(help="rounds of every case; the table shows their medians")]
+Seconds = Annotated[float, Parameter(help="seconds of load per round")]
+Only = Annotated[str, Parameter(help=f"cases to measure, separated by commas; the table is not stored then: {NAMES}")]
+Guard = Annotated[bool, Parameter(help=f"store nothing; fail if a ratio is {ALLOWED:.0%} worse than the stored one")]
 notes = Console(stderr=True)
 app = App(name="python -m benchmarks", help="Measure the service beside its floors. wrk sends the load.")
 
@@ -57,14 +57,14 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
     print(markdown(rows))
     if guard:
         lost = regressions(rows, ALLOWED)
-        print("\n".join(lost) or "nothing is behind the stored run")
+        print("\n".join(lost) or "no ratio is worse than in the stored run")
         sys.exit(1 if lost else 0)
     if not names:
         store(rows, machine())
 
 
 def machine() -> str:
-    """What the figures were measured on, in a line."""
+    """Describe the machine in one line."""
     info = Path("/proc/cpuinfo")
     models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     versions = ", ".join(f"{name} {version(name)}" for name in ("hourglass", "onnxruntime", "uvicorn", "fastapi"))

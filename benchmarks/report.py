@@ -1,4 +1,4 @@
-"""What a run found, as a table for people, as JSON for the next run to be held against, and as a picture."""
+"""Results of a run: a Markdown table, JSON for comparison with the next run, and a plot."""
 
 import json
 from collections.abc import Sequence
@@ -22,22 +22,22 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """The median of the rounds."""
+        """Return the median ratio of the rounds."""
         return median(sample.ratio for sample in self.samples)
 
     @property
     def shown(self) -> str:
-        """The figures of the round whose ratio is the median."""
+        """Return the figures of the round with the median ratio."""
         return min(self.samples, key=lambda sample: abs(sample.ratio - self.ratio)).shown
 
     @property
     def failed(self) -> int:
-        """Requests that were not answered 200."""
+        """Number of requests without status 200."""
         return sum(sample.failed for sample in self.samples)
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table, a line a case."""
+    """Return the table, one line per case."""
     lines = ["| case | goal | reached | rounds | figures of the median round | others (reference) |"]
     lines.append("|---|---|---|---|---|---|")
     for row in rows:
@@ -63,7 +63,7 @@ def store(rows: Sequence[Row], machine: str) -> None:
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """How far each case is from its goal, as a multiple of it; beyond the line is better."""
+    """Plot each case as a multiple of its goal; beyond the line is better."""
     figure = Figure(figsize=(9, 0.42 * len(rows) + 1.4), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(reversed(rows)):
@@ -80,11 +80,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def regressions(rows: Sequence[Row], allowed: float) -> list[str]:
-    """Cases whose ratio has fallen behind the stored one by more than the allowed share, or that failed, in words."""
+    """Return sentences on cases that failed, or whose ratio is worse than the stored one by more than ALLOWED."""
     stored = json.loads((RESULTS / "serving.json").read_text())["ratios"]
     lines: list[str] = []
     for row in rows:
-        if row.failed:  # a refusal is quickly written
+        if row.failed:  # a rejection is fast
             lines.append(f"{row.case.name}: {row.failed} requests were not answered 200 ({row.case.title})")
         if row.case.name not in stored:
             continue

@@ -1,4 +1,4 @@
-"""The walls of the house: what loads what, and which file alone may import a library."""
+"""The architecture: which module loads which library, and rules for all modules and tests."""
 
 import ast
 import subprocess
@@ -29,25 +29,25 @@ BRIDGES = {
         "service.runtime.tensors",
     },
 }
-"""Every import of the service by training: whole module names on both sides."""
+"""Every import of the service by training, by full module names."""
 
 
 def service_modules(path: Path) -> set[str]:
-    """The modules and packages of the service that a file imports from."""
+    """Return the modules and packages of the service that a file imports from."""
     nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
     whole = {f"service.{alias.name}" for node in nodes if node.module == "service" for alias in node.names}
     return whole | {node.module for node in nodes if node.module and node.module.startswith("service.")}
 
 
 def loaded_by(module: str) -> set[str]:
-    """What a fresh interpreter has loaded after importing a module."""
+    """Return the packages that a new interpreter has loaded after importing a module."""
     code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
     return set(run.stdout.split())
 
 
 def imports(path: Path) -> set[str]:
-    """The whole names a file imports, at any depth."""
+    """Return the full names that a file imports, at any depth."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -101,7 +101,7 @@ def test_service_uses_monotonic_clocks() -> None:
     for path in ROOT.glob("service/**/*.py"):
         if (
             path == ROOT / "service" / "auth.py"
-        ):  # its library counts by the wall clock; test_access shows that none is kept out
+        ):  # its library uses the wall clock; test_auth covers a clock that is set back
             continue
         tree = ast.parse(path.read_text())
         used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

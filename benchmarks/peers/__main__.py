@@ -25,11 +25,11 @@ from benchmarks.process import Server, ServerFailed, free_port
 from benchmarks.report import RESULTS
 
 notes = Console(stderr=True)
-app = App(name="python -m benchmarks.peers", help="Measure Hourglass and its peers at the same work.")
+app = App(name="python -m benchmarks.peers", help="Measure Hourglass and its peers on the same work.")
 
 
 def request_of(peer: dict[str, Any]) -> Request:
-    """What the peer is sent: the picture, or its tensor where the peer serves tensors."""
+    """Return the request for a peer: the picture, or its tensor if the peer serves tensors."""
     if peer["body"] == "png":
         return Request(peer["path"], PNG.body, peer["content_type"])
     if peer["body"] == "multipart":
@@ -51,7 +51,7 @@ def request_of(peer: dict[str, Any]) -> Request:
 
 
 def checked(answer: bytes, kind: str, expected: bytes) -> None:
-    """Raises ServerFailed unless the answer holds the pixels that Hourglass answered."""
+    """Raise ServerFailed unless the response contains the same pixels as that of Hourglass."""
     pixels = np.asarray(Image.open(BytesIO(expected))).ravel()
     output = np.zeros(0)
     if kind == "png":
@@ -65,7 +65,7 @@ def checked(answer: bytes, kind: str, expected: bytes) -> None:
 
 
 def measure(server: Server, request: Request, echo: Server, folder: Path, rounds: int, seconds: float) -> Entry:
-    """All rounds of one contender, the echo's beside each."""
+    """Measure all rounds of one server, each beside the echo."""
     entry = Entry(server.title)
     for connections in CONNECTIONS:
         entry.runs[connections] = [
@@ -80,7 +80,7 @@ def measure(server: Server, request: Request, echo: Server, folder: Path, rounds
 
 
 def start_peer(name: str, folder: Path) -> tuple[Server, dict[str, Any]]:
-    """The peer's server as a process, and what its description says."""
+    """Start the server of a peer, and return it with its description."""
     peer = tomllib.loads((PEERS / name / "peer.toml").read_text())
     port = free_port()
     run = [str(interpreter(name)), str(PEERS / name / "serve.py")]
@@ -90,7 +90,7 @@ def start_peer(name: str, folder: Path) -> tuple[Server, dict[str, Any]]:
 
 
 def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) -> list[Entry]:
-    """Ourselves, then every peer that comes up; one that does not is told of and passed over."""
+    """Measure Hourglass, then every peer that starts; report and skip the others."""
     fixtures.publish_all(folder / "models")
     with ExitStack() as stack:
         port = free_port()
@@ -114,16 +114,16 @@ def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) ->
                     entry.start = start
                     entries.append(entry)
             except (ServerFailed, OSError) as error:
-                notes.print(f"{name} is left out: {error}", style="red", markup=False, highlight=False)
+                notes.print(f"{name} is skipped: {error}", style="red", markup=False, highlight=False)
     return entries
 
 
 @app.default
 def compare(
     *,
-    rounds: Annotated[int, Parameter(help="of every peer; the table shows their medians")] = 3,
-    seconds: Annotated[float, Parameter(help="of load in a round")] = 2.0,
-    only: Annotated[str, Parameter(help="peers, by commas; nothing is stored then")] = "",
+    rounds: Annotated[int, Parameter(help="rounds of every peer; the table shows their medians")] = 3,
+    seconds: Annotated[float, Parameter(help="seconds of load per round")] = 2.0,
+    only: Annotated[str, Parameter(help="peers to measure, separated by commas; the table is not stored then")] = "",
 ) -> None:
     """Measure Hourglass and every installed peer, print the table and store it in benchmarks/results.
 
@@ -132,7 +132,7 @@ def compare(
     selected = [name for name in only.split(",") if name] or names()
     for name in selected:
         if not is_installed(name):
-            notes.print(f"{name} is left out: it is not installed; python -m benchmarks.peers.install {name}")
+            notes.print(f"{name} is skipped: it is not installed; python -m benchmarks.peers.install {name}")
     with tempfile.TemporaryDirectory() as folder:
         entries = contend([name for name in selected if is_installed(name)], Path(folder), rounds, seconds)
     text = table(entries)

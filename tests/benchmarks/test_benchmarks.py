@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: its models serve, its requests are answered, its guard tells what was lost."""
+"""The benchmarks: their models serve, their requests get 200, and the guard reports regressions."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ GOOD = {
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The models that are measured with."""
+    """Return settings for the models of the benchmarks."""
     folder = tmp_path_factory.mktemp("fixtures")
     fixtures.publish_all(folder)
     return Settings(models_dir=folder, model_watch="off", default_denoise="dense")

@@ -45,7 +45,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_generated_parts_equal_the_code(page: Path) -> None:
     text = page.read_text("utf-8")
-    assert generate.fill(text) == text, "`make docs` generates it again"
+    assert generate.fill(text) == text, "run `make docs`"
 
 
 def test_every_generator_is_used() -> None:

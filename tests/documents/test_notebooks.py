@@ -37,7 +37,7 @@ def service() -> Iterator[str]:
 
 @pytest.fixture
 def digits(tmp_path: Path) -> str:
-    """Blobs of the digits' size with classes of their own, as a recipe's data."""
+    """Return blobs of the size of digits, with classes."""
     blobs = [pictures(count, seed)[..., 0] for count, seed in ((1000, 1), (500, 2))]
     train, test = (np.kron(small, np.ones((1, 4, 4), np.uint8))[:, 2:30, 2:30, np.newaxis] for small in blobs)
     labels = [(blobs.reshape(len(blobs), -1).mean(1) > 40).astype(np.int64) for blobs in (train, test)]

@@ -39,7 +39,7 @@ def test_changelog_has_every_renamed_setting() -> None:
 
 @pytest.mark.parametrize("name", ["hourglass", "hourglass-train"])
 def test_readme_command_lines_are_valid(name: str) -> None:
-    """Every word after the command is one that its help knows."""
+    """The help of each command lists every word after it."""
     for line in re.findall(rf"^(?:\.venv/bin/)?{name} (.+)$", README, re.MULTILINE):
         words = line.split()
         shown = subprocess.run(

@@ -1,4 +1,4 @@
-"""Who may ask: keys, what each is for and how often; and what pages of others, and the page of the document, may do."""
+"""API keys, permissions and rate limits; CORS; and the security headers of the documentation page."""
 
 import hashlib
 import subprocess
@@ -29,7 +29,7 @@ def line(name: str, key: str, rest: str = "") -> str:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     file = tmp_path / "keys"
-    file.write_text(f"# who may ask\n\n{line('alice', ALICE)}{line('bob', BOB, 'denoise,encode # only these')}")
+    file.write_text(f"# API keys\n\n{line('alice', ALICE)}{line('bob', BOB, 'denoise,encode # only these')}")
     return file
 
 

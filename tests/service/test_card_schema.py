@@ -1,4 +1,4 @@
-"""The committed JSON schema of the card is the one that the card's code says."""
+"""The committed JSON schema of the card equals that of the code."""
 
 from pathlib import Path
 

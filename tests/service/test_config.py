@@ -1,4 +1,4 @@
-"""Variables that are no settings are refused, with the name that was meant."""
+"""Unknown environment variables are rejected with the nearest setting."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from service.config import PREFIX, RENAMED, Settings
 
 
 def refusal(name: str) -> str:
-    """What is said of a variable that is no setting."""
+    """Return the error for a variable that is no setting."""
     with pytest.raises(ValueError, match="unknown setting") as caught:
         Settings.from_env({name: "1"})
     return str(caught.value)

@@ -1,4 +1,4 @@
-"""The container files, read as text: what they promise about users, ports, defaults and grace is so."""
+"""The container files, read as text: users, ports, defaults and shutdown time."""
 
 import re
 import tomllib
@@ -17,7 +17,7 @@ STAGES = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
 
 
 def stage(name: str) -> str:
-    """The instructions of a stage and of the stages it is made from."""
+    """Return the instructions of a stage and of its base stages."""
     (match,) = re.findall(rf"^FROM (\S+) AS {name}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
     base, body = match
     return (stage(base) if f" AS {base}\n" in DOCKERFILE else "") + body
@@ -126,7 +126,7 @@ def test_compose_mounts_models_and_allows_graceful_stop(name: str) -> None:
 
 
 def test_compose_host_values_have_their_own_variables() -> None:
-    """A HOURGLASS_ variable of the host is handed on as the setting of that name, or it is training's."""
+    """A HOURGLASS_ variable of the host is passed on as the setting of that name, or belongs to training."""
     text = (ROOT / "docker-compose.yml").read_text()
     settings = set(re.findall(r"^ +(HOURGLASS_[A-Z_]+): \$\{\1:-", text, re.MULTILINE))
     assert set(re.findall(r"\$\{(HOURGLASS_[A-Z_]+)", text)) - FOREIGN_VARIABLES == settings

@@ -1,4 +1,4 @@
-"""What a command leaves when it is killed or the disk is full: nothing half, and a run that goes on bit for bit."""
+"""Training commands that are killed or meet a full disk: no partial file, and the same bits after resuming."""
 
 import multiprocessing
 import os
@@ -54,7 +54,7 @@ processes.set_forkserver_preload([*PRELOADED])
 
 
 def _obey(place: Path, arguments: tuple[str, ...], environment: dict[str, str], room: int | None, stuck: bool) -> None:
-    """The command in this process, its words in a file."""
+    """Run the command in this process, with its output in a file."""
     os.chdir(place)
     os.environ.update(environment)
     for stream, name in ((1, "out"), (2, environment.get("RANK", "words"))):
@@ -73,7 +73,7 @@ def begin(
     stuck: bool = False,
     environment: dict[str, str] | None = None,
 ) -> BaseProcess:
-    """`room`: bytes of the largest file that can be written. `stuck`: it publishes all but the card, and waits."""
+    """Start a command. `room`: limit of file sizes in bytes. `stuck`: wait after publishing all but the card."""
     options = (place, arguments, environment or {}, room, stuck)
     process = processes.Process(target=_obey, args=options, daemon=True)
     process.start()
@@ -81,14 +81,14 @@ def begin(
 
 
 def wait(process: BaseProcess, ready: Callable[[], Any]) -> None:
-    """Until something is so that must come while the process is alive."""
+    """Wait until a condition is true; fail if the process ends first."""
     while not ready():
         assert process.is_alive()
         sleep(0.001)
 
 
 def end(process: BaseProcess, number: signal.Signals | None = None) -> int | None:
-    """The exit status: of itself, or after a signal."""
+    """Wait for the process and return its exit status; send a signal first if one is given."""
     if number:
         assert process.pid
         os.kill(process.pid, number)
@@ -101,7 +101,7 @@ def half(place: Path) -> list[Path]:
 
 
 def outcome(place: Path) -> dict[str, Any]:
-    """All that a finished run leaves, but for the times in it."""
+    """Return the files of a finished run, without times."""
     version = place / MODELS / "blobs" / "1"
     files: dict[str, Any] = {path.name: path.read_bytes() for path in version.iterdir()}
     card = load_card(version)

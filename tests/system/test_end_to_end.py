@@ -1,4 +1,4 @@
-"""The whole way: a recipe, twenty steps, an export, a service; what HTTP answers is what the net says in torch."""
+"""End to end: train for twenty steps, export, serve; HTTP responses equal the net in torch."""
 
 from io import BytesIO
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What befalls a process that serves, and it goes on: pauses, want of files, an unread log, a stop told twice."""
+"""Faults of a serving process: pauses, no free descriptors, an unread log, repeated signals."""
 
 import json
 import os
@@ -28,14 +28,14 @@ Served = tuple[str, "subprocess.Popen[bytes]"]
 
 
 def listened(process: "subprocess.Popen[bytes]") -> str:
-    """The address that its log tells."""
+    """Return the address in the log of a process."""
     assert process.stderr
     for line in process.stderr:
-        assert b"127.0.0.1:0" not in line, "no port that nobody can ask"
+        assert b"127.0.0.1:0" not in line, "the log must state the real port"
         said = json.loads(line)["event"]
         if said.startswith("Uvicorn running on "):
             return said.split()[3]
-    raise AssertionError("it never listened")
+    raise AssertionError("the service did not start")
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_sigstop_longer_than_watchdog_timeout_loses_no_request(
     for caller in callers:
         caller.join()
     assert answers == [200] * 8
-    sleep(1.5)  # looks of the watchdog
+    sleep(1.5)  # several ticks of the watchdog
     assert process.poll() is None
 
 
@@ -82,7 +82,7 @@ def test_serves_again_after_running_out_of_descriptors(served: Served) -> None:
     before = processor_seconds(process.pid)
     opened = [socket.create_connection((host, int(port)), timeout=20) for _ in range(100)]
     sleep(1)
-    assert processor_seconds(process.pid) - before < 0.7, "it spins"
+    assert processor_seconds(process.pid) - before < 0.7, "the service is in a busy loop"
     for connection in opened:
         connection.close()
     assert denoise(address) == 200
@@ -90,7 +90,7 @@ def test_serves_again_after_running_out_of_descriptors(served: Served) -> None:
 
 
 def processor_seconds(pid: int) -> float:
-    """Time that a process has spent on processors."""
+    """Return the CPU seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -100,7 +100,7 @@ def test_unread_or_closed_log_pipe_loses_no_request(
 ) -> None:
     address, process = served
     with httpx2.Client(base_url=address, timeout=20) as client:
-        for _ in range(1000):  # 150 bytes of log each, where a pipe holds 64 KiB
+        for _ in range(1000):  # 150 bytes of log each; a pipe holds 64 KiB
             assert client.get("/models", headers={"x-request-id": "a" * 64}).status_code == 200
         assert process.stderr
         process.stderr.close()
@@ -119,7 +119,7 @@ def test_second_signal_ends_the_process_at_once(models: Path, workers: str, kind
 
 
 def test_sigterm_to_the_whole_group_counts_once(models: Path) -> None:
-    """As service managers tell it; workers then hear of it from their supervisor too."""
+    """Service managers signal all processes; workers then get the signal from their supervisor too."""
     flags = ("--workers", "2", "--shutdown-delay", "2", "--default-denoise", "digits")
     with serving(models, *flags) as (address, process):
         for pid in [*children(process.pid), process.pid]:
@@ -158,7 +158,7 @@ def test_serves_with_closed_streams_and_no_writable_file(models: Path, workers: 
 
 
 def answers(address: str) -> int:
-    """The status, or 0 where nobody listens yet."""
+    """Return the status of a GET, or 0 if the connection is refused."""
     try:
         return httpx2.get(address).status_code
     except httpx2.TransportError:

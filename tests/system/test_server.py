@@ -1,4 +1,4 @@
-"""The real thing: processes, a port, signals; several workers behind it."""
+"""`hourglass serve` as a process: signals, TLS, workers, ports."""
 
 import os
 import re
@@ -24,11 +24,11 @@ pytestmark = pytest.mark.slow
 def test_metrics_of_two_workers_are_summed(models: Path) -> None:
     flags = ("--workers", "2", "--default-denoise", "digits", "--max-inflight-items", "100")
     with serving(models, *flags) as (address, process):
-        for _ in range(30):  # a connection each, so that both workers get some
+        for _ in range(30):  # a connection each, so that both workers get requests
             assert httpx2.post(f"{address}/denoise", content=png(digit())).status_code == 200
         seen: set[float] = set()
         end = monotonic() + 30
-        while seen != {30.0} and monotonic() < end:  # each worker knows the other's numbers of a second ago
+        while seen != {30.0} and monotonic() < end:  # each worker knows the metrics of the other a second later
             texts = [httpx2.get(f"{address}/metrics").text for _ in range(8)]
             matches = [re.search(r'hourglass_requests_total\{.*route="/denoise".*\} (\S+)', text) for text in texts]
             seen = {float(match[1]) for match in matches if match}
@@ -127,10 +127,10 @@ def test_required_gpu_never_falls_back_to_cpu(models: Path) -> None:
 
 
 def sockets(process: "subprocess.Popen[str]", port: int) -> list[str]:
-    """Lines of /proc about the process's internet sockets that neither listen at the port nor came through it."""
+    """Return the lines of /proc for sockets of the process that do not belong to its port."""
     mine: set[str] = set()
     for name in Path(f"/proc/{process.pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # it has been closed since
             mine.add(str(name.readlink()))
     tables = [Path(f"/proc/{process.pid}/net/{table}") for table in ("tcp", "tcp6", "udp", "udp6")]
     lines = [line for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
@@ -140,7 +140,7 @@ def sockets(process: "subprocess.Popen[str]", port: int) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="sockets of a process are told by Linux alone")
 def test_no_outbound_connection_and_no_file(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """onnxruntime keeps quiet where it believes in CI, so those variables are taken away; traces of it are files."""
+    """onnxruntime sends no telemetry in CI, so the variables of CI are removed; its traces are files."""
     for name in os.environ.keys() - {"PATH"}:
         monkeypatch.delenv(name)
     home = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR")}

@@ -1,4 +1,4 @@
-"""Connections that come or read slowly, or whose heads have no end: closed with a word, while others are served."""
+"""Slow clients and unfinished or oversized headers: they are closed with a response while others are served."""
 
 import json
 import re
@@ -26,7 +26,7 @@ HEAD = b"POST /denoise HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
 
 @contextmanager
 def impatient(models: Path, **settings: Any) -> Generator[str]:
-    """A service whose clocks are short."""
+    """Serve with short timeouts."""
     clocks = {"header_timeout": 0.5, "min_data_rate_grace": 0.5, "min_data_rate": 1000}
     values = {"models_dir": models, "model_watch": "off", "default_denoise": "digits", **clocks, **settings}
     with listening(Settings.model_validate(values)) as address:
@@ -35,7 +35,7 @@ def impatient(models: Path, **settings: Any) -> Generator[str]:
 
 
 def good(address: str, **headers: str) -> int:
-    """The status of a lawful request."""
+    """Return the status of a valid request."""
     asked = Request(f"{address}/denoise", GOOD, {"Content-Type": "image/png", **headers})  # noqa: S310 - our own
     with urlopen(asked, timeout=20) as answer:  # noqa: S310
         return answer.status
@@ -49,7 +49,7 @@ def connected(address: str) -> Generator[socket.socket]:
 
 
 def rest(connection: socket.socket) -> bytes:
-    """Everything until the other side closes."""
+    """Return everything received until the other side closes."""
     content = b""
     while True:
         try:
@@ -62,7 +62,7 @@ def rest(connection: socket.socket) -> bytes:
 
 
 def problem(answer: bytes) -> tuple[int, str]:
-    """Status and type of an answer that is a problem document."""
+    """Return status and type of a response, which must be a problem document."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"application/problem+json" in head
     assert b"connection: close" in head
@@ -70,7 +70,7 @@ def problem(answer: bytes) -> tuple[int, str]:
 
 
 def dribble(connection: socket.socket, piece: bytes, seconds: float = 10.0) -> None:
-    """Sends a piece every 50 ms until the other side has closed."""
+    """Send a piece every 50 ms until the other side has closed."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -113,7 +113,7 @@ def test_body_at_the_minimum_rate_is_served(models: Path) -> None:
             connection.sendall(body[at : at + 200])
             time.sleep(0.1)
         assert rest(connection).startswith(b"HTTP/1.1 200")
-        assert time.monotonic() - begun > 2 * 0.5  # it lived past the grace
+        assert time.monotonic() - begun > 2 * 0.5  # longer than the grace period
 
 
 @pytest.mark.parametrize("way", ["at once", "dribbled", "one long header", "address"])
@@ -186,7 +186,7 @@ def test_client_that_never_reads_is_disconnected(models: Path) -> None:
             connection.connect((parts.hostname, parts.port))
             head = b"POST /denoise?model=photos HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
             connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(large) + large)
-            time.sleep(3)  # several graces
+            time.sleep(3)  # several grace periods
             head, _, body = rest(connection).partition(b"\r\n\r\n")
             (length,) = re.findall(rb"content-length: (\d+)", head)
             assert len(body) < int(length)
@@ -200,7 +200,7 @@ def test_pipelined_requests_are_answered_in_order(models: Path) -> None:
         ids = [int(line.split()[1]) for line in answer.split(b"\r\n") if line.startswith(b"x-request-id: ")][:10]
         assert ids == list(range(10))
         assert answer.count(b"HTTP/1.1 200") == 10
-        assert b"HTTP/1.1 408" in answer, "the eleventh never came"
+        assert b"HTTP/1.1 408" in answer, "the eleventh request has no body"
 
 
 def test_body_over_inflight_bytes_gets_retry_after(models: Path) -> None:
@@ -210,7 +210,7 @@ def test_body_over_inflight_bytes_gets_retry_after(models: Path) -> None:
         connected(address) as first,
     ):
         first.sendall(asked + bytes(400_000))
-        time.sleep(0.3)  # until it is there
+        time.sleep(0.3)  # until the service has received it
         with connected(address) as second:
             second.sendall(asked + bytes(900_000))
             answer = rest(second)
@@ -218,4 +218,4 @@ def test_body_over_inflight_bytes_gets_retry_after(models: Path) -> None:
             assert b"retry-after: " in answer
         assert good(address) == 200
         first.sendall(bytes(500_000))
-        assert rest(first).startswith(b"HTTP/1.1 415")  # it was heard out
+        assert rest(first).startswith(b"HTTP/1.1 415")  # the body was read to its end

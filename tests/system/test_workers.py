@@ -1,4 +1,4 @@
-"""Several workers behind one port: connections shared evenly, the dead replaced, nobody left unanswered at the end."""
+"""Several workers behind one port: balanced connections, replaced workers, graceful shutdown."""
 
 import json
 import os
@@ -23,16 +23,16 @@ BODY = png(digit())
 
 
 def sockets(pid: int) -> int:
-    """How many sockets a process holds."""
+    """Return the number of sockets of a process."""
     count = 0
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # it has been closed since
             count += str(link.readlink()).startswith("socket:")
     return count
 
 
 def ask(connection: HTTPConnection) -> int:
-    """The status of one answer, read whole; 0 where the connection was closed instead."""
+    """Send a request and return the status of the response, or 0 if the connection was closed."""
     try:
         connection.request("POST", "/denoise?model=digits", BODY, {"content-type": "image/png"})
         answer = connection.getresponse()
@@ -43,7 +43,7 @@ def ask(connection: HTTPConnection) -> int:
 
 
 def connect(address: str) -> HTTPConnection:
-    """A connection that is not opened again once it is closed."""
+    """Return a connection that does not reopen after it is closed."""
     connection = HTTPConnection(address.removeprefix("http://"), timeout=60)
     connection.connect()
     connection.auto_open = 0
@@ -52,7 +52,7 @@ def connect(address: str) -> HTTPConnection:
 
 @contextmanager
 def connections(address: str, count: int) -> Generator[list[HTTPConnection]]:
-    """So many kept-alive connections, one after the other, each with one answer behind it."""
+    """Yield a number of kept-alive connections, after one request on each."""
     opened = [connect(address) for _ in range(count)]
     try:
         assert [ask(connection) for connection in opened] == [200] * count
@@ -63,7 +63,7 @@ def connections(address: str, count: int) -> Generator[list[HTTPConnection]]:
 
 
 def settled(workers: list[int]) -> list[int]:
-    """How many sockets each holds, once that has stayed as it is for a while."""
+    """Return the number of sockets of each process when it no longer changes."""
     seen = [[-1]]
 
     def still() -> bool:
@@ -75,7 +75,7 @@ def settled(workers: list[int]) -> list[int]:
 
 
 def both_ready(address: str, supervisor: int) -> list[int]:
-    """The two workers, once each takes one of two connections."""
+    """Return the two workers when each accepts one of two connections."""
     workers = children(supervisor)
 
     def shared() -> bool:

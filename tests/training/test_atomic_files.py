@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic files and folders: complete or absent."""
 
 import os
 import stat
@@ -60,7 +60,7 @@ def test_concurrent_reader_never_sees_partial_files(tmp_path: Path) -> None:
     with atomic_files.temporary_folder(place) as beside:
         for name in "abc":
             (beside / name).write_bytes(b"old" * 10000)
-        sys.setprofile(look)  # it is called before and after every call that is made from here on
+        sys.setprofile(look)  # called before and after every later call
         try:
             atomic_files.commit_folder(beside, place / "1")
             atomic_files.write_atomic(place / "1" / "a", b"new" * 10000)

@@ -1,4 +1,4 @@
-"""Augmentation: squares from the pictures themselves, in all eight ways, drawn from the run's generator alone."""
+"""Augmentation: crops, flips and colours, with randomness from the generator of the run only."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def seeded(seed: int = 0) -> Generator:
 
 
 def numbered(count: int = 8, side: int = 12) -> Tensor:
-    """Pictures whose every number is another."""
+    """Return pictures with distinct values."""
     return torch.arange(count * 3 * side * side, dtype=torch.float32).view(count, 3, side, side) / (count * 3 * side**2)
 
 
@@ -60,7 +60,7 @@ def test_downscaled_crop_shows_more_and_keeps_the_mean() -> None:
     crops = Augmentation(crop=10, random_downscale=0.999)(rows, seeded())
     heights = crops[:, 0, -1, 5] - crops[:, 0, 0, 5]
     assert crops.shape[2:] == (10, 10)
-    assert heights.max() > 3 * heights.min()  # from the crop's own side up to the whole picture's
+    assert heights.max() > 3 * heights.min()  # from the side of the crop up to that of the whole picture
     assert 0.4 < crops.mean() < 0.6
 
 

@@ -1,4 +1,4 @@
-"""The recipes that come with the package: each takes its first steps, on a few made items of its data's shape."""
+"""The shipped recipes: each trains for two steps on synthetic items with the shape of its data."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SMALLER = [f"optimizer.batch={BATCH}", "optimizer.epochs=1", "optimizer.compile=
 @pytest.mark.parametrize("name", builtin_recipes())
 def test_shipped_recipe_trains_for_two_steps(name: str, tmp_path: Path) -> None:
     crops = ["augmentation.crop=32"] if read_recipe(name).augmentation.crop else []
-    recipe = read_recipe(name, [*SMALLER, *crops]).model_copy(update={"validation": None})  # needs pairs on disk
+    recipe = read_recipe(name, [*SMALLER, *crops]).model_copy(update={"validation": None})  # it needs pairs on disk
     items = recipe_items(recipe.data, STEPS * BATCH)
     trainer = Trainer(recipe, Dataset("synthetic", "CC0-1.0", items, items[:1]), tmp_path)
     before = [weight.clone() for weight in trainer.state.net.parameters()]

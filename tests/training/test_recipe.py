@@ -1,4 +1,4 @@
-"""Recipes: what is refused, with which words, and how --set changes them."""
+"""Recipes: errors and their messages, and changes by --set."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from training.schema import StrictModel
 
 
 def sections(kind: type[StrictModel] = StrictModel) -> list[type[StrictModel]]:
-    """Every kind of table, abstract ones too."""
+    """Return every section class, abstract ones too."""
     return [kind, *(deep for child in kind.__subclasses__() for deep in sections(child))]
 
 
@@ -107,7 +107,7 @@ WHERE = {
     "data.validation": "photo",
     "net.step": "digits-codec",
 }
-"""Shipped recipes whose tables had the old key; `digits` for the others."""
+"""Shipped recipes whose sections had the old key; `digits` for the others."""
 KINDS = {"fraction": ["corruption.kind=masking"], "probability": ["corruption.kind=dropout"]}
 
 

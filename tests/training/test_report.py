@@ -1,4 +1,4 @@
-"""The report: every stored study is drawn, told and held against its bars; the page needs nothing beside it."""
+"""The report: plots, summary and targets of every stored study, and a self-contained page."""
 
 import json
 import math
@@ -29,7 +29,7 @@ def axes_of(figure: Figure) -> list[Any]:
 
 
 def is_scale(axes: Any) -> bool:
-    """Whether it is the scale of colours beside a picture, with its quantity."""
+    """Return whether axes are a colour bar with a label."""
     return axes.get_label() == "<colorbar>" and bool(axes.get_ylabel())
 
 
@@ -47,7 +47,7 @@ def test_study_figures_are_finite(study: Study) -> None:
     assert rows
     assert all(math.isfinite(row.value) for row in rows)
     assert all(row.target is not None or row.stretch is None for row in rows)
-    assert re.search(r"\d", study.summary(results)), "an answer has figures in it"
+    assert re.search(r"\d", study.summary(results)), "the summary must contain figures"
     assert study.question.endswith("?")
 
 

@@ -1,4 +1,4 @@
-"""What studies work with: nothing is fitted, published or read twice."""
+"""The workspace of studies: nothing is fitted, published or read twice."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ TOML = (
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workspace, list[str]]:
-    """A workspace of one shipped recipe, and the fits that took a step, by name."""
+    """Return a workspace of one shipped recipe, and the names of the fits that took a step."""
     monkeypatch.setattr(recipes, "RECIPES_FOLDER", tmp_path)
     (tmp_path / "blobs.toml").write_text(TOML)
     np.save(tmp_path / "items.npy", pictures(60))

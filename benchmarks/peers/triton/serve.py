@@ -19,14 +19,14 @@ import onnxruntime as ort
 
 
 def free_port() -> int:
-    """For the metrics, which have a fixed port else."""
+    """Return a free port for the metrics, which would use a fixed one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def serve(graph: str, port: int) -> None:
-    """Until the signal to end, which stops Triton with us."""
+    """Serve until SIGTERM, which stops Triton too."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -36,7 +36,7 @@ def serve(graph: str, port: int) -> None:
     def denoise(**inputs: np.ndarray) -> dict[str, np.ndarray]:
         return {graph_output.name: session.run(None, {graph_input.name: inputs[graph_input.name]})[0]}
 
-    # Triton's Python stub must load the libpython that this interpreter is of, not whichever the system has.
+    # Triton's Python stub must load the libpython of this interpreter, not that of the system.
     os.environ["LD_LIBRARY_PATH"] = ":".join(
         filter(None, [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")])
     )

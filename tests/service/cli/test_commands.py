@@ -1,4 +1,4 @@
-"""The `hourglass` command: files and folders without a server, its messages, its exit status."""
+"""The `hourglass` command: files and folders without a server, messages, exit status."""
 
 import csv
 import subprocess
@@ -22,7 +22,7 @@ def hourglass(*words: object, **environ: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three digits, one broken file and one that is no picture."""
+    """Return a folder with three digits, a corrupt picture and a file that is no picture."""
     for seed in range(3):
         path = tmp_path / "in" / ("deep" if seed else "") / f"{seed}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

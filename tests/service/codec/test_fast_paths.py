@@ -1,4 +1,4 @@
-"""The shorter way of plain pictures: the same pixels and the same verdicts as the reference, and really taken."""
+"""The fast decoders of plain pictures: they are used, and give the pixels and errors of the reference."""
 
 import struct
 import zlib
@@ -31,7 +31,7 @@ def opened(blob: bytes) -> LazyPicture:
 
 
 def verdict(blob: bytes) -> tuple[Any, ...]:
-    """All that a caller could tell from the answer."""
+    """Return everything that a response can depend on: the decoded picture, or the problem."""
     try:
         decoded = opened(blob).decode()
     except Problem as problem:
@@ -41,7 +41,7 @@ def verdict(blob: bytes) -> tuple[Any, ...]:
 
 
 def reference(blob: bytes) -> tuple[Any, ...]:
-    """The verdict by Pillow alone."""
+    """Return the verdict of Pillow only."""
     with patch.dict(picture.FAST_PARSERS, clear=True):
         return verdict(blob)
 
@@ -53,14 +53,14 @@ def written(pixels: Array, kind: str, **options: Any) -> bytes:
 
 
 def smooth(height: int, width: int, channels: int) -> Array:
-    """Waves with some noise: every filter of a PNG row is chosen somewhere."""
+    """Return waves with some noise, so that every PNG row filter is used: uint8 H,W,C."""
     y, x, c = np.mgrid[:height, :width, :channels]
     noise = np.random.default_rng(height * width).integers(0, 9, y.shape)
     return (118 + 100 * np.sin(y / 7 + c) * np.cos(x / 5) + noise).astype(np.uint8)
 
 
 def strokes(height: int, width: int) -> Array:
-    """Bright on pure black, as digits are."""
+    """Return a bright ring on black, similar to a digit: uint8 H,W,1."""
     y, x = np.mgrid[:height, :width]
     distance = np.abs(np.hypot(y - height / 2, x - width / 2) - min(height, width) / 3)
     light = 255 * np.exp(-((distance / 2) ** 2))
@@ -270,7 +270,7 @@ def test_pillow_reads_encoded_png(pixels: Array) -> None:
     blob = codec.encode(Picture(colour, "", alpha), "image/png")
     decoded = np.asarray(Image.open(BytesIO(blob)))
     assert (decoded.reshape(pixels.shape) == pixels).all()
-    assert len(blob) < 1.02 * pixels.size + 200  # what cannot be packed grows by next to nothing
+    assert len(blob) < 1.02 * pixels.size + 200  # incompressible data grows hardly at all
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -1,4 +1,4 @@
-"""Bytes to arrays and back, by property: what is written is read, and whatever is read is an array or a Problem."""
+"""Pictures and npy files, by property: round trips, and any bytes give an array or a Problem."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ ALL = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
 
 @contextmanager
 def or_problem(*statuses: int) -> Generator[None]:
-    """The block succeeds, or fails with a Problem of one of these statuses."""
+    """Accept a block that succeeds or raises a Problem with one of these statuses."""
     try:
         yield
     except Problem as problem:
@@ -147,7 +147,7 @@ def test_corrupt_exif_is_ignored() -> None:
 
 def test_downscaling_does_not_alias() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (80, 40))[:, :, None]
-    assert np.abs(codec.fit_to_size(stripes, 10, 10, 1)[:, 1:-1] - 127.5).max() < 3  # even grey, no other stripes
+    assert np.abs(codec.fit_to_size(stripes, 10, 10, 1)[:, 1:-1] - 127.5).max() < 3  # even grey, no stripes
     assert codec.fit_to_size(stripes, 10, 10, 3).shape == (10, 10, 3)
 
 

@@ -1,4 +1,4 @@
-"""Who may wait, and how long whoever may not is told to stay away."""
+"""Admission: which requests are admitted, and the Retry-After of rejected ones."""
 
 from contextlib import ExitStack, suppress
 
@@ -21,7 +21,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def work(place: Admission, clock: Clock, size: int, seconds: int) -> None:
-    """So many bytes come and go each second."""
+    """Admit and finish a number of bytes each second."""
     for _ in range(seconds):
         place.acquire(Demand(1, size, GraphLoad(), 1), 1)
         clock.now += 1
@@ -72,7 +72,7 @@ def test_largest_body_is_rejected_near_the_byte_limit() -> None:
         with suppress(Overloaded):
             for hold in large * 1000:
                 hold.add(1)
-        assert large[0].size == 100  # a tenth: as much as is left for whoever comes
+        assert large[0].size == 100  # a tenth: as much as is left for other requests
         assert place.reserved <= 1000
         with BodyReservation(place) as small:
             small.add(10)

@@ -1,4 +1,4 @@
-"""The batcher: every caller gets exactly its own answer, whoever else fails, leaves or floods."""
+"""The batcher: every request gets its own outputs while others fail, are cancelled or fill the queue."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -24,7 +24,7 @@ POISON = 666.0
 
 
 def double(items: Array) -> Array:
-    """A graph that fails on poison."""
+    """Double the items; raise ValueError for a failing item."""
     if (items == POISON).any():
         raise ValueError("poison")
     return items * 2
@@ -161,7 +161,7 @@ def test_too_few_outputs_fail_the_batch() -> None:
 )
 @settings(max_examples=60, deadline=None)
 def test_every_caller_gets_its_own_outputs(callers: list[tuple[int, bool, bool]], max_batch: int, pooled: bool) -> None:
-    """Callers of 1 to 9 items, some poisoned, some of another shape, under any batch limit."""
+    """Submit requests of 1 to 9 items, some failing and some of another shape, with any batch limit."""
 
     async def work() -> list[Any]:
         with ThreadPoolExecutor(2) as pool:

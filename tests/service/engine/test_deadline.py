@@ -1,4 +1,4 @@
-"""A deadline ends its block and nothing else."""
+"""Deadlines: a timeout cancels its block only."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 async def test_block_over_its_timeout_raises_its_problem() -> None:
     with pytest.raises(DeadlineExceeded, match="not done within"), Deadline(0.01):
         await asyncio.sleep(60)
-    await asyncio.sleep(0)  # the task itself goes on
+    await asyncio.sleep(0)  # the task continues
 
 
 async def test_block_within_its_timeout_is_not_cancelled() -> None:

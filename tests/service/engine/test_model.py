@@ -1,4 +1,4 @@
-"""How a graph is run: the curve of batches and what follows from it, measured only while nobody waits."""
+"""How a model runs: batch costs and the choices from them, measured only while no request waits."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +25,12 @@ from service.runtime.tuning import (
 
 
 def costs(fixed: float, item: float, largest: int) -> dict[int, float]:
-    """What batches of 1, 2, 4 ... items take where they take fixed + item * items."""
+    """Return the seconds of batches of 1, 2, 4 ... items for a cost of fixed + item * items."""
     return {2**at: fixed + item * 2**at for at in range(largest.bit_length())}
 
 
 class Timed:
-    """A session whose runs take a known time, and which remembers what was measured."""
+    """A session whose runs take a known time, and which records the measured batch sizes."""
 
     def __init__(self, fixed: float, item: float) -> None:
         self.fixed, self.item = fixed, item
@@ -52,7 +52,7 @@ def limit(model: Runner) -> int:
 
 @pytest.fixture
 def opened(models: Path) -> Runner:
-    """The tiny digits' denoiser, not measured yet."""
+    """Return the denoise model of the tiny digits, before its batch sizes are measured."""
     card = load_card(models / "digits" / "1")
     with ThreadPoolExecutor(1) as pool:
         return load_runner(models / "digits" / "1", card, "denoise", LoadOptions("cpu", 0, 64, pool, 1))
@@ -99,7 +99,7 @@ def test_batcher_uses_the_measured_batch_size(opened: Runner) -> None:
     while not opened.measured:
         opened.measure_next()
     assert limit(opened) == opened.choices["batch"].value == 32
-    assert max(cast("Timed", opened.session).sizes) == 64, "the setting is the largest that is tried"
+    assert max(cast("Timed", opened.session).sizes) == 64, "no batch over the setting is measured"
 
 
 def test_failing_batch_sizes_are_not_used(opened: Runner) -> None:

@@ -1,4 +1,4 @@
-"""The estimate of the noise: what was added is found again, in colour and grey, and nothing is said of too little."""
+"""The noise estimate: it recovers the added noise, in colour and grey; small pictures have none."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ Pixels = NDArray[np.uint8]
 
 
 def scene(channels: int, sigma: float) -> Pixels:
-    """Soft shapes with some edges, far from black and white, under noise of `sigma` of 255."""
+    """Return smooth shapes with some edges, far from black and white, with Gaussian noise; `sigma` in 0..255."""
     random = np.random.default_rng(3)
     soft = gaussian_filter(random.normal(size=(240, 320, channels)), (12, 12, 0))
     shapes = 128 + 40 * soft / soft.std() + 30 * (gaussian_filter(random.normal(size=(240, 320, 1)), (9, 9, 0)) > 0)

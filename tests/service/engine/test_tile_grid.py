@@ -1,4 +1,4 @@
-"""Tiles: whatever the sizes, the stitched answer is the one of the whole picture, to the last pixel."""
+"""Tile grids: for any size, the stitched output equals the output for the whole picture."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ Pixels = NDArray[np.uint8]
 
 
 def net(picture: Pixels) -> Pixels:
-    """A net by numpy: pads to whole cells of 4 by the edge, sums cells and their neighbours, and adds each pixel."""
+    """Apply a net in numpy: pad to cells of 4x4 pixels, sum each cell and its neighbours, and add each pixel."""
     height, width = picture.shape[:2]
     padded = np.pad(picture.astype(int), ((0, -height % 4), (0, -width % 4), (0, 0)), mode="edge")
     cells = padded.reshape(padded.shape[0] // 4, 4, padded.shape[1] // 4, 4, 3).sum((1, 3))
@@ -25,7 +25,7 @@ def net(picture: Pixels) -> Pixels:
 
 
 def stitched(picture: Pixels, tiles: tuple[Tile, ...]) -> tuple[Pixels, NDArray[np.int_]]:
-    """The answer from tiles, and how often each of its pixels was written."""
+    """Return the output from tiles, and how often each of its pixels was written."""
     output, written = np.zeros_like(picture), np.zeros(picture.shape[:2], int)
     for tile in tiles:
         rows, columns = tile.rows, tile.columns
@@ -78,7 +78,7 @@ def test_tiles_start_at_strides_within_the_pixel_limit(height: int, width: int, 
     assert all(tile.rows.read_start % 8 == tile.columns.read_start % 8 == 0 for tile in tiles)
     assert max(tile.pixels for tile in tiles) <= pixels
     if height * width <= pixels:
-        assert len(tiles) <= 2  # whole strides may make a picture a little too large for one
+        assert len(tiles) <= 2  # rounding to strides may make a picture slightly too large for one tile
 
 
 def test_too_small_radius_changes_pixels() -> None:
@@ -96,6 +96,6 @@ def test_overlap_of_12_megapixels_is_at_most_a_fifth(height: int, width: int) ->
 def test_tile_count_is_even_for_two_runners() -> None:
     pixels = 1_590_000
     alone, together = (Grid(63, 8, pixels, at_once).tiles(3000, 4000) for at_once in (1, 2))
-    assert len(alone) % 2 == 1, "else the test shows nothing"
+    assert len(alone) % 2 == 1, "the example must have an odd number of tiles"
     assert len(together) % 2 == 0
     assert sum(tile.pixels for tile in together) < 1.1 * sum(tile.pixels for tile in alone)

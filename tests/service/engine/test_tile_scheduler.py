@@ -1,4 +1,4 @@
-"""The tiler: whose tile runs next, what failures and departures cost, and that nothing is begun for nobody."""
+"""The tile scheduler: order of tiles, failures, and cancelled requests."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ def invert(tile: Array) -> Array:
 
 
 class Gate:
-    """A graph that notes what it is given, and waits for leave."""
+    """A graph that records its inputs and waits for a semaphore."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []

@@ -1,4 +1,4 @@
-"""The watchdog: what hangs is seen and ends the process, what is merely slow or paused is left alone."""
+"""The watchdog: a hang is reported and ends the process; a slow or paused process continues."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ ITEM = np.zeros((1, 4), np.float32)
 
 
 class Small:
-    """As much of a runner as the watchdog knows."""
+    """The part of a runner that the watchdog uses."""
 
     def __init__(self, run: Callable[[Array], Array], pool: ThreadPoolExecutor | None) -> None:
         self.batcher = Batcher(run, max_batch=8, pool=pool)
@@ -88,12 +88,12 @@ def test_hanging_run_is_reported_then_ends_the_process(pool: ThreadPoolExecutor)
     verdict, ended = watched(one, work)
     assert "has not finished" in verdict
     assert len(ended) == 1
-    assert ended[0] - red[0] > LOOK, "red before the end, so that it can be seen"
+    assert ended[0] - red[0] > LOOK, "the failure must be visible before the process ends"
 
 
 def test_canary_detects_a_stalled_pool(pool: ThreadPoolExecutor) -> None:
     one = runner(lambda items: items, pool)
-    one.batcher._free_runners = 0  # as if every run had died without a word
+    one.batcher._free_runners = 0  # as if every run had stopped without a result
 
     async def work(dog: Watchdog) -> None:
         await until(lambda: dog.failure)
@@ -134,7 +134,7 @@ def test_long_moving_queue_does_not_trip_the_watchdog(pool: ThreadPoolExecutor) 
         return items
 
     one = runner(slow, pool)
-    one.batcher.max_batch = 1  # so that the canary waits behind all others
+    one.batcher.max_batch = 1  # so that the canary waits behind all other items
 
     async def work(_: Watchdog) -> None:
         await asyncio.gather(*(one.batcher.submit(ITEM) for _ in range(5 * PATIENCE)))

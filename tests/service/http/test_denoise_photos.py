@@ -1,4 +1,4 @@
-"""Photographs over HTTP: their notes and profiles, how strongly they are cleaned, their noise, and their tiles."""
+"""Photographs over HTTP: metadata and profiles, strength, noise estimate, tiles, disconnects."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ def post(client: TestClient, path: str, body: bytes, kind: str) -> Any:
 
 
 def camera(orientation: int = 1) -> Image.Exif:
-    """The notes of a camera: its make, a place, an orientation."""
+    """Return EXIF of a camera: make, position and orientation."""
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "Hourglass", orientation
     exif.get_ifd(0x8825)[1] = "N"

@@ -1,4 +1,4 @@
-"""JSON bodies: the same numbers and refusals whether they are read whole or by pieces, and never much at once."""
+"""JSON bodies: parsing in chunks gives the same values and errors, and no chunk is large."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ MOST = 50
 
 @pytest.fixture(autouse=True)
 def little(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Pieces of a few rows; the sizes of those that were parsed."""
+    """Parse in chunks of a few rows, and return the sizes of the chunks."""
     sizes: list[int] = []
     parse = json_body._parse_rows  # pyright: ignore[reportPrivateUsage]
 

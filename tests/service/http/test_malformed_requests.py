@@ -1,4 +1,4 @@
-"""What hostile, careless and unlucky callers send: one answer each, and the service is none the worse."""
+"""Malformed and hostile requests: each gets its problem, and the service stays healthy."""
 
 import base64
 import gc
@@ -38,7 +38,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A whole PNG header of any size, with next to nothing behind it."""
+    """Return a PNG header with any size and almost no data."""
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b""))
 
@@ -47,7 +47,7 @@ PROFILE = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 20)))
 
 
 def npy(shape: str, data: bytes, descr: str = "'<f4'") -> bytes:
-    """A .npy file that says what it likes."""
+    """Return an .npy file with an arbitrary header."""
     head = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + data
 
@@ -64,7 +64,7 @@ def part(name: str, data: bytes, end: bytes = b"--b--\r\n") -> bytes:
 
 
 def with_sides(width: int, height: int) -> bytes:
-    """A JPEG whose header says what it likes."""
+    """Return a JPEG with arbitrary sides in its header."""
     blob = bytearray(JPEG)
     at = blob.index(b"\xff\xc0")
     blob[at + 5 : at + 9] = struct.pack(">HH", height, width)
@@ -72,7 +72,7 @@ def with_sides(width: int, height: int) -> bytes:
 
 
 def without_tables() -> bytes:
-    """A JPEG that does not say how it was coded."""
+    """Return a JPEG without its tables."""
     blob, at = b"\xff\xd8", 2
     while JPEG[at + 1] != 0xDA:
         (size,) = struct.unpack(">H", JPEG[at + 2 : at + 4])
@@ -306,7 +306,7 @@ def test_rejected_requests_leave_no_reference_cycles(client: TestClient) -> None
     def send_bad_requests() -> None:
         for _, path, body, kind, _, _ in CASES:
             client.post(path, content=body, headers={"content-type": kind} if kind else {})
-        client.post("/denoise", json={"images": ["aa", "aa"]})  # answered 200, each with its own problem
+        client.post("/denoise", json={"images": ["aa", "aa"]})  # status 200, with a problem for each item
 
     assert leaked_frames(send_bad_requests) == set()
 
@@ -372,7 +372,7 @@ def test_request_that_would_time_out_is_rejected_first(serve: Serve, model: str,
     path = f"/denoise?model={model}"
     assert client.post(path, content=GOOD).status_code == 200
     line = client.app_state["service"].store.snapshot.loaded[model].runners["denoise"].load
-    assert line.throughput > 0  # its run has told
+    assert line.throughput > 0  # the first run sets the throughput
     for _ in range(10):
         line.acquire(work, 1e9)
     line.throughput = work  # one a second
@@ -386,7 +386,7 @@ def test_request_that_would_time_out_is_rejected_first(serve: Serve, model: str,
 def test_timed_out_request_gets_504_and_never_runs(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve(request_timeout=0.05)
     runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
-    monkeypatch.setattr(runner.batcher, "_free_runners", 0)  # no runner ever comes free
+    monkeypatch.setattr(runner.batcher, "_free_runners", 0)  # no runner becomes free
     answer = client.post("/denoise", content=GOOD)
     assert answer.json()["type"] == "/problems/deadline-exceeded"
     assert client.app_state["service"].admission.items == 0
@@ -450,8 +450,8 @@ LONG = png(np.random.default_rng(6).integers(0, 256, (200, 200, 3), np.uint8))
     [
         (GOOD, "image/png", True),
         (LONG, "image/png", True),
-        (LONG, "", False),  # it may be anything
-        (LONG[:33] + PROFILE + LONG[33:], "image/png", False),  # Pillow inflates what it finds in a header
+        (LONG, "", False),  # any content
+        (LONG[:33] + PROFILE + LONG[33:], "image/png", False),  # Pillow decompresses parts of the header
         (SPECIAL, "image/webp", False),
         (LONG * 12, "image/png", False),
         (bytes(1 << 17), NPY, True),

@@ -1,4 +1,4 @@
-"""What operators ask: health, metrics, models."""
+"""Health, metrics and models over HTTP."""
 
 import asyncio
 import re

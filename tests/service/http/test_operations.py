@@ -1,4 +1,4 @@
-"""The four operations over HTTP: every body and every answer of the tables, against what numpy says."""
+"""The four operations over HTTP: every body type and response type, against numpy."""
 
 import base64
 import threading
@@ -125,7 +125,7 @@ def test_encode_returns_codes(client: TestClient) -> None:
 
 
 def test_npy_is_accepted_and_returned(client: TestClient) -> None:
-    batch = np.stack([digit(seed) for seed in range(70)])  # more than a batch: cut and put together again
+    batch = np.stack([digit(seed) for seed in range(70)])  # more than a batch: split and joined
     answer = post(client, "/encode", write_npy(batch), NPY)
     assert answer.headers["content-type"] == NPY
     assert load(answer.content) == pytest.approx(encode_oracle(batch), rel=1e-4, abs=1e-5)

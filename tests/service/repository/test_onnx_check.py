@@ -1,4 +1,4 @@
-"""Graphs that reach out of their file, or for operators of others, are refused before onnxruntime sees them."""
+"""External data and custom operators are rejected before onnxruntime reads the graph."""
 
 from contextlib import suppress
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The models folder while serving: what is good is served, what is bad is refused with its reason, nothing is lost."""
+"""The models folder while serving: valid versions are served, invalid ones rejected with a reason."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ from tests.support.tiny_models import SIDE, publish
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """A store of one good version of digits."""
+    """Yield a store with one valid version of digits."""
     publish(tmp_path, "digits")
     loading = LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1)
     store = Store(tmp_path, loading, max_old_versions=1)
@@ -44,7 +44,7 @@ def test_bad_version_is_rejected_and_the_old_one_serves(store: Store, case: str)
     assert store.snapshot.loaded["digits"] is before
     assert reason in store.snapshot.rejected["digits", 2].reason
     assert "\n" not in store.snapshot.rejected["digits", 2].reason
-    assert not store.refresh()  # a second look finds nothing new
+    assert not store.refresh()  # a second refresh loads nothing
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large")])
@@ -118,7 +118,7 @@ async def test_old_versions_are_loaded_on_demand_up_to_the_limit(store: Store) -
     first = await store.get("digits", 1)
     assert first.card.version == 1
     assert await store.get("digits", 1) is first
-    await store.get("digits", 2)  # one older version is kept: the first is let go
+    await store.get("digits", 2)  # one old version is kept: the first is unloaded
     assert await store.get("digits", 1) is not first
 
 
@@ -145,7 +145,7 @@ def test_other_folder_entries_are_ignored(store: Store, name: str) -> None:
 def wait_until(fact: Callable[[], bool], seconds: float = 20) -> None:
     end = monotonic() + seconds
     while not fact():
-        assert monotonic() < end, "it never came to pass"
+        assert monotonic() < end, "the condition was not met in time"
         sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""The models folder watched: late, replaced, unreadable, or on a system that sends no events."""
+"""Watching the models folder: created late, replaced, unreadable, or without file events."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.support.tiny_models import publish
 
 @pytest.fixture
 def store(tmp_path: Path) -> Generator[Store]:
-    """A store of one good version of digits."""
+    """Yield a store with one valid version of digits."""
     folder = tmp_path / "models"
     publish(folder, "digits")
     with ThreadPoolExecutor(1) as pool:
@@ -90,7 +90,7 @@ async def test_folder_created_or_replaced_later_is_watched(
 @pytest.mark.anyio
 async def test_change_just_before_watching_starts_is_loaded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def late(*places: Path, **options: Any) -> Any:
-        publish(store.folder, "digits", version=2)  # after the look at the start, before the first snapshot
+        publish(store.folder, "digits", version=2)  # after the first refresh, before the first snapshot of the watcher
         return awatch(*places, **options)
 
     monkeypatch.setattr("service.repository.watcher.awatch", late)

@@ -1,4 +1,4 @@
-"""What is counted, in one process and over several that share a folder."""
+"""Metrics of one process and of several that share a folder."""
 
 import os
 from pathlib import Path
@@ -10,14 +10,14 @@ from service.telemetry.metrics import Metrics
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """A scrape, as Prometheus' own parser reads it."""
+    """Return the samples of a scrape, read by the parser of Prometheus."""
     families = text_string_to_metric_families(metrics.render().decode())
     return {(it.name, tuple(sorted(it.labels.items()))): it.value for family in families for it in family.samples}
 
 
 @pytest.fixture
 def workers(tmp_path: Path) -> tuple[Metrics, Metrics]:
-    """Two processes' numbers, both of this one here."""
+    """Return the metrics of two workers, both in this process."""
     return Metrics(lambda: 3, tmp_path), Metrics(lambda: 4, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""`hourglass-train`: from a recipe to a published model, and one sentence for everything that goes wrong."""
+"""`hourglass-train`: from a recipe to a published model, and one sentence for every error."""
 
 import json
 import os
@@ -23,7 +23,7 @@ HERE = ("blobs.toml", "--data", "data")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a recipe and its data."""
+    """Return a working folder with a recipe and its data."""
     workplace(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -37,7 +37,7 @@ def test_evaluate_and_export_reuse_the_run_of_fit(place: Path, capsys: pytest.Ca
     out, err = capsys.readouterr()
     assert "published models/blobs/1 after 22 steps" in out
     assert "pca-4" in out
-    assert not err  # nobody watches: no progress bar
+    assert not err  # no terminal: no progress bar
     card = read_card((place / "models/blobs/1/card.json").read_bytes())
     assert from_tables(card.recipe).optimizer.epochs == 2
     run = place / "runs/blobs"

@@ -1,4 +1,4 @@
-"""The noise of photographs: what all kinds promise, and each kind's statistics against what it is said to be."""
+"""Noise of photographs: properties of all kinds, and the statistics of each kind."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ UNPROCESSED = Camera(
     first_jpeg=0,
     jpeg=0,
 )
-"""A sensor with three colours in every pixel, and nothing after it but the sRGB curve."""
+"""A sensor with three colours in every pixel, followed by the sRGB curve only."""
 
 
 def seeded(seed: int = 0) -> Generator:
@@ -49,20 +49,20 @@ def seeded(seed: int = 0) -> Generator:
 
 
 def scenes(count: int, side: int = 48) -> Tensor:
-    """Smooth colour pictures N,3,side,side within 0.1..0.9, unlike their own shifts."""
+    """Return smooth colour pictures in 0.1..0.9 that differ from their shifts: float32 N,3,side,side."""
     coarse = torch.rand(count, 3, 12, 12, generator=seeded(9)) * 0.8 + 0.1
     return torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
 
 
 def flat(value: float, count: int, side: int = 48) -> Tensor:
-    """Colour pictures of almost one grey: blue is a little off, so that they do not count as grey."""
+    """Return flat, almost grey pictures; blue differs slightly, so that they count as colour pictures."""
     pictures = torch.full((count, 3, side, side), value)
     pictures[:, 2] += 1e-3
     return pictures
 
 
 def correlation(field: Tensor, down: int, right: int) -> float:
-    """Of N,C,H,W with itself some pixels away."""
+    """Return the correlation of N,C,H,W with itself at an offset in pixels."""
     height, width = field.shape[2:]
     field = field - field.mean((2, 3), keepdim=True)
     one, other = field[:, :, : height - down, : width - right], field[:, :, down:, right:]

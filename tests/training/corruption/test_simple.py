@@ -1,4 +1,4 @@
-"""Corruptions: exactly what they say, drawn from the run's generator alone."""
+"""Simple corruptions: exact statistics, and randomness from the generator of the run only."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ def test_salt_and_pepper_are_equally_frequent() -> None:
 
 
 def rectangle(hidden: Tensor) -> tuple[int, int, int, int]:
-    """Top, left, height and width of the one filled rectangle in H,W; fails where there is anything else."""
+    """Return top, left, height and width of the filled rectangle in H,W; fail if there is anything else."""
     rows, columns = hidden.any(1).nonzero().flatten().tolist(), hidden.any(0).nonzero().flatten().tolist()
     filled = torch.zeros_like(hidden)
     filled[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
@@ -127,7 +127,7 @@ def test_dropout_equals_torch_dropout() -> None:
     expected = torch.nn.Dropout(0.2)(grey(100, 1000))
     assert noisy.unique().tolist() == pytest.approx(expected.unique().tolist())
     assert abs((noisy == 0).float().mean().item() - 0.2) < 6 * (0.2 * 0.8 / 1e5) ** 0.5
-    assert len((noisy == 0).sum(1).unique()) > 10  # the count is left to chance
+    assert len((noisy == 0).sum(1).unique()) > 10  # the count is random
     unscaled = Dropout(probability=0.2, scale=False)(grey(100, 1000), seeded())
     assert torch.equal(unscaled, grey(100, 1000).where(noisy != 0, 0.0))
 

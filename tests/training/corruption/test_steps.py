@@ -1,4 +1,4 @@
-"""The steps that the noise of photographs consists of, against other libraries and against loops over pixels."""
+"""The steps of the noise of photographs, against other libraries and against loops over pixels."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ def test_demosaicing_keeps_samples_and_grey_ramps(method: str) -> None:
 
 
 def naive_bilinear(mosaicked: NDArray[np.float32], sites: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The mean of the sampled pixels of a colour among a pixel and its eight neighbours; of green among four."""
+    """Return the mean of the samples of a colour among a pixel and its eight neighbours (four for green)."""
     _, height, width = sites.shape
     result = np.zeros(sites.shape, np.float32)
     for channel in range(3):

@@ -1,4 +1,4 @@
-"""Files of numbers: every form that is read, and what is refused."""
+"""Array files: every supported form, and rejected files."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Data sets: every form that is read, and that what is broken is named, skipped or refused."""
+"""Data sets: every supported form; corrupt files are named, skipped or rejected."""
 
 import os
 import struct
@@ -79,7 +79,7 @@ def test_pictures_are_preprocessed_as_in_the_service(tmp_path: Path, models: Pat
     served: list[Items] = []
     for number, (name, blob) in enumerate({**PLAIN, **SPECIAL}.items()):
         (tmp_path / f"{number:02} {name}.png").write_bytes(blob)
-        with suppress(Problem):  # what the service refuses is skipped
+        with suppress(Problem):  # what the service rejects is skipped
             picture = decode(blob, formats=Settings().allowed_formats, max_pixels=1000)
             served.append(preprocess(picture, card, "reconstruct", Settings()))
     assert len(served) > 20

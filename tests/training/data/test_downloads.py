@@ -1,4 +1,4 @@
-"""Where data is looked for, in which order, and that no byte of it may be another."""
+"""Downloads: the search order of data, and the check of its hashes."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""Pairs of noisy and clean pictures: which belong together, and which are taken."""
+"""Pairs of noisy and clean pictures: matching and selection."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def scene(number: int, height: int = 20, width: int = 30) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five pairs; picture n of the noisy ones is scene n, of the clean ones scene 100 + n."""
+    """Return a folder with five pairs: noisy picture n is scene n, clean picture n is scene 100 + n."""
     (tmp_path / "real").mkdir()
     for number in range(5):
         (tmp_path / "real" / f"{number}_real.png").write_bytes(png(scene(number)))

@@ -1,4 +1,4 @@
-"""Photographs as training data: squares that cover every picture, cut once, found again, and never half there."""
+"""Photographs as training data: squares that cover every picture, and their cache."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def scene(height: int, width: int, seed: int = 0, channels: int = 3) -> Pixels:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Twenty pictures, one of them grey, in two folders; and a cache of their own."""
+    """Return two folders with twenty pictures, one of them grey, and set a separate cache."""
     monkeypatch.setattr(photos, "cache_folder", lambda: tmp_path / "cache")
     for number in range(20):
         place = tmp_path / ("own" if number % 2 else "other")
@@ -94,7 +94,7 @@ def test_interrupted_read_leaves_no_partial_file(folder: Path, monkeypatch: pyte
     left = iter(range(3))
 
     def dying(pixels: Pixels, side: int) -> Pixels:
-        next(left)  # StopIteration, in the middle
+        next(left)  # raises StopIteration before the end
         return whole(pixels, side)
 
     monkeypatch.setattr(photos, "tile_squares", dying)

@@ -1,4 +1,4 @@
-"""Baselines against the textbook, computed another way."""
+"""Baselines against textbook formulas, computed in another way."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Likelihoods by importance against the integral over the code, which one number allows."""
+"""Likelihoods by importance sampling against the integral over a one-dimensional code."""
 
 import math
 
@@ -26,7 +26,7 @@ def made() -> Autoencoder:
 
 @torch.no_grad()
 def integral(net: Autoencoder) -> float:
-    """Mean of -log of the integral of p(x|z) p(z) over the line."""
+    """Return the mean of -log of the integral of p(x|z) p(z) dz."""
     drawn = torch.bernoulli(to_float(as_tensor(ITEMS)), generator=torch.Generator().manual_seed(SEED))
     places = torch.linspace(-8, 8, 4001)
     logits = net.decode(places[:, None]).flatten(1)

@@ -1,4 +1,4 @@
-"""The sheet of test pictures and answers: its rows are what it says, in order."""
+"""The grid of test pictures: its rows, in order."""
 
 from io import BytesIO
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A graph made ready for 8 bits: the same answers, in whole blocks of channels, with errors that cancel."""
+"""Preparation of a graph for int8: same output, whole blocks of channels, rounding errors that cancel."""
 
 import numpy as np
 import onnx
@@ -27,7 +27,7 @@ def test_rounded_weights_keep_the_channel_sum(array: NDArray[np.float32]) -> Non
     rounded = round_preserving_sum(array)
     for before, after in zip(array.astype(float), rounded, strict=True):
         step = np.abs(before).max() / INT8_MAX
-        assert np.abs(after - before).max() <= step * 1.001  # nothing is moved by more than a step
+        assert np.abs(after - before).max() <= step * 1.001  # no weight changes by more than a step
         assert abs((after - before).sum()) <= step * 0.501 + 1e-6
         if step > 1e-6:
             assert np.abs(after / step - np.rint(after / step)).max() < 1e-2

@@ -1,4 +1,4 @@
-"""Publishing: proven by the service's loader, equal to torch, bare of this machine; or nothing at all."""
+"""Publishing: verified by the loader of the service, equal to torch, without local paths, or rejected."""
 
 import hashlib
 from pathlib import Path
@@ -189,7 +189,7 @@ def test_parity_error_over_the_limit_is_rejected(
     blobs: tuple[Recipe, Dataset, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, _, result = blobs
-    # The probe's item comes out right, others do not: only the comparison with torch can tell.
+    # Only the item of the probe is right, so only the comparison with torch detects it.
     test = np.concatenate([np.zeros((1, 8, 8, 1), np.uint8), pictures(20, seed=5)])
     data = Dataset("a", "b", pictures(20), test)
     honest = artifact.load_graph

@@ -1,4 +1,4 @@
-"""Batches: every item once an epoch, in an order that a step number alone tells."""
+"""Batches: every item once per epoch, in an order that depends on the step number only."""
 
 import numpy as np
 import pytest

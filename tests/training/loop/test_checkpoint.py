@@ -1,4 +1,4 @@
-"""Checkpoints: what is read is what was written, or it is not read."""
+"""Checkpoints: exact round trips; corrupt files are not read."""
 
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def test_all_checkpoints_corrupt_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [{}, {"format": "1"}, {"format": "99"}], ids=str)
 def test_checkpoint_of_other_format_is_rejected_and_kept(tmp_path: Path, kind: dict[str, str]) -> None:
-    write_checkpoint(tmp_path, checkpoint(1))  # ours, and older: it is not fallen back to
+    write_checkpoint(tmp_path, checkpoint(1))  # older, and of this format: it is not used instead
     other = tmp_path / "checkpoint-000000002.safetensors"
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint(2).tensors.items()}
     save_file(tensors, other, {"step": "2", "state": "{}", "sha256": "0", **kind})

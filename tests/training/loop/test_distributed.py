@@ -1,4 +1,4 @@
-"""Several processes fit as one: by torchrun with gloo, against one process with the same global batch."""
+"""Distributed training: torchrun with gloo, against one process with the same global batch."""
 
 import os
 import subprocess

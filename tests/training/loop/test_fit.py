@@ -1,4 +1,4 @@
-"""The loop: exact resume, guards, early stop; and against the mathematics where it has an answer."""
+"""The training loop: exact resume, guards, early stopping, and known optima."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def same(one: FitResult, other: FitResult) -> bool:
 
 
 def killer(at: int, number: signal.Signals = signal.SIGTERM) -> ProgressCallback:
-    """Sends this process a signal after one step."""
+    """Return a callback that sends this process a signal after one step."""
 
     def tell(step: int, _total: int, _loss: float, _rate: float) -> None:
         if step == at:

@@ -1,4 +1,4 @@
-"""Guards: what they let pass, and what they say when they don't."""
+"""Guards: what passes, and the messages of rejections."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Muon: directions of one length, Adam's step for what is no matrix, and a state that goes through a checkpoint."""
+"""Muon: equal singular values, Adam for vectors, and a state that survives a checkpoint."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""What moves the weights: each method's price on large weights, where the loss itself has no slope."""
+"""Optimizers: the weight decay of each, where the loss has no gradient."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Every family in NETS, by the same properties; a new family is picked up by its line there."""
+"""Properties of every family in NETS; a new family is included automatically."""
 
 from typing import Any, get_origin
 
@@ -25,7 +25,7 @@ PICTURE, VECTOR = (1, 12, 10), (6,)
 
 
 def smallest(family: str) -> NetSection:
-    """The family's section with only what it insists on: 4 for a number, [4, 6] for a list."""
+    """Return the section of a family with its required fields only: 4 for a number, [4, 6] for a list."""
     fields = NETS[family].model_fields.items()
     needed = {name: [4, 6] if get_origin(field.annotation) else 4 for name, field in fields if field.is_required()}
     return NETS[family].model_validate({"family": family, **needed})
@@ -47,7 +47,7 @@ every_section = pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIO
 
 
 def net_of(section: NetSection, shape: Shape = PICTURE) -> Autoencoder:
-    """A net whose every weight matters: drawn by seed, then all of them moved."""
+    """Return a net with seeded random weights, all different from their initial values."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = section.build(shape)
@@ -114,7 +114,7 @@ def test_net_can_overfit_one_batch(section: NetSection) -> None:
 
 @every_section
 def test_weights_round_trip_through_a_file(section: NetSection) -> None:
-    net = net_of(section).eval()  # a net that trains may look around and be another afterwards
+    net = net_of(section).eval()  # in training, items may interact and buffers may change
     stored = save({name: tensor.contiguous() for name, tensor in net.state_dict().items()})
     other = section.build(PICTURE).eval()
     assert not torch.equal(other(items(2)), net(items(2)))
@@ -122,7 +122,7 @@ def test_weights_round_trip_through_a_file(section: NetSection) -> None:
     assert torch.equal(other(items(2)), net(items(2)))
 
 
-# Whole passes of every variant; the two halves of every family. Denoise differs from reconstruct in a name alone.
+# Reconstruct of every variant, encode and decode of every family. Denoise differs from reconstruct by name only.
 HALVES: tuple[Operation, ...] = ("encode", "decode")
 CASES: list[tuple[str, Operation]] = [
     *((name, "reconstruct") for name in SECTIONS),
@@ -141,7 +141,7 @@ def test_exported_graph_equals_the_net(name: str, operation: Operation) -> None:
 
 
 def example(served: ExportModule, batch: int) -> Tensor:
-    """Random inputs of the graph."""
+    """Return random inputs of a graph."""
     shape = served.example_input().shape[1:]
     if served.example_input().dtype == torch.uint8:
         return torch.from_numpy(np.random.default_rng(batch).integers(0, 256, (batch, *shape), np.uint8))
@@ -198,7 +198,7 @@ def test_variational_code_is_sampled_around_its_mean() -> None:
     assert isinstance(net, Variational)
     one = items(1).expand(20_000, *PICTURE)
     mean, spread = net.posterior(one[:1])
-    net.decoder = torch.nn.Sequential()  # so that the output is the code that was drawn
+    net.decoder = torch.nn.Sequential()  # so that the output is the sampled code
     drawn = net.forward_with_code(one, Generator().manual_seed(0)).output
     torch.testing.assert_close(drawn.mean(0), mean[0], rtol=0, atol=0.05)
     torch.testing.assert_close(drawn.var(0).log(), spread[0], rtol=0, atol=0.05)
@@ -262,7 +262,7 @@ def test_outputs_depend_on_the_receptive_field_only(section: ConvSection) -> Non
     rows, columns = image.grad[0, 0].nonzero(as_tuple=True)
     reach = max((rows - 47).abs().max().item(), (columns - 42).abs().max().item())
     assert reach <= net.receptive_radius
-    assert reach > net.receptive_radius / 2  # the bound is no wild guess
+    assert reach > net.receptive_radius / 2  # the radius is tight
 
 
 def test_tiles_at_multiples_of_the_stride_are_exact() -> None:

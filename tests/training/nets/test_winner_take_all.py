@@ -1,4 +1,4 @@
-"""Winner-take-all nets: who wins in training and afterwards, and that only winners are drawn with."""
+"""Winner-take-all nets: which responses are kept in training and evaluation."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def pictures(count: int) -> Tensor:
 
 
 def drawn_with(net: WinnerTakeAll, output: Tensor) -> int:
-    """Items of which anything is drawn beside the constant."""
+    """Return which items have an output that differs from the constant."""
     assert net.kernels.bias is not None
     return int((output - net.kernels.bias).abs().flatten(1).amax(1).gt(1e-5).sum())
 
@@ -41,7 +41,7 @@ def test_code_is_the_strongest_response_of_each_cell() -> None:
     responses = net.detectors(pictures(2))
     code = net.encode(pictures(2))
     assert code.shape == (2, 6, 3, 3)
-    assert torch.equal(code[:, :, 1, 2], responses[:, :, 4:8, 8:10].amax((2, 3)))  # the last cell is cut off
+    assert torch.equal(code[:, :, 1, 2], responses[:, :, 4:8, 8:10].amax((2, 3)))  # the last cell is partial
 
 
 def test_decoding_uses_one_cell_per_map() -> None:
@@ -62,7 +62,7 @@ def test_training_keeps_a_fraction_of_the_batch_per_map() -> None:
 
 
 def trained() -> WinnerTakeAll:
-    """A net that has seen what a winner must reach."""
+    """Return a net with thresholds from training batches."""
     net = net_of(lifetime=0.1).train()
     with torch.no_grad():
         for _ in range(300):

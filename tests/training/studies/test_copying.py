@@ -1,4 +1,4 @@
-"""The study of copying: its measure is 0 for a copy and 1 for the mean picture, whatever the pictures' contrast."""
+"""The study of copying: its error is 0 for a copy and 1 for the mean picture, at any contrast."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The studies of the plane and of generation: what they tell of stored results."""
+"""The studies of the plane and of generation: their reports of stored results."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The study of patches: its measure tells a filter in one place from a wave, and its filters are the weights."""
+"""The study of patches: the locality of filters, and filters equal to the weights."""
 
 import numpy as np
 import torch

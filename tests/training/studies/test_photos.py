@@ -1,4 +1,4 @@
-"""The study of photographs: the same noise for every method, PSNR as the field has it, and slow work done once."""
+"""The study of photographs: the same noise for every method, standard PSNR, cached results."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 
 
 def results() -> dict[str, Any]:
-    """What a study found, every figure another."""
+    """Return results of a study with distinct figures."""
     names = ["noisy input", "photo", "photo-fast", "gaussian 0.8", "gaussian 1.3", "median 3x3"]
     psnrs = {name: 20.0 + number for number, name in enumerate(names)}
     every = {f"{colour} {protocol} {level}": psnrs for colour, protocol, level in cases()}

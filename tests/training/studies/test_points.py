@@ -1,4 +1,4 @@
-"""The study of points: its table obeys the law that it is made by, and its figures are drawn from stored results."""
+"""The study of points: the law of its table, and its figures of stored results."""
 
 from pathlib import Path
 from shutil import copytree

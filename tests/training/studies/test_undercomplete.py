@@ -1,4 +1,4 @@
-"""The study of undercomplete codes: what it tells of stored results, and the entropy that is in grey pixels."""
+"""The study of undercomplete codes: its report of stored results, and the entropy of grey pixels."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Codecs that the studies measure: what comes out has been through the bytes, and costs what the bytes say."""
+"""Codecs of the studies: pictures are decoded from the counted bytes."""
 
 import numpy as np
 import pytest

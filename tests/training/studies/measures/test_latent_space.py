@@ -1,4 +1,4 @@
-"""What is asked of a space of codes, where the answers are known; and a classifier that can learn."""
+"""Measures of a latent space with known values, and the classifier."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def test_samples_of_fitted_normal_match_the_codes() -> None:
 
 
 def bars(count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures with a bright upper, lower or left half, and noise."""
+    """Return noisy pictures with a bright upper, lower or left half, and their classes."""
     labels = RANDOM.integers(0, len(HALVES), count)
     items = RANDOM.integers(0, 60, (count, 12, 12, 1)).astype(np.uint8)
     for item, label in zip(items, labels, strict=True):

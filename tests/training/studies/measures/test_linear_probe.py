@@ -1,4 +1,4 @@
-"""The linear probe: it finds classes where they are, and the test set chooses nothing."""
+"""The linear probe: it separates classes, and the test set selects nothing."""
 
 import numpy as np
 import pytest

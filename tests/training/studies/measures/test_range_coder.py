@@ -1,4 +1,4 @@
-"""The range coder: what is written is read again, in as few bytes as the tables' entropy allows."""
+"""The range coder: round trips, and sizes close to the entropy of the tables."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from training.studies.measures.range_coder import RangeCoder, Symbols
 
 
 def skewed(count: int, units: int = 12, seed: int = 0) -> Symbols:
-    """Codes whose first units vary much and whose last hardly ever do."""
+    """Return codes whose first units vary widely and whose last units hardly vary."""
     spread = np.geomspace(8, 0.1, units)
     return np.round(np.random.default_rng(seed).laplace(scale=spread, size=(count, units))).astype(np.int32)
 
@@ -30,7 +30,7 @@ def test_coded_size_is_close_to_the_entropy(seed: int) -> None:
     assert np.array_equal(TABLES.decode(written), codes)
     chances = TABLES.probabilities.astype(np.float64)[np.arange(12), codes + TABLES.max_symbol]
     bits = -np.log2(chances).sum(1)
-    # Rounded up to bytes, and at most one more where no number of so few lies in the coder's interval.
+    # Rounded up to bytes, and at most one byte more for the final interval of the coder.
     assert all(8 * len(item) < least + 16 for item, least in zip(written, bits, strict=True))
 
 

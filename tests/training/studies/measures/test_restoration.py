@@ -1,4 +1,4 @@
-"""What the study of denoising measures with, against the service's own rule and against numpy."""
+"""Measures of the denoising study, against the service and numpy."""
 
 from typing import Any
 
