@@ -1,7 +1,7 @@
-"""The cases under load: each measures us and our floor in the same round and states its goal.
+"""The cases under load: each measures Hourglass and its floor in the same round, and states its goal.
 
-A server stands on one core, the load generator on the other; ratios are of one round, since the machine's own speed
-changes between rounds.
+The servers run on one core, the load generator on the other. Ratios are computed per round, because the speed of the
+machine changes between rounds.
 """
 
 import subprocess

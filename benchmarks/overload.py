@@ -1,6 +1,6 @@
-"""`make overload`: more than can be done. Five times what is answered at best, and a crowd of large photographs.
+"""`make overload`: five times the maximum throughput, and many clients with large photographs.
 
-Goodput is the 200s a second; the service stands on one core and those who ask on the other.
+Goodput is the number of responses with status 200 per second. The service runs on one core, the clients on the other.
 """
 
 import argparse

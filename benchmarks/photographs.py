@@ -1,7 +1,7 @@
 """`make bench-photos`: the shipped photo models on whole photographs, beside onnxruntime alone on the same tiles.
 
-The service stands on all cores; its `run` is the time that its own Server-Timing tells. Raw rates are measured before
-and after it, and their mean is the floor, since the machine's own speed changes.
+The service runs on all cores; `run` is the time in its Server-Timing header. The rates of onnxruntime are measured
+before and after it, and their mean is the floor, because the speed of the machine changes.
 """
 
 import os

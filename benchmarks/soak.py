@@ -1,7 +1,7 @@
-"""`make soak`: good, bad, slow and leaving callers for minutes, and a model that is replaced all the while.
+"""`make soak`: valid, corrupt, slow and disconnecting clients for minutes, while a model is replaced repeatedly.
 
-Nothing may fail, grow or stand still. First the same is asked of a service that leaks on purpose: where its growth is
-not seen, the check is worth nothing.
+No request may fail, memory may not grow, and the service may not stall. A service that leaks on purpose runs first as a
+control: if its growth is not detected, the check fails.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.threads`: what several threads in one run gain beside several runs of one thread each.
+"""`python -m benchmarks.threads`: several threads in one run against several concurrent runs of one thread.
 
-The rule in `service/engine/model.py` follows: small fixed inputs run side by side, large pictures take the processors.
+It justifies the rule in `service/runtime/tuning.py`: one thread per run for inputs of fixed size.
 """
 
 import tempfile

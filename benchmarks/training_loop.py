@@ -1,7 +1,7 @@
-"""Items a second of the training loop, beside the plain DataLoader loop with the same net; with every ratio its reason.
+"""`make bench-training`: items per second of the training loop, beside a plain DataLoader loop with the same net.
 
-Run by `make bench`; one core, generated pictures of MNIST's size, nothing else running. In turns, so that what the
-machine does meanwhile meets all alike; ratios are medians of the rounds' own ratios.
+It uses one core and generated pictures of the size of MNIST. Measurements are interleaved, so that changes of the
+machine affect all alike; ratios are medians over the rounds.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""`make bench-peers`: the same work by each peer, one at a time on one core, beside FastAPI's echo of that round."""
+"""`make bench-peers`: the same work by each peer, one at a time on one core, beside FastAPI's echo."""
 
 import json
 import sys

@@ -1,7 +1,7 @@
-"""Makes a virtual environment for each peer: `python -m benchmarks.peers.install [NAME ...]`.
+"""Create a virtual environment for each peer: `python -m benchmarks.peers.install [NAME ...]`.
 
-Peers cannot share one, nor ours: they want different versions of the same packages. One that cannot be installed here
-is named with the reason at the end, and the others are measured all the same.
+Peers need different versions of the same packages, so each has its own environment. Peers that cannot be installed are
+reported with the reason at the end; the others are measured.
 """
 
 import hashlib

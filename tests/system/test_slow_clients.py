@@ -145,7 +145,7 @@ def test_headers_just_below_limit_are_accepted(models: Path) -> None:
     [
         (b"nonsense\r\n\r\n", (400, "malformed-request")),
         (b"\x16\x03\x01\0\0", (400, "malformed-request")),
-        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", (404, "not-found")),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", (400, "malformed-request")),
         (b"GET / HTTP/9.9\r\n\r\n", (400, "malformed-request")),
     ],
     ids=["words", "TLS", "CONNECT", "version"],
