@@ -163,7 +163,7 @@ def test_a_full_disk_costs_nothing_that_was_written_before(place: Path, undistur
     ):
         assert end(begin(place, *command, room=room)) == 1
         (words,) = (place / "words").read_text().splitlines()
-        assert f"no room left to write {file}" in words
+        assert f"no space left to write {file}" in words
         assert "--resume" in words
         after = read_checkpoint(place / RUN)
         assert after

@@ -8,13 +8,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.training import pictures, vectors
+from training.builtin_recipes import builtin_recipes
 from training.data import Dataset
 from training.data.arrays import ArraysSection
 from training.data.patches import PatchesSection
 from training.data.photos import PhotosSection
 from training.data.surface import SurfaceSection
 from training.loop.trainer import Trainer
-from training.recipe import Recipe, builtin_recipes, read_recipe
+from training.recipe import Recipe, read_recipe
 
 STEPS, BATCH = 2, 4
 SMALLER = [f"optimizer.batch={BATCH}", "optimizer.epochs=1", "optimizer.compile=false"]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.training import TOML as BLOBS
 from tests.support.training import pictures
-from training import recipe as recipes
+from training import builtin_recipes
 from training.loop.fit import ProgressCallback
 from training.workspace import Workspace
 
@@ -22,8 +22,8 @@ TOML = (
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workspace, list[str]]:
-    """A workspace of one shipped recipe, and the fits that took a step, by name."""
-    monkeypatch.setattr(recipes, "RECIPES_FOLDER", tmp_path)
+    """A workspace of one built-in recipe, and the fits that took a step, by name."""
+    monkeypatch.setattr(builtin_recipes, "RECIPES_FOLDER", tmp_path)
     (tmp_path / "blobs.toml").write_text(TOML)
     np.save(tmp_path / "items.npy", pictures(60))
     fits: list[str] = []

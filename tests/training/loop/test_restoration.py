@@ -90,7 +90,7 @@ def test_the_weights_that_denoise_best_are_the_ones_that_are_published(tmp_path:
     ("changes", "message"),
     [
         ({"model": {**MODEL, "operations": ["reconstruct"]}}, "add 'denoise'"),
-        ({"optimizer": {"validation_fraction": 0.1}}, "leave one of them out"),
+        ({"optimizer": {"validation_fraction": 0.1}}, "remove one of them"),
         ({"validation": {"evry": 2}}, "did you mean every"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str,
 def test_a_fit_needs_the_pairs_that_its_recipe_names(tmp_path: Path) -> None:
     recipe, data = denoising(tmp_path)
     photos = PhotosSection(source="photos", paths=["p"], licence="CC0-1.0", pairs=PairsSection(path="real"))
-    with pytest.raises(DataError, match="no folder real"):
+    with pytest.raises(DataError, match="the folder real of validation pairs does not exist"):
         noisy_sets(recipe.model_copy(update={"data": photos}), replace(data, pairs=None), 5)
 
 
@@ -118,5 +118,5 @@ def test_vectors_have_no_psnr(tmp_path: Path) -> None:
         objective={"loss": "mse"},
         validation={},
     )
-    with pytest.raises(DataError, match="pictures"):
+    with pytest.raises(DataError, match="needs images"):
         noisy_sets(recipe, data, 3)
