@@ -19,6 +19,7 @@ BORDERS = {
 
 
 BRIDGES = {
+    "training.recipe": {"service.card"},
     "training.data.folder": {"service.codec", "service.errors"},
     "training.data.patches": {"service.codec"},
     "training.export.artifact": {

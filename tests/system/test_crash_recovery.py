@@ -161,7 +161,7 @@ def test_full_disk_keeps_previous_files(place: Path, undisturbed: dict[str, Any]
     ):
         assert end(begin(place, *command, room=room)) == 1
         (words,) = (place / "words").read_text().splitlines()
-        assert f"no room left to write {file}" in words
+        assert f"no space left to write {file}" in words
         assert "--resume" in words
         after = read_checkpoint(place / RUN)
         assert after

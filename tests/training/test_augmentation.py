@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from training.augmentation import Augmentation, in_other_colours
+from training.augmentation import Augmentation, adjust_colors
 from training.errors import RecipeError
 from training.imaging.colour import srgb_to_linear
 
@@ -76,7 +76,7 @@ def test_grayscale_is_luma_in_all_channels() -> None:
 
 def test_saturation_scales_chroma_and_keeps_luma() -> None:
     pictures = torch.rand(4, 3, 6, 6, generator=seeded()) * 0.2 + 0.4
-    saturated = in_other_colours(pictures, torch.full((4, 1, 1, 1), 1.5), torch.ones(4, 3, 1, 1))
+    saturated = adjust_colors(pictures, torch.full((4, 1, 1, 1), 1.5), torch.ones(4, 3, 1, 1))
     before, after = srgb_to_linear(pictures), srgb_to_linear(saturated)
     luma = torch.tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)
     greys = [(linear * luma).sum(1, keepdim=True) for linear in (before, after)]
@@ -87,7 +87,7 @@ def test_saturation_scales_chroma_and_keeps_luma() -> None:
 def test_gain_multiplies_linear_light_per_channel() -> None:
     pictures = torch.rand(4, 3, 6, 6, generator=seeded()) * 0.5
     gain = torch.tensor([0.9, 1.0, 1.1]).view(1, 3, 1, 1).expand(4, -1, -1, -1)
-    brighter = in_other_colours(pictures, torch.ones(4, 1, 1, 1), gain)
+    brighter = adjust_colors(pictures, torch.ones(4, 1, 1, 1), gain)
     assert torch.allclose(srgb_to_linear(brighter), srgb_to_linear(pictures) * gain, atol=1e-5)
 
 
@@ -119,7 +119,7 @@ def test_jpeg_slightly_changes_its_share_of_pictures() -> None:
     [
         (Augmentation(flips=True), (4, 7), "vectors"),
         (Augmentation(crop=9), (4, 1, 8, 30), "8 pixels"),
-        (Augmentation(flips=True), (4, 1, 8, 30), "squares"),
+        (Augmentation(flips=True), (4, 1, 8, 30), "square images"),
         (Augmentation(graphics=0.1), (4, 3, 8, 8), "crop"),
     ],
 )

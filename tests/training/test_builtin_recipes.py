@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.support.training import recipe_items
+from training.builtin_recipes import builtin_recipes
 from training.data import Dataset
 from training.loop.trainer import Trainer
-from training.recipe import builtin_recipes, read_recipe
+from training.recipe import read_recipe
 
 STEPS, BATCH = 2, 4
 SMALLER = [f"optimizer.batch={BATCH}", "optimizer.epochs=1", "optimizer.compile=false"]

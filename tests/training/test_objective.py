@@ -121,7 +121,7 @@ def test_iwae_requires_variational_net_and_likelihood() -> None:
     net = DenseSection(code=3).build((6,))
     with pytest.raises(RecipeError, match="variational"):
         Objective(loss="bce", iwae=True).losses(net.forward_with_code(CLEAN), CLEAN, net)
-    with pytest.raises(ValidationError, match="the bound holds it already"):
+    with pytest.raises(ValidationError, match="the bound includes the prior already"):
         Objective(loss="bce", iwae=True, penalties={"kl_prior": 1.0})
 
 

@@ -7,10 +7,11 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.training import tables
+from training.builtin_recipes import builtin_recipes
 from training.data.dataset import DataSection
 from training.errors import RecipeError
 from training.nets.dense import DenseSection
-from training.recipe import Recipe, builtin_recipes, from_tables, read_recipe
+from training.recipe import Recipe, from_tables, read_recipe
 from training.recipe_errors import RENAMED
 from training.schema import StrictModel
 
@@ -66,9 +67,9 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("optimizer.epoch=3", "optimizer.epoch: no such key; did you mean epochs?"),
-        ("net.cod=3", "net.cod: no such key; did you mean code?"),
-        ("modle.name=x", "modle: no such key; did you mean model?"),
+        ("optimizer.epoch=3", "optimizer.epoch: unknown key; did you mean epochs?"),
+        ("net.cod=3", "net.cod: unknown key; did you mean code?"),
+        ("modle.name=x", "modle: unknown key; did you mean model?"),
         ("net.family=convolutional", "'conv', 'dense'"),
         ("objective.loss=bec", "did you mean bce?"),
         ("objective.penalties.kl_sparsty=1", "did you mean kl_sparsity?"),
@@ -81,14 +82,14 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
         ("corruption.kind=gaussian", "corruption.sigma: Field required"),
         (
             'corruption={kind="mixture", of=[{kind="none"}, {kind="masking", fracton=1}]}',
-            "of.1.fracton: no such key; did you",
+            "of.1.fracton: unknown key; did you",
         ),
         ("net.output=linear", "objective.loss = 'bce' needs net.output = 'sigmoid'"),
         ("optimizer.patience=3", "patience needs a validation_fraction"),
-        ('model.operations=["denoise"]', "a net learns to denoise from a [corruption]"),
-        ("model.int8=true", "model.int8 is for conv nets"),
+        ('model.operations=["denoise"]', "denoise needs a [corruption] to train with"),
+        ("model.int8=true", "model.int8 needs net.family = 'conv'"),
         ("augmentation.crop=0", "augmentation.crop"),
-        ("augmentation.crop=20", "augmentation.crop is for nets that take any size"),
+        ("augmentation.crop=20", "augmentation.crop needs a net for any size"),
         ('corruption={kind="gaussian-blind", low=0.5, high=0.1}', "low is above high"),
         ("epochs", "--set takes key=value"),
         ("net.code.x=3", "code is a value, not a table"),
@@ -116,15 +117,15 @@ def test_old_key_is_rejected_with_the_new_one(old: str, new: str) -> None:
     key, equals, value = old.partition("=")
     with pytest.raises(RecipeError) as refusal:
         read_recipe(WHERE.get(key, "digits"), [*KINDS.get(new, []), f"{key}={value}" if equals else f"{key}=1.0"])
-    message = f"{key}: {value!r} is called {new!r} now" if equals else f"{key}: no such key: it is called {new} now"
+    message = f"{key}: {value!r} was renamed to {new!r}" if equals else f"{key}: unknown key; it was renamed to {new}"
     assert message in str(refusal.value).splitlines()[-1]
 
 
 def test_nested_old_key_or_discriminator_is_suggested() -> None:
     mixture = 'corruption={kind="mixture", of=[{kind="none"}, {kind="masking", share=0.5}]}'
-    with pytest.raises(RecipeError, match=r"of\.1\.share: no such key: it is called fraction now"):
+    with pytest.raises(RecipeError, match=r"of\.1\.share: unknown key; it was renamed to fraction"):
         read_recipe("digits", [mixture])
-    with pytest.raises(RecipeError, match=r"data\.name: no such key: it is called source now"):
+    with pytest.raises(RecipeError, match=r"data\.name: unknown key; it was renamed to source"):
         read_recipe("digits", ['data={name="mnist"}'])
 
 
@@ -135,12 +136,12 @@ def test_old_key_is_not_suggested_in_other_sections() -> None:
 
 
 def test_nearest_data_source_is_suggested() -> None:
-    with pytest.raises(RecipeError, match=r"data\.limt: no such key; did you mean limit\?"):
+    with pytest.raises(RecipeError, match=r"data\.limt: unknown key; did you mean limit\?"):
         read_recipe("digits", ["data.limt=4"])
 
 
 def test_net_with_skips_cannot_publish_encode() -> None:
-    with pytest.raises(RecipeError, match="this net offers reconstruct, denoise, not encode"):
+    with pytest.raises(RecipeError, match="this net supports reconstruct, denoise, not encode"):
         read_recipe("digits-denoise", ['model.operations=["encode"]'])
 
 
@@ -150,7 +151,7 @@ def test_unreadable_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be read"):
         read_recipe(str(tmp_path / "none.toml"))
     (tmp_path / "bad.toml").write_text("net = [")
-    with pytest.raises(RecipeError, match="is no TOML"):
+    with pytest.raises(RecipeError, match="is not valid TOML"):
         read_recipe(str(tmp_path / "bad.toml"))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.training import TOML as BLOBS
 from tests.support.training import pictures
-from training import recipe as recipes
+from training import builtin_recipes
 from training import workspace as workspaces
 from training.loop.fit import ProgressCallback
 from training.workspace import Workspace
@@ -25,7 +25,7 @@ TOML = (
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workspace, list[str]]:
     """Return a workspace of one shipped recipe, and the names of the fits that took a step."""
-    monkeypatch.setattr(recipes, "RECIPES_FOLDER", tmp_path)
+    monkeypatch.setattr(builtin_recipes, "RECIPES_FOLDER", tmp_path)
     (tmp_path / "blobs.toml").write_text(TOML)
     np.save(tmp_path / "items.npy", pictures(60))
     fits: list[str] = []

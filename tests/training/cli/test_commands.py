@@ -70,11 +70,15 @@ def test_data_folder_is_read_from_the_environment(
         (("fit", "blobs.toml"), 1, "blobs.npy cannot be read"),
         (("export", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
-        (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none is no weights file"),
-        (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "give one of them"),
-        (("fit", *HERE, "--run", "blobs.toml"), 1, "blobs.toml cannot hold a run (File exists): give another folder"),
-        (("fit", *HERE, "--run", "blobs.toml/below"), 1, "cannot hold a run (Not a directory): give another folder"),
-        (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: fit a smaller net or batch"),
+        (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none cannot be read as a safetensors file"),
+        (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "use only one of them"),
+        (
+            ("fit", *HERE, "--run", "blobs.toml"),
+            1,
+            "cannot write a run to blobs.toml (File exists): choose another folder",
+        ),
+        (("fit", *HERE, "--run", "blobs.toml/below"), 1, "(Not a directory): choose another folder"),
+        (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: reduce the net or the batch"),
         (("fit", *HERE, "--set", "data.test_fraction=0.999"), 1, "a set of 100 cannot be split"),
         (("fit", *HERE, "--set", "optimizer.lr=1e38"), 1, "lower optimizer.lr"),
         (("fit", "blobs.toml", "--data", "data", "--set", "optimizer.batch=500"), 1, "set optimizer.batch below"),
@@ -101,7 +105,7 @@ def test_unwritable_output_is_reported_before_fitting(
 ) -> None:
     assert call("fit", *HERE, "--out", out) == 1
     assert capsys.readouterr().err == (
-        f"hourglass-train: {out} cannot hold models ({why}): give another folder by --out\n"
+        f"hourglass-train: cannot write models to {out} ({why}): choose another folder with --out\n"
     )
     assert not (place / "runs").exists()
 
@@ -112,7 +116,9 @@ def test_out_of_memory_is_a_sentence_bugs_show_a_traceback() -> None:
     assert user_message(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
 
 
-@pytest.mark.parametrize("command", ["fit", "evaluate", "export", "data", "schema"])
+@pytest.mark.parametrize(
+    "command", ["fit", "export", "evaluate", "pictures", "noise", "study", "report", "data", "schema"]
+)
 def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(command, "--help") == 0
     assert f"Example: hourglass-train {command}" in capsys.readouterr().out

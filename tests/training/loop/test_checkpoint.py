@@ -93,5 +93,5 @@ def test_checkpoint_of_other_format_is_rejected_and_kept(tmp_path: Path, kind: d
 def test_invalid_weights_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"no weights")
     for name in ("a", "b"):
-        with pytest.raises(RunError, match="no weights file"):
+        with pytest.raises(RunError, match="cannot be read as a safetensors file"):
             read_weights(tmp_path / name)

@@ -89,5 +89,5 @@ def test_two_processes_equal_one_with_the_same_batch(tmp_path: Path) -> None:
 def test_batch_is_divided_without_remainder() -> None:
     batch = torch.arange(6)
     assert torch.cat([ProcessGroup(rank, 3).shard(batch) for rank in range(3)]).equal(batch)
-    with pytest.raises(RunError, match="cannot be shared by 4"):
+    with pytest.raises(RunError, match="cannot be split evenly between 4"):
         ProcessGroup(0, 4).shard(batch)

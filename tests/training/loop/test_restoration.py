@@ -90,7 +90,7 @@ def test_best_validation_weights_are_published(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"model": {**MODEL, "operations": ["reconstruct"]}}, "add 'denoise'"),
-        ({"optimizer": {"validation_fraction": 0.1}}, "leave one of them out"),
+        ({"optimizer": {"validation_fraction": 0.1}}, "remove one of them"),
         ({"validation": {"evry": 2}}, "did you mean every"),
     ],
 )
@@ -103,7 +103,7 @@ def test_invalid_validation_section_is_rejected(tmp_path: Path, changes: dict[st
 def test_missing_pairs_of_the_recipe_are_an_error(tmp_path: Path) -> None:
     recipe, data = denoising(tmp_path)
     photos = PhotosSection(source="photos", paths=["p"], licence="CC0-1.0", pairs=PairsSection(path="real"))
-    with pytest.raises(DataError, match="no folder real"):
+    with pytest.raises(DataError, match="the folder real of validation pairs does not exist"):
         noisy_sets(recipe.model_copy(update={"data": photos}), replace(data, pairs=None), 5)
 
 
@@ -118,5 +118,5 @@ def test_vectors_have_no_psnr(tmp_path: Path) -> None:
         objective={"loss": "mse"},
         validation={},
     )
-    with pytest.raises(DataError, match="pictures"):
+    with pytest.raises(DataError, match="needs images"):
         noisy_sets(recipe, data, 3)

@@ -58,5 +58,5 @@ def test_log_round_trip_keeps_records(tmp_path: Path) -> None:
     write_log(tmp_path, records)
     assert read_log(tmp_path) == records
     (tmp_path / LOG_FILE).write_text('{"epoch": 1}\n{"epo')
-    with pytest.raises(RunError, match=r"log.jsonl is broken .*: remove it"):
+    with pytest.raises(RunError, match=r"log.jsonl is broken .*: delete it"):
         read_log(tmp_path)
