@@ -81,7 +81,7 @@ class Compressive(Autoencoder):
         return (self.rebuild(values) + self.synthesis(values)).unflatten(1, self.shape)
 
     def continuous_code(self, x: Tensor) -> Tensor:
-        """Return codes before rounding, float32 (N, code). bfloat16 could not represent the fractions of large codes."""
+        """Return codes before rounding, float32 (N, code). bfloat16 cannot represent fractions of large codes."""
         values = x.flatten(1)
         return (self.project(values) + self.analysis(values)).float() * torch.exp(self.scale)
 
@@ -106,7 +106,7 @@ class Compressive(Autoencoder):
         """
         mean, directions, variances = pca(items, self.project.out_features)
         rank, step = len(variances), math.exp(-self.scale[0].item())
-        # Rounding adds noise of variance step^2 / 12. The Wiener gain v / (v + step^2 / 12) minimises the squared error.
+        # Rounding adds noise of variance step^2 / 12. The Wiener gain v / (v + step^2 / 12) is optimal.
         gains = variances / (variances + step**2 / 12)
         self.project.weight.copy_(F.pad(directions, (0, 0, 0, len(self.scale) - rank)))
         self.project.bias.copy_(-self.project.weight @ mean)

@@ -47,7 +47,7 @@ def pixel_unshuffle(x: Tensor, side: int) -> Tensor:
 
 
 def pixel_shuffle(x: Tensor, side: int) -> Tensor:
-    """Invert `pixel_unshuffle` (sub-pixel convolution, Shi et al., CVPR 2016): (N, C, H, W) with C / side^2 channels."""
+    """Invert `pixel_unshuffle` (sub-pixel convolution, Shi et al., CVPR 2016)."""
     count, channels, height, width = x.shape
     squares = x.permute(0, 2, 3, 1).reshape(count, height, width, side, channels // side)
     return squares.transpose(2, 3).reshape(count, height * side, width * side, channels // side**2).permute(0, 3, 1, 2)
@@ -157,7 +157,7 @@ class ConvSection(NetSection):
     code: PositiveInt
     """Channels of the code, which has the size of the coarsest level."""
     blocks: PositiveInt | list[Annotated[list[NonNegativeInt], Len(2, 2)]] = 1
-    """Residual blocks per level in the encoder and in the decoder; or [encoder, decoder] of each level, finest first."""
+    """Residual blocks per level of encoder and decoder; or [encoder, decoder] of each level, finest first."""
     unshuffle: Literal[1, 2, 4] = 2
     """Side of the squares of pixels that become channels of the first level. Larger squares are faster."""
     skips: bool = False

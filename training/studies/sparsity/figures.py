@@ -1,4 +1,4 @@
-"""The figures of the study of sparsity, from its stored results alone."""
+"""Plots of the study `sparsity`, from its results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +18,7 @@ PUBLISHED = {"k-sparse, 1000 units: 1.35 %": 1.35, "convolutional winner-take-al
 
 
 def plot(results: dict[str, Any]) -> Mapping[str, Figure]:
+    """Plot activity, units, probe errors with all and with few labels, and learning curves."""
     return {
         "activity": _activity(results),
         "units": _units(results["variants"]),
@@ -36,7 +37,7 @@ def colour(name: str) -> str:
 def _activity(results: dict[str, Any]) -> Figure:
     """The code of one digit in each net, and how often every unit is on."""
     variants = results["variants"]
-    made = new_figure("How much of a code is on: one digit, and every unit over the test set", 8.5, 5.6)
+    made = new_figure("Active units: the code of one digit, and each unit's activity over the test set", 8.5, 5.6)
     grid = made.add_gridspec(2, len(variants) + 1, height_ratios=(1, 1.9))
     cells = [made.add_subplot(grid[0, column]) for column in range(len(variants) + 1)]
     _show(cells[0], unpack(results["digit"])[0, :, :, 0], "the digit", "28x28")
@@ -62,8 +63,10 @@ def _show(axes: Axes, picture: Any, title: str, below: str) -> None:
 
 
 def _units(variants: dict[str, Any]) -> Figure:
-    made = new_figure("What single units draw, on grey, added to the picture of an empty code", 8.5, 5.0)
-    show_rows(made.subplots(), [unpack(facts["draws"]) for facts in variants.values()], list(variants))
+    made = new_figure("Contribution of single units to the output, on grey", 8.5, 5.0)
+    rows = {name: unpack(facts["draws"]) for name, facts in variants.items()}
+    rows = {name: pictures for name, pictures in rows.items() if len(pictures)}
+    show_rows(made.subplots(), list(rows.values()), list(rows))
     return made
 
 
