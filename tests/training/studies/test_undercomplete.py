@@ -31,7 +31,7 @@ def test_every_net_is_held_against_its_bar() -> None:
     reached = [row.status for row in STUDY.rows(RESULTS)]
     assert reached == ["yes", "", "no", "", "yes", "", ""]
     assert set(STUDY.plot(RESULTS)) == {"pictures", "errors"}
-    assert "0.0005 over the stretch goal" in STUDY.summary(RESULTS)
+    assert "0.0005 above the stretch goal" in STUDY.summary(RESULTS)
 
 
 def test_black_and_white_pixels_have_no_entropy_and_grey_ones_have() -> None:

@@ -116,5 +116,5 @@ def test_codes_are_judged_through_what_encodes_and_decodes_them(classifier: Clas
 
 def test_data_without_classes_is_refused() -> None:
     items, _ = bars(4)
-    with pytest.raises(DataError, match="no classes"):
+    with pytest.raises(DataError, match="no labels"):
         get_labels(Dataset("bars", "CC0-1.0", items, items))
