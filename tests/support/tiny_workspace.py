@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data import Dataset, Labels, Pixels
+from training.evaluation.figures import GraphFunction
 from training.export.artifact import read_published
+from training.nets import Operation
 from training.recipe import read_recipe
 from training.studies.measures.arrays import torch_operation
 from training.workspace import PublishedModel, TrainedModel, Workspace
@@ -35,7 +37,7 @@ class TinyWorkspace(Workspace):
         if source == "surface":
             return super().data(recipe, *changes)
         if source == "patches":
-            return Dataset("patches", "CC0-1.0", *(vectors(count, 100) for count in (300, 60)))
+            return Dataset("patches", "CC0-1.0", vectors(300, 100), vectors(60, 100))
         if any("beams.csv" in change for change in changes):
             return super().data(recipe, *changes)
         shape = (28, 28, 1) if source in ("mnist", "fashion-mnist") else (16, 16, 3)
@@ -49,7 +51,9 @@ class TinyWorkspace(Workspace):
 
     def publish(self, trained: TrainedModel) -> PublishedModel:
         """Return the net's operations in PyTorch, with the card of a shipped model."""
-        graphs = {operation: torch_operation(trained.net, operation) for operation in trained.recipe.model.operations}
+        graphs: dict[Operation, GraphFunction] = {
+            operation: torch_operation(trained.net, operation) for operation in trained.recipe.model.operations
+        }
         card = read_published(MODELS / CODE_SIZES.get(trained.recipe.model.name, "digits") / "1")
         return PublishedModel(trained.recipe, trained.data, card, graphs)
 
