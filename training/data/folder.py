@@ -53,10 +53,10 @@ def read_folder(root: Path, section: FolderSection) -> Pixels:
 
 def find_pictures(root: Path) -> list[Path]:
     """The files that are pictures by their names, in order of their paths. Raises DataError where there are none."""
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
         raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return found
+    return paths
 
 
 def read_pictures(paths: Sequence[Path], max_broken_fraction: float, *, colour: bool = False) -> Iterator[Pixels]:

@@ -309,7 +309,7 @@ def test_residual_net_subtracts_from_its_input() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"blocks": [[1, 1]]}, "blocks has 1 levels and widths has 2"),
+        ({"blocks": [[1, 1]]}, "blocks has 1 levels, but widths has 2"),
         ({"residual": True, "output": "sigmoid", "skips": True}, "residual needs"),
         ({"residual": True, "output": "linear", "skips": False}, "residual needs"),
     ],

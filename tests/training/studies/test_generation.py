@@ -46,4 +46,4 @@ def test_likelihood_is_compared_with_its_targets() -> None:
     rows = generation.STUDY.rows(results)
     assert [row.status for row in rows[:2]] == ["yes", ""]
     assert set(generation.STUDY.plot(results)) == {"planes", "pictures", "samples", "ways"}
-    assert "under the bar of 88, not under 86" in generation.STUDY.summary(results)
+    assert "below the target of 88" in generation.STUDY.summary(results)

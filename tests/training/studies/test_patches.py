@@ -37,6 +37,6 @@ def test_stored_results_are_reported() -> None:
     assert [row.status for row in STUDY.rows(results)] == ["yes", ""]
     assert list(STUDY.plot(results)) == ["filters"]
     summary = STUDY.summary(results)
-    assert "an error of 0.40 of the variance, where PCA-50 leaves 0.020" in summary
+    assert "the error is 0.40 of the variance, and that of PCA-50 0.020" in summary
     assert "more than 60 % of their energy within a quarter of the patch" in summary
-    assert "A unit is on for 5.0 % of the patches" in summary
+    assert "A unit is active for 5.0 % of the patches" in summary

@@ -31,7 +31,7 @@ def test_nets_are_compared_with_their_targets() -> None:
     reached = [row.status for row in STUDY.rows(RESULTS)]
     assert reached == ["yes", "", "no", "", "yes", "", ""]
     assert set(STUDY.plot(RESULTS)) == {"pictures", "errors"}
-    assert "0.0005 over the stretch goal" in STUDY.summary(RESULTS)
+    assert "0.0005 above the stretch goal" in STUDY.summary(RESULTS)
 
 
 def test_entropy_is_zero_for_black_and_white_pixels_only() -> None:

@@ -116,5 +116,5 @@ def test_latent_metrics_use_the_encoder_and_decoder(classifier: Classifier) -> N
 
 def test_data_without_labels_is_rejected() -> None:
     items, _ = bars(4)
-    with pytest.raises(DataError, match="no classes"):
+    with pytest.raises(DataError, match="no labels"):
         get_labels(Dataset("bars", "CC0-1.0", items, items))
