@@ -11,7 +11,6 @@ from service.errors import Forbidden, RateLimited, Unauthorized
 from service.http.context import RequestContext, create_context, get_state, record_request, send_response
 from service.http.endpoint import Endpoint
 from service.http.problems import problem_response
-from service.runtime.session import DeviceUnavailable
 
 
 class Dispatcher:
@@ -23,7 +22,7 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, _short_startup_error(send))
+            await self.app(scope, receive, send)
             return
         context = create_context(scope)
         endpoint = self.endpoints.get(scope["path"])
@@ -54,15 +53,3 @@ def _with_request_id(context: RequestContext, send: Send) -> Send:
         await send(message)
 
     return send_with_request_id
-
-
-def _short_startup_error(send: Send) -> Send:
-    """Wrap `send` to replace the traceback in `lifespan.startup.failed` by the message of DeviceUnavailable."""
-    prefix = f"{DeviceUnavailable.__module__}.{DeviceUnavailable.__qualname__}: "
-
-    async def send_short_error(message: Message) -> None:
-        if message["type"] == "lifespan.startup.failed" and prefix in message["message"]:
-            message = {**message, "message": message["message"].rpartition(prefix)[2].strip()}
-        await send(message)
-
-    return send_short_error

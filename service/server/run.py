@@ -1,13 +1,15 @@
-"""Runs the service under uvicorn: processes, addresses, signals. Knows settings and the front, no request."""
+"""Starts the service under uvicorn, in one process or several. Knows settings and the application, but no request."""
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import socket
 import ssl
 import sys
 import tempfile
 from collections.abc import Generator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -22,6 +24,7 @@ from service.engine.admission import megapixels
 from service.http.app import create_app
 from service.http.dispatcher import Dispatcher
 from service.http.headers import CORS_ALLOWED_HEADERS, CORS_EXPOSED_HEADERS
+from service.runtime.session import DeviceUnavailable, check_cuda
 from service.server.protocol import TimeoutProtocol
 from service.server.shutdown import GracefulServer
 from service.server.supervisor import STARTUP_FAILURE, supervise
@@ -34,24 +37,24 @@ log = structlog.get_logger()
 
 
 def app_factory() -> ASGIApp:
-    """The whole service, made anew in every worker from its environment."""
+    """Create the ASGI application from the environment. Called once in each worker process."""
     settings = Settings.from_env(os.environ)
     configure_logging(settings.log_format, settings.log_level)
-    front = build_app(settings)
-    # What is imported and made by now stays: a collection need not look at it, and need not come every 700 objects.
+    asgi_app = build_app(settings)
+    # All objects that exist now stay until the end, so the garbage collector can skip them and run less often.
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
-    return front
+    return asgi_app
 
 
 def build_app(settings: Settings) -> ASGIApp:
-    """The service of these settings, as it stands behind a port."""
-    front = Dispatcher(create_app(settings))
+    """Create the ASGI application from settings, with CORS if `cors_origins` is set."""
+    dispatcher = Dispatcher(create_app(settings))
     if not settings.cors_origins:
-        return front
+        return dispatcher
     return CORSMiddleware(
-        front,
+        dispatcher,
         allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
         allow_methods=["GET", "POST"],
         allow_headers=CORS_ALLOWED_HEADERS,
@@ -60,18 +63,22 @@ def build_app(settings: Settings) -> ASGIApp:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal. Workers read their settings from the environment, so it is set here."""
+    """Serve until a signal. Sets the environment variables of the settings, because workers read them.
+
+    Raises ValueError if a file or the port cannot be used. Exits with STARTUP_FAILURE if the device cannot be used.
+    """
     for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
         os.environ[PREFIX + name.upper()] = str(value)
     configure_logging(settings.log_format, settings.log_level)
-    share = settings.per_worker()
+    worker_settings = settings.per_worker()
     _check_files(settings)
-    log.info(  # not the address: uvicorn tells it, once it is bound
+    _check_device(settings)
+    log.info(  # without the address, which uvicorn logs once the port is bound
         "starting",
         models_dir=str(settings.models_dir),
         workers=settings.workers,
-        max_inflight_items_per_worker=share.max_inflight_items,
-        max_inflight_bytes_per_worker=share.max_inflight_bytes,
+        max_inflight_items_per_worker=worker_settings.max_inflight_items,
+        max_inflight_bytes_per_worker=worker_settings.max_inflight_bytes,
     )
     if settings.workers == 1:
         _run_server(
@@ -79,7 +86,7 @@ def serve(settings: Settings) -> None:
         )
         return
     if sys.platform == "win32":
-        raise ValueError("several workers share a port as Unix can; on Windows, workers is 1")
+        raise ValueError("several workers are not supported on Windows: set workers to 1")
     config = _uvicorn_config(settings)
     with (
         _shared_metrics_dir(),
@@ -96,15 +103,15 @@ def serve(settings: Settings) -> None:
 
 
 def _bind(config: uvicorn.Config) -> socket.socket:
-    """The port of several workers. Raises ValueError where it cannot be had; uvicorn has then logged why."""
+    """Bind the port of several workers. Raises ValueError if that fails; uvicorn has already logged the reason."""
     try:
         return config.bind_socket()
     except SystemExit:
-        raise ValueError(f"{config.host} port {config.port} cannot be listened on: choose another by --port") from None
+        raise ValueError(f"cannot listen on {config.host} port {config.port}: choose another by --port") from None
 
 
 def _check_files(settings: Settings) -> None:
-    """Raises ValueError naming what is wrong with the files of keys and of the certificate, before anything starts."""
+    """Check the files of API keys and of the TLS certificate. Raises ValueError if one of them cannot be used."""
     if settings.api_keys_file:
         ApiKeys.from_file(settings.api_keys_file, settings.rate_limit)
     if settings.tls_cert_file:
@@ -114,40 +121,59 @@ def _check_files(settings: Settings) -> None:
             raise ValueError(f"the certificate {settings.tls_cert_file} or its key cannot be used: {error}") from error
 
 
+def _check_device(settings: Settings) -> None:
+    """If the device is `cuda` and cannot be used, log the reason and exit with STARTUP_FAILURE.
+
+    With several workers, a temporary process does the check, because CUDA would keep GPU memory in the supervisor.
+    """
+    if settings.device != "cuda":
+        return
+    try:
+        if settings.workers == 1:
+            check_cuda()
+        else:
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+                executor.submit(check_cuda).result()
+    except DeviceUnavailable as error:
+        log.error("device_unavailable", reason=str(error))
+        sys.exit(STARTUP_FAILURE)
+
+
 @contextmanager
 def _shared_metrics_dir() -> Generator[None]:
-    """A folder in which the workers' numbers meet, where one can be made."""
+    """Create a temporary folder in which workers share their metrics. Without it, each worker has its own metrics."""
     try:
-        place = tempfile.TemporaryDirectory(prefix="hourglass-metrics-")
-    except OSError as error:  # nothing here can be written
+        temporary_dir = tempfile.TemporaryDirectory(prefix="hourglass-metrics-")
+    except OSError as error:  # the file system is read-only
         log.warning("metrics_per_worker_only", reason=str(error))
         yield
         return
-    with place as folder:
+    with temporary_dir as folder:
         os.environ[METRICS_DIR_ENV] = folder
         yield
 
 
 def worker_main(channel: socket.socket) -> None:
-    """Be one of several workers: serve what arrives on the channel, until its end."""
+    """Run one of several workers: serve the connections that arrive through the channel, until its end."""
     settings = Settings.from_env(os.environ)
     configure_logging(settings.log_format, settings.log_level)
     _run_server(WorkerServer(_uvicorn_config(settings), channel, mark_draining, extra_drain_seconds))
 
 
 def mark_draining(lifespan: Mapping[str, Any]) -> None:
-    """Nobody new should be sent here, though whoever comes is served to the end."""
+    """Report not ready from now on, so that load balancers send no new requests. Requests are still answered."""
     state: State = lifespan["service"]
     state.shutting_down = True
 
 
 def extra_drain_seconds(lifespan: Mapping[str, Any]) -> float:
-    """That the megapixels under way are given to end, over the drain of the settings."""
+    """Return the seconds added to `drain_timeout` for the megapixels in flight."""
     state: State = lifespan["service"]
     return state.settings.request_timeout_per_megapixel * megapixels(state.admission.nbytes)
 
 
 def _run_server(server: uvicorn.Server) -> None:
+    """Run a server until it ends. Exits with STARTUP_FAILURE if it has not started."""
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
@@ -169,7 +195,7 @@ def _uvicorn_config(settings: Settings) -> uvicorn.Config:
         headers=[("X-Content-Type-Options", "nosniff")],
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
-        proxy_headers=False,  # nothing here asks who, or by which scheme
+        proxy_headers=False,  # the client address and the scheme are not used
         timeout_graceful_shutdown=settings.drain_timeout,
-        timeout_keep_alive=settings.keep_alive_timeout,  # type: ignore[arg-type] # a number of seconds, whole or not
+        timeout_keep_alive=settings.keep_alive_timeout,  # type: ignore[arg-type] # fractions work, too
     )
