@@ -20,7 +20,7 @@ from service.engine.operations import Figures, InferenceResult, ItemResult, comp
 from service.errors import NotAcceptable, Problem
 from service.http import headers as header_names
 from service.http.body import Inputs
-from service.http.unpack import JSON, NPY
+from service.http.media_types import JSON, NPY
 from service.types import Array, Headers
 
 FIGURE_HEADERS = {field: name.lower().encode() for field, name in header_names.FIGURE_HEADERS.items()}

@@ -101,7 +101,7 @@ def test_grey_makes_a_colour_picture_grey_and_answers_so(client: TestClient) -> 
 
 
 @pytest.mark.parametrize(
-    "query", ["strength=1.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grayscale=1",
+    "query", ["strength=1.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grayscale=2",
               "grayscale=", "metadata=drop", "metadata="]
 )  # fmt: skip
 def test_parameters_out_of_range_are_refused(client: TestClient, query: str) -> None:
