@@ -90,7 +90,9 @@ def decode_inputs(
     Raises InvalidParameter if `grayscale` is set and the body is an array.
     """
     if parameters.grayscale and body.array is not None:
-        raise InvalidParameter("grayscale is for encoded images; convert the array to grayscale before sending it")
+        raise InvalidParameter(
+            "grayscale: only encoded images can be converted; convert the array to grayscale before sending it"
+        )
     if body.array is not None:
         return Inputs([body.array], [None] * len(body.array))
     inputs = Inputs([], [])

@@ -20,6 +20,7 @@ from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, Limits, StageExecu
 from service.errors import (
     BodyTooLarge,
     InternalError,
+    ModelNotFound,
     OperationNotSupported,
     Problem,
 )
@@ -103,7 +104,12 @@ class Endpoint:
     async def _model(self, state: State, parameters: RequestParameters) -> LoadedModel:
         """Return the model that the parameters choose. Raises a Problem if it does not support the operation."""
         name = parameters.model or state.store.default_for(self.operation, state.settings)
-        model = await state.store.get(name, parameters.version)
+        try:
+            model = await state.store.get(name, parameters.version)
+        except ModelNotFound as problem:
+            if parameters.model or name in state.store.snapshot.versions:
+                raise
+            raise ModelNotFound(f"model: the default of {self.operation} is missing; choose another") from problem
         if self.operation not in model.runners:
             raise OperationNotSupported(
                 f"model: {model.card.name} does not support {self.operation}, only {', '.join(model.runners)}"

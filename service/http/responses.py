@@ -103,7 +103,7 @@ def _stack_outputs(result: InferenceResult) -> Array:
         return result.batch_result.outputs
     outputs = [output for output in result.outputs if not isinstance(output, Problem)]
     if len({output.shape for output in outputs}) > 1:
-        raise NotAcceptable(f"images of several sizes do not fit one array; accept {JSON}")
+        raise NotAcceptable(f"format: images of several sizes do not fit one array; accept {JSON}")
     return np.stack(outputs)
 
 
