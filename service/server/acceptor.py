@@ -6,14 +6,17 @@ Knows sockets and how many connections each worker holds; no process, no signal,
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
+from service.server.idle import max_connections
+
 BACKLOG = 2048  # connections that the kernel keeps until they are accepted
 MAX_ACCEPTS_PER_EVENT = 32  # connections accepted before workers are heard again
 PAUSE_SECONDS = 0.05  # seconds without accepting where no file can be opened or no channel has room
-RESERVED_FDS = 100  # files a worker opens besides its connections
 
 log = structlog.get_logger()
 
@@ -40,24 +43,27 @@ class WorkerSlot:
 class Acceptor:
     """Listens while a desk can take a connection; otherwise connections wait in the backlog."""
 
-    def __init__(self, listener: socket.socket, slots: dict[int, WorkerSlot]) -> None:
+    def __init__(self, listeners: Sequence[socket.socket], slots: dict[int, WorkerSlot]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listener = listener
+        self._listeners = listeners
         self._slots = slots
-        self._max_connections = _max_open_files() - RESERVED_FDS
+        self._max_connections = max_connections()
         self._waiting: deque[socket.socket] = deque()  # accepted, but with no worker
         self._accepting = self._paused = False
         self._assigned = 0
-        listener.setblocking(False)
-        listener.listen(BACKLOG)
+        for listener in listeners:
+            listener.setblocking(False)
+            listener.listen(BACKLOG)
 
     def update_listening(self) -> None:
         """Begin or cease to accept, as there are desks that can take a connection."""
         wanted = not self._paused and any(self._can_accept(desk) for desk in self._slots.values())
         if wanted and not self._accepting:
-            self._loop.add_reader(self._listener, self.accept, MAX_ACCEPTS_PER_EVENT)
+            for listener in self._listeners:
+                self._loop.add_reader(listener, self.accept, MAX_ACCEPTS_PER_EVENT)
         elif self._accepting and not wanted:
-            self._loop.remove_reader(self._listener)
+            for listener in self._listeners:
+                self._loop.remove_reader(listener)
         self._accepting = wanted
         if wanted and self._waiting:
             self._loop.call_soon(self.accept, len(self._waiting))
@@ -76,7 +82,8 @@ class Acceptor:
             await asyncio.sleep(PAUSE_SECONDS)
         self._paused = True
         self.update_listening()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     def accept(self, most: int) -> bool:
         """Hand over so many at most; whether nobody is left in the backlog."""
@@ -85,7 +92,7 @@ class Acceptor:
             if not desks:
                 break
             try:
-                connection = self._waiting.popleft() if self._waiting else self._listener.accept()[0]
+                connection = self._waiting.popleft() if self._waiting else self._accept_next()
             except BlockingIOError:
                 return True
             except ConnectionError:
@@ -100,6 +107,13 @@ class Acceptor:
                 return False
         self.update_listening()
         return False
+
+    def _accept_next(self) -> socket.socket:
+        """Accept a connection of any listening socket. Raises BlockingIOError if there is none."""
+        for listener in self._listeners:
+            with suppress(BlockingIOError):
+                return listener.accept()[0]
+        raise BlockingIOError
 
     def _can_accept(self, desk: WorkerSlot) -> bool:
         return desk.ready and desk.open_connections < self._max_connections
@@ -121,18 +135,10 @@ class Acceptor:
             self.update_listening()
 
     def _resume(self) -> None:
-        if self._listener.fileno() >= 0:
+        if all(listener.fileno() >= 0 for listener in self._listeners):
             self._paused = False
             self.update_listening()
 
 
 def _load_key(desk: WorkerSlot) -> tuple[bool, int, int]:
     return desk.draining, desk.open_connections, desk.last_assigned  # who is leaving takes one only where no other can
-
-
-def _max_open_files() -> int:
-    """Files a process may have open, and so a worker too."""
-    import resource  # not on Windows, where this module is imported all the same
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else max(soft, RESERVED_FDS + 1)

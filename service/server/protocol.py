@@ -14,7 +14,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, Problem, RequestTimeout
+from service.http.cors import cors_headers
 from service.http.problems import problem_response
+from service.server.idle import IDLE_SHARE, close_longest_idle, max_connections
 from service.state import State
 
 LINGERING_CLOSE_SECONDS = 2.0  # seconds that who was refused has to read why, before the connection is reset
@@ -62,6 +64,9 @@ class TimeoutProtocol(HttpToolsProtocol):
         self.rejection: Problem | None = None
         self.closing = False
         self._start_read_timer("head")
+        limit = max_connections()
+        if len(self.connections) > limit * IDLE_SHARE:
+            close_longest_idle(self.connections, limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -203,6 +208,7 @@ class TimeoutProtocol(HttpToolsProtocol):
             return
         if cycle is None or not cycle.response_started:
             status, body, headers = problem_response(problem, os.urandom(8).hex())
+            headers += cors_headers(self.headers or (), self.settings)
             pairs = [*headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
             lines = [b"%s: %s\r\n" % pair for pair in pairs]
             self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))

@@ -7,7 +7,7 @@ import asyncio
 import multiprocessing
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -43,12 +43,14 @@ class Worker:
 class Supervisor:
     """Owns the workers. `drain` is what a worker has to finish in; `linger` how long a stop keeps the port open."""
 
-    def __init__(self, listener: socket.socket, target: Target, shutdown_delay: float, drain_timeout: float) -> None:
+    def __init__(
+        self, listeners: Sequence[socket.socket], target: Target, shutdown_delay: float, drain_timeout: float
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._target, self._shutdown_delay, self._drain_timeout = target, shutdown_delay, drain_timeout
         self._workers: set[Worker] = set()
         self._slots: dict[int, WorkerSlot] = {}
-        self._acceptor = Acceptor(listener, self._slots)
+        self._acceptor = Acceptor(listeners, self._slots)
         self._stopping, self._all_exited, self._force = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._status = 0
         self._crashes = 0
@@ -188,7 +190,7 @@ class Supervisor:
 
 
 async def supervise(
-    listener: socket.socket, target: Target, number: int, shutdown_delay: float, drain_timeout: float
+    listeners: Sequence[socket.socket], target: Target, number: int, shutdown_delay: float, drain_timeout: float
 ) -> int:
     """Serve with so many workers, each a process that runs `target` with its channel; the status to end with."""
-    return await Supervisor(listener, target, shutdown_delay, drain_timeout).run(number)
+    return await Supervisor(listeners, target, shutdown_delay, drain_timeout).run(number)
