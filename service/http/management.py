@@ -33,9 +33,10 @@ def _health(status: str, *, healthy: bool) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """Redirect browsers to the documentation."""
-    return RedirectResponse("docs")
+async def root(request: Request) -> RedirectResponse:
+    """Redirect browsers to the documentation, without naming a scheme or host."""
+    prefix: str = request.scope.get("root_path", "")
+    return RedirectResponse(f"{prefix}/docs" if prefix else "docs")
 
 
 @router.get(
