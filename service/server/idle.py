@@ -26,8 +26,11 @@ class Transport(Protocol):
 class Connection(Protocol):
     """A connection of uvicorn. The timer is that of keep-alive, and None while a request is in progress."""
 
-    timeout_keep_alive_task: Timer | None
-    transport: Transport
+    @property
+    def timeout_keep_alive_task(self) -> Timer | None: ...
+
+    @property
+    def transport(self) -> Transport: ...
 
 
 def max_connections() -> int:

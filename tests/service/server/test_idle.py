@@ -17,11 +17,19 @@ BALANCERS = {"AWS ALB": 60, "nginx": 60, "HAProxy": 60, "Azure": 240, "Google Cl
 
 
 class Connection:
+    """A connection, its transport and its timer."""
+
     def __init__(self, idle_since: float | None) -> None:
-        self.timeout_keep_alive_task = None if idle_since is None else self
-        self.transport = self
         self.idle_since = idle_since
         self.closed = False
+
+    @property
+    def timeout_keep_alive_task(self) -> "Connection | None":
+        return None if self.idle_since is None else self
+
+    @property
+    def transport(self) -> "Connection":
+        return self
 
     def when(self) -> float:
         assert self.idle_since is not None
