@@ -14,23 +14,31 @@ CLOSED_SHARE = 0.05  # share of all possible connections that are closed at once
 class Timer(Protocol):
     """A timer of the event loop."""
 
-    def when(self) -> float: ...
+    def when(self) -> float:
+        """Return the time at which it fires, on the clock of the loop."""
+        ...
 
 
 class Transport(Protocol):
     """The transport of a connection."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the connection."""
+        ...
 
 
 class Connection(Protocol):
     """A connection of uvicorn. The timer is that of keep-alive, and None while a request is in progress."""
 
     @property
-    def timeout_keep_alive_task(self) -> Timer | None: ...
+    def timeout_keep_alive_task(self) -> Timer | None:
+        """The timer that closes the connection if it stays idle."""
+        ...
 
     @property
-    def transport(self) -> Transport: ...
+    def transport(self) -> Transport:
+        """The transport."""
+        ...
 
 
 def max_connections() -> int:
