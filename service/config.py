@@ -1,8 +1,10 @@
 """Settings: one frozen object, read once from the environment variables `HOURGLASS_*`. Unknown names are errors."""
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal, Self
 
@@ -47,6 +49,11 @@ RENAMED = {  # names of development versions; an error names their successors
     "TLS_CERTIFICATE": "TLS_CERT_FILE",
     "TLS_KEY": "TLS_KEY_FILE",
 }
+
+
+def _split(value: str) -> list[str]:
+    """Return the items of a list that is separated by commas."""
+    return [item.strip() for item in value.split(",") if item.strip()]
 
 
 class Settings(BaseSettings):
@@ -113,7 +120,11 @@ class Settings(BaseSettings):
     min_data_rate: PositiveInt = Field(
         default=16 << 10, description="minimum bytes per second of request bodies and response bodies"
     )
-    keep_alive_timeout: PositiveFloat = Field(default=5.0, description="seconds that an idle connection is kept open")
+    keep_alive_timeout: PositiveFloat = Field(
+        default=620.0,
+        description="seconds that an idle connection is kept open; longer than load balancers reuse one by default"
+        " (GCP 600, Azure 240, AWS ALB, nginx and HAProxy 60 or less)",
+    )
     max_body_bytes: PositiveInt = Field(default=64 << 20, description="maximum size of a request body, in bytes")
     max_pixels: PositiveInt = Field(
         default=4_000_000, description="maximum pixels of an image for models of fixed size"
@@ -152,6 +163,13 @@ class Settings(BaseSettings):
     )
     rate_limit: str = Field(default="", description="requests per API key, such as 100/minute; empty: unlimited")
     cors_origins: str = Field(default="", description="origins allowed by CORS, separated by commas; * allows all")
+    root_path: str = Field(
+        default="", description="path under which a proxy serves the API, such as /hourglass; removed from requests"
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1,::1",
+        description="proxies whose X-Forwarded-Prefix is obeyed: addresses or networks, separated by commas; * is all",
+    )
     enable_docs: bool = Field(default=True, description="serve /docs and /openapi.json")
     enable_metrics: bool = Field(default=True, description="serve /metrics")
     tls_cert_file: Path | None = Field(default=None, description="PEM file with the certificate; enables HTTPS")
@@ -172,6 +190,33 @@ class Settings(BaseSettings):
     def _known_formats(cls, value: str) -> str:
         if not value or not set(value.split(",")) <= KNOWN_FORMATS:
             raise ValueError(f"must be some of {', '.join(sorted(KNOWN_FORMATS))}, separated by commas")
+        return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _absolute_path(cls, value: str) -> str:
+        path = "".join(f"/{part}" for part in value.split("/") if part)
+        if not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", path) or "/.." in path:
+            raise ValueError("must be a path such as /hourglass, of letters, digits and . _ ~ -")
+        return path
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for text in _split(value):
+            if text != "*":
+                try:
+                    ip_network(text, strict=False)
+                except ValueError as error:
+                    raise ValueError(f"{text[:50]} is neither an address nor a network such as 10.0.0.0/8") from error
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in _split(value):
+            if origin not in ("*", "null") and not re.fullmatch(r"[A-Za-z][\w+.-]*://[^/\s]+/?", origin):
+                raise ValueError("must be origins such as https://example.org, separated by commas, or *")
         return value
 
     @field_validator("rate_limit")
@@ -208,6 +253,21 @@ class Settings(BaseSettings):
     def allowed_formats(self) -> frozenset[str]:
         """The accepted image formats."""
         return frozenset(self.image_formats.split(","))
+
+    @cached_property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins that CORS allows, as browsers write them; `*` stands for all."""
+        return frozenset(origin.rstrip("/").lower() for origin in _split(self.cors_origins))
+
+    @cached_property
+    def trusts_all_proxies(self) -> bool:
+        """Whether forwarded headers of every peer are obeyed."""
+        return "*" in _split(self.forwarded_allow_ips)
+
+    @cached_property
+    def trusted_proxies(self) -> list[IPv4Network | IPv6Network]:
+        """The networks of proxies whose forwarded headers are obeyed."""
+        return [ip_network(text, strict=False) for text in _split(self.forwarded_allow_ips) if text != "*"]
 
     def default_model(self, operation: Operation) -> str:
         """Return the default model of an operation, or an empty string."""

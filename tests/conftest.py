@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from service.config import Settings
 from service.http.app import create_app
+from service.http.cors import add_cors
 from service.http.dispatcher import Dispatcher
 from service.server.protocol import TimeoutProtocol
 from tests.support.tiny_models import GRAPHS, SIDE, publish
@@ -89,9 +90,8 @@ def serve(models: Path) -> Generator[Serve]:
 @contextmanager
 def listening(settings: Settings) -> Generator[str]:
     """Serve on a socket of this process, and yield the address."""
-    config = uvicorn.Config(
-        Dispatcher(create_app(settings)), port=0, log_config=None, lifespan="on", http=TimeoutProtocol, ws="none"
-    )
+    app = add_cors(Dispatcher(create_app(settings)), settings)
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=TimeoutProtocol, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -20,16 +20,18 @@ from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, Limits, StageExecu
 from service.errors import (
     BodyTooLarge,
     InternalError,
+    ModelNotFound,
     OperationNotSupported,
     Problem,
 )
 from service.http.body import Inputs, ParsedBody, decode_inputs, parse_body
 from service.http.context import RequestContext, create_context, get_state, send_response
+from service.http.forms import Form, is_form, parse_form
+from service.http.media_types import MULTIPART, NPY, URLENCODED
 from service.http.negotiation import AnswerFormat, response_type
-from service.http.parameters import RequestParameters, client_timeout, parse_request
+from service.http.parameters import RequestParameters, client_timeout, merge_form_fields, parse_request
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
-from service.http.unpack import NPY
 from service.state import State
 from service.telemetry.timings import Timings
 from service.types import Headers
@@ -86,34 +88,52 @@ class Endpoint:
         """Return the body and headers of the response. Raises a Problem or ClientDisconnect."""
         state, parameters = get_state(scope), parse_request(scope, context.headers, self.operation)
         settings = state.settings
-        model = await state.store.get(
-            parameters.model or state.store.default_for(self.operation, settings), parameters.version
-        )
-        if self.operation not in model.runners:
-            raise OperationNotSupported(f"{model.card.name} offers {', '.join(model.runners)}")
-        context.model = model.card.name
-        call = Call(state, context, receive, model, parameters)
         timeout = client_timeout(context.headers)
+        model = None if parameters.media_type in (MULTIPART, URLENCODED) else await self._model(state, parameters)
         with BodyReservation(state.admission) as reservation:
-            data = await read_body(receive, context.headers, settings.max_body_bytes, reservation)
+            body: bytes | Form = await read_body(receive, context.headers, settings.max_body_bytes, reservation)
             with Deadline(settings.request_timeout, timeout) as deadline:
                 limits = Limits(state.admission, deadline, settings.request_timeout_per_megapixel)
-                return await self.process(call, data, limits)
+                if model is None and is_form(body, parameters.media_type):
+                    body = await self._parse_form(state, body, parameters.content_type)
+                    parameters = merge_form_fields(parameters, body.fields)
+                model = model or await self._model(state, parameters)
+                context.model = model.card.name
+                return await self.process(Call(state, context, receive, model, parameters), body, limits)
 
-    async def process(self, call: Call, data: bytes, limits: Limits) -> tuple[bytes, Headers]:
+    async def _model(self, state: State, parameters: RequestParameters) -> LoadedModel:
+        """Return the model that the parameters choose. Raises a Problem if it does not support the operation."""
+        name = parameters.model or state.store.default_for(self.operation, state.settings)
+        try:
+            model = await state.store.get(name, parameters.version)
+        except ModelNotFound as problem:
+            if parameters.model or name in state.store.snapshot.versions:
+                raise
+            raise ModelNotFound(f"model: the default of {self.operation} is missing; choose another") from problem
+        if self.operation not in model.runners:
+            raise OperationNotSupported(
+                f"model: {model.card.name} does not support {self.operation}, only {', '.join(model.runners)}"
+            )
+        return model
+
+    async def _parse_form(self, state: State, data: bytes, content_type: str) -> Form:
+        executor = StageExecutor(state.pool, inline=len(data) <= INLINE_BODY_BYTES)
+        return await executor.run(parse_form, data, content_type, self.operation, state.settings.max_items)
+
+    async def process(self, call: Call, source: bytes | Form, limits: Limits) -> tuple[bytes, Headers]:
         """Parse the body, run the model on it and encode the results. Return the body and headers of the response."""
         started_at = perf_counter()
         card, settings, parameters = call.model.card, call.state.settings, call.parameters
-        content_type = parameters.content_type
-        executor = StageExecutor(call.state.pool, inline=is_cheap_to_parse(data, content_type))
-        body = await executor.run(parse_body, data, content_type, card, self.operation, settings)
-        if body.decoded_bytes > (inf if content_type == NPY else 3 * INLINE_BODY_BYTES):
+        media_type = parameters.media_type
+        executor = StageExecutor(call.state.pool, inline=is_cheap_to_parse(source, media_type))
+        body = await executor.run(parse_body, source, media_type, card, self.operation, settings)
+        if body.decoded_bytes > (inf if media_type == NPY else 3 * INLINE_BODY_BYTES):
             executor.inline = False
         job = Job(call.model, self.operation, len(body), body.decoded_bytes, parameters.strength)
         with admit(job, limits):
             inputs = await executor.run(decode_inputs, body, card, self.operation, settings, parameters)
-            media_type = response_type(self._answer_format(call, body, inputs))
-            executor.max_output_bytes = INLINE_ARRAY_BYTES if media_type == NPY else 3 * INLINE_BODY_BYTES
+            answer_type = response_type(self._answer_format(call, body, inputs))
+            executor.max_output_bytes = INLINE_ARRAY_BYTES if answer_type == NPY else 3 * INLINE_BODY_BYTES
             decoded_at = perf_counter()
             inference = infer(job, inputs.arrays, executor)
             large = job.decoded_bytes > LARGE_REQUEST_BYTES
@@ -122,7 +142,7 @@ class Endpoint:
             parts = ResponseParts(
                 card, self.operation, inputs, result, call.context.id, settings.image_quality, keep_metadata
             )
-            payload, headers = await executor.run(render, parts, media_type)
+            payload, headers = await executor.run(render, parts, answer_type)
         call.context.timings = timings = Timings(
             decode=decoded_at - started_at,
             queue=result.queue_seconds,
@@ -143,12 +163,14 @@ class Endpoint:
         )
 
 
-def is_cheap_to_parse(data: bytes, content_type: str) -> bool:
+def is_cheap_to_parse(source: bytes | Form, media_type: str) -> bool:
     """Return whether parsing the body takes less than a millisecond, whatever it contains."""
-    if len(data) <= INLINE_BODY_BYTES:
+    if isinstance(source, Form):
+        return sum(len(image) for image in source.images if isinstance(image, bytes)) <= INLINE_BODY_BYTES
+    if len(source) <= INLINE_BODY_BYTES:
         return True
-    unconverted = content_type == NPY or (content_type.startswith("image/") and is_fast_path(data))
-    return unconverted and len(data) <= INLINE_ARRAY_BYTES
+    unconverted = media_type == NPY or (media_type.startswith("image/") and is_fast_path(source))
+    return unconverted and len(source) <= INLINE_ARRAY_BYTES
 
 
 async def read_body(

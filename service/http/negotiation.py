@@ -5,16 +5,9 @@ from typing import NamedTuple
 
 from service import codec
 from service.errors import NotAcceptable
-from service.http.parameters import Format
-from service.http.unpack import JSON, NPY, BodyKind
-
-FORMAT_TYPES: dict[Format, str] = {
-    "json": JSON,
-    "npy": NPY,
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-}
+from service.http.media_types import JSON, NPY, normalize
+from service.http.parameters import FORMAT_TYPES, Format
+from service.http.unpack import BodyKind
 
 
 class AnswerFormat(NamedTuple):
@@ -49,7 +42,8 @@ def response_type(answer: AnswerFormat) -> str:
         if q > best_q:
             best, best_q = media_type, q
     if not best:
-        raise NotAcceptable(f"accept one of {', '.join(types)}")
+        cause = f"format: {answer.format} is not available here" if answer.format else "Accept has no available type"
+        raise NotAcceptable(f"{cause}; accept one of {', '.join(types)}")
     return best
 
 
@@ -64,7 +58,8 @@ def available_types(answer: AnswerFormat) -> list[str]:
 
 def _parse_range(part: str) -> tuple[str, float]:
     """Parse one media range of an Accept header into its pattern and q-value (0..1)."""
-    pattern, *options = (piece.strip().lower() for piece in part.split(";"))
+    name, *options = (piece.strip().lower() for piece in part.split(";"))
+    pattern = normalize(name)
     for option in options:
         if option.startswith("q="):
             try:

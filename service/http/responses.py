@@ -20,7 +20,7 @@ from service.engine.operations import Figures, InferenceResult, ItemResult, comp
 from service.errors import NotAcceptable, Problem
 from service.http import headers as header_names
 from service.http.body import Inputs
-from service.http.unpack import JSON, NPY
+from service.http.media_types import JSON, NPY
 from service.types import Array, Headers
 
 FIGURE_HEADERS = {field: name.lower().encode() for field, name in header_names.FIGURE_HEADERS.items()}
@@ -103,7 +103,7 @@ def _stack_outputs(result: InferenceResult) -> Array:
         return result.batch_result.outputs
     outputs = [output for output in result.outputs if not isinstance(output, Problem)]
     if len({output.shape for output in outputs}) > 1:
-        raise NotAcceptable(f"images of several sizes do not fit one array; accept {JSON}")
+        raise NotAcceptable(f"format: images of several sizes do not fit one array; accept {JSON}")
     return np.stack(outputs)
 
 

@@ -164,12 +164,15 @@ class Store:
         if current and version in (None, current.card.version):
             return current
         fingerprints = snapshot.versions.get(name)
-        if not fingerprints or (version is not None and version not in fingerprints):
-            raise ModelNotFound("there is no such model or version; GET /models lists them")
+        if not fingerprints:
+            raise ModelNotFound("model: there is no such model; GET /models lists all")
+        if version is not None and version not in fingerprints:
+            available = ", ".join(map(str, sorted(fingerprints)))
+            raise ModelNotFound(f"version: {name} has no such version; it has {available}")
         version = version or max(fingerprints)
         rejected = snapshot.rejected.get((name, version))
         if rejected:
-            raise ModelRejected(rejected.reason)
+            raise ModelRejected(f"version: {version} of {name} was rejected: {rejected.reason}")
         return await asyncio.get_running_loop().run_in_executor(
             self._loader, self._load_older, name, version, fingerprints[version]
         )
@@ -209,8 +212,8 @@ class Store:
         if len(names) == 1:
             return names[0]
         if not names:
-            raise ModelNotFound(f"no model supports {operation}")
-        raise AmbiguousModel(f"choose a model with the parameter model: {', '.join(names)}")
+            raise ModelNotFound(f"model: none supports {operation}; GET /models lists all")
+        raise AmbiguousModel(f"model: choose one of {', '.join(names)}")
 
     def close(self) -> None:
         """Stop the loader thread. Loaded sessions are freed with their last reference."""

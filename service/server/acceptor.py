@@ -6,14 +6,17 @@ Knows sockets and the number of connections of each worker; knows no process and
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
+from service.server.idle import max_connections
+
 BACKLOG = 2048  # connections that the kernel holds until they are accepted
 MAX_ACCEPTS_PER_EVENT = 32  # connections accepted before messages of workers are read
 PAUSE_SECONDS = 0.05  # pause of accepting after an error, such as too many open files or a full channel
-RESERVED_FDS = 100  # files that a worker opens besides its connections
 
 log = structlog.get_logger()
 
@@ -42,25 +45,28 @@ class WorkerSlot:
 class Acceptor:
     """Accepts connections while a worker can take one. Otherwise, connections wait in the kernel's backlog."""
 
-    def __init__(self, listener: socket.socket, slots: dict[int, WorkerSlot]) -> None:
+    def __init__(self, listeners: Sequence[socket.socket], slots: dict[int, WorkerSlot]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listener = listener
+        self._listeners = listeners
         self._slots = slots
-        self._max_connections = _max_open_files() - RESERVED_FDS
+        self._max_connections = max_connections()
         self._unassigned: deque[socket.socket] = deque()  # accepted, but not sent to a worker
         self._accepting = False
         self._paused = False
         self._assigned = 0
-        listener.setblocking(False)
-        listener.listen(BACKLOG)
+        for listener in listeners:
+            listener.setblocking(False)
+            listener.listen(BACKLOG)
 
     def update_listening(self) -> None:
         """Start or stop to accept. Must be called whenever a worker can take more connections, or none."""
         accepting = not self._paused and any(self._can_accept(slot) for slot in self._slots.values())
         if accepting and not self._accepting:
-            self._loop.add_reader(self._listener, self.accept, MAX_ACCEPTS_PER_EVENT)
+            for listener in self._listeners:
+                self._loop.add_reader(listener, self.accept, MAX_ACCEPTS_PER_EVENT)
         elif self._accepting and not accepting:
-            self._loop.remove_reader(self._listener)
+            for listener in self._listeners:
+                self._loop.remove_reader(listener)
         self._accepting = accepting
         if accepting and self._unassigned:
             self._loop.call_soon(self.accept, len(self._unassigned))
@@ -80,7 +86,8 @@ class Acceptor:
             await asyncio.sleep(PAUSE_SECONDS)
         self._paused = True
         self.update_listening()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
     def accept(self, limit: int) -> bool:
         """Accept and assign at most `limit` connections. Return whether the backlog is empty."""
@@ -89,7 +96,7 @@ class Acceptor:
             if not slots:
                 break
             try:
-                connection = self._unassigned.popleft() if self._unassigned else self._listener.accept()[0]
+                connection = self._unassigned.popleft() if self._unassigned else self._accept_next()
             except BlockingIOError:
                 return True
             except ConnectionError:
@@ -104,6 +111,13 @@ class Acceptor:
                 return False
         self.update_listening()
         return False
+
+    def _accept_next(self) -> socket.socket:
+        """Accept a connection of any listening socket. Raises BlockingIOError if there is none."""
+        for listener in self._listeners:
+            with suppress(BlockingIOError):
+                return listener.accept()[0]
+        raise BlockingIOError
 
     def _can_accept(self, slot: WorkerSlot) -> bool:
         return slot.ready and slot.open_connections < self._max_connections
@@ -127,7 +141,7 @@ class Acceptor:
             self.update_listening()
 
     def _resume(self) -> None:
-        if self._listener.fileno() >= 0:
+        if all(listener.fileno() >= 0 for listener in self._listeners):
             self._paused = False
             self.update_listening()
 
@@ -135,11 +149,3 @@ class Acceptor:
 def _load_key(slot: WorkerSlot) -> tuple[bool, int, int]:
     """Sort workers by load. A draining worker gets connections only if no other worker can take them."""
     return slot.draining, slot.open_connections, slot.last_assigned
-
-
-def _max_open_files() -> int:
-    """Return how many files a process may open. Workers have the same limit."""
-    import resource  # does not exist on Windows, where this module is imported, too
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else max(soft, RESERVED_FDS + 1)

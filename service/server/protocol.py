@@ -14,7 +14,9 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import HeadersTooLarge, MalformedRequest, Problem
+from service.http.cors import cors_headers
 from service.http.problems import problem_response
+from service.server.idle import IDLE_SHARE, close_longest_idle, max_connections
 from service.server.watches import ReadWatch, WriteWatch
 from service.state import State
 
@@ -61,6 +63,9 @@ class TimeoutProtocol(HttpToolsProtocol):
         self.rejection: Problem | None = None  # why `on_headers_complete` stopped the parser
         self.closing = False
         self.read_watch.wait_for("headers")
+        limit = max_connections()
+        if len(self.connections) > limit * IDLE_SHARE:
+            close_longest_idle(self.connections, limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop both timers."""
@@ -153,6 +158,7 @@ class TimeoutProtocol(HttpToolsProtocol):
             return
         if cycle is None or not cycle.response_started:
             status, body, headers = problem_response(problem, os.urandom(8).hex())
+            headers += cors_headers(self.headers or (), self.settings)
             pairs = [*headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
             lines = [b"%s: %s\r\n" % pair for pair in pairs]
             self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))

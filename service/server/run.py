@@ -15,16 +15,16 @@ from typing import Any
 
 import structlog
 import uvicorn
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.auth import ApiKeys
 from service.config import PREFIX, Settings
 from service.engine.admission import megapixels
 from service.http.app import create_app
+from service.http.cors import add_cors
 from service.http.dispatcher import Dispatcher
-from service.http.headers import CORS_ALLOWED_HEADERS, CORS_EXPOSED_HEADERS
 from service.runtime.session import DeviceUnavailable, check_cuda
+from service.server.addresses import bind_sockets, closing_all, log_addresses
 from service.server.protocol import TimeoutProtocol
 from service.server.shutdown import GracefulServer
 from service.server.supervisor import STARTUP_FAILURE, supervise
@@ -50,16 +50,7 @@ def app_factory() -> ASGIApp:
 
 def build_app(settings: Settings) -> ASGIApp:
     """Create the ASGI application from settings, with CORS if `cors_origins` is set."""
-    dispatcher = Dispatcher(create_app(settings))
-    if not settings.cors_origins:
-        return dispatcher
-    return CORSMiddleware(
-        dispatcher,
-        allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
-        allow_methods=["GET", "POST"],
-        allow_headers=CORS_ALLOWED_HEADERS,
-        expose_headers=CORS_EXPOSED_HEADERS,
-    )
+    return add_cors(Dispatcher(create_app(settings)), settings)
 
 
 def serve(settings: Settings) -> None:
@@ -82,7 +73,8 @@ def serve(settings: Settings) -> None:
     )
     if settings.workers == 1:
         _run_server(
-            GracefulServer(_uvicorn_config(settings), settings.shutdown_delay, mark_draining, extra_drain_seconds)
+            GracefulServer(_uvicorn_config(settings), settings.shutdown_delay, mark_draining, extra_drain_seconds),
+            bind_sockets(settings.host, settings.port),
         )
         return
     if sys.platform == "win32":
@@ -91,23 +83,16 @@ def serve(settings: Settings) -> None:
     with (
         _shared_metrics_dir(),
         asyncio.Runner(loop_factory=config.get_loop_factory()) as runner,
-        _bind(config) as listener,
+        closing_all(bind_sockets(settings.host, settings.port)) as listeners,
     ):
+        log_addresses(listeners, "https" if config.is_ssl else "http")
         sys.exit(
             runner.run(
                 supervise(
-                    listener, worker_main, settings.workers, settings.shutdown_delay, settings.max_shutdown_seconds
+                    listeners, worker_main, settings.workers, settings.shutdown_delay, settings.max_shutdown_seconds
                 )
             )
         )
-
-
-def _bind(config: uvicorn.Config) -> socket.socket:
-    """Bind the port of several workers. Raises ValueError if that fails; uvicorn has already logged the reason."""
-    try:
-        return config.bind_socket()
-    except SystemExit:
-        raise ValueError(f"cannot listen on {config.host} port {config.port}: choose another by --port") from None
 
 
 def _check_files(settings: Settings) -> None:
@@ -172,10 +157,10 @@ def extra_drain_seconds(lifespan: Mapping[str, Any]) -> float:
     return state.settings.request_timeout_per_megapixel * megapixels(state.admission.nbytes)
 
 
-def _run_server(server: uvicorn.Server) -> None:
+def _run_server(server: uvicorn.Server, listeners: list[socket.socket] | None = None) -> None:
     """Run a server until it ends. Exits with STARTUP_FAILURE if it has not started."""
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run(listeners)
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 

@@ -5,6 +5,7 @@ Knows connections and signals of this process; knows no route, no model and no o
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from math import ceil
@@ -12,6 +13,8 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+
+from service.server.addresses import log_addresses
 
 CONNECTION_CLOSE = (b"connection", b"close")
 OnShutdown = Callable[[Mapping[str, Any]], None]
@@ -35,6 +38,12 @@ class GracefulServer(uvicorn.Server):
         self.shutdown_delay = shutdown_delay
         self.on_shutdown = on_shutdown
         self.extra_drain = extra_drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and log the addresses, which uvicorn does only for sockets of its own."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            log_addresses(sockets, "https" if self.config.is_ssl else "http")
 
     async def main_loop(self) -> None:
         """Serve until a signal, then until no request can arrive any more. `uvicorn.Server.shutdown` follows."""

@@ -7,7 +7,7 @@ import asyncio
 import multiprocessing
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -50,14 +50,16 @@ class Supervisor:
     finish their requests.
     """
 
-    def __init__(self, listener: socket.socket, target: Target, shutdown_delay: float, drain_timeout: float) -> None:
+    def __init__(
+        self, listeners: Sequence[socket.socket], target: Target, shutdown_delay: float, drain_timeout: float
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._target = target
         self._shutdown_delay = shutdown_delay
         self._drain_timeout = drain_timeout
         self._workers: set[Worker] = set()
         self._slots: dict[int, WorkerSlot] = {}
-        self._acceptor = Acceptor(listener, self._slots)
+        self._acceptor = Acceptor(listeners, self._slots)
         self._stopping = asyncio.Event()
         self._all_exited = asyncio.Event()
         self._force = asyncio.Event()
@@ -209,7 +211,7 @@ class Supervisor:
 
 
 async def supervise(
-    listener: socket.socket, target: Target, number: int, shutdown_delay: float, drain_timeout: float
+    listeners: Sequence[socket.socket], target: Target, number: int, shutdown_delay: float, drain_timeout: float
 ) -> int:
     """Serve with `number` worker processes, each of which runs `target` with its channel. Return the exit status."""
-    return await Supervisor(listener, target, shutdown_delay, drain_timeout).run(number)
+    return await Supervisor(listeners, target, shutdown_delay, drain_timeout).run(number)

@@ -39,6 +39,34 @@ def test_metrics_of_two_workers_are_summed(models: Path) -> None:
     assert '"max_inflight_items_per_worker":50' in log
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("host", ["::", "localhost"])
+def test_both_families_are_served_on_one_port(models: Path, host: str, workers: str) -> None:
+    flags = ("--host", host, "--workers", workers, "--default-denoise", "digits", "--log-format", "json")
+    with serving(models, *flags) as (address, process):
+        port = address.rpartition(":")[2]
+        for name in ("127.0.0.1", "[::1]", "localhost"):
+            for _ in range(4):
+                answer = httpx2.post(f"http://{name}:{port}/denoise", content=png(digit()), timeout=20)
+                assert answer.status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert f"http://[{'::' if host == '::' else '::1'}]:{port}" in log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_port_in_use_is_named(models: Path, workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--workers", workers]
+        ended = subprocess.run([*command, "--port", port], check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    assert f"127.0.0.1 port {port} cannot be listened on: Address already in use" in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_https_is_served_with_a_certificate(models: Path, tmp_path: Path, workers: str) -> None:
