@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter, config
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, UnusedCliTokensError, config
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,7 +16,8 @@ from rich.text import Text
 
 from service.card import Operation
 from service.cli import batch
-from service.config import PREFIX, Settings
+from service.config import Settings, explain_flags
+from service.environment import PREFIX
 from service.errors import Problem
 from service.runtime.session import DeviceUnavailable
 from service.state import State, create_state
@@ -30,9 +31,17 @@ def format_error(error: Exception) -> Text:
     The result is a Text, because rich would interpret brackets in a string as markup.
     """
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
-    first = cause.errors()[0] if isinstance(cause, ValidationError) else None
-    message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
+    message = explain_flags(cause) if isinstance(cause, ValidationError) else error
+    if isinstance(error, UnusedCliTokensError):
+        message = f"{' '.join(error.unused_tokens or ())} is too much here: see hourglass --help"
     return Text(f"hourglass: {message}", "red")
+
+
+class VariableNames(config.Env):
+    """The variables that the help shows beside the flags. `Settings.from_env` reads them."""
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        """Read nothing."""
 
 
 app = App(
@@ -40,7 +49,7 @@ app = App(
     error_formatter=format_error,
     version=metadata.version("hourglass"),
     help="Serve autoencoders over HTTP, or run them on files without a server.",
-    config=config.Env(PREFIX, command=False),
+    config=VariableNames(PREFIX, command=False),
 )
 SettingsOptions = Annotated[Settings | None, Parameter(name="*", show_env_var=True)]
 ModelsDirOption = Annotated[
@@ -73,8 +82,8 @@ def serve(*, settings: SettingsOptions = None) -> None:
     """
     from service.server import run  # importing the web framework takes a third of a second
 
-    Settings.from_env(os.environ)  # raises for unknown variables, which cyclopts ignores
-    run.serve(settings or Settings())
+    flags = settings.model_dump(exclude_unset=True) if settings else {}
+    run.serve(Settings.from_env(os.environ, flags))
 
 
 @app.command(name="models")

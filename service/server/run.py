@@ -17,8 +17,9 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service.auth import ApiKeys
-from service.config import PREFIX, Settings
+from service.config import Settings
 from service.engine.admission import megapixels
+from service.environment import PREFIX, field_name, service_links
 from service.http.app import create_app
 from service.http.dispatcher import Dispatcher
 from service.http.headers import CORS_ALLOWED_HEADERS, CORS_EXPOSED_HEADERS
@@ -61,9 +62,10 @@ def build_app(settings: Settings) -> ASGIApp:
 
 def serve(settings: Settings) -> None:
     """Serve until a signal. Workers read their settings from the environment, so it is set here."""
-    for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
-        os.environ[PREFIX + name.upper()] = str(value)
     configure_logging(settings.log_format, settings.log_level)
+    if links := service_links(os.environ):
+        log.warning("service_links_ignored", variables=links, reason="Kubernetes or Docker set them for a service")
+    _export(settings)
     share = settings.per_worker()
     _check_files(settings)
     log.info(  # not the address: uvicorn tells it, once it is bound
@@ -93,6 +95,15 @@ def serve(settings: Settings) -> None:
                 )
             )
         )
+
+
+def _export(settings: Settings) -> None:
+    """Write the settings into the environment of the workers, in place of every other spelling of their names."""
+    for name in [name for name in os.environ if field_name(name) in Settings.model_fields]:
+        del os.environ[name]
+    for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
+        if value is not None:
+            os.environ[PREFIX + name.upper()] = str(value)
 
 
 def _bind(config: uvicorn.Config) -> socket.socket:

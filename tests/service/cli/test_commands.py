@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.config import PREFIX, Settings
+from service.config import Settings
+from service.environment import PREFIX
 from tests.conftest import digit, pixels, png
 from tests.support.tiny_models import CODE, encode_oracle
 
@@ -95,9 +96,12 @@ def test_reconstruct_prints_how_each_fared(models: Path, folder: Path, tmp_path:
         (["denoise", "{folder}/0.png", "-o", "out", "--model", "digits"], "cannot write out"),
         (["encode", "{folder}", "-o", "codes.npy", "--model", "photos"], "photos supports denoise, not encode"),
         (["denoise", "{empty}", "-o", "out", "--model", "digits"], "there is no image in"),
-        (["serve", "--workers", "0"], "hourglass: workers: Input should be greater than 0"),
-        (["serve", "--port", "[/x]"], "hourglass: port: Input should be a valid integer"),
-        (["serve", "extra"], "hourglass: Unused Tokens: ['extra']"),
+        (
+            ["serve", "--workers", "0"],
+            "hourglass: the flag --workers is the whole number '0', but must be",
+        ),
+        (["serve", "--port", "[/x]"], "hourglass: the flag --port is the text '[/x]', but must be a whole number"),
+        (["serve", "extra"], "hourglass: extra is too much here: see hourglass --help"),
         (["serve", "--image-formats", "png,xyz"], "formats"),
         (["serve", "--api-keys-file", "{folder}/none"], "the keys file {folder}/none cannot be read"),
         (["serve", "--tls-cert-file", "{folder}/notes.txt"], "the certificate {folder}/notes.txt or its key"),
@@ -120,7 +124,10 @@ def test_the_version_is_the_packages() -> None:
     assert hourglass("--version").stdout.strip() == version("hourglass")
 
 
-@pytest.mark.parametrize(("name", "said"), [("HOURGLASS_PROT", "HOURGLASS_PROT"), ("HOURGLASS_PORT", "port: ")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("HOURGLASS_PROT", "HOURGLASS_PROT"), ("HOURGLASS_PORT", "HOURGLASS_PORT in the")],
+)
 def test_a_variable_that_means_nothing_is_named(name: str, said: str) -> None:
     run = hourglass("serve", **{name: "nine"})
     assert run.returncode == 2
