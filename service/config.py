@@ -21,7 +21,7 @@ from pydantic import (
 from service.card import Operation
 from service.environment import read_variables
 
-KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif"})
+KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif"})
 FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff"}
 MAX_SHOWN_CHARACTERS = 40  # of a refused value
 
@@ -67,7 +67,7 @@ class Settings(BaseModel):
 
     image_formats: str = Field(
         default="png,jpeg,webp",
-        description="accepted image formats, separated by commas; tiff, bmp and gif are supported too",
+        description="accepted image formats, separated by commas; tiff, bmp, gif and avif are supported too",
     )
     alpha_background: Literal["black", "white"] = Field(
         default="black", description="background colour behind transparent pixels for encode and reconstruct"
