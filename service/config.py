@@ -150,6 +150,11 @@ class Settings(BaseModel):
         field = cls.model_fields[info.field_name or ""]
         return value.lower() if isinstance(value, str) and get_origin(field.annotation) is Literal else value
 
+    @field_validator("models_dir", "api_keys_file", "tls_cert_file", "tls_key_file")
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else value
+
     @field_validator("image_formats")
     @classmethod
     def _known_formats(cls, value: str) -> str:

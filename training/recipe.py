@@ -24,6 +24,7 @@ from training.nets import NETS, Net, Operation
 from training.objective import Objective
 from training.recipe_errors import format_error
 from training.schema import Fraction, StrictModel, suggestion
+from training.text_files import read_text
 
 RECIPES_FOLDER = Path(__file__).parent / "recipes"
 
@@ -166,19 +167,20 @@ def builtin_recipes() -> list[str]:
 
 def read_recipe(which: str, changes: Sequence[str] = ()) -> Recipe:
     """The recipe at a path or of a shipped name, after `key=value` changes. Raises RecipeError, naming the mend."""
-    path = Path(which)
-    if path.suffix != ".toml":
+    path = Path(which).expanduser()
+    if path.suffix.lower() != ".toml":
         if which not in builtin_recipes():
             raise RecipeError(
                 f"no shipped recipe {which!r}: {suggestion(which, builtin_recipes())} (or give the path of a .toml)"
             )
         path = RECIPES_FOLDER / f"{which}.toml"
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(read_text(path))
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise RecipeError(f"{path} is no TOML: {error}") from error
+        hint = "; write / for \\, or use single quotes" if "'\\\\'" in str(error) or "escape" in str(error) else ""
+        raise RecipeError(f"{path} is no TOML: {error}{hint}") from error
     for change in changes:
         _apply_override(tables, change)
     return from_tables(tables)

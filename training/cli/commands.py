@@ -195,12 +195,18 @@ def _prepare(
     return plan, load(plan.data, data), run or Path("runs") / plan.model.name
 
 
+def expand_home(word: str) -> str:
+    """Return a word of the command line with a leading `~` replaced; shells leave it in `--out=~/models`."""
+    flag, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    return f"{flag}{equals}{Path(value).expanduser()}" if value == "~" or value.startswith("~/") else word
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The console script; the command line of this process unless given another. Exits with the error's status."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         with interrupt_on_signal():
-            app(sys.argv[1:] if arguments is None else arguments)
+            app([expand_home(word) for word in (sys.argv[1:] if arguments is None else arguments)])
     except Exception as error:
         words = user_message(error)
         if words is None:
