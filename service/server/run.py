@@ -23,11 +23,14 @@ from service.environment import PREFIX, field_name, service_links
 from service.http.app import create_app
 from service.http.dispatcher import Dispatcher
 from service.http.headers import CORS_ALLOWED_HEADERS, CORS_EXPOSED_HEADERS
+from service.runtime.cgroups import read_limits
+from service.runtime.hardware import available_cores
+from service.runtime.memory import max_workers
 from service.server.protocol import TimeoutProtocol
 from service.server.shutdown import GracefulServer
 from service.server.supervisor import STARTUP_FAILURE, supervise
 from service.server.worker import WorkerServer
-from service.state import State
+from service.state import State, memory_plan
 from service.telemetry.logs import configure_logging
 from service.telemetry.metrics import METRICS_DIR_ENV
 
@@ -66,14 +69,20 @@ def serve(settings: Settings) -> None:
     if links := service_links(os.environ):
         log.warning("service_links_ignored", variables=links, reason="Kubernetes or Docker set them for a service")
     _export(settings)
-    share = settings.per_worker()
+    settings = _fit_workers(settings)
+    share, limits, cores = settings.per_worker(), read_limits(), available_cores()
+    plan = memory_plan(settings, max(1, cores.value // settings.workers))
     _check_files(settings)
     log.info(  # not the address: uvicorn tells it, once it is bound
         "starting",
         models_dir=str(settings.models_dir),
         workers=settings.workers,
         max_inflight_items_per_worker=share.max_inflight_items,
-        max_inflight_bytes_per_worker=share.max_inflight_bytes,
+        max_inflight_bytes_per_worker=plan.inflight_bytes,
+        tile_bytes_per_worker=plan.tile_bytes,
+        cores=cores.reason,
+        memory_limit_bytes=limits.memory_bytes,
+        megapixels_per_worker=round(megapixels(plan.inflight_bytes), 1),
     )
     if settings.workers == 1:
         _run_server(
@@ -95,6 +104,17 @@ def serve(settings: Settings) -> None:
                 )
             )
         )
+
+
+def _fit_workers(settings: Settings) -> Settings:
+    """Return the settings with as many workers as the memory limit of the container has room for."""
+    room = max_workers(read_limits().memory_bytes)
+    if room is None or settings.workers <= room:
+        return settings
+    log.warning("fewer_workers", workers=room, requested=settings.workers, reason="the memory limit has room for these")
+    fewer = settings.model_copy(update={"workers": room})
+    _export(fewer)
+    return fewer
 
 
 def _export(settings: Settings) -> None:
