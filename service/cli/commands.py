@@ -98,6 +98,21 @@ def serve(*, settings: SettingsOptions = None) -> None:
     run.serve(Settings.from_env(os.environ, flags))
 
 
+@app.command(name="health")
+def check_health(*, settings: SettingsOptions = None) -> None:
+    """Ask the service whether it is ready. Give the flags that it was started with, or set the same variables.
+
+    In a container the flags of the service are found. The status is 0 if it is ready and 1 if it is not.
+    Example: hourglass health --port 8000
+    """
+    from service.cli import health
+
+    flags = settings.model_dump(exclude_unset=True) if settings else health.service_flags()
+    if reason := health.check(Settings.from_env(os.environ, flags)):
+        stderr.print(f"hourglass: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
 @app.command(name="models")
 def list_models(*, models_dir: ModelsDirOption = None) -> None:
     """List the models of a folder, their operations, and the rejected versions with the reasons.

@@ -141,7 +141,7 @@ def test_every_setting_is_listed_with_its_variable() -> None:
         assert "--" + name.replace("_", "-") in shown
 
 
-@pytest.mark.parametrize("command", ["serve", "models", "encode", "reconstruct", "denoise"])
+@pytest.mark.parametrize("command", ["serve", "health", "models", "encode", "reconstruct", "denoise"])
 def test_every_help_shows_an_example(command: str) -> None:
     shown = hourglass(command, "--help", COLUMNS="200").stdout
     assert f"Example: hourglass {command}" in " ".join(shown.split())
