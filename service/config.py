@@ -58,6 +58,10 @@ class Settings(BaseModel):
     model_watch: Literal["auto", "poll", "off"] = Field(
         default="auto", description="how changes in the models folder are detected"
     )
+    model_link_dirs: str = Field(
+        default="",
+        description="folders outside the models folder in which links of models may end, separated by colons",
+    )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
     default_encode: str = Field(default="", description="model of /encode if the request names none")
@@ -191,6 +195,11 @@ class Settings(BaseModel):
     def allowed_formats(self) -> frozenset[str]:
         """The accepted image formats."""
         return frozenset(self.image_formats.split(","))
+
+    @property
+    def link_dirs(self) -> tuple[Path, ...]:
+        """The folders outside the models folder in which links of models may end."""
+        return tuple(Path(text.strip()).expanduser() for text in self.model_link_dirs.split(":") if text.strip())
 
     def default_model(self, operation: Operation) -> str:
         """Return the default model of an operation, or an empty string."""

@@ -74,6 +74,7 @@ def create_state(settings: Settings) -> State:
         pool=pool,
         cores=cores_per_worker,
         on_batch=metrics.observe_batch,
+        link_dirs=(settings.models_dir, *settings.link_dirs),
     )
     return State(
         settings=settings,
