@@ -19,6 +19,10 @@ OUT_OF_MEMORY_PHRASES = ("allocate memory", "out of memory", "bad_alloc")
 RESUME_HINT = "give the same command again, fit with --resume: what was written before is whole"
 
 
+COMPILER_ERRORS = {"InvalidCxxCompiler", "CppCompileError", "BackendCompilerFailed", "InductorError"}
+"""Names of the errors of torch.compile without a working compiler; torch is not imported here."""
+
+
 class TrainingError(Exception):
     """The base; `status` is the exit status of the command."""
 
@@ -68,4 +72,6 @@ def user_message(error: Exception) -> str | None:
         return f"there is no room left to write {what} ({error.strerror}): make room and {RESUME_HINT}"
     if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY_PHRASES):
         return f"there is not enough memory: fit a smaller net or batch, or free some and {RESUME_HINT}"
+    if type(error).__name__ in COMPILER_ERRORS:
+        return "the net cannot be compiled, because no C++ compiler works: install g++, or set optimizer.compile=false"
     return str(error) if isinstance(error, TrainingError | OSError) else None

@@ -46,8 +46,9 @@ def load_graph(
 ) -> Session:
     """Load one graph of the version in `folder` and verify it: hash, inputs and outputs against the card, probe.
 
-    Links may end inside `roots`. The file is read once, so the bytes that were hashed are the bytes that are loaded. Raises ModelRejected if the
-    graph does not match the card, and DeviceUnavailable if `device` is `cuda` and CUDA cannot be used.
+    Links may end inside `roots`. The file is read once, so the bytes that were hashed are the bytes that are loaded.
+    Raises ModelRejected if the graph does not match the card, and DeviceUnavailable if `device` is `cuda` and CUDA
+    cannot be used.
     """
     model = read_regular_file(folder / graph.file, roots)
     if hashlib.sha256(model).hexdigest() != graph.sha256:
