@@ -12,9 +12,10 @@ from watchfiles import awatch
 from service.repository.store import Store
 
 log = structlog.get_logger()
-EVENTLESS = frozenset(
-    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse", "virtiofs", "vboxsf", "prl_fs", "ceph", "lustre", "afs"]
-)
+EVENTLESS = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse"),
+    *("virtiofs", "vboxsf", "prl_fs", "ceph", "lustre", "afs"),
+}
 """File systems whose files other machines change, which the kernel of this one does not notice."""
 
 
