@@ -2,53 +2,30 @@
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 from limits import parse
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from service.card import Operation
+from service.environment import read_variables
 
-PREFIX = "HOURGLASS_"
-FOREIGN_VARIABLES = {"HOURGLASS_DATA"}  # training's; both read one environment
-KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif"})
-RENAMED = {  # names of development versions; an error names their successors
-    "MODELS": "MODELS_DIR",
-    "THREADS": "INTRA_OP_THREADS",
-    "MAX_BATCH": "MAX_BATCH_SIZE",
-    "TILE_MEMORY": "TILE_MEMORY_MIB",
-    "WATCH": "MODEL_WATCH",
-    "OLD_VERSIONS": "MAX_OLD_VERSIONS",
-    "FORMATS": "IMAGE_FORMATS",
-    "BACKGROUND": "ALPHA_BACKGROUND",
-    "QUALITY": "IMAGE_QUALITY",
-    "MAX_HEAD": "MAX_HEADER_BYTES",
-    "HEAD_TIMEOUT": "HEADER_TIMEOUT",
-    "BODY_GRACE": "MIN_DATA_RATE_GRACE",
-    "BODY_RATE": "MIN_DATA_RATE",
-    "KEEP_ALIVE": "KEEP_ALIVE_TIMEOUT",
-    "MAX_BODY": "MAX_BODY_BYTES",
-    "MAX_PIXELS_ANY": "MAX_PIXELS_ANY_SIZE",
-    "MAX_SCANS": "MAX_JPEG_SCANS",
-    "QUEUE_ITEMS": "MAX_INFLIGHT_ITEMS",
-    "QUEUE_BYTES": "MAX_INFLIGHT_BYTES",
-    "DEADLINE": "REQUEST_TIMEOUT",
-    "DEADLINE_MEGAPIXEL": "REQUEST_TIMEOUT_PER_MEGAPIXEL",
-    "PATIENCE": "WATCHDOG_TIMEOUT",
-    "DRAIN": "DRAIN_TIMEOUT",
-    "LINGER": "SHUTDOWN_DELAY",
-    "KEYS": "API_KEYS_FILE",
-    "RATE": "RATE_LIMIT",
-    "DOCS": "ENABLE_DOCS",
-    "METRICS": "ENABLE_METRICS",
-    "TLS_CERTIFICATE": "TLS_CERT_FILE",
-    "TLS_KEY": "TLS_KEY_FILE",
-}
+KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif"})
+FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff"}
+MAX_SHOWN_CHARACTERS = 40  # of a refused value
 
 
 def _split(value: str) -> list[str]:
@@ -56,10 +33,10 @@ def _split(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings with their defaults. The field `x` is read from the variable `HOURGLASS_X`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models_dir: Path = Field(default=Path("models"), description="folder of models, NAME/VERSION/card.json")
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -88,6 +65,10 @@ class Settings(BaseSettings):
     model_watch: Literal["auto", "poll", "off"] = Field(
         default="auto", description="how changes in the models folder are detected"
     )
+    model_link_dirs: str = Field(
+        default="",
+        description="folders outside the models folder in which links of models may end, separated by colons",
+    )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
     default_encode: str = Field(default="", description="model of /encode if the request names none")
@@ -97,7 +78,7 @@ class Settings(BaseSettings):
 
     image_formats: str = Field(
         default="png,jpeg,webp",
-        description="accepted image formats, separated by commas; tiff, bmp and gif are supported too",
+        description="accepted image formats, separated by commas; tiff, bmp, gif and avif are supported too",
     )
     alpha_background: Literal["black", "white"] = Field(
         default="black", description="background colour behind transparent pixels for encode and reconstruct"
@@ -185,12 +166,25 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(default=False, description="log every request, not only failures")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _choices_in_any_case(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[info.field_name or ""]
+        return value.lower() if isinstance(value, str) and get_origin(field.annotation) is Literal else value
+
+    @field_validator("models_dir", "api_keys_file", "tls_cert_file", "tls_key_file")
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else value
+
     @field_validator("image_formats")
     @classmethod
     def _known_formats(cls, value: str) -> str:
-        if not value or not set(value.split(",")) <= KNOWN_FORMATS:
+        names = [name.strip().lower() for name in value.split(",")]
+        formats = [FORMAT_ALIASES.get(name, name) for name in names]
+        if not set(formats) <= KNOWN_FORMATS:
             raise ValueError(f"must be some of {', '.join(sorted(KNOWN_FORMATS))}, separated by commas")
-        return value
+        return ",".join(formats)
 
     @field_validator("root_path")
     @classmethod
@@ -230,24 +224,17 @@ class Settings(BaseSettings):
         return value
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings. Raises ValueError if a variable is unknown or invalid."""
-        known = {PREFIX + name.upper() for name in cls.model_fields}
-        unknown = sorted(
-            name for name in environ if name.startswith(PREFIX) and name.upper() not in known | FOREIGN_VARIABLES
-        )
-        if unknown:
-            raise ValueError(f"unknown setting {unknown[0]}{cls._suggestion(unknown[0])}")
-        return cls()
+    def from_env(cls, environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Self:
+        """Read the settings; `flags`, by field name, take precedence.
 
-    @classmethod
-    def _suggestion(cls, unknown: str) -> str:
-        """Return the end of the error for an unknown variable: its new name, a similar one, or where to find all."""
-        name = unknown[len(PREFIX) :].upper()
-        if name in RENAMED:
-            return f": it is called {PREFIX}{RENAMED[name]}"
-        nearest = get_close_matches(name, [field.upper() for field in cls.model_fields], n=1)
-        return f"; did you mean {PREFIX}{nearest[0]}?" if nearest else "; `hourglass serve --help` lists all"
+        Raises ValueError if a variable is unknown or invalid, with its name, its value and what would be valid.
+        """
+        variables = read_variables(environ, cls.model_fields)
+        values = {**variables.settings, **(flags or {})}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ValueError("; ".join(_explain(cls, detail, variables.names) for detail in error.errors())) from error
 
     @cached_property
     def allowed_formats(self) -> frozenset[str]:
@@ -269,6 +256,11 @@ class Settings(BaseSettings):
         """The networks of proxies whose forwarded headers are obeyed."""
         return [ip_network(text, strict=False) for text in _split(self.forwarded_allow_ips) if text != "*"]
 
+    @property
+    def link_dirs(self) -> tuple[Path, ...]:
+        """The folders outside the models folder in which links of models may end."""
+        return tuple(Path(text.strip()).expanduser() for text in self.model_link_dirs.split(":") if text.strip())
+
     def default_model(self, operation: Operation) -> str:
         """Return the default model of an operation, or an empty string."""
         return str(getattr(self, f"default_{operation}"))
@@ -286,3 +278,48 @@ class Settings(BaseSettings):
                 "max_inflight_bytes": max(1, self.max_inflight_bytes // self.workers),
             }
         )
+
+
+def explain_flags(error: ValidationError) -> str:
+    """Return the errors of settings that were given as flags, as one sentence each."""
+    return "; ".join(_explain(Settings, detail, {}) for detail in error.errors())
+
+
+def _explain(settings: type[Settings], detail: Any, variables: Mapping[str, str]) -> str:
+    """Return one error of pydantic with where the value came from, the value and what would be valid."""
+    name = str(detail["loc"][0])
+    flag = f"--{name.replace('_', '-')}"
+    source = f"{variables[name]} in the environment" if name in variables else f"the flag {flag}"
+    value = str(detail["input"])
+    shown = value if len(value) <= MAX_SHOWN_CHARACTERS else value[:MAX_SHOWN_CHARACTERS] + "..."
+    return f"{source} is {_kind(value)} {shown!r}, but must be {_expected(settings, name, detail)}"
+
+
+def _kind(value: str) -> str:
+    """Return the kind of a value in a word or two."""
+    if "://" in value:
+        return "the URL"
+    try:
+        number = float(value)
+    except ValueError:
+        return "the text"
+    return "the whole number" if number.is_integer() and "." not in value else "the number"
+
+
+def _expected(settings: type[Settings], name: str, detail: Any) -> str:
+    """Return what a setting may be: the message of its own validator, or its type with its bounds and its default."""
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"]).removeprefix("must be ")
+    field = settings.model_fields[name]
+    if get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(get_args(field.annotation))
+    schema = settings.model_json_schema()["properties"][name]
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
+    bounds = (("minimum", "at least"), ("exclusiveMinimum", "greater than"), ("maximum", "at most"))
+    limits = " and ".join(f"{words} {schema[key]:g}" for key, words in bounds if key in schema)
+    kind = kinds.get(schema.get("type", ""), "the path of a file")
+    return f"{kind}{' ' if limits else ''}{limits}, such as {_example(field.default)}"
+
+
+def _example(default: object) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)

@@ -19,6 +19,10 @@ OUT_OF_MEMORY_PHRASES = ("allocate memory", "out of memory", "bad_alloc")
 RESUME_HINT = "run the same command again (fit with --resume); files written so far are complete"
 
 
+COMPILER_ERRORS = {"InvalidCxxCompiler", "CppCompileError", "BackendCompilerFailed", "InductorError"}
+"""Names of the errors of torch.compile without a working compiler; torch is not imported here."""
+
+
 class TrainingError(Exception):
     """The base class; `status` is the exit status of the command."""
 
@@ -70,4 +74,6 @@ def user_message(error: Exception) -> str | None:
         return f"no space left to write {target} ({error.strerror}): free some space, then {RESUME_HINT}"
     if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in OUT_OF_MEMORY_PHRASES):
         return f"not enough memory: reduce the net or the batch, or free memory, then {RESUME_HINT}"
+    if type(error).__name__ in COMPILER_ERRORS:
+        return "the net cannot be compiled, because no C++ compiler works: install g++, or set optimizer.compile=false"
     return str(error) if isinstance(error, TrainingError | OSError) else None

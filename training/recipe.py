@@ -25,6 +25,7 @@ from training.nets import NETS, Net, Operation
 from training.objective import Objective
 from training.recipe_errors import format_error
 from training.schema import Fraction, StrictModel, suggestion
+from training.text_files import read_text
 
 
 class ModelSection(StrictModel):
@@ -169,8 +170,8 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: the recipe does not exist or is invalid, or an override is.
     """
-    path = Path(source)
-    if path.suffix != ".toml":
+    path = Path(source).expanduser()
+    if path.suffix.lower() != ".toml":
         if source not in builtin_recipes():
             raise RecipeError(
                 f"no built-in recipe {source!r}: {suggestion(source, builtin_recipes())} "
@@ -178,11 +179,12 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
             )
         path = builtin_recipe_path(source)
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(read_text(path))
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}") from error
+        hint = "; write / for \\, or use single quotes" if "'\\\\'" in str(error) or "escape" in str(error) else ""
+        raise RecipeError(f"{path} is not valid TOML: {error}{hint}") from error
     for change in changes:
         _apply_override(tables, change)
     return from_tables(tables)

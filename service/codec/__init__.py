@@ -14,17 +14,22 @@ from service.codec.picture import (
     is_fast_path,
 )
 from service.codec.resize import fit_alpha_to_size, fit_to_size
+from service.codec.scans import WRITABLE, Scan, encode_any, read_scan
 
 __all__ = [
     "ENCODABLE",
+    "WRITABLE",
     "LazyPicture",
     "Picture",
+    "Scan",
     "composite",
     "decode",
     "encode",
+    "encode_any",
     "fit_alpha_to_size",
     "fit_to_size",
     "is_fast_path",
     "read_npy",
+    "read_scan",
     "write_npy",
 ]

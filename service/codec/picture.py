@@ -71,6 +71,8 @@ def detect_format(data: bytes, formats: Collection[str]) -> str:
     if not data:
         raise InvalidImage("the image is empty")
     detected = "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
+    if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"):
+        detected = "AVIF"
     for name, magic in MAGIC:
         if data.startswith(magic):
             detected = name

@@ -72,6 +72,7 @@ class Store:
         self.folder = folder
         self.load_options = load_options
         self.snapshot = Snapshot()
+        self._unreadable: str | None = None  # the reason that was logged
         self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
         self._loader = ThreadPoolExecutor(1, "loader")  # loads one model at a time, outside the pool for requests
@@ -86,8 +87,11 @@ class Store:
         try:
             versions = scan_models(self.folder)
         except OSError as error:
-            log.warning("models_dir_unreadable", folder=str(self.folder), reason=error.strerror)
+            if error.strerror != self._unreadable:
+                log.warning("models_dir_unreadable", folder=str(self.folder), reason=error.strerror)
+            self._unreadable = error.strerror
             return False
+        self._unreadable = None
         after = Snapshot(versions=versions)
         after.rejected = {
             key: rejected
@@ -95,7 +99,7 @@ class Store:
             if versions.get(rejected.name, {}).get(rejected.version)
         }
         for name, fingerprints in versions.items():
-            if not fingerprints:
+            if not fingerprints and before.versions.get(name) != {}:  # once, not at every refresh
                 log.warning("model_folder_unreadable", model=name)
             newest = self._newest_valid(name, fingerprints, before.find(name), after.rejected)
             if newest is not None:
@@ -145,7 +149,7 @@ class Store:
 
     def _load_verified(self, name: str, version: int) -> LoadedModel:
         folder = self.folder / name / str(version)
-        card = load_card(folder)
+        card = load_card(folder, self.load_options.link_dirs)
         if (card.name, card.version) != (name, version):
             raise ModelRejected(f"the card is for {card.name} {card.version}, not for {name} {version}")
         runners: dict[Operation, Runner] = {

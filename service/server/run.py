@@ -18,18 +18,22 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.auth import ApiKeys
-from service.config import PREFIX, Settings
+from service.config import Settings
 from service.engine.admission import megapixels
+from service.environment import PREFIX, field_name, service_links
 from service.http.app import create_app
 from service.http.cors import add_cors
 from service.http.dispatcher import Dispatcher
+from service.runtime.cgroups import read_limits
+from service.runtime.hardware import available_cores
+from service.runtime.memory import max_workers
 from service.runtime.session import DeviceUnavailable, check_cuda
 from service.server.addresses import bind_sockets, closing_all, log_addresses
 from service.server.protocol import TimeoutProtocol
 from service.server.shutdown import GracefulServer
 from service.server.supervisor import STARTUP_FAILURE, supervise
 from service.server.worker import WorkerServer
-from service.state import State
+from service.state import State, memory_plan
 from service.telemetry.logs import configure_logging
 from service.telemetry.metrics import METRICS_DIR_ENV
 
@@ -58,10 +62,15 @@ def serve(settings: Settings) -> None:
 
     Raises ValueError if a file or the port cannot be used. Exits with STARTUP_FAILURE if the device cannot be used.
     """
-    for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
-        os.environ[PREFIX + name.upper()] = str(value)
     configure_logging(settings.log_format, settings.log_level)
+    if links := service_links(os.environ):
+        log.warning("service_links_ignored", variables=links, reason="Kubernetes or Docker set them for a service")
+    _export(settings)
+    settings = _fit_workers(settings)
     worker_settings = settings.per_worker()
+    limits = read_limits()
+    cores = available_cores()
+    plan = memory_plan(settings, max(1, cores.value // settings.workers))
     _check_files(settings)
     _check_device(settings)
     log.info(  # without the address, which uvicorn logs once the port is bound
@@ -69,7 +78,11 @@ def serve(settings: Settings) -> None:
         models_dir=str(settings.models_dir),
         workers=settings.workers,
         max_inflight_items_per_worker=worker_settings.max_inflight_items,
-        max_inflight_bytes_per_worker=worker_settings.max_inflight_bytes,
+        max_inflight_bytes_per_worker=plan.inflight_bytes,
+        tile_bytes_per_worker=plan.tile_bytes,
+        cores=cores.reason,
+        memory_limit_bytes=limits.memory_bytes,
+        megapixels_per_worker=round(megapixels(plan.inflight_bytes), 1),
     )
     if settings.workers == 1:
         _run_server(
@@ -93,6 +106,26 @@ def serve(settings: Settings) -> None:
                 )
             )
         )
+
+
+def _fit_workers(settings: Settings) -> Settings:
+    """Return the settings with as many workers as the memory limit of the container has room for."""
+    room = max_workers(read_limits().memory_bytes)
+    if room is None or settings.workers <= room:
+        return settings
+    log.warning("fewer_workers", workers=room, requested=settings.workers, reason="the memory limit has room for these")
+    fewer = settings.model_copy(update={"workers": room})
+    _export(fewer)
+    return fewer
+
+
+def _export(settings: Settings) -> None:
+    """Write the settings into the environment of the workers, in place of every other spelling of their names."""
+    for name in [name for name in os.environ if field_name(name) in Settings.model_fields]:
+        del os.environ[name]
+    for name, value in settings.model_dump(mode="json", exclude_unset=True).items():
+        if value is not None:
+            os.environ[PREFIX + name.upper()] = str(value)
 
 
 def _check_files(settings: Settings) -> None:

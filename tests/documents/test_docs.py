@@ -11,7 +11,8 @@ import pytest
 
 from docs import api_pages, generate
 from docs.check_site import external_assets
-from service.config import PREFIX, Settings
+from service.config import Settings
+from service.environment import PREFIX
 from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS
 from tests.support.documents import run_curl_examples
 from training.recipe import read_recipe

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.config import PREFIX, RENAMED, Settings
+from service.config import Settings
+from service.environment import PREFIX, RENAMED
 from tests.support.documents import run_curl_examples
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service.config import FOREIGN_VARIABLES, PREFIX, Settings
+from service.config import Settings
+from service.environment import FOREIGN_VARIABLES, PREFIX
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

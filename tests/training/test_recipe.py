@@ -159,3 +159,26 @@ def test_recipe_round_trips_through_toml(tmp_path: Path) -> None:
     recipe = from_tables(tables(tmp_path, corruption={"kind": "masking", "fraction": 0.25}))
     assert isinstance(recipe.net, DenseSection)
     assert from_tables(recipe.model_dump(mode="json")) == recipe
+
+
+ENCODINGS = {"utf-8 mark": "utf-8-sig", "utf-16": "utf-16", "utf-16 without mark": "utf-16-le", "utf-32": "utf-32"}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS.values(), ids=ENCODINGS)
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
+def test_a_recipe_of_another_system_is_read(tmp_path: Path, encoding: str, ends: str) -> None:
+    text = Path("training/recipes/digits.toml").read_text().replace("\n", ends)
+    (tmp_path / "mine.TOML").write_bytes(text.encode(encoding))
+    assert read_recipe(str(tmp_path / "mine.TOML")) == read_recipe("digits")
+
+
+def test_a_recipe_that_is_not_text_is_refused_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"[model]\ntitle = 'Gr\xf6\xdfe'\n")
+    with pytest.raises(RecipeError, match="line 2 is not UTF-8: save the file as UTF-8"):
+        read_recipe(str(tmp_path / "mine.toml"))
+
+
+def test_a_backslash_in_double_quotes_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[data]\npath = "C:\\data"\n')
+    with pytest.raises(RecipeError, match=r"line 2.*write / for \\, or use single quotes"):
+        read_recipe(str(tmp_path / "mine.toml"))

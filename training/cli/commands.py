@@ -166,12 +166,18 @@ app.command(data_command, name="data")
 app.command(schema_command, name="schema")
 
 
+def expand_home(word: str) -> str:
+    """Return a word of the command line with a leading `~` replaced; shells leave it in `--out=~/models`."""
+    flag, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    return f"{flag}{equals}{Path(value).expanduser()}" if value == "~" or value.startswith("~/") else word
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line of this process, or `arguments`. Exits with the status of the error, if any."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         with interrupt_on_signal():
-            app(sys.argv[1:] if arguments is None else arguments)
+            app([expand_home(word) for word in (sys.argv[1:] if arguments is None else arguments)])
     except Exception as error:
         message = user_message(error)
         if message is None:

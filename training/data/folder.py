@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 
 from service.codec import composite, decode, fit_to_size
 from service.errors import Problem
-from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out
+from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out, locate
 from training.errors import DataError
 from training.schema import Fraction
 
@@ -41,7 +41,7 @@ class FolderSection(DataSection):
     """Share held out as the test set."""
 
     def read(self, folder: Path | None) -> Dataset:
-        root = (folder or Path()) / self.path
+        root = locate(folder, self.path)
         return Dataset(root.name, self.licence, *hold_out(read_folder(root, self), self.test_fraction))
 
 
