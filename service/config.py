@@ -95,7 +95,9 @@ class Settings(BaseSettings):
     alpha_background: Literal["black", "white"] = Field(
         default="black", description="background colour behind transparent pixels for encode and reconstruct"
     )
-    image_quality: int = Field(default=90, ge=1, le=100, description="quality of JPEG and WebP responses")
+    image_quality: int = Field(
+        default=90, ge=1, le=100, description="quality of JPEG and WebP responses, if the image sent is no JPEG"
+    )
     metadata: Literal["keep", "strip"] = Field(
         default="keep",
         description="keep or strip EXIF in image responses, unless a request overrides it; ICC profiles are kept",

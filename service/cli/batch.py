@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from service import codec
 from service.card import Operation
 from service.codec import Picture
 from service.config import Settings
-from service.engine.images import image_media_type, open_picture, postprocess, preprocess
+from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
 from service.engine.pipeline import Job, StageExecutor, admit, infer
@@ -24,8 +24,10 @@ from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
 from service.state import State
 from service.types import Array
 
-MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", **dict.fromkeys(JPEG_SUFFIXES, "image/jpeg")}
 SUFFIXES = {*MEDIA_TYPES, ".tif", ".tiff", ".bmp", ".gif"}
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +79,20 @@ def list_tasks(source: Path, output: Path | None) -> list[FileTask]:
 
 
 async def process_files(
-    state: State, model: LoadedModel, operation: Operation, tasks: Sequence[FileTask]
+    state: State, model: LoadedModel, operation: Operation, tasks: Sequence[FileTask], report: Report
 ) -> AsyncGenerator[tuple[FileTask, Array | Problem, Figures]]:
     """Process files concurrently. Yield each task with its output or problem and its figures, in order.
 
-    An output has the shape of one item. It is already written if the task has a target.
+    An output has the shape of one item. It is already written if the task has a target. `report` gets a note about
+    each file that is written in another format than its name says.
     """
     window: list[asyncio.Task[tuple[Array | Problem, Figures]]] = []
     concurrency = 1 + state.store.load_options.cores  # one task reads its file while the others run and write
     try:
         for at, task in enumerate(tasks):
             while len(window) < concurrency and at + len(window) < len(tasks):
-                window.append(asyncio.create_task(_process_file(state, model, operation, tasks[at + len(window)])))
+                following = _process_file(state, model, operation, tasks[at + len(window)], report)
+                window.append(asyncio.create_task(following))
             output, figures = await window.pop(0)
             yield task, output, figures
     finally:
@@ -97,7 +101,7 @@ async def process_files(
 
 
 async def _process_file(
-    state: State, model: LoadedModel, operation: Operation, task: FileTask
+    state: State, model: LoadedModel, operation: Operation, task: FileTask, report: Report
 ) -> tuple[Array | Problem, Figures]:
     executor = StageExecutor(state.pool, inline=False)
     card, settings = model.card, state.settings
@@ -112,8 +116,8 @@ async def _process_file(
             output = result.outputs[0]
             if isinstance(output, Problem):
                 raise output
-            if task.target:
-                await executor.run(_write_image, output, picture, task.target, settings)
+            if task.target and (note := await executor.run(_write_image, output, picture, task.target, settings)):
+                report(f"{task.source}: {note}")
     except OSError as error:
         return InvalidImage(f"{error.strerror}: {error.filename}"), {}
     except Problem as problem:
@@ -122,12 +126,22 @@ async def _process_file(
     return output, compute_figures(operation, item)
 
 
-def _write_image(output: Array, picture: Picture, target: Path, settings: Settings) -> None:
-    """Encode an output in the format of the target's suffix and write it; other suffixes are replaced by `.png`."""
-    media_type = MEDIA_TYPES.get(target.suffix.lower()) or image_media_type([picture])
+def _write_image(output: Array, picture: Picture, target: Path, settings: Settings) -> str:
+    """Encode an output in the format of the target's suffix and write it.
+
+    Other suffixes are replaced by `.png`, and also one whose format cannot hold an image of this size. Return a note
+    about the latter, or an empty string.
+    """
+    media_type = MEDIA_TYPES.get(target.suffix.lower(), "image/png")
     image = postprocess(output, picture, settings.metadata == "keep")
-    path = target if target.suffix.lower() in MEDIA_TYPES else target.with_suffix(".png")
-    write_atomic(path, codec.encode(image, media_type, quality=settings.image_quality))
+    note = ""
+    height, width = output.shape[:2]
+    if not codec.fits(media_type, (width, height)):
+        note = f"written as PNG: {codec.describe_limit(media_type)}, and this one has {width}x{height}"
+        media_type = "image/png"
+    path = target if MEDIA_TYPES.get(target.suffix.lower()) == media_type else target.with_suffix(".png")
+    write_atomic(path, codec.encode(image, media_type, default_quality=settings.image_quality))
+    return note
 
 
 def write_atomic(target: Path, data: bytes) -> None:

@@ -163,13 +163,16 @@ def _run(
     """Run the tasks under a progress bar and return the number of failures. A failed file is reported and skipped."""
     state = _load_state(settings)
 
+    def report(note: str) -> None:
+        stderr.print(note, markup=False, highlight=False, soft_wrap=True)
+
     async def work() -> int:
         model = await batch.select_model(state, operation, model_name)
         failures = 0
         columns = (TextColumn(operation), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=stderr, transient=True) as progress:
             task = progress.add_task(operation, total=len(tasks))
-            async for file_task, output, figures in batch.process_files(state, model, operation, tasks):
+            async for file_task, output, figures in batch.process_files(state, model, operation, tasks, report):
                 progress.advance(task)
                 if isinstance(output, Problem):
                     failures += 1

@@ -3,6 +3,7 @@
 Decoding any bytes either returns an array or raises a `Problem`.
 """
 
+from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
 from service.codec.picture import (
     ENCODABLE,
@@ -21,10 +22,13 @@ __all__ = [
     "Picture",
     "composite",
     "decode",
+    "describe_limit",
     "encode",
     "fit_alpha_to_size",
     "fit_to_size",
+    "fits",
     "is_fast_path",
     "read_npy",
+    "types_too_small",
     "write_npy",
 ]

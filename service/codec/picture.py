@@ -9,13 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from service.codec import exif, jpeg, png
+from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
+from service.codec.limits import MAX_SIDES, describe_limit, fits, require_fits
 from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImage
 
 Pixels = NDArray[np.uint8]
@@ -51,7 +53,7 @@ class Picture:
 
     `pixels` is uint8 H,W,C with 1 or 3 channels. `alpha` is uint8 H,W, or None if the image is opaque. `icc` is the
     colour profile. `bit_depth` is the bits per sample of the file, 8 or 16. `exif` is the EXIF block without
-    orientation.
+    orientation. `coding` says how a JPEG file was coded. `lossless` says whether a WebP file is lossless.
     """
 
     pixels: Pixels
@@ -60,6 +62,8 @@ class Picture:
     icc: bytes | None = None
     bit_depth: int = 8
     exif: bytes | None = None
+    coding: JpegCoding | None = None
+    lossless: bool = False
 
 
 def detect_format(data: bytes, formats: Collection[str]) -> str:
@@ -104,6 +108,9 @@ class LazyPicture:
             raise ImageTooLarge(f"the image has {self.width}x{self.height} pixels, the limit is {max_pixels} pixels")
         if not self.width * self.height:
             raise InvalidImage("the image has no pixels")
+        self.media_type = f"image/{self._format.lower()}"
+        if self.media_type in MAX_SIDES and not fits(self.media_type, source.size):
+            raise InvalidImage(f"{describe_limit(self.media_type)}, and this one has {max(source.size)}")
 
     def decode(self) -> Picture:
         """Decode the first frame and apply the EXIF orientation. Can be called only once. Raises InvalidImage."""
@@ -114,13 +121,19 @@ class LazyPicture:
         try:
             if isinstance(source, png.SimplePng | jpeg.SimpleJpeg):
                 pixels, alpha = _split_alpha(source.pixels())
-                return Picture(pixels, f"image/{self._format.lower()}", alpha)
+                coding = source.coding if isinstance(source, jpeg.SimpleJpeg) else None
+                return Picture(pixels, self.media_type, alpha, coding=coding)
             image = source or self._open_with_pillow(data)
         except Exception:  # where a fast path fails, the result of Pillow counts
             image = self._open_with_pillow(data)
         try:
             image.load()
-            return _to_picture(image, self._format, sixteen_bit=self._format == "PNG" and data[24] == 16)
+            turned = _is_turned(image)
+            picture = _to_picture(image, self._format, sixteen_bit=self._format == "PNG" and data[24] == 16)
+            if self._format == "JPEG" and (coding := read_coding(data)):
+                picture.coding = coding._replace(turned=turned)
+            picture.lossless = self._format == "WEBP" and _is_lossless_webp(data)
+            return picture
         except Problem:
             raise
         except Exception as error:
@@ -164,6 +177,19 @@ def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture
     return LazyPicture(data, formats=formats, max_pixels=max_pixels).decode()
 
 
+def _is_turned(image: Image.Image) -> bool:
+    """Return whether the EXIF orientation exchanges width and height."""
+    with suppress(Exception):  # Pillow may raise any exception on a hostile block
+        return bool(image.info.get("exif")) and image.getexif().get(exif.ORIENTATION) in exif.TURNED_ORIENTATIONS
+    return False
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Return whether the first image chunk of a WebP file is lossless."""
+    lossy, lossless = data.find(b"VP8 ", 12), data.find(b"VP8L", 12)
+    return lossless >= 0 and (lossy < 0 or lossless < lossy)
+
+
 def _to_picture(image: Image.Image, name: str, *, sixteen_bit: bool) -> Picture:
     with suppress(Exception):  # the pixels can be used without a valid EXIF block
         ImageOps.exif_transpose(image, in_place=True)
@@ -202,11 +228,14 @@ def _split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     return np.ascontiguousarray(pixels[:, :, :-1]), None if (alpha == 255).all() else alpha
 
 
-def encode(picture: Picture, media_type: str, *, quality: int = 90) -> bytes:
+def encode(picture: Picture, media_type: str, *, quality: int | None = None, default_quality: int = 90) -> bytes:
     """Encode as `image/png`, `image/jpeg` or `image/webp`.
 
-    `quality` is 1 to 100, for JPEG and WebP. JPEG has no alpha, so the image is composited on black.
+    `quality` is 1 to 100, for JPEG and WebP. Without it, an image from a JPEG file is coded as JPEG in the same way as
+    that file, an image from a lossless WebP file as lossless WebP, and others with `default_quality`. JPEG has no
+    alpha, so the image is composited on black. Raises NotAcceptable if the format cannot hold an image of this size.
     """
+    require_fits(media_type, picture.pixels.shape[1::-1])
     pixels = picture.pixels
     if picture.alpha is not None:
         if media_type == "image/jpeg":
@@ -220,9 +249,27 @@ def encode(picture: Picture, media_type: str, *, quality: int = 90) -> bytes:
     file = BytesIO()
     metadata = {name: value for name, value in (("icc_profile", icc), ("exif", picture.exif)) if value}
     if media_type == "image/jpeg":
-        image.save(file, "JPEG", quality=quality, **metadata)
+        options = save_options(picture.coding, pixels.shape[2]) if picture.coding else {}
+        if quality or not options.keys() & {"quality", "qtables"}:
+            options = with_quality(options, quality or default_quality)
+        return _save_jpeg(image, {**options, **metadata})
+    if picture.lossless and quality is None:
+        image.save(file, "WEBP", lossless=True, exact=True, quality=0, method=0, **metadata)
     else:
-        image.save(file, "WEBP", quality=quality, method=0, **metadata)
+        image.save(file, "WEBP", quality=quality or default_quality, method=0, **metadata)
+    return file.getvalue()
+
+
+def _save_jpeg(image: Image.Image, options: dict[str, Any]) -> bytes:
+    """Save as JPEG. Noise may exceed Pillow's memory for a progressive file; then it is saved as baseline."""
+    file = BytesIO()
+    try:
+        image.save(file, "JPEG", **options)
+    except OSError:
+        if not options.get("progressive"):
+            raise
+        file = BytesIO()
+        image.save(file, "JPEG", **{**options, "progressive": False})
     return file.getvalue()
 
 

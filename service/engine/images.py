@@ -1,7 +1,5 @@
 """Preprocesses images for a model and postprocesses its outputs, in the same way for every front end."""
 
-from collections.abc import Sequence
-
 from service import codec
 from service.card import Card, ImageInput, Operation
 from service.codec import LazyPicture, Picture
@@ -33,10 +31,28 @@ def preprocess(picture: Picture, card: Card, operation: Operation, settings: Set
     return codec.fit_to_size(pixels, card.input.height, card.input.width, card.input.channels)
 
 
-def image_media_type(pictures: Sequence[Picture | None]) -> str:
-    """Return the media type for output images: that of the first input image if it can be encoded, else PNG."""
-    first = pictures[0] if pictures else None
-    return first.media_type if first and first.media_type in codec.ENCODABLE else "image/png"
+def image_media_type(image: Picture | LazyPicture | None, size: tuple[int, int] | None = None) -> str:
+    """Return the media type for an output image: that of the input `image` if it can be encoded, else PNG.
+
+    `size` is the two sides of the output in pixels, if known. PNG is also chosen if the type cannot hold this size.
+    """
+    if image is None or image.media_type not in codec.ENCODABLE:
+        return "image/png"
+    return image.media_type if size is None or codec.fits(image.media_type, size) else "image/png"
+
+
+def output_size(image: LazyPicture | None, array: Array | None, card: Card, operation: Operation) -> tuple[int, int]:
+    """Return width and height in pixels of an output image, before the model runs. Return (0, 0) if it is unknown.
+
+    The input is an encoded image or an array, N first. The EXIF orientation of an image may exchange both sides.
+    """
+    if isinstance(card.input, ImageInput) and card.input.height and card.input.width:
+        return card.input.width, card.input.height
+    if image is not None:
+        return image.width, image.height
+    if array is not None and operation != "decode" and array.ndim == 4:
+        return array.shape[2], array.shape[1]
+    return 0, 0
 
 
 def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> Picture:
@@ -51,4 +67,12 @@ def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> 
     channels = 1 if picture.pixels.shape[2] == 1 else output.shape[2]
     alpha = None if picture.alpha is None else codec.fit_alpha_to_size(picture.alpha, height, width)
     exif = picture.exif if keep_metadata and picture.pixels.shape[:2] == (height, width) else None
-    return Picture(codec.fit_to_size(output, None, None, channels), picture.media_type, alpha, picture.icc, exif=exif)
+    return Picture(
+        pixels=codec.fit_to_size(output, None, None, channels),
+        media_type=picture.media_type,
+        alpha=alpha,
+        icc=picture.icc,
+        exif=exif,
+        coding=picture.coding,
+        lossless=picture.lossless,
+    )

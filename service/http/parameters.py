@@ -17,6 +17,7 @@ from starlette.types import Scope
 from service.card import Operation
 from service.errors import InvalidParameter, MethodNotAllowed, UnsupportedMediaType
 
+MAX_FIELDS = 16  # of a query string
 CACHEABLE_BYTES = 512  # total length of query, Accept and Content-Type up to which a parse is cached
 SUGGESTION_CUTOFF = 0.45  # similarity (0..1) from which a valid name is suggested for an unknown one
 TIMEOUT_HEADER = "X-Request-Timeout"
@@ -36,6 +37,13 @@ def _parse_version(value: object) -> object:
         return None
     if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) < 10 and int(value)):
         raise PydanticCustomError("version", "must be a positive integer of at most nine digits")
+    return value
+
+
+def _parse_integer(value: object) -> object:
+    """Accept decimal digits only: neither signs nor fractions nor blanks, which pydantic would accept."""
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise PydanticCustomError("integer", "must be an integer")
     return value
 
 
@@ -67,12 +75,17 @@ class Parameters(BaseModel):
     grayscale: Annotated[bool, BeforeValidator(_parse_boolean)] = Field(
         default=False, description="convert the image to grayscale before denoising"
     )
+    quality: Annotated[int | None, Field(ge=1, le=100), BeforeValidator(_parse_integer)] = Field(
+        default=None,
+        description="quality of a JPEG or WebP response; default: that of the JPEG sent, or of the settings",
+    )
     metadata: MetadataPolicy | None = Field(
         default=None, description="keep or strip EXIF metadata; default: the setting of the service"
     )
 
 
 COMMON = ("model", "version", "format")
+IMAGES_ONLY = ("quality",)
 DENOISE_ONLY = ("strength", "grayscale", "metadata")
 
 
@@ -85,7 +98,8 @@ class RequestParameters(Parameters):
 
 def parameter_names(operation: Operation) -> tuple[str, ...]:
     """Return the names of the query parameters of an operation."""
-    return COMMON + DENOISE_ONLY if operation == "denoise" else COMMON
+    names = COMMON if operation == "encode" else COMMON + IMAGES_ONLY
+    return names + DENOISE_ONLY if operation == "denoise" else names
 
 
 def parameter_documents(operation: Operation) -> list[dict[str, Any]]:
@@ -127,7 +141,7 @@ def parse_query(query: bytes, accept: bytes, content_type: bytes, operation: Ope
     Raises InvalidParameter if a query parameter is unknown, repeated or out of range.
     """
     try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError as error:
         raise InvalidParameter("the query string is malformed") from error
     values = dict(pairs)

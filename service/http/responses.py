@@ -29,7 +29,10 @@ INPUT_CHANGE_HEADERS = {field: name.lower().encode() for field, name in header_n
 
 @dataclass(slots=True)
 class ResponseParts:
-    """Everything that a response is rendered from. `image_quality`: 1..100, of lossy image formats."""
+    """Everything that a response is rendered from.
+
+    `image_quality`: 1..100, of lossy image formats if the input is no JPEG. `quality`: the same, for all images.
+    """
 
     card: Card
     operation: Operation
@@ -38,6 +41,7 @@ class ResponseParts:
     request_id: str
     image_quality: int
     keep_metadata: bool = False
+    quality: int | None = None
 
 
 def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
@@ -61,9 +65,12 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     for name, value in _input_changes(image, parts.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
         headers.append((INPUT_CHANGE_HEADERS[name], text.encode()))
-    return codec.encode(
-        postprocess(output, image, parts.keep_metadata), media_type, quality=parts.image_quality
-    ), headers
+    return _encode_image(parts, output, image, media_type), headers
+
+
+def _encode_image(parts: ResponseParts, output: Array, image: Picture | None, media_type: str) -> bytes:
+    picture = postprocess(output, image, parts.keep_metadata)
+    return codec.encode(picture, media_type, quality=parts.quality, default_quality=parts.image_quality)
 
 
 @lru_cache(maxsize=256)
@@ -138,9 +145,9 @@ def _result(
     if output.dtype != np.uint8:
         name = "code" if parts.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_input_changes(image, parts.card)}
-    media_type = image_media_type([image])
-    blob = codec.encode(postprocess(output, image, parts.keep_metadata), media_type, quality=parts.image_quality)
-    text = pybase64.b64encode_as_string(blob)
+    height, width = output.shape[:2]
+    media_type = image_media_type(image, (width, height))
+    text = pybase64.b64encode_as_string(_encode_image(parts, output, image, media_type))
     return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card)}
 
 
