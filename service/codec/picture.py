@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from service.codec import exif, jpeg, png
+from service.codec import bit_depth, exif, jpeg, png
+from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
 from service.codec.limits import MAX_SIDES, describe_limit, fits, require_fits
 from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImage
@@ -43,8 +44,8 @@ COUNT_CHUNK_BYTES = 1 << 20  # `bytes.count` holds the GIL, so count in chunks
 MAX_JPEG_SCANS = 100
 MAX_ICC_PROFILES = 16
 MAX_ICC_BYTES = 1 << 20
-# Pillow clips 16-bit values in these modes when it converts them to 8 bits. The high byte is used instead.
-SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+# Largest difference of the channels of a grey pixel: lossy WebP files do not store grey exactly.
+GREY_TOLERANCE = {"WEBP": 1}
 
 
 @dataclass(slots=True)
@@ -52,8 +53,9 @@ class Picture:
     """A decoded image with its EXIF orientation applied.
 
     `pixels` is uint8 H,W,C with 1 or 3 channels. `alpha` is uint8 H,W, or None if the image is opaque. `icc` is the
-    colour profile. `bit_depth` is the bits per sample of the file, 8 or 16. `exif` is the EXIF block without
-    orientation. `coding` says how a JPEG file was coded. `lossless` says whether a WebP file is lossless.
+    colour profile. `bit_depth` is the significant bits per sample of the file. `exif` is the EXIF block without
+    orientation. `coding` says how a JPEG file was coded. `lossless` says whether a WebP file is lossless. `grey` says
+    whether all visible pixels are grey, even if there are three channels.
     """
 
     pixels: Pixels
@@ -64,6 +66,7 @@ class Picture:
     exif: bytes | None = None
     coding: JpegCoding | None = None
     lossless: bool = False
+    grey: bool = False
 
 
 def detect_format(data: bytes, formats: Collection[str]) -> str:
@@ -114,6 +117,11 @@ class LazyPicture:
 
     def decode(self) -> Picture:
         """Decode the first frame and apply the EXIF orientation. Can be called only once. Raises InvalidImage."""
+        picture = self._decode()
+        picture.grey = is_grey(picture.pixels, picture.alpha, tolerance=GREY_TOLERANCE.get(self._format, 0))
+        return picture
+
+    def _decode(self) -> Picture:
         data = self._data
         source = self._source
         self._data = b""  # free the memory: both may be large
@@ -127,9 +135,15 @@ class LazyPicture:
         except Exception:  # where a fast path fails, the result of Pillow counts
             image = self._open_with_pillow(data)
         try:
+            raw_mode = bit_depth.wide_raw_mode(image)
             image.load()
+            wide: bit_depth.EightBits | None = None
+            if image.mode in bit_depth.WIDE_MODES:
+                wide = bit_depth.convert_single(image, data)
+            elif raw_mode:
+                wide = bit_depth.convert_channels(image, raw_mode, data, lambda: self._open_with_pillow(data))
             turned = _is_turned(image)
-            picture = _to_picture(image, self._format, sixteen_bit=self._format == "PNG" and data[24] == 16)
+            picture = _to_picture(image, self._format, wide)
             if self._format == "JPEG" and (coding := read_coding(data)):
                 picture.coding = coding._replace(turned=turned)
             picture.lossless = self._format == "WEBP" and _is_lossless_webp(data)
@@ -177,6 +191,16 @@ def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture
     return LazyPicture(data, formats=formats, max_pixels=max_pixels).decode()
 
 
+def _replace_pixels(image: Image.Image, pixels: Pixels) -> Image.Image:
+    """Return an image of other pixels with the metadata of `image`."""
+    replaced = Image.fromarray(pixels)
+    replaced.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    with suppress(Exception):  # Pillow may raise any exception on a hostile block
+        if orientation := image.getexif().get(exif.ORIENTATION):
+            replaced.getexif()[exif.ORIENTATION] = orientation
+    return replaced
+
+
 def _is_turned(image: Image.Image) -> bool:
     """Return whether the EXIF orientation exchanges width and height."""
     with suppress(Exception):  # Pillow may raise any exception on a hostile block
@@ -190,15 +214,15 @@ def _is_lossless_webp(data: bytes) -> bool:
     return lossless >= 0 and (lossy < 0 or lossless < lossy)
 
 
-def _to_picture(image: Image.Image, name: str, *, sixteen_bit: bool) -> Picture:
+def _to_picture(image: Image.Image, name: str, wide: bit_depth.EightBits | None) -> Picture:
+    """Convert a loaded image. `wide` is set if it has more than 8 bits per sample."""
+    if wide is not None:
+        image = _replace_pixels(image, wide.samples)
     with suppress(Exception):  # the pixels can be used without a valid EXIF block
         ImageOps.exif_transpose(image, in_place=True)
     icc = image.info.get("icc_profile")
     exif_block = exif.without_orientation(image.getexif, image.size) if image.info.get("exif") else None
-    if image.mode in SIXTEEN_BIT_MODES:
-        sixteen_bit = True
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.has_transparency_data:
+    if image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
     elif image.mode in ("1", "L"):
         image = image.convert("L")
@@ -213,7 +237,7 @@ def _to_picture(image: Image.Image, name: str, *, sixteen_bit: bool) -> Picture:
         media_type=f"image/{name.lower()}",
         alpha=alpha,
         icc=icc if keep_icc else None,
-        bit_depth=16 if sixteen_bit else 8,
+        bit_depth=wide.bit_depth if wide is not None else 8,
         exif=exif_block,
     )
 

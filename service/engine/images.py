@@ -28,6 +28,8 @@ def preprocess(picture: Picture, card: Card, operation: Operation, settings: Set
     pixels = picture.pixels
     if picture.alpha is not None and operation != "denoise":
         pixels = codec.composite(pixels, picture.alpha, settings.alpha_background)
+    elif picture.grey:
+        pixels = codec.fit_to_size(pixels, None, None, 1)
     return codec.fit_to_size(pixels, card.input.height, card.input.width, card.input.channels)
 
 
@@ -65,6 +67,8 @@ def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> 
         return Picture(output, "image/png")
     height, width = output.shape[:2]
     channels = 1 if picture.pixels.shape[2] == 1 else output.shape[2]
+    if picture.grey:
+        output = codec.fit_to_size(output, None, None, 1)
     alpha = None if picture.alpha is None else codec.fit_alpha_to_size(picture.alpha, height, width)
     exif = picture.exif if keep_metadata and picture.pixels.shape[:2] == (height, width) else None
     return Picture(

@@ -47,7 +47,7 @@ class InputChanges(StrictModel):
         default=None, description="width and height of the image sent, if it was resized"
     )
     original_bit_depth: int | None = Field(
-        default=None, description="bits per sample of the image sent, if more than 8"
+        default=None, description="significant bits per sample of the image sent, if not 8"
     )
 
 
