@@ -3,6 +3,7 @@
 Decoding any bytes either returns an array or raises a `Problem`.
 """
 
+from service.codec.alpha import fill_transparent
 from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
 from service.codec.picture import (
@@ -24,6 +25,7 @@ __all__ = [
     "decode",
     "describe_limit",
     "encode",
+    "fill_transparent",
     "fit_alpha_to_size",
     "fit_to_size",
     "fits",

@@ -60,7 +60,7 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     (image,), (output,) = parts.inputs.pictures, parts.result.outputs
     if isinstance(output, Problem):
         raise output
-    for name, figure in _figures(parts, 0, parts.inputs.arrays[0][0], output).items():
+    for name, figure in _figures(parts, 0, image, parts.inputs.arrays[0][0], output).items():
         headers.append((FIGURE_HEADERS[name], b"%.6g" % figure))
     for name, value in _input_changes(image, parts.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -84,10 +84,11 @@ def _base_headers(model: str, version: int, media_type: str) -> Headers:
     ]
 
 
-def _figures(parts: ResponseParts, position: int, item: Array, output: Array) -> Figures:
+def _figures(parts: ResponseParts, position: int, image: Picture | None, item: Array, output: Array) -> Figures:
     """Compute the figures of one item; `position` counts the items that were decoded."""
     error = partial(parts.result.error, position, item, output)
-    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error))
+    visible = image.alpha > 0 if image is not None and image.alpha is not None else None
+    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error, visible))
 
 
 def _raise_first_problem(parts: ResponseParts) -> None:
@@ -141,7 +142,7 @@ def _result(
     """Return the JSON object of one item that was decoded."""
     if isinstance(output, Problem):
         return {"error": output.to_dict(parts.request_id)}
-    figures = _figures(parts, position, item, output)
+    figures = _figures(parts, position, image, item, output)
     if output.dtype != np.uint8:
         name = "code" if parts.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_input_changes(image, parts.card)}
