@@ -19,7 +19,8 @@ from service.codec import bit_depth, exif, jpeg, png
 from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
 from service.codec.limits import MAX_SIDES, describe_limit, fits, require_fits
-from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImage
+from service.codec.truncated import recover, webp_byte_fraction
+from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
 
 Pixels = NDArray[np.uint8]
 
@@ -55,7 +56,8 @@ class Picture:
     `pixels` is uint8 H,W,C with 1 or 3 channels. `alpha` is uint8 H,W, or None if the image is opaque. `icc` is the
     colour profile. `bit_depth` is the significant bits per sample of the file. `exif` is the EXIF block without
     orientation. `coding` says how a JPEG file was coded. `lossless` says whether a WebP file is lossless. `grey` says
-    whether all visible pixels are grey, even if there are three channels.
+    whether all visible pixels are grey, even if there are three channels. `fraction` is the share of a truncated image
+    that is there, 0 to 1, and 1 for a whole image.
     """
 
     pixels: Pixels
@@ -67,6 +69,7 @@ class Picture:
     coding: JpegCoding | None = None
     lossless: bool = False
     grey: bool = False
+    fraction: float = 1.0
 
 
 def detect_format(data: bytes, formats: Collection[str]) -> str:
@@ -115,13 +118,17 @@ class LazyPicture:
         if self.media_type in MAX_SIDES and not fits(self.media_type, source.size):
             raise InvalidImage(f"{describe_limit(self.media_type)}, and this one has {max(source.size)}")
 
-    def decode(self) -> Picture:
-        """Decode the first frame and apply the EXIF orientation. Can be called only once. Raises InvalidImage."""
-        picture = self._decode()
+    def decode(self, *, allow_truncated: bool = False) -> Picture:
+        """Decode the first frame and apply the EXIF orientation. Can be called only once.
+
+        `allow_truncated` accepts files that end too early, if a part can be decoded. Raises InvalidImage, and
+        TruncatedImage if it is not set.
+        """
+        picture = self._decode(allow_truncated)
         picture.grey = is_grey(picture.pixels, picture.alpha, tolerance=GREY_TOLERANCE.get(self._format, 0))
         return picture
 
-    def _decode(self) -> Picture:
+    def _decode(self, allow_truncated: bool) -> Picture:
         data = self._data
         source = self._source
         self._data = b""  # free the memory: both may be large
@@ -136,7 +143,7 @@ class LazyPicture:
             image = self._open_with_pillow(data)
         try:
             raw_mode = bit_depth.wide_raw_mode(image)
-            image.load()
+            image, fraction = self._load(image, data, allow_truncated)
             wide: bit_depth.EightBits | None = None
             if image.mode in bit_depth.WIDE_MODES:
                 wide = bit_depth.convert_single(image, data)
@@ -144,6 +151,7 @@ class LazyPicture:
                 wide = bit_depth.convert_channels(image, raw_mode, data, lambda: self._open_with_pillow(data))
             turned = _is_turned(image)
             picture = _to_picture(image, self._format, wide)
+            picture.fraction = fraction
             if self._format == "JPEG" and (coding := read_coding(data)):
                 picture.coding = coding._replace(turned=turned)
             picture.lossless = self._format == "WEBP" and _is_lossless_webp(data)
@@ -153,10 +161,33 @@ class LazyPicture:
         except Exception as error:
             raise InvalidImage(f"the {self._format} data are corrupt or truncated") from error
 
+    def _load(self, image: Image.Image, data: bytes, allow_truncated: bool) -> tuple[Image.Image, float]:
+        """Return a loaded image and the share of it that is there. Raises TruncatedImage or an error of Pillow."""
+        try:
+            image.load()
+        except OSError as error:
+            recovered = recover(data, self._format, self._open_with_pillow) if "truncated" in str(error) else None
+            if recovered is None:
+                raise
+            if recovered.fraction < 1 and not allow_truncated:
+                there = f"{recovered.fraction:.0%} of the image" if recovered.fraction else "less than 1% of the image"
+                problem = TruncatedImage(
+                    f"the {self._format} data are truncated: {there} is there; send the whole file"
+                )
+                problem.can_be_allowed = True
+                raise problem from error
+            return recovered.image, recovered.fraction
+        return image, 1.0
+
     def _open_with_pillow(self, data: bytes) -> Image.Image:
         try:
             return Image.open(BytesIO(data), formats=[self._format])
         except Exception as error:  # Pillow may raise any exception on hostile bytes
+            if self._format == "WEBP" and (fraction := webp_byte_fraction(data)) is not None:
+                raise TruncatedImage(
+                    f"the WebP data are truncated: {fraction:.0%} of the bytes are there; "
+                    "send the whole file, since a part of a WebP cannot be decoded"
+                ) from error
             raise InvalidImage(f"the {self._format} header is corrupt") from error
 
 

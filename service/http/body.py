@@ -10,7 +10,7 @@ from service.card import Card, Operation
 from service.codec import LazyPicture, Picture
 from service.config import Settings
 from service.engine.images import open_picture, preprocess
-from service.errors import InvalidParameter, Problem
+from service.errors import InvalidParameter, Problem, TruncatedImage
 from service.http.parameters import RequestParameters
 from service.http.unpack import BodyKind, unpack
 from service.types import Array
@@ -72,10 +72,12 @@ def decode_inputs(
 ) -> Inputs:
     """Decode and preprocess all items, before they can join a batch. An item that fails becomes a problem.
 
-    Raises InvalidParameter if `grayscale` is set and the body is an array.
+    Raises InvalidParameter if `grayscale` or `truncated` is set and the body is an array.
     """
     if parameters.grayscale and body.array is not None:
         raise InvalidParameter("grayscale is for encoded images; convert the array to grayscale before sending it")
+    if parameters.truncated and body.array is not None:
+        raise InvalidParameter("truncated is for encoded images, and the body is an array; omit it")
     if body.array is not None:
         return Inputs([body.array], [None] * len(body.array))
     inputs = Inputs([], [])
@@ -84,8 +86,10 @@ def decode_inputs(
         try:
             if isinstance(image, Problem):
                 raise image
-            picture = image.decode()
+            picture = image.decode(allow_truncated=parameters.truncated == "allow")
         except Problem as problem:
+            if isinstance(problem, TruncatedImage) and problem.can_be_allowed:
+                problem.detail += ", or accept the part by truncated=allow"
             inputs.problems[position] = problem.without_traceback()
             continue
         if parameters.grayscale:

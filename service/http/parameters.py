@@ -23,6 +23,7 @@ SUGGESTION_CUTOFF = 0.45  # similarity (0..1) from which a valid name is suggest
 TIMEOUT_HEADER = "X-Request-Timeout"
 TIMEOUT_DESCRIPTION = "seconds after which the client stops waiting"
 
+TruncatedPolicy = Literal["allow", "reject"]
 MetadataPolicy = Literal["keep", "strip"]
 Format = Literal["json", "npy", "png", "jpeg", "webp"]
 
@@ -75,6 +76,9 @@ class Parameters(BaseModel):
     grayscale: Annotated[bool, BeforeValidator(_parse_boolean)] = Field(
         default=False, description="convert the image to grayscale before denoising"
     )
+    truncated: TruncatedPolicy | None = Field(
+        default=None, description="allow or reject images of which a part is missing; default: reject"
+    )
     quality: Annotated[int | None, Field(ge=1, le=100), BeforeValidator(_parse_integer)] = Field(
         default=None,
         description="quality of a JPEG or WebP response; default: that of the JPEG sent, or of the settings",
@@ -85,7 +89,8 @@ class Parameters(BaseModel):
 
 
 COMMON = ("model", "version", "format")
-IMAGES_ONLY = ("quality",)
+IMAGE_INPUT_ONLY = ("truncated",)
+IMAGE_OUTPUT_ONLY = ("quality",)
 DENOISE_ONLY = ("strength", "grayscale", "metadata")
 
 
@@ -98,7 +103,8 @@ class RequestParameters(Parameters):
 
 def parameter_names(operation: Operation) -> tuple[str, ...]:
     """Return the names of the query parameters of an operation."""
-    names = COMMON if operation == "encode" else COMMON + IMAGES_ONLY
+    names = COMMON if operation == "decode" else COMMON + IMAGE_INPUT_ONLY
+    names = names if operation == "encode" else names + IMAGE_OUTPUT_ONLY
     return names + DENOISE_ONLY if operation == "denoise" else names
 
 

@@ -152,9 +152,9 @@ def _result(
     return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card)}
 
 
-def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | int]:
-    """Return how the image sent differs from the model's input: its size (width, height) and bit depth."""
-    changes: dict[str, list[int] | int] = {}
+def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | float]:
+    """Return how the image sent differs from the model's input: size (width, height), bit depth and truncation."""
+    changes: dict[str, list[int] | float] = {}
     if image is None or not isinstance(card.input, ImageInput):
         return changes
     height, width = image.pixels.shape[:2]
@@ -162,4 +162,6 @@ def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | i
         changes["original_size"] = [width, height]
     if image.bit_depth != 8:
         changes["original_bit_depth"] = image.bit_depth
+    if image.fraction < 1:
+        changes["truncated"] = image.fraction
     return changes

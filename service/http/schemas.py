@@ -49,6 +49,9 @@ class InputChanges(StrictModel):
     original_bit_depth: int | None = Field(
         default=None, description="significant bits per sample of the image sent, if not 8"
     )
+    truncated: Annotated[FiniteFloat, Field(ge=0, lt=1)] | None = Field(
+        default=None, description="share of the image that is there, if the file sent is truncated"
+    )
 
 
 class CodeResult(InputChanges):

@@ -18,6 +18,7 @@ def test_documents_state_types_and_ranges() -> None:
         "model": {"type": "string"},
         "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
         "format": {"type": "string", "enum": list(FORMAT_TYPES)},
+        "truncated": {"type": "string", "enum": ["allow", "reject"]},
         "quality": {"type": "integer", "minimum": 1, "maximum": 100},
         "strength": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0},
         "grayscale": {"type": "boolean", "default": False},
@@ -46,7 +47,17 @@ def test_empty_version_and_format_are_defaults() -> None:
         *("version=+1", "version=1.0", "version=%C2%B2", "version=1_0", "version=0", "version=9999999999"),
         *("strength=nan", "strength=1.01", "strength=-1", "strength=", "strength=x", "strength=1e999"),
         *("quality=0", "quality=101", "quality=90.5", "quality=+9", "quality="),
-        *("grayscale=1", "grayscale=", "metadata=", "metadata=x", "format=bmp", "model=a&model=b", "%ff=1"),
+        *(
+            "grayscale=1",
+            "grayscale=",
+            "truncated=",
+            "truncated=yes",
+            "metadata=",
+            "metadata=x",
+            "format=bmp",
+            "model=a&model=b",
+            "%ff=1",
+        ),
     ],
 )
 def test_invalid_values_are_named(query: str) -> None:
