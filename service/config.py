@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Self
 
@@ -14,7 +15,7 @@ from service.card import Operation
 
 PREFIX = "HOURGLASS_"
 FOREIGN_VARIABLES = {"HOURGLASS_DATA"}  # training's; both read one environment
-KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif"})
+KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif", "heif"})
 RENAMED = {  # names of development versions; an error names their successors
     "MODELS": "MODELS_DIR",
     "THREADS": "INTRA_OP_THREADS",
@@ -90,7 +91,8 @@ class Settings(BaseSettings):
 
     image_formats: str = Field(
         default="png,jpeg,webp",
-        description="accepted image formats, separated by commas; tiff, bmp and gif are supported too",
+        description="accepted image formats, separated by commas; tiff, bmp, gif, avif and, with the extra heif, heif "
+        "(HEIC) are supported too",
     )
     alpha_background: Literal["black", "white"] = Field(
         default="black", description="background colour behind transparent pixels for encode and reconstruct"
@@ -174,6 +176,8 @@ class Settings(BaseSettings):
     def _known_formats(cls, value: str) -> str:
         if not value or not set(value.split(",")) <= KNOWN_FORMATS:
             raise ValueError(f"must be some of {', '.join(sorted(KNOWN_FORMATS))}, separated by commas")
+        if "heif" in value.split(",") and find_spec("pillow_heif") is None:
+            raise ValueError("heif needs the extra heif: pip install 'hourglass[heif]'")
         return value
 
     @field_validator("rate_limit")

@@ -26,7 +26,7 @@ from service.types import Array
 
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", **dict.fromkeys(JPEG_SUFFIXES, "image/jpeg")}
-SUFFIXES = {*MEDIA_TYPES, ".tif", ".tiff", ".bmp", ".gif"}
+SUFFIXES = {*MEDIA_TYPES, ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif"}
 Report = Callable[[str], None]
 
 

@@ -19,6 +19,7 @@ from service.codec import bit_depth, exif, jpeg, png
 from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
 from service.codec.limits import MAX_SIDES, describe_limit, fits, require_fits
+from service.codec.signatures import DEVELOP, describe_other, detect_image
 from service.codec.truncated import recover, webp_byte_fraction
 from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
 
@@ -27,17 +28,14 @@ Pixels = NDArray[np.uint8]
 # Load the plugins now, not during the first request.
 Image.preinit()
 import_module("PIL.WebPImagePlugin")
+import_module("PIL.AvifImagePlugin")
 # Pillow's own limit only warns below 179 megapixels. `LazyPicture` checks the limit instead.
 Image.MAX_IMAGE_PIXELS = None
 
-MAGIC = (
-    ("PNG", b"\x89PNG\r\n\x1a\n"),
-    ("JPEG", b"\xff\xd8\xff"),
-    ("GIF", b"GIF8"),
-    ("TIFF", b"II*\0"),
-    ("TIFF", b"MM\0*"),
-    ("BMP", b"BM"),
-)
+DISPLAY_NAMES = {"HEIF": "HEIC/HEIF", "WEBP": "WebP"}
+RAW_TAGS = (50706, 330)  # DNGVersion and SubIFDs: the image proper stands elsewhere in the file
+NEW_SUBFILE_TYPE = 254
+REDUCED = 1  # of the tag NewSubfileType: a preview of another image in the file
 ENCODABLE = ("image/png", "image/jpeg", "image/webp")
 FAST_PARSERS = {"PNG": png.parse, "JPEG": jpeg.parse}
 COUNT_CHUNK_BYTES = 1 << 20  # `bytes.count` holds the GIL, so count in chunks
@@ -80,14 +78,30 @@ def detect_format(data: bytes, formats: Collection[str]) -> str:
     """
     if not data:
         raise InvalidImage("the image is empty")
-    detected = "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
-    for name, magic in MAGIC:
-        if data.startswith(magic):
-            detected = name
-            break
-    if detected is None or detected.lower() not in formats:
-        raise UnsupportedImage(f"the data are not an image in a supported format ({', '.join(sorted(formats))})")
+    detected = detect_image(data)
+    allowed = ", ".join(sorted(formats))
+    if detected is None:
+        other = describe_other(data)
+        found = f"the data are {other}" if other else "the data are not an image in a supported format"
+        raise UnsupportedImage(f"{found}; accepted are {allowed}")
+    if detected.lower() not in formats:
+        raise UnsupportedImage(
+            f"the image is {DISPLAY_NAMES.get(detected, detected)}, and accepted are {allowed}; "
+            f"convert it, or add {detected.lower()} to HOURGLASS_IMAGE_FORMATS of the service"
+        )
+    if detected == "HEIF":
+        _load_heif_plugin()
     return detected
+
+
+def _load_heif_plugin() -> None:
+    """Register the plug-in for HEIF with Pillow. Raises UnsupportedImage if it is not installed."""
+    try:
+        import_module("pillow_heif").register_heif_opener(thumbnails=False)
+    except ImportError as error:
+        raise UnsupportedImage(
+            "the image is HEIC/HEIF, which this service cannot decode without its extra heif; send JPEG or PNG"
+        ) from error
 
 
 class LazyPicture:
@@ -108,6 +122,8 @@ class LazyPicture:
         if self._format == "JPEG" or not source:
             _limit_repetition(data, self._format, max_scans)
         source = source or self._open_with_pillow(data)
+        if self._format == "TIFF":
+            _reject_raw(source)
         self._source: png.SimplePng | jpeg.SimpleJpeg | Image.Image | None = source
         self.width, self.height = source.size  # before the EXIF orientation is applied
         if self.width * self.height > max_pixels:
@@ -191,6 +207,14 @@ class LazyPicture:
             raise InvalidImage(f"the {self._format} header is corrupt") from error
 
 
+def _reject_raw(source: object) -> None:
+    """Raise UnsupportedImage for a camera raw file, in which the first image of the TIFF is only a preview."""
+    tags: Any = getattr(source, "tag_v2", {})
+    is_preview = tags.get(NEW_SUBFILE_TYPE) == REDUCED and RAW_TAGS[1] in tags
+    if RAW_TAGS[0] in tags or is_preview:
+        raise UnsupportedImage(f"the data are {DEVELOP}")
+
+
 def _limit_repetition(data: bytes, name: str, max_scans: int) -> None:
     """Limit the scans of a JPEG file, or the ICC profiles of another file. Raises InvalidImage.
 
@@ -232,6 +256,12 @@ def _replace_pixels(image: Image.Image, pixels: Pixels) -> Image.Image:
     return replaced
 
 
+def _heif_bits(image: Image.Image, name: str) -> int:
+    """Return the bits per sample that a HEIF file states, and 8 for other formats."""
+    bits = image.info.get("bit_depth") if name == "HEIF" else None
+    return bits if isinstance(bits, int) else 8
+
+
 def _is_turned(image: Image.Image) -> bool:
     """Return whether the EXIF orientation exchanges width and height."""
     with suppress(Exception):  # Pillow may raise any exception on a hostile block
@@ -268,7 +298,7 @@ def _to_picture(image: Image.Image, name: str, wide: bit_depth.EightBits | None)
         media_type=f"image/{name.lower()}",
         alpha=alpha,
         icc=icc if keep_icc else None,
-        bit_depth=wide.bit_depth if wide is not None else 8,
+        bit_depth=wide.bit_depth if wide is not None else _heif_bits(image, name),
         exif=exif_block,
     )
 
