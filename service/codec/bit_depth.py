@@ -113,7 +113,7 @@ def _decode_all_bytes(high: NDArray[np.uint8], raw_mode: str, image: Image.Image
     low: NDArray[np.uint8] = np.asarray(image)
     if is_grey:
         low = low[:, :, (1, 3)]
-    return (high.astype(np.uint16) << 8) | low
+    return np.bitwise_or(high.astype(np.uint16) << 8, low, dtype=np.uint16)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from service.config import Settings
 from service.errors import ImageTooLarge, Problem, UnsupportedImage
 
 ALL = tuple(config.KNOWN_FORMATS)
-RAMP = np.dstack([np.tile(np.arange(0, 240, 5, np.uint8), (32, 1))] * 3) // np.array([1, 2, 3], np.uint8)
+RAMP = np.dstack([np.tile(np.arange(0, 240, 5), (32, 1)).astype(np.uint8)] * 3) // np.array([1, 2, 3], np.uint8)
 
 
 def written(kind: str, **options: Any) -> bytes:

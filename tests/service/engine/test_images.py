@@ -41,7 +41,7 @@ def test_an_output_equal_to_a_grey_input_is_not_changed() -> None:
     assert (postprocess(picture.pixels, picture, keep_metadata=True).pixels == GREY).all()
 
 
-def cut_out(hidden: object) -> bytes:
+def cut_out(hidden: Any) -> bytes:
     """Noise in a disk, and `hidden` under full transparency around it."""
     rows, columns = np.indices((120, 160))
     disk = np.hypot(rows - 60, columns - 80) < 50
