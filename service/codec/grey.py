@@ -15,8 +15,10 @@ def is_grey(pixels: Array, alpha: Array | None = None, *, tolerance: int = 0) ->
     height, width, channels = pixels.shape
     if channels == 1:
         return True
-    if alpha is None and _differs(pixels[height // 2, width // 2].tolist(), tolerance):
-        return False
+    if alpha is None:
+        red, green, blue = pixels[height // 2, width // 2].tolist()
+        if abs(red - green) > tolerance or abs(green - blue) > tolerance:
+            return False
     for start in range(0, height, BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         block = pixels[rows]
@@ -29,7 +31,3 @@ def is_grey(pixels: Array, alpha: Array | None = None, *, tolerance: int = 0) ->
         if not np.all(equal):
             return False
     return True
-
-
-def _differs(pixel: list[int], tolerance: int) -> bool:
-    return max(pixel) - min(pixel) > tolerance

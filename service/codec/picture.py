@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from service.codec import bit_depth, exif, jpeg, png
 from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
-from service.codec.limits import MAX_SIDES, describe_limit, fits, require_fits
+from service.codec.limits import describe_limit, fits, require_fits
 from service.codec.signatures import DEVELOP, describe_other, detect_image
 from service.codec.truncated import recover, webp_byte_fraction
 from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
@@ -79,19 +79,19 @@ def detect_format(data: bytes, formats: Collection[str]) -> str:
     if not data:
         raise InvalidImage("the image is empty")
     detected = detect_image(data)
+    if detected is not None and detected.lower() in formats:
+        if detected == "HEIF":
+            _load_heif_plugin()
+        return detected
     allowed = ", ".join(sorted(formats))
     if detected is None:
         other = describe_other(data)
         found = f"the data are {other}" if other else "the data are not an image in a supported format"
         raise UnsupportedImage(f"{found}; accepted are {allowed}")
-    if detected.lower() not in formats:
-        raise UnsupportedImage(
-            f"the image is {DISPLAY_NAMES.get(detected, detected)}, and accepted are {allowed}; "
-            f"convert it, or add {detected.lower()} to HOURGLASS_IMAGE_FORMATS of the service"
-        )
-    if detected == "HEIF":
-        _load_heif_plugin()
-    return detected
+    raise UnsupportedImage(
+        f"the image is {DISPLAY_NAMES.get(detected, detected)}, and accepted are {allowed}; "
+        f"convert it, or add {detected.lower()} to HOURGLASS_IMAGE_FORMATS of the service"
+    )
 
 
 def _load_heif_plugin() -> None:
@@ -131,7 +131,7 @@ class LazyPicture:
         if not self.width * self.height:
             raise InvalidImage("the image has no pixels")
         self.media_type = f"image/{self._format.lower()}"
-        if self.media_type in MAX_SIDES and not fits(self.media_type, source.size):
+        if self._format == "JPEG" and not fits(self.media_type, source.size):
             raise InvalidImage(f"{describe_limit(self.media_type)}, and this one has {max(source.size)}")
 
     def decode(self, *, allow_truncated: bool = False) -> Picture:
@@ -141,7 +141,8 @@ class LazyPicture:
         TruncatedImage if it is not set.
         """
         picture = self._decode(allow_truncated)
-        picture.grey = is_grey(picture.pixels, picture.alpha, tolerance=GREY_TOLERANCE.get(self._format, 0))
+        tolerance = GREY_TOLERANCE.get(self._format, 0)
+        picture.grey = picture.pixels.shape[2] == 1 or is_grey(picture.pixels, picture.alpha, tolerance=tolerance)
         return picture
 
     def _decode(self, allow_truncated: bool) -> Picture:

@@ -61,22 +61,26 @@ DICOM_OFFSET = 128
 
 def detect_image(data: bytes) -> str | None:
     """Return Pillow's name of a format that may be decodable, or None."""
+    for name, signature in IMAGE_SIGNATURES:
+        if data.startswith(signature):
+            return None if name == "TIFF" and _is_canon_raw(data) else name
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
     brands = _brands(data)
     if brands & AVIF_BRANDS:
         return "AVIF"
-    if brands & HEIF_BRANDS:
-        return "HEIF"
-    if data[8:10] == b"CR" and data.startswith(b"II*\0"):  # a raw file of Canon looks like TIFF
-        return None
-    return next((name for name, signature in IMAGE_SIGNATURES if data.startswith(signature)), None)
+    return "HEIF" if brands & HEIF_BRANDS else None
+
+
+def _is_canon_raw(data: bytes) -> bool:
+    """Return whether a file that begins like a TIFF is a raw file of a Canon camera (CR2)."""
+    return data[8:10] == b"CR"
 
 
 def describe_other(data: bytes) -> str | None:
     """Return what a file is whose format cannot be decoded, and what to do about it, or None if it is unknown."""
     brands = _brands(data)
-    if b"crx " in brands or (data[8:10] == b"CR" and data.startswith(b"II*\0")):
+    if b"crx " in brands or (data.startswith(b"II*\0") and _is_canon_raw(data)):
         return DEVELOP
     if brands or data[:4] == b"RIFF":
         return FIRST_FRAME
