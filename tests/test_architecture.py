@@ -11,7 +11,13 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")])
 BORDERS = {
     "onnxruntime": {"service/runtime/session.py"},
-    "PIL": {"service/codec/picture.py", "service/codec/resize.py", "service/codec/png.py"},
+    "PIL": {
+        "service/codec/picture.py",
+        "service/codec/resize.py",
+        "service/codec/png.py",
+        "service/codec/bit_depth.py",
+        "service/codec/truncated.py",
+    },
     "isal": {"service/codec/png.py"},
     "simplejpeg": {"service/codec/jpeg.py"},
 }

@@ -88,3 +88,13 @@ def _from_frame(coding: JpegCoding, data: bytes) -> SimpleJpeg | None:
         return None
     height, width = SIZE.unpack_from(frame, 1)
     return SimpleJpeg((width, height), colour_space, data, coding) if width and height else None
+
+
+def decodes_without_warning(data: bytes, mode: str) -> bool:
+    """Return whether libjpeg-turbo decodes a JPEG file without a warning. `mode` is Pillow's mode of the image."""
+    colour_space = {"L": "GRAY", "CMYK": "CMYK"}.get(mode, "RGB")
+    try:
+        simplejpeg.decode_jpeg(data, colour_space, strict=True)
+    except ValueError:
+        return False
+    return True

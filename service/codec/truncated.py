@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.codec.jpeg import decodes_without_warning
 from service.codec.jpeg_coding import SEGMENT_HEADER, SOS_MARKER, STANDALONE_MARKERS, read_coding
 
 EOI = b"\xff\xd9"
@@ -72,7 +72,7 @@ def _recover_jpeg(data: bytes, reopen: Callable[[bytes], Image.Image]) -> Recove
     completed = data[:end].rstrip(b"\xff") + EOI
     image = reopen(completed)
     image.load()
-    is_whole = _decodes_without_warning(completed, image.mode)
+    is_whole = decodes_without_warning(completed, image.mode)
     if coding.progressive:
         components = coding.frame[6::3]
         fraction = _share_of_detail(scans if is_whole else scans[:-1], components)
@@ -118,15 +118,6 @@ def _share_of_detail(scans: list[_Scan], components: bytes) -> float:
         for component in scan.components:
             share[component, scan.first : scan.last + 1] = 1 / (1 + scan.missing_bits)
     return float(share[list(components)].mean())
-
-
-def _decodes_without_warning(data: bytes, mode: str) -> bool:
-    colour_space = {"L": "GRAY", "CMYK": "CMYK"}.get(mode, "RGB")
-    try:
-        simplejpeg.decode_jpeg(data, colour_space, strict=True)
-    except ValueError:
-        return False
-    return True
 
 
 def _load_partly(image: Image.Image, background: int) -> Image.Image:
