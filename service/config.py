@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
@@ -23,9 +24,14 @@ from pydantic import (
 from service.card import Operation
 from service.environment import read_variables
 
-KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif"})
-FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff"}
+KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif", "heif"})
+FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff", "heic": "heif"}
 MAX_SHOWN_CHARACTERS = 40  # of a refused value
+
+
+def supported_formats() -> frozenset[str]:
+    """Return the image formats that can be decoded here. HEIF needs the extra `heif`."""
+    return KNOWN_FORMATS if find_spec("pillow_heif") else KNOWN_FORMATS - {"heif"}
 
 
 def _split(value: str) -> list[str]:
@@ -78,12 +84,15 @@ class Settings(BaseModel):
 
     image_formats: str = Field(
         default="png,jpeg,webp",
-        description="accepted image formats, separated by commas; tiff, bmp, gif and avif are supported too",
+        description="accepted image formats, separated by commas; tiff, bmp, gif, avif and, with the extra heif, heif "
+        "(HEIC) are supported too",
     )
     alpha_background: Literal["black", "white"] = Field(
         default="black", description="background colour behind transparent pixels for encode and reconstruct"
     )
-    image_quality: int = Field(default=90, ge=1, le=100, description="quality of JPEG and WebP responses")
+    image_quality: int = Field(
+        default=90, ge=1, le=100, description="quality of JPEG and WebP responses, if the image sent is no JPEG"
+    )
     metadata: Literal["keep", "strip"] = Field(
         default="keep",
         description="keep or strip EXIF in image responses, unless a request overrides it; ICC profiles are kept",
@@ -184,6 +193,8 @@ class Settings(BaseModel):
         formats = [FORMAT_ALIASES.get(name, name) for name in names]
         if not set(formats) <= KNOWN_FORMATS:
             raise ValueError(f"must be some of {', '.join(sorted(KNOWN_FORMATS))}, separated by commas")
+        if "heif" in formats and "heif" not in supported_formats():
+            raise ValueError("heif needs the extra heif: pip install 'hourglass[heif]'")
         return ",".join(formats)
 
     @field_validator("root_path")

@@ -11,7 +11,7 @@
     ├── 409  OperationNotSupported
     ├── 413  BodyTooLarge, ImageTooLarge, TooManyItems
     ├── 415  UnsupportedMediaType, UnsupportedImage
-    ├── 422  InvalidImage, InvalidArray
+    ├── 422  InvalidImage, TruncatedImage, InvalidArray
     ├── 429  RateLimited
     ├── 431  HeadersTooLarge
     ├── 500  InternalError
@@ -133,6 +133,14 @@ class UnsupportedImage(Problem):
 
 class InvalidImage(Problem):
     status, type, title = 422, "invalid-image", "Invalid image"
+
+
+class TruncatedImage(Problem):
+    """An image file ends too early. `can_be_allowed` says whether the part that is there can be decoded."""
+
+    status, type, title = 422, "truncated-image", "Truncated image"
+
+    can_be_allowed = False
 
 
 class InvalidArray(Problem):

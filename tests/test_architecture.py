@@ -17,6 +17,8 @@ BORDERS = {
         "service/codec/resize.py",
         "service/codec/png.py",
         "service/codec/scans.py",
+        "service/codec/bit_depth.py",
+        "service/codec/truncated.py",
     },
     "isal": {"service/codec/png.py"},
     "simplejpeg": {"service/codec/jpeg.py"},

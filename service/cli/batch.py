@@ -127,6 +127,11 @@ def _write_images(
     media_type = MEDIA_TYPES[target.suffix.lower()] if target else own
     if len(images) > 1 and media_type != "image/tiff":
         result.notes.append(f"only the first of {len(images)} pages is written: only TIFF holds several")
+    height, width = images[0].pixels.shape[:2]
+    if not codec.fits(media_type, (width, height)):
+        result.notes.append(f"written as PNG: {codec.describe_limit(media_type)}, and this one has {width}x{height}")
+        media_type = "image/png"
+        target = target and target.with_name(f"{target.name}.png")
     data = codec.encode_any(images, media_type, dpi, settings.image_quality)
     if target:
         write_atomic(target, data)

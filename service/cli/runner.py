@@ -20,7 +20,7 @@ from service.cli import batch
 from service.cli.output_log import OutputLog
 from service.cli.plan import Plan
 from service.cli.sources import Sources, printable
-from service.config import KNOWN_FORMATS, Settings
+from service.config import Settings, supported_formats
 from service.state import State, create_state
 from service.telemetry.logs import configure_logging
 from service.types import Array
@@ -181,7 +181,7 @@ async def _progress(report: Report) -> AsyncGenerator[Any]:
 
 def load_settings(models_dir: Path | None) -> Settings:
     """Read the settings of the environment. Files may have any format, whatever the HTTP API accepts."""
-    formats = ",".join(sorted(KNOWN_FORMATS))
+    formats = ",".join(sorted(supported_formats()))
     flags: dict[str, object] = {"image_formats": formats, **({"models_dir": models_dir} if models_dir else {})}
     return Settings.from_env(os.environ, flags)
 

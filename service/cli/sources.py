@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.config import KNOWN_FORMATS
+from service.config import supported_formats
 
 STREAM = "/dev/stdio"  # in place of "-", which the parser of the command line takes for an option
 FORMATS = {  # format by suffix
@@ -26,7 +26,8 @@ FORMATS = {  # format by suffix
     ".avif": "avif",
     ".jxl": "jxl",
 }
-SUFFIXES = {suffix for suffix, name in FORMATS.items() if name in KNOWN_FORMATS}
+SUFFIXES = {suffix for suffix, name in FORMATS.items() if name in supported_formats()}
+HEIF_HINT = "to read them: pip install 'hourglass[heif]'"
 CONVERT_HINT = "convert them to PNG or JPEG first"
 RAW_SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"}
 CONVERTIBLE = {*FORMATS, *RAW_SUFFIXES, ".psd", ".jp2", ".ico", ".svg", ".pdf", ".eps", ".exr", ".hdr"}
@@ -178,10 +179,14 @@ def _add_file(sources: Sources, path: Path, name: Path) -> None:
     suffix = path.suffix.lower()
     if not status.st_size:
         sources.passed_over["empty files"] += 1
-    elif suffix in SUFFIXES or (suffix in {"", *FORMATS} and _format(path) in KNOWN_FORMATS):
+    elif suffix in SUFFIXES or (suffix in {"", *FORMATS} and _format(path) in supported_formats()):
         sources.files.append(Source(path, name, _format(path)))
     else:
-        hint = f" ({CONVERT_HINT})" if suffix in CONVERTIBLE else ""
+        hint = ""
+        if FORMATS.get(suffix) == "heif":
+            hint = f" ({HEIF_HINT})"
+        elif suffix in CONVERTIBLE:
+            hint = f" ({CONVERT_HINT})"
         sources.passed_over[f"{printable(suffix) or 'without a suffix'}{hint}"] += 1
 
 

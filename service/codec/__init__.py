@@ -3,6 +3,8 @@
 Decoding any bytes either returns an array or raises a `Problem`.
 """
 
+from service.codec.alpha import fill_transparent
+from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
 from service.codec.picture import (
     ENCODABLE,
@@ -24,12 +26,16 @@ __all__ = [
     "Scan",
     "composite",
     "decode",
+    "describe_limit",
     "encode",
     "encode_any",
+    "fill_transparent",
     "fit_alpha_to_size",
     "fit_to_size",
+    "fits",
     "is_fast_path",
     "read_npy",
     "read_scan",
+    "types_too_small",
     "write_npy",
 ]

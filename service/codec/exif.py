@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 # Tags; EXIF_IFD points to the inner directory.
 ORIENTATION = 0x0112
+TURNED_ORIENTATIONS = (5, 6, 7, 8)  # width and height are exchanged
 MAKER_NOTE = 0x927C
 EXIF_IFD = 0x8769
 # Tags of width and height, in the outer and in the inner directory.

@@ -111,9 +111,10 @@ def encode_scan(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, 
 
 
 def encode_any(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, float] | None, quality: int) -> bytes:
-    """Encode pictures as any type of `WRITABLE`; only TIFF holds more than one. `quality` is for JPEG and WebP."""
+    """Encode pictures as any type of `WRITABLE`; only TIFF holds more than one. `quality` (1..100) is for JPEG
+    and WebP, unless the picture was coded as one of them."""
     if media_type in ENCODABLE:
-        return encode(pictures[0], media_type, quality=quality)
+        return encode(pictures[0], media_type, default_quality=quality)
     return encode_scan(pictures, media_type, dpi)
 
 

@@ -10,7 +10,7 @@ from service.card import Card, Operation
 from service.codec import LazyPicture, Picture
 from service.config import Settings
 from service.engine.images import open_picture, preprocess
-from service.errors import InvalidImage, InvalidParameter, Problem, UnsupportedImage
+from service.errors import InvalidImage, InvalidParameter, Problem, TruncatedImage, UnsupportedImage
 from service.http.forms import Form
 from service.http.gateways import explain_damage, explain_missing_line_ends
 from service.http.media_types import URLENCODED
@@ -87,12 +87,14 @@ def decode_inputs(
 ) -> Inputs:
     """Decode and preprocess all items, before they can join a batch. An item that fails becomes a problem.
 
-    Raises InvalidParameter if `grayscale` is set and the body is an array.
+    Raises InvalidParameter if `grayscale` or `truncated` is set and the body is an array.
     """
     if parameters.grayscale and body.array is not None:
         raise InvalidParameter(
             "grayscale: only encoded images can be converted; convert the array to grayscale before sending it"
         )
+    if parameters.truncated and body.array is not None:
+        raise InvalidParameter("truncated: only encoded images can be truncated, and the body is an array; omit it")
     if body.array is not None:
         return Inputs([body.array], [None] * len(body.array))
     inputs = Inputs([], [])
@@ -101,8 +103,10 @@ def decode_inputs(
         try:
             if isinstance(image, Problem):
                 raise image
-            picture = image.decode()
+            picture = image.decode(allow_truncated=parameters.truncated == "allow")
         except Problem as problem:
+            if isinstance(problem, TruncatedImage) and problem.can_be_allowed:
+                problem.detail += ", or accept the part by truncated=allow"
             inputs.problems[position] = problem.without_traceback()
             continue
         if parameters.grayscale:

@@ -11,10 +11,10 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from service.card import ImageInput, Operation
-from service.codec import is_fast_path
+from service.codec import LazyPicture, is_fast_path, types_too_small
 from service.engine.admission import BodyReservation
 from service.engine.deadline import Deadline
-from service.engine.images import image_media_type
+from service.engine.images import image_media_type, output_size
 from service.engine.model import LoadedModel
 from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, Limits, StageExecutor, admit, infer
 from service.errors import (
@@ -24,11 +24,11 @@ from service.errors import (
     OperationNotSupported,
     Problem,
 )
-from service.http.body import Inputs, ParsedBody, decode_inputs, parse_body
+from service.http.body import ParsedBody, decode_inputs, parse_body
 from service.http.context import RequestContext, create_context, get_state, send_response
 from service.http.forms import Form, is_form, parse_form
 from service.http.media_types import MULTIPART, NPY, URLENCODED
-from service.http.negotiation import AnswerFormat, response_type
+from service.http.negotiation import AnswerFormat, check_quality, response_type
 from service.http.parameters import RequestParameters, client_timeout, merge_form_fields, parse_request
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
@@ -130,9 +130,9 @@ class Endpoint:
         if body.decoded_bytes > (inf if media_type == NPY else 3 * INLINE_BODY_BYTES):
             executor.inline = False
         job = Job(call.model, self.operation, len(body), body.decoded_bytes, parameters.strength)
+        answer_type = self._media_type(call, body)
         with admit(job, limits):
             inputs = await executor.run(decode_inputs, body, card, self.operation, settings, parameters)
-            answer_type = response_type(self._answer_format(call, body, inputs))
             executor.max_output_bytes = INLINE_ARRAY_BYTES if answer_type == NPY else 3 * INLINE_BODY_BYTES
             decoded_at = perf_counter()
             inference = infer(job, inputs.arrays, executor)
@@ -140,7 +140,14 @@ class Endpoint:
             result = await (cancel_on_disconnect(call.receive, inference) if large else inference)
             keep_metadata = (parameters.metadata or settings.metadata) == "keep"
             parts = ResponseParts(
-                card, self.operation, inputs, result, call.context.id, settings.image_quality, keep_metadata
+                card=card,
+                operation=self.operation,
+                inputs=inputs,
+                result=result,
+                request_id=call.context.id,
+                image_quality=settings.image_quality,
+                keep_metadata=keep_metadata,
+                quality=parameters.quality,
             )
             payload, headers = await executor.run(render, parts, answer_type)
         call.context.timings = timings = Timings(
@@ -152,15 +159,27 @@ class Endpoint:
         headers.append((b"server-timing", timings.header()))
         return payload, headers
 
-    def _answer_format(self, call: Call, body: ParsedBody, inputs: Inputs) -> AnswerFormat:
-        return AnswerFormat(
-            images=self.operation != "encode" and isinstance(call.model.card.input, ImageInput),
+    def _media_type(self, call: Call, body: ParsedBody) -> str:
+        """Choose the media type of the response, before anything is decoded.
+
+        Raises NotAcceptable, and InvalidParameter if `quality` has no effect.
+        """
+        card = call.model.card
+        images = [image for image in body.images if isinstance(image, LazyPicture)]
+        first = images[0] if images else None
+        size = output_size(first, body.array, card, self.operation)
+        answer = AnswerFormat(
+            images=self.operation != "encode" and isinstance(card.input, ImageInput),
             body_kind=body.kind,
             many=len(body) > 1,
-            image_type=image_media_type(inputs.pictures),
+            image_type=image_media_type(first),
             accept=call.parameters.accept,
             format=call.parameters.format,
+            too_small=types_too_small(size),
         )
+        media_type = response_type(answer)
+        check_quality(call.parameters.quality, media_type, {image_media_type(image) for image in images})
+        return media_type
 
 
 def is_cheap_to_parse(source: bytes | Form, media_type: str) -> bool:

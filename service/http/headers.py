@@ -8,7 +8,11 @@ FIGURE_HEADERS = {
 }
 """Figures of an image response, by their JSON field."""
 
-INPUT_CHANGE_HEADERS = {"original_size": "X-Original-Size", "original_bit_depth": "X-Original-Bit-Depth"}
+INPUT_CHANGE_HEADERS = {
+    "original_size": "X-Original-Size",
+    "original_bit_depth": "X-Original-Bit-Depth",
+    "truncated": "X-Truncated",
+}
 """Differences between the image sent and the model's input, by their JSON field."""
 
 MODEL_HEADERS = ("X-Model", "X-Model-Version")

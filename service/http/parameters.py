@@ -24,6 +24,7 @@ SUGGESTION_CUTOFF = 0.45  # similarity (0..1) from which a valid name is suggest
 TIMEOUT_HEADER = "X-Request-Timeout"
 TIMEOUT_DESCRIPTION = "seconds after which the client stops waiting"
 
+TruncatedPolicy = Literal["allow", "reject"]
 MetadataPolicy = Literal["keep", "strip"]
 Format = Literal["json", "npy", "png", "jpeg", "webp"]
 FORMAT_TYPES: dict[Format, str] = {
@@ -76,6 +77,13 @@ def _parse_version(value: object) -> object:
     return value
 
 
+def _parse_integer(value: object) -> object:
+    """Accept decimal digits only: neither signs nor fractions nor blanks, which pydantic would accept."""
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise PydanticCustomError("integer", "must be an integer")
+    return value
+
+
 def _parse_boolean(value: object) -> object:
     if isinstance(value, str):
         if value.lower() not in BOOLEANS:
@@ -106,12 +114,21 @@ class Parameters(BaseModel):
     grayscale: Annotated[bool, BeforeValidator(_parse_boolean)] = Field(
         default=False, description="convert the image to grayscale before denoising"
     )
+    truncated: Annotated[TruncatedPolicy | None, BeforeValidator(_parse_lower_case)] = Field(
+        default=None, description="allow or reject images of which a part is missing; default: reject"
+    )
+    quality: Annotated[int | None, Field(ge=1, le=100), BeforeValidator(_parse_integer)] = Field(
+        default=None,
+        description="quality of a JPEG or WebP response; default: that of the JPEG sent, or of the settings",
+    )
     metadata: Annotated[MetadataPolicy | None, BeforeValidator(_parse_lower_case)] = Field(
         default=None, description="keep or strip EXIF metadata; default: the setting of the service"
     )
 
 
 COMMON = ("model", "version", "format")
+IMAGE_INPUT_ONLY = ("truncated",)
+IMAGE_OUTPUT_ONLY = ("quality",)
 DENOISE_ONLY = ("strength", "grayscale", "metadata")
 
 
@@ -128,7 +145,9 @@ class RequestParameters(Parameters):
 
 def parameter_names(operation: Operation) -> tuple[str, ...]:
     """Return the names of the query parameters of an operation."""
-    return COMMON + DENOISE_ONLY if operation == "denoise" else COMMON
+    names = COMMON if operation == "decode" else COMMON + IMAGE_INPUT_ONLY
+    names = names if operation == "encode" else names + IMAGE_OUTPUT_ONLY
+    return names + DENOISE_ONLY if operation == "denoise" else names
 
 
 def parameter_documents(operation: Operation) -> list[dict[str, Any]]:

@@ -29,7 +29,10 @@ INPUT_CHANGE_HEADERS = {field: name.lower().encode() for field, name in header_n
 
 @dataclass(slots=True)
 class ResponseParts:
-    """Everything that a response is rendered from. `image_quality`: 1..100, of lossy image formats."""
+    """Everything that a response is rendered from.
+
+    `image_quality`: 1..100, of lossy image formats if the input is no JPEG. `quality`: the same, for all images.
+    """
 
     card: Card
     operation: Operation
@@ -38,6 +41,7 @@ class ResponseParts:
     request_id: str
     image_quality: int
     keep_metadata: bool = False
+    quality: int | None = None
 
 
 def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
@@ -56,14 +60,17 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     (image,), (output,) = parts.inputs.pictures, parts.result.outputs
     if isinstance(output, Problem):
         raise output
-    for name, figure in _figures(parts, 0, parts.inputs.arrays[0][0], output).items():
+    for name, figure in _figures(parts, 0, image, parts.inputs.arrays[0][0], output).items():
         headers.append((FIGURE_HEADERS[name], b"%.6g" % figure))
     for name, value in _input_changes(image, parts.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
         headers.append((INPUT_CHANGE_HEADERS[name], text.encode()))
-    return codec.encode(
-        postprocess(output, image, parts.keep_metadata), media_type, quality=parts.image_quality
-    ), headers
+    return _encode_image(parts, output, image, media_type), headers
+
+
+def _encode_image(parts: ResponseParts, output: Array, image: Picture | None, media_type: str) -> bytes:
+    picture = postprocess(output, image, parts.keep_metadata)
+    return codec.encode(picture, media_type, quality=parts.quality, default_quality=parts.image_quality)
 
 
 @lru_cache(maxsize=256)
@@ -77,10 +84,11 @@ def _base_headers(model: str, version: int, media_type: str) -> Headers:
     ]
 
 
-def _figures(parts: ResponseParts, position: int, item: Array, output: Array) -> Figures:
+def _figures(parts: ResponseParts, position: int, image: Picture | None, item: Array, output: Array) -> Figures:
     """Compute the figures of one item; `position` counts the items that were decoded."""
     error = partial(parts.result.error, position, item, output)
-    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error))
+    visible = image.alpha > 0 if image is not None and image.alpha is not None else None
+    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error, visible))
 
 
 def _raise_first_problem(parts: ResponseParts) -> None:
@@ -134,19 +142,19 @@ def _result(
     """Return the JSON object of one item that was decoded."""
     if isinstance(output, Problem):
         return {"error": output.to_dict(parts.request_id)}
-    figures = _figures(parts, position, item, output)
+    figures = _figures(parts, position, image, item, output)
     if output.dtype != np.uint8:
         name = "code" if parts.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_input_changes(image, parts.card)}
-    media_type = image_media_type([image])
-    blob = codec.encode(postprocess(output, image, parts.keep_metadata), media_type, quality=parts.image_quality)
-    text = pybase64.b64encode_as_string(blob)
+    height, width = output.shape[:2]
+    media_type = image_media_type(image, (width, height))
+    text = pybase64.b64encode_as_string(_encode_image(parts, output, image, media_type))
     return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card)}
 
 
-def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | int]:
-    """Return how the image sent differs from the model's input: its size (width, height) and bit depth."""
-    changes: dict[str, list[int] | int] = {}
+def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | float]:
+    """Return how the image sent differs from the model's input: size (width, height), bit depth and truncation."""
+    changes: dict[str, list[int] | float] = {}
     if image is None or not isinstance(card.input, ImageInput):
         return changes
     height, width = image.pixels.shape[:2]
@@ -154,4 +162,6 @@ def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | i
         changes["original_size"] = [width, height]
     if image.bit_depth != 8:
         changes["original_bit_depth"] = image.bit_depth
+    if image.fraction < 1:
+        changes["truncated"] = image.fraction
     return changes

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.config import Settings
 from service.environment import PREFIX
@@ -143,3 +144,40 @@ def test_help_lists_every_setting_with_its_variable() -> None:
 def test_every_help_shows_an_example(command: str) -> None:
     shown = hourglass(command, "--help", COLUMNS="200").stdout
     assert f"Example: hourglass {command}" in " ".join(shown.split())
+
+
+def test_an_image_too_large_for_its_format_is_written_as_png(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/long.png").write_bytes(png(np.full((16_384, 1, 3), 9, np.uint8)))
+    run = hourglass(
+        "denoise", tmp_path / "in/long.png", "-o", tmp_path / "long.webp", "--model", "photos", "--models-dir", models
+    )
+    assert run.returncode == 0, run.stderr
+    assert "long.png: written as PNG: a WebP image can have at most 16383 pixels" in run.stderr
+    assert (pixels((tmp_path / "long.png").read_bytes()) == 246).all()
+    assert not (tmp_path / "long.webp").exists()
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "b.jpe", "c.JPG", "d.TIF", "e.Png"])
+def test_suffixes_of_other_systems_are_images(models: Path, tmp_path: Path, name: str) -> None:
+    kind = {".tif": "TIFF", ".png": "PNG"}.get(Path(name).suffix.lower(), "JPEG")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(png(np.full((5, 5, 3), 9, np.uint8), kind))
+    run = hourglass(
+        *("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", "photos", "--models-dir", models),
+        HOURGLASS_IMAGE_FORMATS="png,jpeg,tiff",
+    )
+    assert run.returncode == 0, run.stderr
+    (written,) = (tmp_path / "out").iterdir()
+    wanted = name.replace(".TIF", ".png")
+    assert written.name == wanted
+    assert Image.open(BytesIO(written.read_bytes())).format == {"JPEG": "JPEG"}.get(kind, "PNG")
+
+
+def test_a_jpeg_named_png_becomes_a_real_png(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(png(np.full((5, 5, 3), 9, np.uint8), "JPEG"))
+    run = hourglass(
+        "denoise", tmp_path / "in.png", "-o", tmp_path / "out.png", "--model", "photos", "--models-dir", models
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")

@@ -189,3 +189,13 @@ def test_exception_of_the_work_is_raised() -> None:
 
     with pytest.raises(ValueError, match="its own"):
         asyncio.run(scene())
+
+
+@pytest.mark.parametrize("hidden", [0, 255, 77])
+def test_the_noise_of_a_cut_out_is_that_of_its_visible_pixels(client: TestClient, hidden: int) -> None:
+    noisy = np.random.default_rng(0).normal(128, 10, (120, 160, 3)).round().astype(np.uint8)
+    noisy[:, 70:] = hidden
+    opaque = np.zeros((120, 160, 1), np.uint8)
+    opaque[:, :70] = 255
+    answer = post(client, "/denoise?model=photos", png(np.dstack([noisy, opaque])), "image/png")
+    assert float(answer.headers["x-noise-sigma"]) == pytest.approx(10 / 255, rel=0.05)

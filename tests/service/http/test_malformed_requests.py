@@ -133,8 +133,11 @@ CASES: list[tuple[str, str, bytes, str, int, str]] = [
     ("empty picture", "/denoise", b"", "image/png", 422, "invalid-image"),
     ("one byte", "/denoise", b"\x89", "image/png", 415, "unsupported-image"),
     ("magic alone", "/denoise", GOOD[:8], "image/png", 422, "invalid-image"),
-    *[(f"PNG cut at {at}", "/denoise", PNG[: len(PNG) * at // 10], "", 422, "invalid-image") for at in range(2, 10)],
-    *[(f"JPEG cut at {at}", "/denoise", JPEG[: len(JPEG) * at // 10], "", 422, "invalid-image") for at in range(2, 10)],
+    *[(f"PNG cut at {at}", "/denoise", PNG[: len(PNG) * at // 10], "", 422, "truncated-image") for at in range(2, 10)],
+    *[
+        (f"JPEG cut at {at}", "/denoise", JPEG[: len(JPEG) * at // 10], "", 422, "truncated-image")
+        for at in range(2, 10)
+    ],
     ("HTML called PNG", "/denoise", b"<html></html>", "image/png", 415, "unsupported-image"),
     ("pickle called PNG", "/denoise", pickle.dumps([1]), "image/png", 415, "unsupported-image"),
     ("format not allowed", "/denoise", png(digit(), "BMP"), "image/bmp", 415, "unsupported-image"),
@@ -149,7 +152,7 @@ CASES: list[tuple[str, str, bytes, str, int, str]] = [
     ("JPEG of no size", "/denoise", with_sides(0, 0), "", 422, "invalid-image"),
     ("JPEG without tables", "/denoise", without_tables(), "", 422, "invalid-image"),
     ("GIF of 65535x65535", "/denoise", changed(png(digit(), "GIF"), 6, b"\xff" * 4), "", 413, "image-too-large"),
-    ("WebP cut", "/denoise", png(digit(), "WEBP")[:-10], "", 422, "invalid-image"),
+    ("WebP cut", "/denoise", png(digit(), "WEBP")[:-10], "", 422, "truncated-image"),
     *[(name, "/denoise", data, "image/png", 415, "unsupported-image") for name, data in FOREIGN.items()],
     *[
         (f"PNG called {kind}", "/denoise", GOOD, kind, 415, "unsupported-media-type")

@@ -2,13 +2,14 @@
 
 import pytest
 
+from service.engine.operations import OPERATIONS
 from service.errors import InvalidParameter
 from service.http.negotiation import FORMAT_TYPES
-from service.http.parameters import COMMON, DENOISE_ONLY, Parameters, parameter_documents, parse_query
+from service.http.parameters import Parameters, parameter_documents, parameter_names, parse_query
 
 
 def test_every_parameter_of_the_model_belongs_to_an_operation() -> None:
-    assert set(COMMON + DENOISE_ONLY) == set(Parameters.model_fields)
+    assert {name for operation in OPERATIONS for name in parameter_names(operation)} == set(Parameters.model_fields)
 
 
 def test_documents_state_types_and_ranges() -> None:
@@ -17,6 +18,8 @@ def test_documents_state_types_and_ranges() -> None:
         "model": {"type": "string"},
         "version": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
         "format": {"type": "string", "enum": list(FORMAT_TYPES)},
+        "truncated": {"type": "string", "enum": ["allow", "reject"]},
+        "quality": {"type": "integer", "minimum": 1, "maximum": 100},
         "strength": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0},
         "grayscale": {"type": "boolean", "default": False},
         "metadata": {"type": "string", "enum": ["keep", "strip"]},
@@ -43,7 +46,9 @@ def test_empty_version_and_format_are_defaults() -> None:
     [
         *("version=%2B1", "version=1.0", "version=%C2%B2", "version=1_0", "version=0", "version=9999999999"),
         *("strength=nan", "strength=1.01", "strength=-1", "strength=", "strength=x", "strength=1e999"),
-        *("grayscale=2", "grayscale=", "metadata=", "metadata=x", "format=bmp", "model=a&model=b", "%ff=1"),
+        *("quality=0", "quality=101", "quality=90.5", "quality=%2B9", "quality="),
+        *("grayscale=2", "grayscale=", "truncated=", "truncated=yes", "metadata=", "metadata=x"),
+        *("format=bmp", "model=a&model=b", "%ff=1"),
     ],
 )
 def test_invalid_values_are_named(query: str) -> None:
