@@ -10,6 +10,7 @@ from service.codec.picture import (
     Picture,
     composite,
     decode,
+    dropped_metadata,
     encode,
     is_fast_path,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "Picture",
     "composite",
     "decode",
+    "dropped_metadata",
     "encode",
     "fit_alpha_to_size",
     "fit_to_size",

@@ -12,8 +12,14 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from service.codec import jpeg_segments
+from service.codec.density import Density
+from service.codec.metadata import Metadata
+
 JFIF_PREFIX = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 IGNORED_SEGMENTS = frozenset((0xDB, 0xC4, 0xDD, 0xFE))  # quantisation and Huffman tables, restart interval, comment
+COMMENT = 0xFE
+EOI = b"\xff\xd9"
 SOF_MARKERS = frozenset((0xC0, 0xC2))  # baseline and progressive
 SOS_MARKER = 0xDA
 MAX_SEGMENTS = 64  # segments before the first scan; bounds the time of `parse`
@@ -31,6 +37,13 @@ class SimpleJpeg:
     size: tuple[int, int]
     colour_space: str
     data: bytes
+    has_comment: bool
+
+    def metadata(self) -> Metadata:
+        """Return the metadata of the file."""
+        if self.has_comment or not self.data.endswith(EOI):
+            return jpeg_segments.split(self.data).metadata
+        return Metadata(density=Density.from_jfif(self.data[13:18]))
 
     def pixels(self) -> NDArray[np.uint8]:
         """Decode to uint8 H,W,C with the same values as Pillow.
@@ -53,6 +66,7 @@ def parse(data: bytes) -> SimpleJpeg | None:
         return None
     offset = 20
     frame = b""
+    has_comment = False
     for _ in range(MAX_SEGMENTS):
         if offset + 4 > len(data):
             return None
@@ -60,20 +74,21 @@ def parse(data: bytes) -> SimpleJpeg | None:
         if prefix != 0xFF or length < 2:
             return None
         if marker == SOS_MARKER:
-            return _from_frame(frame, data)
+            return _from_frame(frame, data, has_comment)
         if marker in SOF_MARKERS and not frame:
             frame = data[offset + 4 : offset + 2 + length]
         elif marker not in IGNORED_SEGMENTS:
             return None
+        has_comment = has_comment or marker == COMMENT
         offset += 2 + length
     return None
 
 
-def _from_frame(frame: bytes, data: bytes) -> SimpleJpeg | None:
+def _from_frame(frame: bytes, data: bytes, has_comment: bool) -> SimpleJpeg | None:
     """Build the result from the content of the frame header (SOF), or return None if it is not supported."""
     components = frame[5:6] + b"".join(frame[offset : offset + 2] for offset in range(6, len(frame), 3))
     colour_space = COLOUR_SPACES.get(components)
     if colour_space is None or frame[0] != 8 or len(frame) != 6 + 3 * frame[5]:
         return None
     height, width = SIZE.unpack_from(frame, 1)
-    return SimpleJpeg((width, height), colour_space, data) if width and height else None
+    return SimpleJpeg((width, height), colour_space, data, has_comment) if width and height else None

@@ -42,13 +42,14 @@ def image_media_type(pictures: Sequence[Picture | None]) -> str:
 def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> Picture:
     """Return an output of the model (uint8 H,W,C) as an image like the input `picture`.
 
-    The result has the alpha and the ICC profile of the input, and is grey if the input was grey. It has the EXIF block
-    of the input if `keep_metadata` is true and the size is unchanged. If `picture` is None, the output is not changed.
+    The result has the alpha and the ICC profile of the input, and is grey if the input was grey. If `keep_metadata` is
+    true it has the metadata too, adapted to its size. If `picture` is None, the output is not changed.
     """
     if picture is None:
         return Picture(output, "image/png")
     height, width = output.shape[:2]
     channels = 1 if picture.pixels.shape[2] == 1 else output.shape[2]
     alpha = None if picture.alpha is None else codec.fit_alpha_to_size(picture.alpha, height, width)
-    exif = picture.exif if keep_metadata and picture.pixels.shape[:2] == (height, width) else None
-    return Picture(codec.fit_to_size(output, None, None, channels), picture.media_type, alpha, picture.icc, exif=exif)
+    metadata = picture.metadata.upright((width, height)) if keep_metadata else picture.metadata.stripped()
+    pixels = codec.fit_to_size(output, None, None, channels)
+    return Picture(pixels, picture.media_type, alpha, picture.icc, metadata=metadata)

@@ -11,6 +11,9 @@ FIGURE_HEADERS = {
 INPUT_CHANGE_HEADERS = {"original_size": "X-Original-Size", "original_bit_depth": "X-Original-Bit-Depth"}
 """Differences between the image sent and the model's input, by their JSON field."""
 
+METADATA_HEADERS = {"metadata_dropped": "X-Metadata-Dropped"}
+"""What the response does not carry of the image sent, by its JSON field."""
+
 MODEL_HEADERS = ("X-Model", "X-Model-Version")
 COMMON_RESPONSE_HEADERS = ("X-Request-ID", "Server-Timing", "Retry-After")
 
@@ -23,5 +26,6 @@ CORS_EXPOSED_HEADERS = [
     *MODEL_HEADERS,
     *FIGURE_HEADERS.values(),
     *INPUT_CHANGE_HEADERS.values(),
+    *METADATA_HEADERS.values(),
 ]
 """Response headers that pages of the origins in `cors_origins` may read."""

@@ -25,6 +25,7 @@ from service.types import Array, Headers
 
 FIGURE_HEADERS = {field: name.lower().encode() for field, name in header_names.FIGURE_HEADERS.items()}
 INPUT_CHANGE_HEADERS = {field: name.lower().encode() for field, name in header_names.INPUT_CHANGE_HEADERS.items()}
+METADATA_HEADERS = {field: name.lower().encode() for field, name in header_names.METADATA_HEADERS.items()}
 
 
 @dataclass(slots=True)
@@ -61,9 +62,11 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     for name, value in _input_changes(image, parts.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
         headers.append((INPUT_CHANGE_HEADERS[name], text.encode()))
-    return codec.encode(
-        postprocess(output, image, parts.keep_metadata), media_type, quality=parts.image_quality
-    ), headers
+    answer = postprocess(output, image, parts.keep_metadata)
+    dropped = codec.dropped_metadata(answer, media_type)
+    if dropped:
+        headers.append((METADATA_HEADERS["metadata_dropped"], ", ".join(dropped).encode()))
+    return codec.encode(answer, media_type, quality=parts.image_quality), headers
 
 
 @lru_cache(maxsize=256)
@@ -139,9 +142,11 @@ def _result(
         name = "code" if parts.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_input_changes(image, parts.card)}
     media_type = image_media_type([image])
-    blob = codec.encode(postprocess(output, image, parts.keep_metadata), media_type, quality=parts.image_quality)
-    text = pybase64.b64encode_as_string(blob)
-    return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card)}
+    answer = postprocess(output, image, parts.keep_metadata)
+    text = pybase64.b64encode_as_string(codec.encode(answer, media_type, quality=parts.image_quality))
+    dropped = codec.dropped_metadata(answer, media_type)
+    losses = {"metadata_dropped": dropped} if dropped else {}
+    return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card), **losses}
 
 
 def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | int]:

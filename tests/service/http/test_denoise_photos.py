@@ -39,7 +39,7 @@ def test_a_cameras_notes_are_kept_upright_or_stripped(client: TestClient, serve:
     assert kept.getexif().get(0x0112, 1) == 1
     assert kept.getexif()[0x010F] == "Hourglass"
     assert kept.getexif().get_ifd(0x8825)[1] == "N"
-    assert kept.getexif().get_ifd(0x8769) == {0xA002: 6, 0xA003: 9}
+    assert kept.getexif().get_ifd(0x8769) == {0xA002: 6, 0xA003: 9, 0x927C: b"the maker's own"}
     stripped = Image.open(BytesIO(post(client, "/denoise?model=photos&metadata=strip", blob, media).content))
     assert not dict(stripped.getexif())
     strict = serve(metadata="strip")
@@ -55,9 +55,14 @@ def test_a_colour_profile_stays_whatever_becomes_of_the_notes(client: TestClient
     assert answer.info["icc_profile"] == profile
 
 
-def test_a_model_of_fixed_size_answers_without_notes_where_it_changed_the_size(client: TestClient) -> None:
+def test_exif_of_a_resized_image_states_the_new_size(client: TestClient) -> None:
     blob = png(np.full((30, 20, 3), 128, np.uint8), exif=camera())
-    assert not dict(Image.open(BytesIO(post(client, "/denoise", blob, "image/png").content)).getexif())
+    answer = Image.open(BytesIO(post(client, "/denoise", blob, "image/png").content))
+    width, height = answer.size
+    assert answer.size != (20, 30)
+    assert answer.getexif()[0x010F] == "Hourglass"
+    exif = answer.getexif().get_ifd(0x8769)
+    assert (exif[0xA002], exif[0xA003]) == (width, height)
 
 
 def test_strength_blends_with_what_came(client: TestClient) -> None:
