@@ -1,1 +1,1 @@
-"""What Hourglass claims of its speed, re-measured beside its floors and its peers in one run."""
+"""Benchmarks of Hourglass beside its floors (the web stack and onnxruntime alone) and its peers."""

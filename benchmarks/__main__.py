@@ -1,4 +1,4 @@
-"""`make bench`: floors, Hourglass and their ratios in interleaved rounds, as a table and a picture in results/."""
+"""`make bench`: measure floors and Hourglass in interleaved rounds, and write a table and a plot to results/."""
 
 import sys
 import tempfile
@@ -17,13 +17,13 @@ from benchmarks.load_cases import Sample, running_servers
 from benchmarks.process import ServerFailed
 from benchmarks.report import Row, markdown, regressions, store
 
-ALLOWED = 0.15  # what a ratio may lose against the stored run before the guard says so; rounds differ by half of it
+ALLOWED = 0.15  # loss of a ratio against the stored run at which the guard fails; rounds differ by half of it
 CASES = (*load_cases.CASES, *process_cases.CASES)
 NAMES = ", ".join(case.name for case in CASES)
-Rounds = Annotated[int, Parameter(help="of every case; the table shows their medians")]
-Seconds = Annotated[float, Parameter(help="of load in a round")]
-Only = Annotated[str, Parameter(help=f"cases to measure, by commas; nothing is stored then: {NAMES}")]
-Guard = Annotated[bool, Parameter(help=f"store nothing; fail where a ratio is {ALLOWED:.0%} behind the stored one")]
+Rounds = Annotated[int, Parameter(help="rounds of every case; the table shows their medians")]
+Seconds = Annotated[float, Parameter(help="seconds of load per round")]
+Only = Annotated[str, Parameter(help=f"cases to measure, separated by commas; the table is not stored then: {NAMES}")]
+Guard = Annotated[bool, Parameter(help=f"store nothing; fail if a ratio is {ALLOWED:.0%} worse than the stored one")]
 notes = Console(stderr=True)
 app = App(name="python -m benchmarks", help="Measure the service beside its floors. wrk sends the load.")
 
@@ -41,7 +41,7 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
     if unknown := set(names) - {case.name for case in CASES}:
         raise ValueError(f"there is no case {unknown.pop()}: {NAMES}")
     chosen = [case for case in CASES if not names or case.name in names]
-    found: dict[str, list[Sample]] = {case.name: [] for case in chosen}
+    samples: dict[str, list[Sample]] = {case.name: [] for case in chosen}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=notes, transient=True)
     with tempfile.TemporaryDirectory() as folder, running_servers(Path(folder), seconds) as floors, progress:
@@ -51,20 +51,20 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
                 if turn and case.once:
                     continue
                 progress.update(task, description=f"round {turn + 1}: {case.title}")
-                found[case.name].append(case.measure(floors))
+                samples[case.name].append(case.measure(floors))
                 progress.advance(task)
-    rows = [Row(case, found[case.name]) for case in chosen]
+    rows = [Row(case, samples[case.name]) for case in chosen]
     print(markdown(rows))
     if guard:
         lost = regressions(rows, ALLOWED)
-        print("\n".join(lost) or "nothing is behind the stored run")
+        print("\n".join(lost) or "no ratio is worse than in the stored run")
         sys.exit(1 if lost else 0)
     if not names:
         store(rows, machine())
 
 
 def machine() -> str:
-    """What the figures were measured on, in a line."""
+    """Describe the machine in one line."""
     info = Path("/proc/cpuinfo")
     models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     versions = ", ".join(f"{name} {version(name)}" for name in ("hourglass", "onnxruntime", "uvicorn", "fastapi"))

@@ -1,4 +1,4 @@
-"""Callers of every kind, and an operator, each in a thread, until they are told that it is over."""
+"""Clients of every kind, and an operator, each in a thread, until an event stops them."""
 
 import json
 import random
@@ -26,7 +26,7 @@ HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Lengt
 
 @dataclass
 class Ledger:
-    """What has happened so far; several threads write."""
+    """Counts and errors so far, written by several threads."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     errors: list[str] = field(default_factory=list[str])
@@ -38,7 +38,7 @@ class Ledger:
 
 
 def requests() -> list[tuple[str, bytes, str]]:
-    """Path, body and type of lawful requests."""
+    """Return path, body and media type of valid requests."""
     digit, photo = payloads.digits(1)[0], payloads.photo()
     png, jpeg = payloads.picture(digit, "PNG"), payloads.picture(photo[:300, :400], "JPEG")
     return [
@@ -52,7 +52,7 @@ def requests() -> list[tuple[str, bytes, str]]:
 
 
 def good(port: int, book: Ledger, seed: int) -> None:
-    """Lawful requests on a kept connection; each answer is the one it got the first time, but for rounding."""
+    """Send valid requests on a kept connection; each response must equal the first one, except for rounding."""
     chosen, asked = random.Random(seed), requests()  # noqa: S311 - not for secrets
     first: dict[int, NDArray[Any]] = {}
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
@@ -71,14 +71,14 @@ def good(port: int, book: Ledger, seed: int) -> None:
         if answer.status != 200:
             book.errors.append(f"{path}: {answer.status} {data[:200]}")
             continue
-        found = np.load(BytesIO(data)).astype(np.float64)
-        before = first.setdefault(at, found)
-        if found.shape != before.shape or np.abs(found - before).max() > (1e-3 if path.startswith("/encode") else 1):
+        values = np.load(BytesIO(data)).astype(np.float64)
+        before = first.setdefault(at, values)
+        if values.shape != before.shape or np.abs(values - before).max() > (1e-3 if path.startswith("/encode") else 1):
             book.errors.append(f"{path}: another answer than before")
 
 
 def bad(port: int, book: Ledger, seed: int) -> None:
-    """Requests broken in ways nobody has listed: lawful ones, cut, overwritten and mislabelled."""
+    """Send corrupted requests: valid ones, truncated, overwritten and mislabelled at random."""
     chosen, asked = random.Random(seed), requests()  # noqa: S311 - not for secrets
     while not book.stop.is_set():
         path, body, kind = chosen.choice(asked)
@@ -101,7 +101,7 @@ def bad(port: int, book: Ledger, seed: int) -> None:
 
 
 def slow(port: int, book: Ledger, seed: int) -> None:
-    """Heads and bodies that never end, a byte at a time."""
+    """Send headers and bodies that never end, a byte at a time."""
     chosen = random.Random(seed)  # noqa: S311 - not for secrets
     while not book.stop.is_set():
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
@@ -114,7 +114,7 @@ def slow(port: int, book: Ledger, seed: int) -> None:
 
 
 def leaving(port: int, book: Ledger, seed: int) -> None:
-    """Callers who die in the middle of their body, or right after it."""
+    """Disconnect in the middle of a body, or right after it."""
     chosen, asked = random.Random(seed), requests()  # noqa: S311 - not for secrets
     while not book.stop.wait(0.01):
         path, body, kind = chosen.choice(asked)
@@ -125,7 +125,7 @@ def leaving(port: int, book: Ledger, seed: int) -> None:
 
 
 def operator(port: int, book: Ledger, seed: int) -> None:
-    """Puts the next version of a model in its place and takes the one before it away, as soon as the new one serves."""
+    """Publish the next version of a model, and remove the previous one when the new one serves."""
     place, version = book.models / "digits", 1
     while not book.stop.wait(0.2 + seed % 2):
         new = place / f".{version + 1}"

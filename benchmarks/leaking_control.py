@@ -1,4 +1,4 @@
-"""The soak's control: the service as it is, but every request leaves something behind."""
+"""The control of the soak test: the service with a memory leak in every request."""
 
 import os
 
@@ -14,7 +14,7 @@ leaked: list[bytes] = []
 
 
 def leaking(app: ASGIApp) -> ASGIApp:
-    """The app, which remembers for ever that it was asked."""
+    """Wrap the app so that every request leaks memory."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -1,4 +1,4 @@
-"""Load by wrk, one thread of it on one core: requests a second, latencies, and what was not answered 200."""
+"""Load by wrk, with one thread on one core: requests per second, latencies and failures."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent again and again."""
+    """A request that the load generator repeats."""
 
     path: str
     body: bytes
@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Of one run: requests a second, milliseconds of the median and the 99th percentile, failures."""
+    """Figures of one run: requests per second, median and 99th percentile in ms, failures."""
 
     rate: float
     p50: float
@@ -44,11 +44,11 @@ class Measured:
 
 
 class WrkMissing(Exception):
-    """There is no load generator; the message says how to get it."""
+    """wrk is not installed; the message says how to install it."""
 
 
 def load(port: int, request: Request, *, connections: int, seconds: float, cores: str, folder: Path) -> Measured:
-    """Closed loop over kept-alive connections of this machine."""
+    """Measure a closed loop over kept-alive local connections."""
     (folder / "body").write_bytes(request.body)
     headers = [*request.headers, *([("Accept", request.accept)] if request.accept else [])]
     lines = "\n".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in headers)
@@ -57,14 +57,14 @@ def load(port: int, request: Request, *, connections: int, seconds: float, cores
     command = ["taskset", "-c", cores, wrk(), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
     command += ["--timeout", "20s", "-s", str(folder / "load.lua"), f"http://127.0.0.1:{port}{request.path}"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = json.loads(said.strip().splitlines()[-1])
-    rate = found["requests"] / (found["microseconds"] / 1e6)
-    return Measured(rate, found["p50"] / 1000, found["p99"] / 1000, found["failed"])
+    report = json.loads(said.strip().splitlines()[-1])
+    rate = report["requests"] / (report["microseconds"] / 1e6)
+    return Measured(rate, report["p50"] / 1000, report["p99"] / 1000, report["failed"])
 
 
 def wrk() -> str:
-    """Where wrk is. Raises WrkMissing."""
-    found = shutil.which("wrk")
-    if not found:
+    """Return the path of wrk. Raises WrkMissing."""
+    path = shutil.which("wrk")
+    if not path:
         raise WrkMissing("the benchmark loads the service with wrk: apt install wrk, or brew install wrk")
-    return found
+    return path

@@ -1,7 +1,7 @@
-"""The cases under load: each measures us and our floor in the same round and states its goal.
+"""The cases under load: each measures Hourglass and its floor in the same round, and states its goal.
 
-A server stands on one core, the load generator on the other; ratios are of one round, since the machine's own speed
-changes between rounds.
+The servers run on one core, the load generator on the other. Ratios are computed per round, because the speed of the
+machine changes between rounds.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ SERVER_CORE, LOAD_CORE = "0", "1"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One round of one case: the ratio that the goal is about, and what it came from, in words."""
+    """One round of one case: its ratio, and the figures behind it in words."""
 
     ratio: float
     shown: str
@@ -33,19 +33,19 @@ class Sample:
 
 @dataclass(slots=True)
 class Bench:
-    """The servers under load, the graphs beside them, and how long each is loaded."""
+    """The servers under load, the graphs measured alone, and the seconds per load."""
 
     folder: Path
     seconds: float
     servers: dict[str, Server] = field(default_factory=dict[str, Server])
 
     def load(self, server: str, request: Request, connections: int, times: int = 1) -> Measured:
-        """One run against one of the servers; `times` as long where requests are few."""
+        """Measure one load of a server; `times` lengthens it for slow requests."""
         port, seconds = self.servers[server].port, self.seconds * times
         return load(port, request, connections=connections, seconds=seconds, cores=LOAD_CORE, folder=self.folder)
 
     def raw(self, model: str, operation: str, items: np.ndarray) -> float:
-        """Items a second of onnxruntime alone on the server's core."""
+        """Return items per second of onnxruntime alone on the core of the server."""
         np.save(self.folder / "items.npy", items)
         graph = self.folder / "models" / model / "1" / f"{operation}.onnx"
         command = ["taskset", "-c", SERVER_CORE, sys.executable, "-m", "benchmarks.floors.raw"]
@@ -55,7 +55,7 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A claim: its goal, what others reach (reference measurements), and how one round of it is measured."""
+    """A claim: its goal, reference measurements of others, and the measurement of one round."""
 
     name: str
     title: str
@@ -66,12 +66,12 @@ class Case:
     once: bool = False  # takes long, and does not depend on the machine's speed
 
     def met(self, ratio: float) -> bool:
-        """Whether a ratio reaches the goal."""
+        """Return whether a ratio reaches the goal."""
         return ratio >= self.goal if self.better == "higher" else ratio <= self.goal
 
 
 def throughput(request: Request, connections: int) -> Callable[[Bench], Sample]:
-    """Requests a second over those of FastAPI's echo of the same picture, as many connections."""
+    """Requests per second relative to FastAPI's echo of the same picture, with the same number of connections."""
 
     def measure(bench: Bench) -> Sample:
         bare, floor = bench.load("asgi", PNG, connections), bench.load("fastapi", PNG, connections)
@@ -83,20 +83,20 @@ def throughput(request: Request, connections: int) -> Callable[[Bench], Sample]:
 
 
 def tail(bench: Bench) -> Sample:
-    """99th percentile over the median of our own latencies at 128 connections."""
+    """99th percentile relative to the median latency at 128 connections."""
     floor, ours = bench.load("fastapi", PNG, 128), bench.load("ours", PNG, 128)
     shown = f"{ours.p99:.1f} / {ours.p50:.1f} ms (echo {floor.p99:.1f} / {floor.p50:.1f})"
     return Sample(ours.p99 / ours.p50, shown, ours.failed)
 
 
 def alone(bench: Bench) -> Sample:
-    """Median latency of a lone caller over that of FastAPI's echo."""
+    """Median latency of a single client relative to FastAPI's echo."""
     floor, ours = bench.load("fastapi", PNG, 1), bench.load("ours", PNG, 1)
     return Sample(ours.p50 / floor.p50, f"{ours.p50:.3f} / {floor.p50:.3f} ms", ours.failed)
 
 
 def bulk(bench: Bench) -> Sample:
-    """Pictures a second of 256 in one array, over onnxruntime alone at that batch."""
+    """Pictures per second for arrays of 256, relative to onnxruntime alone at that batch size."""
     items = payloads.digits(256)
     request = Request("/denoise?model=dense", payloads.npy(items), "application/x-npy")
     floor, ours = bench.raw("dense", "denoise", items), bench.load("ours", request, 1)
@@ -104,12 +104,12 @@ def bulk(bench: Bench) -> Sample:
 
 
 def megapixel(bench: Bench) -> Sample:
-    """Megapixels a second of a JPEG photo in and out, over onnxruntime alone on its pixels."""
+    """Megapixels per second from JPEG to JPEG, relative to onnxruntime alone on its pixels."""
     pixels = payloads.photo()
     request = Request("/denoise?model=photo", payloads.picture(pixels, "JPEG"), "image/jpeg")
     size = pixels.shape[0] * pixels.shape[1] / 1e6
     floor, ours = size * bench.raw("photo", "denoise", pixels[np.newaxis]), bench.load("ours", request, 1, times=3)
-    rate = size / ours.p50 * 1000  # of few and long requests a count over time would lose the last
+    rate = size / ours.p50 * 1000  # with few long requests, a count over time would lose the last one
     return Sample(rate / floor, f"{rate:.2f} / {floor:.2f} MP/s", ours.failed)
 
 
@@ -119,20 +119,20 @@ def fairness(bench: Bench) -> Sample:
     A first-come queue would make every single wait for a whole bulk: ratio 1 or more.
     """
     many = Request("/denoise?model=dense", payloads.npy(payloads.digits(1024)), "application/x-npy")
-    found: list[Measured] = []
+    measurements: list[Measured] = []
     beside = bench.folder / "beside"
     beside.mkdir(exist_ok=True)
     port = bench.servers["ours"].port
 
     def send() -> None:
-        found.append(load(port, many, connections=1, seconds=bench.seconds + 1, cores=LOAD_CORE, folder=beside))
+        measurements.append(load(port, many, connections=1, seconds=bench.seconds + 1, cores=LOAD_CORE, folder=beside))
 
     crowd = threading.Thread(target=send)
     crowd.start()
     single = bench.load("ours", PNG, 1)
     crowd.join()
-    shown = f"single {single.p50:.2f}, p99 {single.p99:.2f} ms beside a bulk of {found[0].p50:.1f} ms"
-    return Sample(single.p99 / found[0].p50, shown, single.failed + found[0].failed)
+    shown = f"single {single.p50:.2f}, p99 {single.p99:.2f} ms beside a bulk of {measurements[0].p50:.1f} ms"
+    return Sample(single.p99 / measurements[0].p50, shown, single.failed + measurements[0].failed)
 
 
 PICTURE = payloads.picture(payloads.digits(1)[0], "PNG")
@@ -155,7 +155,7 @@ CASES = (
 
 
 def command(app: str, port: int) -> list[str]:
-    """A floor under uvicorn, as we run."""
+    """Return the command of a floor under uvicorn, with the options of the service."""
     options = [
         "--port",
         str(port),
@@ -171,7 +171,7 @@ def command(app: str, port: int) -> list[str]:
 
 
 def start_hourglass(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers: int = 1) -> Server:
-    """Hourglass as `hourglass serve` starts it, every setting at its default but where it listens."""
+    """Start `hourglass serve` with default settings except its address."""
     port = free_port()
     environ = {"HOURGLASS_MODELS_DIR": str(models), "HOURGLASS_PORT": str(port), "HOURGLASS_WORKERS": str(workers)}
     environ["HOURGLASS_DEFAULT_DENOISE"] = "digits-denoise"
@@ -182,7 +182,7 @@ def start_hourglass(folder: Path, models: Path, *, cores: str = SERVER_CORE, wor
 
 @contextmanager
 def running_servers(folder: Path, seconds: float) -> Generator[Bench]:
-    """Fixtures published, floors and Hourglass up on one core."""
+    """Publish the benchmark models, and run the floors and Hourglass on one core."""
     bench = Bench(folder, seconds)
     fixtures.publish_all(folder / "models")
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Callers of one event loop: a number of them one request after the other, or at a rate whatever the answers are."""
+"""Clients on one event loop: a closed loop with a number of clients, or an open loop with a rate."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from benchmarks.load import Request
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Status (0: none came), seconds since the request was due, and the Retry-After it bore."""
+    """Status (0: no response), seconds since the request was due, and Retry-After."""
 
     status: int
     seconds: float
@@ -21,28 +21,28 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What came of all requests, within so many seconds."""
+    """Responses to all requests of a load, and its seconds."""
 
     responses: Sequence[Response]
     seconds: float
 
     def of(self, *statuses: int) -> list[Response]:
-        """The answers of these statuses."""
+        """Return the responses with these statuses."""
         return [answer for answer in self.responses if answer.status in statuses]
 
     @property
     def goodput(self) -> float:
-        """Answers 200 a second."""
+        """Responses with status 200 per second."""
         return len(self.of(200)) / self.seconds
 
     def percentile(self, share: float, *statuses: int) -> float:
-        """Seconds within which that share of these statuses was answered; nan where there are none."""
-        found = [answer.seconds for answer in self.of(*statuses)]
-        return float(np.percentile(found, 100 * share)) if found else float("nan")
+        """Return a percentile of the seconds of responses with these statuses, or nan if there are none."""
+        durations = [answer.seconds for answer in self.of(*statuses)]
+        return float(np.percentile(durations, 100 * share)) if durations else float("nan")
 
 
 def closed_loop(port: int, request: Request, *, callers: int, seconds: float) -> LoadResult:
-    """So many callers, each sending its next request when it has its answer, and waited where it was told to."""
+    """Run clients that send the next request after each response, and respect Retry-After."""
     head = _head(request)
 
     async def caller(end: float, answers: list[Response]) -> None:
@@ -60,7 +60,7 @@ def closed_loop(port: int, request: Request, *, callers: int, seconds: float) ->
 
 
 def open_loop(port: int, request: Request, *, rate: float, seconds: float) -> LoadResult:
-    """Requests at random moments, so many a second on average, each on a connection of its own."""
+    """Send requests at random times with a mean rate per second, each on its own connection."""
     head = _head(request)
     moments = np.cumsum(np.random.default_rng(0).exponential(1 / rate, round(rate * seconds)))
 

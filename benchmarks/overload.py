@@ -1,6 +1,6 @@
-"""`make overload`: more than can be done. Five times what is answered at best, and a crowd of large photographs.
+"""`make overload`: five times the maximum throughput, and many clients with large photographs.
 
-Goodput is the 200s a second; the service stands on one core and those who ask on the other.
+Goodput is the number of responses with status 200 per second. The service runs on one core, the clients on the other.
 """
 
 import argparse
@@ -26,21 +26,21 @@ MODELS = Path(__file__).parent.parent / "models"
 PATH = "/denoise?model=photo-fast"
 OVERLOAD_FACTOR = 5
 MIN_GOODPUT_SHARE = 0.9
-"""Share of the best that is still answered when TIMES as much is asked."""
+"""Fraction of the best throughput that must remain under overload."""
 MAX_REJECTION_SECONDS = 0.05
-"""Seconds within which 99 of 100 refusals come."""
+"""99th percentile of the seconds until a rejection."""
 CLIENT_TIMEOUT = 1
-"""Seconds that impatient callers wait."""
+"""Client timeout in seconds."""
 CLIENTS = 64
 MAX_LIVEZ_SECONDS = 1.0
-"""Seconds within which /livez answers."""
+"""Maximum seconds of a response of /livez."""
 MEMORY_MARGIN_MIB = 96
-"""MiB beside what is counted: libraries' own, and memory that the allocator has not given back."""
+"""MiB that the limits do not count: libraries, and memory that the allocator has not returned."""
 
 
 @contextmanager
 def running_server(folder: Path, cores: str, **settings: int) -> Generator[Server]:
-    """Hourglass with these settings."""
+    """Run Hourglass with given settings."""
     port = free_port()
     named = {"MODELS_DIR": str(MODELS), "PORT": str(port), **{name: str(value) for name, value in settings.items()}}
     environ = {f"HOURGLASS_{name}": value for name, value in named.items()}
@@ -52,7 +52,7 @@ def running_server(folder: Path, cores: str, **settings: int) -> Generator[Serve
 
 
 def summary(title: str, flood: LoadResult, best: float) -> str:
-    """One line of what came of a flood."""
+    """Summarise a load in one line."""
     counts = ", ".join(f"{len(flood.of(status))} x {status}" for status in sorted({a.status for a in flood.responses}))
     return (
         f"{title}: {flood.goodput / best:.2f} of the best ({best:.1f} a second); {counts}; 200 in "
@@ -75,15 +75,15 @@ def check_overload(folder: Path, seconds: float) -> list[str]:
         with running_server(folder, "0", **settings) as server:
             closed_loop(server.port, request, callers=8, seconds=seconds / 2)
             best = max(closed_loop(server.port, request, callers=some, seconds=seconds).goodput for some in (2, 8))
-            found = open_loop(server.port, hasty, rate=OVERLOAD_FACTOR * best, seconds=seconds)
-        print(summary(f"{OVERLOAD_FACTOR} times the load, {title}", found, best), flush=True)
-        if found.goodput < MIN_GOODPUT_SHARE * best:
+            ledger = open_loop(server.port, hasty, rate=OVERLOAD_FACTOR * best, seconds=seconds)
+        print(summary(f"{OVERLOAD_FACTOR} times the load, {title}", ledger, best), flush=True)
+        if ledger.goodput < MIN_GOODPUT_SHARE * best:
             wrong.append(f"{title}: goodput fell")
-        if not found.percentile(0.99, 503) <= MAX_REJECTION_SECONDS:
+        if not ledger.percentile(0.99, 503) <= MAX_REJECTION_SECONDS:
             wrong.append(f"{title}: refusals are slow, or there are none")
-        if not all(answer.retry_after.isdecimal() for answer in found.of(503)):
+        if not all(answer.retry_after.isdecimal() for answer in ledger.of(503)):
             wrong.append(f"{title}: a 503 without Retry-After")
-        if len(found.of(200, 503, 504)) < len(found.responses):
+        if len(ledger.of(200, 503, 504)) < len(ledger.responses):
             wrong.append(f"{title}: other answers than 200, 503 and 504")
     return wrong
 
@@ -102,24 +102,26 @@ def check_memory(folder: Path, seconds: float, limit: int) -> list[str]:
                 slowest = max(slowest, time.monotonic() - begun)
             peak = max(peak, server.pss())
             time.sleep(0.05)
-        found = flood.result()
+        ledger = flood.result()
     bound = 3 * limit + Settings.model_fields["tile_memory_mib"].default * (os.cpu_count() or 1) + MEMORY_MARGIN_MIB
-    counts = ", ".join(f"{len(found.of(status))} x {status}" for status in sorted({a.status for a in found.responses}))
+    counts = ", ".join(
+        f"{len(ledger.of(status))} x {status}" for status in sorted({a.status for a in ledger.responses})
+    )
     print(
-        f"{CLIENTS} callers of 12 megapixels, MAX_INFLIGHT_BYTES {limit} MiB: {counts}; {peak - idle:.0f} MB over idle "
-        f"({idle:.0f}), bound {bound}; /livez at worst {1000 * slowest:.0f} ms",
+        f"{CLIENTS} clients with 12 megapixels, MAX_INFLIGHT_BYTES {limit} MiB: {counts}; "
+        f"{peak - idle:.0f} MB above idle ({idle:.0f}), limit {bound}; /livez at most {1000 * slowest:.0f} ms",
         flush=True,
     )
-    wrong = [] if peak - idle <= bound else [f"memory over the bound at {limit} MiB"]
-    if len(found.of(200, 503)) < len(found.responses) or not found.of(200):
-        wrong.append(f"other answers than 200 and 503 at {limit} MiB")
+    wrong = [] if peak - idle <= bound else [f"memory over the limit at {limit} MiB"]
+    if len(ledger.of(200, 503)) < len(ledger.responses) or not ledger.of(200):
+        wrong.append(f"responses other than 200 and 503 at {limit} MiB")
     return wrong + ([f"/livez was slow at {limit} MiB"] if slowest > MAX_LIVEZ_SECONDS else [])
 
 
 def main() -> None:
-    """Prints what came of it; status 1 where a bar is missed."""
+    """Run all checks and print the results; exit with status 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15, help="for each load")
+    parser.add_argument("--seconds", type=float, default=15, help="seconds of each load")
     seconds = parser.parse_args().seconds
     os.sched_setaffinity(0, {1})
     with tempfile.TemporaryDirectory() as name:

@@ -1,7 +1,7 @@
 """`make bench-photos`: the shipped photo models on whole photographs, beside onnxruntime alone on the same tiles.
 
-The service stands on all cores; its `run` is the time that its own Server-Timing tells. Raw rates are measured before
-and after it, and their mean is the floor, since the machine's own speed changes.
+The service runs on all cores; `run` is the time in its Server-Timing header. The rates of onnxruntime are measured
+before and after it, and their mean is the floor, because the speed of the machine changes.
 """
 
 import os
@@ -30,12 +30,12 @@ MODELS = Path(__file__).parent.parent / "models"
 RESULTS = Path(__file__).parent / "results" / "photographs.md"
 SIZES = {"12 MP": (3000, 4000), "50 MP": (5774, 8660)}
 MOST = {"12 MP": 500, "50 MP": 900}
-"""Megabytes that the service may take at its highest."""
+"""Limit of the peak memory of the service, in MB."""
 GMACS = {"photo": 56.4, "photo-fast": 15.0}
-"""A megapixel, by torch's flop counter on the recipes' nets."""
+"""Operations per megapixel, by torch's flop counter on the nets of the recipes."""
 SECONDS = 6.0
 LOOK = 0.05
-"""Seconds between looks at the memory."""
+"""Seconds between readings of the memory."""
 COLUMNS = (
     "model, precision, picture",
     "raw, one run on all cores, MP/s",
@@ -51,7 +51,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One photograph through the service."""
+    """Figures of one photograph through the service."""
 
     size: str
     seconds: float
@@ -60,14 +60,14 @@ class Run:
 
 
 def photograph(height: int, width: int) -> NDArray[np.uint8]:
-    """Soft colour with grain, H,W,3."""
+    """Return smooth colour with grain: uint8 H,W,3."""
     return np.tile(payloads.photo(), (-(-height // payloads.PHOTO_SIDE), -(-width // payloads.PHOTO_SIDE), 1))[
         :height, :width
     ]
 
 
 def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -> list[str]:
-    """The rows of one model in one precision."""
+    """Measure one model in one precision, and return its rows."""
     card = load_card(MODELS / model / "1")
     tiles = chosen(card, precision)
     tiling = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.concurrency)
@@ -102,7 +102,7 @@ def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -
 
 
 def chosen(card: Card, precision: str) -> TilePlan:
-    """What the service chooses on this machine."""
+    """Return the options that the service chooses on this machine."""
     cores = len(os.sched_getaffinity(0))
     (graph,) = (graph for graph in card.graphs if graph.precision == precision)
     with ThreadPoolExecutor(1) as pool:
@@ -111,13 +111,13 @@ def chosen(card: Card, precision: str) -> TilePlan:
 
 
 def raw(graph: Path, sides: tuple[int, int], threads: int, callers: int) -> float:
-    """Megapixels a second of onnxruntime alone."""
+    """Return megapixels per second of onnxruntime alone."""
     command = [sys.executable, "-m", "benchmarks.floors.tiles", graph, *sides, threads, callers, SECONDS]
     return float(subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout)
 
 
 def serve(model: str, precision: str, folder: Path, size: str, blob: bytes) -> Run:
-    """A JPEG in and out, after a small one to warm up; a service of its own, so that its peak is of this alone."""
+    """Send a JPEG to a new service after a small one as warm-up, so that its peak memory is of this request."""
     port = free_port()
     environ = {
         "MODELS_DIR": str(MODELS),
@@ -145,7 +145,7 @@ def serve(model: str, precision: str, folder: Path, size: str, blob: bytes) -> R
 
 
 def post(port: int, model: str, blob: bytes) -> dict[str, float]:
-    """The seconds of each stage that the answer tells."""
+    """Send a request and return the seconds of each stage by Server-Timing."""
     address = f"http://127.0.0.1:{port}/denoise?model={model}"
     asked = urllib.request.Request(address, blob, {"Content-Type": "image/jpeg"}, method="POST")
     with urllib.request.urlopen(asked, timeout=1800) as answer:
@@ -155,7 +155,7 @@ def post(port: int, model: str, blob: bytes) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measures the models named, or all; the table is stored where all were measured."""
+    """Measure the named models, or all; store the table if all were measured."""
     names = list(arguments) or list(GMACS)
     blobs: dict[str, bytes] = {}
     for size, (height, width) in SIZES.items():

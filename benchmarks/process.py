@@ -1,4 +1,4 @@
-"""Servers as processes of their own: started on given cores, ready when they answer, weighed, and ended whole."""
+"""Servers as processes: start on given cores, wait until ready, measure memory and CPU, stop."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from benchmarks.load import Request
 
 
 class ServerFailed(Exception):
-    """A server did not come up, or answered wrongly; the message shows what it said."""
+    """A server did not start, or gave a wrong response; the message contains its output."""
 
 
 class Server:
@@ -55,7 +55,7 @@ class Server:
         self.stop()
 
     def wait(self, seconds: float = 30.0) -> "Server":
-        """Until it answers 200 where it says that it is ready. Raises ServerFailed."""
+        """Wait until the readiness path returns 200. Raises ServerFailed."""
         deadline = self.started + seconds
         while time.perf_counter() < deadline and self.process.poll() is None:
             try:
@@ -68,7 +68,7 @@ class Server:
         raise ServerFailed(f"{self.title} was not ready within {seconds:g} s; it said:\n{said}")
 
     def first_answer(self, request: Request, seconds: float = 30.0) -> float:
-        """Seconds from the start of the process to its first 200 to this request."""
+        """Return the seconds from the start of the process to its first 200 for a request."""
         while time.perf_counter() < self.started + seconds:
             try:
                 self.post(request)
@@ -79,7 +79,7 @@ class Server:
         raise ServerFailed(f"{self.title} gave no answer within {seconds:g} s")
 
     def post(self, request: Request) -> bytes:
-        """The answer to one request. Raises ServerFailed unless it is 200."""
+        """Send a request and return the body. Raises ServerFailed unless the status is 200."""
         headers = {"Content-Type": request.content_type, **dict(request.headers)}
         if request.accept:
             headers["Accept"] = request.accept
@@ -93,7 +93,7 @@ class Server:
             raise ServerFailed(f"{self.title}: {error.code} {error.read()[:500]!r}") from error
 
     def pss(self) -> float:
-        """Megabytes that the process and its children hold, what they share counted once."""
+        """Return the PSS of the process and its children in MB (shared memory counts once)."""
         total = 0
         for process in _family(self.process.pid):
             try:
@@ -104,11 +104,11 @@ class Server:
         return total / 1024
 
     def cpu(self) -> float:
-        """Processor seconds that the process and its children have used."""
+        """Return the CPU seconds of the process and its children."""
         return sum(_ticks(process) for process in _family(self.process.pid)) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
-        """End it and all that it started."""
+        """Stop the process and its children."""
         for kind, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
             try:
                 os.killpg(self.process.pid, kind)
@@ -122,7 +122,7 @@ class Server:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -134,7 +134,7 @@ def _family(pid: int) -> list[int]:
         tasks = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:
         return []
-    return [pid, *(found for text in tasks for child in text.split() for found in _family(int(child)))]
+    return [pid, *(descendant for text in tasks for child in text.split() for descendant in _family(int(child)))]
 
 
 def _ticks(pid: int) -> int:

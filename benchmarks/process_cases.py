@@ -1,4 +1,4 @@
-"""The cases about a process as a whole: how soon it answers, what it weighs, whether it grows, whether two do twice."""
+"""Cases about a whole process: start time, idle memory, memory growth, and scaling with workers."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ ARRAY = Request("/reconstruct?model=dense", payloads.npy(payloads.digits(16)), "
 
 
 def digits_models(bench: Bench) -> Path:
-    """A folder with the three shipped models of digits."""
+    """Return a folder with the three shipped digits models."""
     folder = bench.folder / "digits"
     for name in DIGITS:
         if not (folder / name).exists():
@@ -32,7 +32,7 @@ def start(bench: Bench) -> Sample:
 
 
 def idle(bench: Bench) -> Sample:
-    """Megabytes (PSS) of the service with the digits models, after its first answer."""
+    """PSS in MB of the service with the digits models, after its first response."""
     with start_hourglass(bench.folder, digits_models(bench)) as server:
         server.first_answer(NOISY)
         megabytes = server.pss()
@@ -40,7 +40,7 @@ def idle(bench: Bench) -> Sample:
 
 
 def growth(bench: Bench) -> Sample:
-    """PSS after 200,000 requests of all kinds, bad ones among them, over what it was after the first thousands."""
+    """PSS after 200,000 valid and invalid requests, relative to that after the first thousands."""
     with start_hourglass(bench.folder, bench.folder / "models") as server:
         server.wait()
         before = 0.0
@@ -55,13 +55,13 @@ def growth(bench: Bench) -> Sample:
 
 
 def workers(bench: Bench, request: Request, connections: int) -> Sample:
-    """Requests a second of two workers on both processors over one on one; the load generator shares them."""
+    """Requests per second of two workers on two cores relative to one on one; the load generator shares the cores."""
     rates: list[float] = []
     failed = 0
     for count, cores, beside in ((1, "0", "1"), (2, "0,1", "0,1")):
         with start_hourglass(bench.folder, bench.folder / "models", cores=cores, workers=count) as server:
             server.wait()
-            for seconds in (1.0, bench.seconds):  # the first warms both up
+            for seconds in (1.0, bench.seconds):  # the first load is a warm-up
                 run = load(
                     server.port,
                     request,

@@ -1,4 +1,4 @@
-"""What a run found, as a table for people, as JSON for the next run to be held against, and as a picture."""
+"""Results of a run: a Markdown table, JSON for comparison with the next run, and a plot."""
 
 import json
 from collections.abc import Sequence
@@ -22,22 +22,22 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """The median of the rounds."""
+        """Return the median ratio of the rounds."""
         return median(sample.ratio for sample in self.samples)
 
     @property
     def shown(self) -> str:
-        """The figures of the round whose ratio is the median."""
+        """Return the figures of the round with the median ratio."""
         return min(self.samples, key=lambda sample: abs(sample.ratio - self.ratio)).shown
 
     @property
     def failed(self) -> int:
-        """Requests that were not answered 200."""
+        """Number of requests without status 200."""
         return sum(sample.failed for sample in self.samples)
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table, a line a case."""
+    """Return the table, one line per case."""
     lines = ["| case | goal | reached | rounds | figures of the median round | others (reference) |"]
     lines.append("|---|---|---|---|---|---|")
     for row in rows:
@@ -55,15 +55,15 @@ def markdown(rows: Sequence[Row]) -> str:
 def store(rows: Sequence[Row], machine: str) -> None:
     """Write results/serving.json, .md and .png."""
     RESULTS.mkdir(exist_ok=True)
-    found = {row.case.name: [round(sample.ratio, 4) for sample in row.samples] for row in rows}
-    text = json.dumps({"machine": machine, "ratios": found}, indent=2)
+    ratios = {row.case.name: [round(sample.ratio, 4) for sample in row.samples] for row in rows}
+    text = json.dumps({"machine": machine, "ratios": ratios}, indent=2)
     (RESULTS / "serving.json").write_text(text + "\n")
     (RESULTS / "serving.md").write_text(f"{machine}\n\n{markdown(rows)}")
     draw(rows, RESULTS / "serving.png")
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """How far each case is from its goal, as a multiple of it; beyond the line is better."""
+    """Plot each case as a multiple of its goal; beyond the line is better."""
     figure = Figure(figsize=(9, 0.42 * len(rows) + 1.4), layout="constrained")
     axes = figure.subplots()
     for place, row in enumerate(reversed(rows)):
@@ -80,16 +80,16 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 
 def regressions(rows: Sequence[Row], allowed: float) -> list[str]:
-    """Cases whose ratio has fallen behind the stored one by more than the allowed share, or that failed, in words."""
+    """Return sentences on cases that failed, or whose ratio is worse than the stored one by more than ALLOWED."""
     stored = json.loads((RESULTS / "serving.json").read_text())["ratios"]
-    found: list[str] = []
+    lines: list[str] = []
     for row in rows:
-        if row.failed:  # a refusal is quickly written
-            found.append(f"{row.case.name}: {row.failed} requests were not answered 200 ({row.case.title})")
+        if row.failed:  # a rejection is fast
+            lines.append(f"{row.case.name}: {row.failed} requests were not answered 200 ({row.case.title})")
         if row.case.name not in stored:
             continue
         before = median(stored[row.case.name])
         kept, due = (row.ratio, before) if row.case.better == "higher" else (before, row.ratio)
         if due > kept * (1 + allowed):
-            found.append(f"{row.case.name}: {row.ratio:.2f}, was {before:.2f} ({row.case.title})")
-    return found
+            lines.append(f"{row.case.name}: {row.ratio:.2f}, was {before:.2f} ({row.case.title})")
+    return lines

@@ -1,7 +1,7 @@
-"""`make soak`: good, bad, slow and leaving callers for minutes, and a model that is replaced all the while.
+"""`make soak`: valid, corrupt, slow and disconnecting clients for minutes, while a model is replaced repeatedly.
 
-Nothing may fail, grow or stand still. First the same is asked of a service that leaks on purpose: where its growth is
-not seen, the check is worth nothing.
+No request may fail, memory may not grow, and the service may not stall. A service that leaks on purpose runs first as a
+control: if its growth is not detected, the check fails.
 """
 
 import argparse
@@ -24,20 +24,20 @@ from benchmarks.process import Server, free_port
 
 MODELS = Path(__file__).parent.parent / "models"
 GROWTH = 32.0
-"""Megabytes that the second half of a run may add to the first half's mean."""
+"""Allowed growth of the mean memory from the first to the second half, in MB."""
 LEAK = 64 << 10
-"""Bytes that the control loses with every request."""
+"""Bytes that the control leaks per request."""
 CLIENTS = {"good": 4, "bad": 2, "slow": 8, "leaving": 2, "operator": 1}
 PROBE_INTERVAL = 0.5
-"""Seconds between looks at the memory and at /livez."""
+"""Seconds between readings of the memory and of /livez."""
 MAX_LIVEZ_SECONDS = 1.0
-"""Seconds within which /livez answers."""
+"""Maximum seconds of a response of /livez."""
 SETTLING = 10.0
-"""Seconds after the start in which the curves of batches are measured."""
+"""Seconds after the start in which batch costs are measured."""
 
 
 def watch(server: Server, book: Ledger, seconds: float) -> None:
-    """Memory and health, until the time is over."""
+    """Record memory and health until the end of the run."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         begun = time.monotonic()
@@ -56,7 +56,7 @@ def watch(server: Server, book: Ledger, seconds: float) -> None:
 
 
 def soak(title: str, module: Sequence[str], seconds: float, folder: Path) -> Ledger:
-    """One service under all callers."""
+    """Run one service under all clients."""
     port, book = free_port(), Ledger(models=folder / title)
     shutil.copytree(MODELS, book.models)
     environ = {
@@ -89,7 +89,7 @@ def soak(title: str, module: Sequence[str], seconds: float, folder: Path) -> Led
 
 
 def growth(memory: Sequence[float]) -> tuple[float, float]:
-    """Megabytes that the second half's mean is above the first's, both without their first tenth; and MB an hour."""
+    """Return the growth of the mean memory from the first to the second half in MB, and the slope in MB per hour."""
     kept = np.array(memory[len(memory) // 10 :])
     half = len(kept) // 2
     slope = float(np.polyfit(np.arange(len(kept)), kept, 1)[0]) * 3600 / PROBE_INTERVAL
@@ -97,7 +97,7 @@ def growth(memory: Sequence[float]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Prints what happened; status 1 where anything was wrong."""
+    """Print the results; exit with status 1 if a check failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     seconds = 60 * parser.parse_args().minutes
@@ -109,11 +109,11 @@ def main() -> None:
     grown, slope = growth(book.memory)
     print(json.dumps(dict(sorted(book.counts.items())), indent=1))
     begun, most, ended = book.memory[0], max(book.memory), book.memory[-1]
-    print(f"memory: {begun:.0f} MB at first, {most:.0f} at most, {ended:.0f} at last;", end=" ")
-    print(f"second half {grown:+.1f} MB (at most {GROWTH:g}), slope {slope:+.0f} MB an hour")
-    print(f"/livez: {max(book.health) * 1e3:.0f} ms at worst (at most {MAX_LIVEZ_SECONDS * 1e3:g})")
+    print(f"memory: {begun:.0f} MB at the start, {most:.0f} MB at most, {ended:.0f} MB at the end;", end=" ")
+    print(f"second half {grown:+.1f} MB (limit {GROWTH:g}), slope {slope:+.0f} MB per hour")
+    print(f"/livez: {max(book.health) * 1e3:.0f} ms at most (limit {MAX_LIVEZ_SECONDS * 1e3:g})")
     for what, count in Counter(book.errors).most_common(20):
-        print(f"WRONG {count} times: {what}")
+        print(f"FAILED {count} times: {what}")
     fine = not book.errors and grown <= GROWTH < leaked and max(book.health) <= MAX_LIVEZ_SECONDS
     print("passed" if fine else "FAILED")
     sys.exit(0 if fine else 1)

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.threads`: what several threads in one run gain beside several runs of one thread each.
+"""`python -m benchmarks.threads`: several threads in one run against several concurrent runs of one thread.
 
-The rule in `service/engine/model.py` follows: small fixed inputs run side by side, large pictures take the processors.
+It justifies the rule in `service/runtime/tuning.py`: one thread per run for inputs of fixed size.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ ROUNDS, SECONDS = 5, 1.0
 
 
 def rate(session: Session, batch: NDArray[np.uint8], callers: int) -> float:
-    """Items a second of so many callers at once."""
+    """Return items per second of concurrent callers."""
     end = time.perf_counter() + SECONDS
 
     def call(_: int) -> int:
@@ -38,7 +38,7 @@ def rate(session: Session, batch: NDArray[np.uint8], callers: int) -> float:
 
 
 def main() -> None:
-    """One row a graph and batch: both ways as multiples of one caller with one thread, medians of rounds in turns."""
+    """Print one row per graph and batch: both ways relative to one caller with one thread, medians of rounds."""
     count = available_cores().value
     print(f"| graph, items a run | one run on {count} threads | {count} runs on one thread each |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

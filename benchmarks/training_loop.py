@@ -1,7 +1,7 @@
-"""Items a second of the training loop, beside the plain DataLoader loop with the same net; with every ratio its reason.
+"""`make bench-training`: items per second of the training loop, beside a plain DataLoader loop with the same net.
 
-Run by `make bench`; one core, generated pictures of MNIST's size, nothing else running. In turns, so that what the
-machine does meanwhile meets all alike; ratios are medians of the rounds' own ratios.
+It uses one core and generated pictures of the size of MNIST. Measurements are interleaved, so that changes of the
+machine affect all alike; ratios are medians over the rounds.
 """
 
 import tempfile
@@ -28,9 +28,9 @@ Timed = Callable[[], float]
 
 
 def ours(recipe: str, data: Dataset, *changes: str) -> Timed:
-    """Items a second of our loop: batches, corruption, step, average, guards."""
+    """Return items per second of the training loop: batches, corruption, step, average, guards."""
     loop = Trainer(read_recipe(recipe, changes), data, Path(tempfile.gettempdir()))
-    loop.step()  # what is compiled, is compiled here
+    loop.step()  # torch.compile runs here
 
     def run() -> float:
         start = time.perf_counter()
@@ -42,7 +42,7 @@ def ours(recipe: str, data: Dataset, *changes: str) -> Timed:
 
 
 def plain(recipe: Recipe, items: Tensor) -> Timed:
-    """Items a second as tutorials write it: averaging, guards, corruption and penalties left out."""
+    """Return items per second of a plain DataLoader loop without averaging, guards, corruption and penalties."""
     plan = recipe.optimizer
     net = recipe.net.build(tuple(items.shape[1:]))
     optimiser = AdamW(net.parameters(), lr=plan.lr)
@@ -62,7 +62,7 @@ def plain(recipe: Recipe, items: Tensor) -> Timed:
 
 
 def step_alone(recipe: Recipe, items: Tensor) -> Timed:
-    """Items a second of the arithmetic alone, on one batch that never changes: what no loop can beat."""
+    """Return items per second of the training step alone, on one fixed batch: an upper bound."""
     plan = recipe.optimizer
     net, batch = recipe.net.build(tuple(items.shape[1:])), items[: plan.batch]
     optimiser = AdamW(net.parameters(), lr=plan.lr, fused=True)
@@ -80,7 +80,7 @@ def step_alone(recipe: Recipe, items: Tensor) -> Timed:
 
 
 def main() -> None:
-    """One row a recipe: our items a second, and as multiples of the plain loop's all that was measured."""
+    """Print one row per recipe: items per second, and each measurement relative to the plain loop."""
     torch.set_num_threads(1)
     pictures = np.random.default_rng(0).integers(0, 256, (ITEMS, 28, 28, 1), np.uint8)
     data, floats = Dataset("generated", "none", pictures, pictures[:1]), to_float(as_tensor(pictures))

@@ -26,7 +26,8 @@ from docs.api_pages import DOCS, PACKAGES, ROOT, UNDOCUMENTED_FILE, api_pages, u
 from docs.markdown import describe, table
 from docs.recipe_tables import example_recipe, recipe
 from service.cli.commands import app as service_command
-from service.config import PREFIX, Settings
+from service.config import Settings
+from service.environment import PREFIX
 from service.errors import problem_types
 from service.http.app import create_app
 from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS, METADATA_HEADERS

@@ -1,58 +1,48 @@
 """Settings: one frozen object, read once from the environment variables `HOURGLASS_*`. Unknown names are errors."""
 
+import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cached_property
+from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 from limits import parse
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from service.card import Operation
+from service.environment import read_variables
 
-PREFIX = "HOURGLASS_"
-FOREIGN_VARIABLES = {"HOURGLASS_DATA"}  # training's; both read one environment
-KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif"})
-RENAMED = {  # names of development versions; an error names their successors
-    "MODELS": "MODELS_DIR",
-    "THREADS": "INTRA_OP_THREADS",
-    "MAX_BATCH": "MAX_BATCH_SIZE",
-    "TILE_MEMORY": "TILE_MEMORY_MIB",
-    "WATCH": "MODEL_WATCH",
-    "OLD_VERSIONS": "MAX_OLD_VERSIONS",
-    "FORMATS": "IMAGE_FORMATS",
-    "BACKGROUND": "ALPHA_BACKGROUND",
-    "QUALITY": "IMAGE_QUALITY",
-    "MAX_HEAD": "MAX_HEADER_BYTES",
-    "HEAD_TIMEOUT": "HEADER_TIMEOUT",
-    "BODY_GRACE": "MIN_DATA_RATE_GRACE",
-    "BODY_RATE": "MIN_DATA_RATE",
-    "KEEP_ALIVE": "KEEP_ALIVE_TIMEOUT",
-    "MAX_BODY": "MAX_BODY_BYTES",
-    "MAX_PIXELS_ANY": "MAX_PIXELS_ANY_SIZE",
-    "MAX_SCANS": "MAX_JPEG_SCANS",
-    "QUEUE_ITEMS": "MAX_INFLIGHT_ITEMS",
-    "QUEUE_BYTES": "MAX_INFLIGHT_BYTES",
-    "DEADLINE": "REQUEST_TIMEOUT",
-    "DEADLINE_MEGAPIXEL": "REQUEST_TIMEOUT_PER_MEGAPIXEL",
-    "PATIENCE": "WATCHDOG_TIMEOUT",
-    "DRAIN": "DRAIN_TIMEOUT",
-    "LINGER": "SHUTDOWN_DELAY",
-    "KEYS": "API_KEYS_FILE",
-    "RATE": "RATE_LIMIT",
-    "DOCS": "ENABLE_DOCS",
-    "METRICS": "ENABLE_METRICS",
-    "TLS_CERTIFICATE": "TLS_CERT_FILE",
-    "TLS_KEY": "TLS_KEY_FILE",
-}
+KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif", "heif"})
+FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff", "heic": "heif"}
+MAX_SHOWN_CHARACTERS = 40  # of a refused value
 
 
-class Settings(BaseSettings):
+def supported_formats() -> frozenset[str]:
+    """Return the image formats that can be decoded here. HEIF needs the extra `heif`."""
+    return KNOWN_FORMATS if find_spec("pillow_heif") else KNOWN_FORMATS - {"heif"}
+
+
+def _split(value: str) -> list[str]:
+    """Return the items of a list that is separated by commas."""
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+class Settings(BaseModel):
     """All settings with their defaults. The field `x` is read from the variable `HOURGLASS_X`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models_dir: Path = Field(default=Path("models"), description="folder of models, NAME/VERSION/card.json")
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -81,6 +71,10 @@ class Settings(BaseSettings):
     model_watch: Literal["auto", "poll", "off"] = Field(
         default="auto", description="how changes in the models folder are detected"
     )
+    model_link_dirs: str = Field(
+        default="",
+        description="folders outside the models folder in which links of models may end, separated by colons",
+    )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
     default_encode: str = Field(default="", description="model of /encode if the request names none")
@@ -90,12 +84,15 @@ class Settings(BaseSettings):
 
     image_formats: str = Field(
         default="png,jpeg,webp",
-        description="accepted image formats, separated by commas; tiff, bmp and gif are supported too",
+        description="accepted image formats, separated by commas; tiff, bmp, gif, avif and, with the extra heif, heif "
+        "(HEIC) are supported too",
     )
     alpha_background: Literal["black", "white"] = Field(
         default="black", description="background colour behind transparent pixels for encode and reconstruct"
     )
-    image_quality: int = Field(default=90, ge=1, le=100, description="quality of JPEG and WebP responses")
+    image_quality: int = Field(
+        default=90, ge=1, le=100, description="quality of JPEG and WebP responses, if the image sent is no JPEG"
+    )
     metadata: Literal["keep", "strip"] = Field(
         default="keep",
         description="keep or strip EXIF in image responses, unless a request overrides it; ICC profiles are kept",
@@ -113,7 +110,11 @@ class Settings(BaseSettings):
     min_data_rate: PositiveInt = Field(
         default=16 << 10, description="minimum bytes per second of request bodies and response bodies"
     )
-    keep_alive_timeout: PositiveFloat = Field(default=5.0, description="seconds that an idle connection is kept open")
+    keep_alive_timeout: PositiveFloat = Field(
+        default=620.0,
+        description="seconds that an idle connection is kept open; longer than load balancers reuse one by default"
+        " (GCP 600, Azure 240, AWS ALB, nginx and HAProxy 60 or less)",
+    )
     max_body_bytes: PositiveInt = Field(default=64 << 20, description="maximum size of a request body, in bytes")
     max_pixels: PositiveInt = Field(
         default=4_000_000, description="maximum pixels of an image for models of fixed size"
@@ -152,6 +153,13 @@ class Settings(BaseSettings):
     )
     rate_limit: str = Field(default="", description="requests per API key, such as 100/minute; empty: unlimited")
     cors_origins: str = Field(default="", description="origins allowed by CORS, separated by commas; * allows all")
+    root_path: str = Field(
+        default="", description="path under which a proxy serves the API, such as /hourglass; removed from requests"
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1,::1",
+        description="proxies whose X-Forwarded-Prefix is obeyed: addresses or networks, separated by commas; * is all",
+    )
     enable_docs: bool = Field(default=True, description="serve /docs and /openapi.json")
     enable_metrics: bool = Field(default=True, description="serve /metrics")
     tls_cert_file: Path | None = Field(default=None, description="PEM file with the certificate; enables HTTPS")
@@ -167,11 +175,53 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(default=False, description="log every request, not only failures")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _choices_in_any_case(cls, value: object, info: ValidationInfo) -> object:
+        field = cls.model_fields[info.field_name or ""]
+        return value.lower() if isinstance(value, str) and get_origin(field.annotation) is Literal else value
+
+    @field_validator("models_dir", "api_keys_file", "tls_cert_file", "tls_key_file")
+    @classmethod
+    def _home_folder(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else value
+
     @field_validator("image_formats")
     @classmethod
     def _known_formats(cls, value: str) -> str:
-        if not value or not set(value.split(",")) <= KNOWN_FORMATS:
+        names = [name.strip().lower() for name in value.split(",")]
+        formats = [FORMAT_ALIASES.get(name, name) for name in names]
+        if not set(formats) <= KNOWN_FORMATS:
             raise ValueError(f"must be some of {', '.join(sorted(KNOWN_FORMATS))}, separated by commas")
+        if "heif" in formats and "heif" not in supported_formats():
+            raise ValueError("heif needs the extra heif: pip install 'hourglass[heif]'")
+        return ",".join(formats)
+
+    @field_validator("root_path")
+    @classmethod
+    def _absolute_path(cls, value: str) -> str:
+        path = "".join(f"/{part}" for part in value.split("/") if part)
+        if not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", path) or "/.." in path:
+            raise ValueError("must be a path such as /hourglass, of letters, digits and . _ ~ -")
+        return path
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for text in _split(value):
+            if text != "*":
+                try:
+                    ip_network(text, strict=False)
+                except ValueError as error:
+                    raise ValueError(f"{text[:50]} is neither an address nor a network such as 10.0.0.0/8") from error
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in _split(value):
+            if origin not in ("*", "null") and not re.fullmatch(r"[A-Za-z][\w+.-]*://[^/\s]+/?", origin):
+                raise ValueError("must be origins such as https://example.org, separated by commas, or *")
         return value
 
     @field_validator("rate_limit")
@@ -185,29 +235,42 @@ class Settings(BaseSettings):
         return value
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read the settings. Raises ValueError if a variable is unknown or invalid."""
-        known = {PREFIX + name.upper() for name in cls.model_fields}
-        unknown = sorted(
-            name for name in environ if name.startswith(PREFIX) and name.upper() not in known | FOREIGN_VARIABLES
-        )
-        if unknown:
-            raise ValueError(f"unknown setting {unknown[0]}{cls._suggestion(unknown[0])}")
-        return cls()
+    def from_env(cls, environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Self:
+        """Read the settings; `flags`, by field name, take precedence.
 
-    @classmethod
-    def _suggestion(cls, unknown: str) -> str:
-        """Return the end of the error for an unknown variable: its new name, a similar one, or where to find all."""
-        name = unknown[len(PREFIX) :].upper()
-        if name in RENAMED:
-            return f": it is called {PREFIX}{RENAMED[name]}"
-        nearest = get_close_matches(name, [field.upper() for field in cls.model_fields], n=1)
-        return f"; did you mean {PREFIX}{nearest[0]}?" if nearest else "; `hourglass serve --help` lists all"
+        Raises ValueError if a variable is unknown or invalid, with its name, its value and what would be valid.
+        """
+        variables = read_variables(environ, cls.model_fields)
+        values = {**variables.settings, **(flags or {})}
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ValueError("; ".join(_explain(cls, detail, variables.names) for detail in error.errors())) from error
 
     @cached_property
     def allowed_formats(self) -> frozenset[str]:
         """The accepted image formats."""
         return frozenset(self.image_formats.split(","))
+
+    @cached_property
+    def allowed_origins(self) -> frozenset[str]:
+        """The origins that CORS allows, as browsers write them; `*` stands for all."""
+        return frozenset(origin.rstrip("/").lower() for origin in _split(self.cors_origins))
+
+    @cached_property
+    def trusts_all_proxies(self) -> bool:
+        """Whether forwarded headers of every peer are obeyed."""
+        return "*" in _split(self.forwarded_allow_ips)
+
+    @cached_property
+    def trusted_proxies(self) -> list[IPv4Network | IPv6Network]:
+        """The networks of proxies whose forwarded headers are obeyed."""
+        return [ip_network(text, strict=False) for text in _split(self.forwarded_allow_ips) if text != "*"]
+
+    @property
+    def link_dirs(self) -> tuple[Path, ...]:
+        """The folders outside the models folder in which links of models may end."""
+        return tuple(Path(text.strip()).expanduser() for text in self.model_link_dirs.split(":") if text.strip())
 
     def default_model(self, operation: Operation) -> str:
         """Return the default model of an operation, or an empty string."""
@@ -226,3 +289,48 @@ class Settings(BaseSettings):
                 "max_inflight_bytes": max(1, self.max_inflight_bytes // self.workers),
             }
         )
+
+
+def explain_flags(error: ValidationError) -> str:
+    """Return the errors of settings that were given as flags, as one sentence each."""
+    return "; ".join(_explain(Settings, detail, {}) for detail in error.errors())
+
+
+def _explain(settings: type[Settings], detail: Any, variables: Mapping[str, str]) -> str:
+    """Return one error of pydantic with where the value came from, the value and what would be valid."""
+    name = str(detail["loc"][0])
+    flag = f"--{name.replace('_', '-')}"
+    source = f"{variables[name]} in the environment" if name in variables else f"the flag {flag}"
+    value = str(detail["input"])
+    shown = value if len(value) <= MAX_SHOWN_CHARACTERS else value[:MAX_SHOWN_CHARACTERS] + "..."
+    return f"{source} is {_kind(value)} {shown!r}, but must be {_expected(settings, name, detail)}"
+
+
+def _kind(value: str) -> str:
+    """Return the kind of a value in a word or two."""
+    if "://" in value:
+        return "the URL"
+    try:
+        number = float(value)
+    except ValueError:
+        return "the text"
+    return "the whole number" if number.is_integer() and "." not in value else "the number"
+
+
+def _expected(settings: type[Settings], name: str, detail: Any) -> str:
+    """Return what a setting may be: the message of its own validator, or its type with its bounds and its default."""
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"]).removeprefix("must be ")
+    field = settings.model_fields[name]
+    if get_origin(field.annotation) is Literal:
+        return "one of " + ", ".join(get_args(field.annotation))
+    schema = settings.model_json_schema()["properties"][name]
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
+    bounds = (("minimum", "at least"), ("exclusiveMinimum", "greater than"), ("maximum", "at most"))
+    limits = " and ".join(f"{words} {schema[key]:g}" for key, words in bounds if key in schema)
+    kind = kinds.get(schema.get("type", ""), "the path of a file")
+    return f"{kind}{' ' if limits else ''}{limits}, such as {_example(field.default)}"
+
+
+def _example(default: object) -> str:
+    return str(default).lower() if isinstance(default, bool) else str(default)

@@ -11,7 +11,7 @@
     ├── 409  OperationNotSupported
     ├── 413  BodyTooLarge, ImageTooLarge, TooManyItems
     ├── 415  UnsupportedMediaType, UnsupportedImage
-    ├── 422  InvalidImage, InvalidArray
+    ├── 422  InvalidImage, TruncatedImage, InvalidArray
     ├── 429  RateLimited
     ├── 431  HeadersTooLarge
     ├── 500  InternalError
@@ -28,17 +28,20 @@ from typing import ClassVar, Self
 class Problem(Exception):
     """Base class of all problems. Responses are `application/problem+json` (RFC 9457).
 
-    `detail` is cut to 1000 characters.
+    `detail` is cut to 1000 characters. `retry_after`: seconds of the header `Retry-After`, unless `headers` has it;
+    every problem of status 429 or 503 has some.
     """
 
     status: ClassVar[int]
     type: ClassVar[str]
     title: ClassVar[str]
+    retry_after: ClassVar[int | None] = None
 
     def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
         self.detail = detail[:1000]
-        self.headers = headers or {}
+        self.headers = {"retry-after": str(self.retry_after)} if self.retry_after else {}
+        self.headers.update(headers or {})
 
     def without_traceback(self) -> Self:
         """Drop the traceback and return the problem.
@@ -132,12 +135,21 @@ class InvalidImage(Problem):
     status, type, title = 422, "invalid-image", "Invalid image"
 
 
+class TruncatedImage(Problem):
+    """An image file ends too early. `can_be_allowed` says whether the part that is there can be decoded."""
+
+    status, type, title = 422, "truncated-image", "Truncated image"
+
+    can_be_allowed = False
+
+
 class InvalidArray(Problem):
     status, type, title = 422, "invalid-array", "The array does not fit the model"
 
 
 class RateLimited(Problem):
     status, type, title = 429, "rate-limited", "Rate limit exceeded"
+    retry_after = 1
 
 
 class HeadersTooLarge(Problem):
@@ -150,10 +162,12 @@ class InternalError(Problem):
 
 class Overloaded(Problem):
     status, type, title = 503, "overloaded", "The service is overloaded"
+    retry_after = 1
 
 
 class ModelRejected(Problem):
     status, type, title = 503, "model-rejected", "The model version was rejected"
+    retry_after = 60
 
 
 class DeadlineExceeded(Problem):

@@ -10,7 +10,9 @@ from service.config import Settings
 from service.engine.admission import Admission
 from service.engine.watchdog import Watchdog
 from service.repository.store import Store
+from service.runtime.cgroups import read_limits
 from service.runtime.hardware import available_cores
+from service.runtime.memory import MemoryPlan, plan_memory
 from service.runtime.tuning import LoadOptions
 from service.telemetry.metrics import METRICS_DIR_ENV, Metrics
 
@@ -29,13 +31,38 @@ class State:
     shutting_down: bool = False  # set when shutdown begins, before connections are closed
 
 
+def memory_plan(settings: Settings, cores_per_worker: int) -> MemoryPlan:
+    """Return the bounds of one worker by its settings and by the memory limit of the container.
+
+    A bound that is set explicitly is not changed.
+    """
+    bounds = MemoryPlan(
+        settings.per_worker().max_inflight_bytes, (settings.tile_memory_mib << 20) * cores_per_worker, strict=False
+    )
+    plan = plan_memory(
+        read_limits().memory_bytes,
+        workers=settings.workers,
+        inflight_bytes=bounds.inflight_bytes,
+        tile_bytes=bounds.tile_bytes,
+    )
+    explicit = settings.model_fields_set
+    return MemoryPlan(
+        bounds.inflight_bytes if "max_inflight_bytes" in explicit else plan.inflight_bytes,
+        bounds.tile_bytes if "tile_memory_mib" in explicit else plan.tile_bytes,
+        plan.strict and "max_inflight_bytes" not in explicit,
+    )
+
+
 def create_state(settings: Settings) -> State:
     """Create the state without loading models."""
     worker_settings = settings.per_worker()
-    admission = Admission(max_items=worker_settings.max_inflight_items, max_bytes=worker_settings.max_inflight_bytes)
+    cores_per_worker = max(1, available_cores().value // settings.workers)
+    plan = memory_plan(settings, cores_per_worker)
+    admission = Admission(
+        max_items=worker_settings.max_inflight_items, max_bytes=plan.inflight_bytes, strict=plan.strict
+    )
     metrics_dir = os.environ.get(METRICS_DIR_ENV)
     metrics = Metrics(lambda: admission.items, Path(metrics_dir) if metrics_dir else None)
-    cores_per_worker = max(1, available_cores().value // settings.workers)
     # One thread more than cores, so that small work does not wait for the tiles of large images.
     pool = ThreadPoolExecutor(cores_per_worker + 1, "pool")
     load_options = LoadOptions(
@@ -43,10 +70,11 @@ def create_state(settings: Settings) -> State:
         intra_op_threads=settings.intra_op_threads,
         max_batch_size=settings.max_batch_size,
         precision=settings.precision,
-        tile_memory_bytes=(settings.tile_memory_mib << 20) * cores_per_worker,
+        tile_memory_bytes=plan.tile_bytes,
         pool=pool,
         cores=cores_per_worker,
         on_batch=metrics.observe_batch,
+        link_dirs=(settings.models_dir, *settings.link_dirs),
     )
     return State(
         settings=settings,

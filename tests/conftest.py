@@ -1,4 +1,4 @@
-"""The small world of the service tests: tiny models on disk, the whole service in this process or behind a socket."""
+"""Fixtures of the service tests: tiny models on disk, and the service in this process or behind a socket."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 
 from service.config import Settings
 from service.http.app import create_app
+from service.http.cors import add_cors
 from service.http.dispatcher import Dispatcher
 from service.server.protocol import TimeoutProtocol
 from tests.support.tiny_models import GRAPHS, SIDE, publish
@@ -26,31 +27,31 @@ Serve = Callable[..., TestClient]
 
 
 def png(pixels: Array, kind: str = "PNG", **extra: Any) -> bytes:
-    """Pixels as a picture file."""
+    """Return pixels as an encoded picture."""
     out = BytesIO()
     Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(out, kind, **extra)
     return out.getvalue()
 
 
 def pixels(blob: bytes) -> Array:
-    """A picture file's pixels, H,W or H,W,C."""
+    """Return the pixels of an encoded picture: uint8 H,W or H,W,C."""
     return np.asarray(Image.open(BytesIO(blob)))
 
 
 def digit(seed: int = 0) -> Array:
-    """A picture of the tiny digits model's size."""
+    """Return a random picture of the size of the tiny digits model: uint8 H,W,1."""
     return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 1), np.uint8)
 
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Tests that are coroutines run on asyncio, as the service does."""
+    """Run coroutine tests on asyncio, as the service does."""
     return "asyncio"
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every kind of tiny model; nobody changes it."""
+    """Return a folder with every kind of tiny model; tests must not change it."""
     folder = tmp_path_factory.mktemp("models")
     for kind in GRAPHS:
         publish(folder, kind)
@@ -59,7 +60,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def client(models: Path) -> Generator[TestClient]:
-    """The service with all tiny models; digits is the default of every operation."""
+    """Yield a client of the service with all tiny models; digits is the default of every operation."""
     defaults = {f"default_{operation}": "digits" for operation in ("encode", "decode", "reconstruct", "denoise")}
     settings = Settings.model_validate(
         {"models_dir": models, "model_watch": "off", "image_formats": "png,jpeg,webp,gif", **defaults}
@@ -70,14 +71,14 @@ def client(models: Path) -> Generator[TestClient]:
 
 @pytest.fixture
 def serve(models: Path) -> Generator[Serve]:
-    """Makes services with settings of the test's own."""
+    """Yield a function that starts the service with given settings and returns its client."""
     opened: list[TestClient] = []
 
     def make(**settings: Any) -> TestClient:
-        wanted = Settings.model_validate(
+        configuration = Settings.model_validate(
             {"models_dir": models, "model_watch": "off", "default_denoise": "digits", **settings}
         )
-        client = TestClient(Dispatcher(create_app(wanted)), raise_server_exceptions=False)
+        client = TestClient(Dispatcher(create_app(configuration)), raise_server_exceptions=False)
         opened.append(client.__enter__())
         return client
 
@@ -88,10 +89,9 @@ def serve(models: Path) -> Generator[Serve]:
 
 @contextmanager
 def listening(settings: Settings) -> Generator[str]:
-    """The service behind a real socket of this process; the address."""
-    config = uvicorn.Config(
-        Dispatcher(create_app(settings)), port=0, log_config=None, lifespan="on", http=TimeoutProtocol, ws="none"
-    )
+    """Serve on a socket of this process, and yield the address."""
+    app = add_cors(Dispatcher(create_app(settings)), settings)
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=TimeoutProtocol, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

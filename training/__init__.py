@@ -1,4 +1,4 @@
-"""Hourglass training: recipes are fitted, exported to ONNX and proven with the service's own loader.
+"""Train autoencoders from recipes, export them to ONNX and publish them for the service.
 
-Knows torch, never HTTP; what it publishes is data (`service.card`), never code.
+The package depends on torch, never on HTTP. A published model is data (`service.card`), never code.
 """

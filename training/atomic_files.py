@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, forced to the disk, renamed into place. Knows no contents."""
+"""Atomic writes of files and folders: write to a temporary name, fsync, rename."""
 
 import fcntl
 import glob
@@ -11,18 +11,26 @@ from shutil import rmtree
 from typing import BinaryIO
 
 TEMPORARY_PREFIX = ".tmp-"
-"""How the name of everything begins that is not whole yet."""
+"""Prefix of the names of unfinished files and folders."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Replaces `path` by `content`; whoever reads meanwhile, or after a power cut, sees the old or the new file."""
+    """Replace the file `path` by `content`.
+
+    A concurrent reader sees the old or the new file, never a part of it. So does a reader after a power failure.
+    Raises OSError if the file cannot be written.
+    """
     with open_atomic(path) as file:
         file.write(content)
 
 
 @contextmanager
 def open_atomic(path: Path) -> Generator[BinaryIO]:
-    """A hidden file to fill, which takes the place of `path` when it is whole; after an error it is removed."""
+    """Open a hidden temporary file that replaces `path` when the context ends.
+
+    After an exception the temporary file is deleted and `path` stays as it was. Raises OSError if the file cannot be
+    written.
+    """
     _remove_stale(path.parent, f"{TEMPORARY_PREFIX}{path.name}-")
     handle, name = tempfile.mkstemp(prefix=f"{TEMPORARY_PREFIX}{path.name}-", dir=path.parent)
     temporary = Path(name)
@@ -37,14 +45,18 @@ def open_atomic(path: Path) -> Generator[BinaryIO]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and not error.filename:
-            error.filename = str(path)  # a failed write does not know whose it is
+            error.filename = str(path)  # the OSError of a failed write or fsync has no file name
         raise
     fsync(path.parent)
 
 
 @contextmanager
 def temporary_folder(parent: Path) -> Generator[Path]:
-    """A hidden folder in `parent` to fill; `commit_folder` moves it into place. What was not moved is removed."""
+    """Create a hidden temporary folder in `parent`, for `commit_folder` to move into place.
+
+    The folder is deleted when the context ends, unless it was moved. `parent` is created if it does not exist, and
+    deleted again if it is empty at the end. Raises OSError if `parent` is not writable.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(parent, TEMPORARY_PREFIX)
     temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=parent))
@@ -57,11 +69,11 @@ def temporary_folder(parent: Path) -> Generator[Path]:
         os.close(handle)
         rmtree(temporary, ignore_errors=True)
         with suppress(OSError):
-            parent.rmdir()  # goes only if nothing was ever settled in it
+            parent.rmdir()  # fails, as intended, if anything was committed to it
 
 
 def commit_folder(temporary: Path, target: Path) -> None:
-    """Renames a filled folder to `target`. Raises OSError where `target` exists and is not empty."""
+    """Rename the folder `temporary` to `target`. Raises OSError if `target` exists and is not empty."""
     for path in temporary.iterdir():
         fsync(path)
     fsync(temporary)
@@ -70,15 +82,15 @@ def commit_folder(temporary: Path, target: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises OSError where nothing can be written into a folder, which need not be there yet."""
-    whole = folder.absolute()
-    there = next(path for path in (whole, *whole.parents) if os.path.lexists(path))
-    with tempfile.TemporaryFile(dir=there):
+    """Raise OSError if no file can be written to `folder`, or to its nearest existing parent."""
+    absolute = folder.absolute()
+    nearest = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
+    with tempfile.TemporaryFile(dir=nearest):
         pass
 
 
 def fsync(path: Path) -> None:
-    """Forces a file's or a folder's content to the disk."""
+    """Flush the content of a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -87,18 +99,21 @@ def fsync(path: Path) -> None:
 
 
 def _lock_shared(handle: int) -> None:
-    """Marks an open file or folder as in work until it is closed; where a file system knows no locks, does nothing."""
+    """Mark an open file or folder as in use until it is closed. Does nothing on a file system without locks."""
     with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_SH)
 
 
 def _remove_stale(folder: Path, prefix: str) -> None:
-    """Removes what begins with `prefix` and is in work no more: its writer was killed."""
+    """Delete temporary files and folders that no process holds locked: those of a writer that was killed."""
     for path in folder.glob(f"{glob.escape(prefix)}*"):
         with suppress(OSError):
             handle = os.open(path, os.O_RDONLY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                rmtree(path) if path.is_dir() else path.unlink()
+                if path.is_dir():
+                    rmtree(path)
+                else:
+                    path.unlink()
             finally:
                 os.close(handle)

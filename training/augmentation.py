@@ -1,4 +1,4 @@
-"""What is done to training pictures before they are corrupted, so that a few show what many would. Knows no noise."""
+"""Augmentation of training images before corruption: crops, flips, colour, drawn graphics and JPEG compression."""
 
 import torch
 from pydantic import PositiveInt
@@ -13,95 +13,115 @@ from training.imaging.graphics import graphic
 from training.schema import Fraction, Probability, Range, StrictModel
 
 LINEAR_LUMA = (0.2126, 0.7152, 0.0722)
-"""ITU-R BT.709, of linear light."""
+"""Weights of red, green and blue in the luminance of linear light (ITU-R BT.709)."""
 
 
 class Augmentation(StrictModel):
-    """The `[augmentation]` table: of pictures, each drawn anew whenever it is shown."""
+    """The `[augmentation]` table: random changes of images, drawn again for each image of each batch."""
 
     crop: PositiveInt | None = None
-    """Side of the square that is cut from anywhere in a picture; only for nets that take any size."""
+    """Side in pixels of a square cut at a random position; only for nets with `any_size`."""
     random_downscale: Fraction = 0.0
-    """Share of the squares that are cut larger, up to the whole picture, and reduced: edges are sharper then."""
+    """Probability of a larger crop, up to the whole image, that is scaled down to `crop`; its edges are sharper."""
     flips: bool = False
-    """Turn and mirror, into one of the eight ways that a square can lie."""
+    """Rotate and mirror by one of the eight symmetries of a square."""
     saturation: Range = (1.0, 1.0)
-    """Factor of the distance from grey in linear light, drawn for every colour picture."""
+    """Factor of the distance from grey in linear light, drawn for each color image."""
     gain: Range = (1.0, 1.0)
-    """Factor of every channel in linear light, drawn one by one: other exposures and colours of light."""
+    """Factor of each channel in linear light, drawn per channel: simulates other exposures and colors of light."""
     graphics: Probability = 0.0
-    """Probability of a drawn picture with text instead of the colour picture; needs a crop."""
+    """Probability that a color image is replaced by drawn shapes and text; needs `crop`."""
     jpeg: Probability = 0.0
-    """Probability that the colour picture is compressed as JPEG: the slight traces that most pictures carry, which are
-    then no noise to remove."""
+    """Probability that a color image is compressed as JPEG, so that the net leaves slight JPEG artifacts alone."""
     jpeg_quality: Range = (90.0, 99.0)
-    """Of that JPEG, drawn for every picture; libjpeg's scale."""
+    """Quality of that JPEG on libjpeg's scale, drawn for each image."""
     grayscale: Fraction = 0.0
-    """Share of colour pictures that are made grey."""
+    """Probability that a color image is converted to grayscale."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Float32 N,C,H,W in 0..1 to the same, of the crop's size. Raises RecipeError on what it cannot be done to."""
+        """Augment a batch of images.
+
+        Args:
+            clean: float32 (N, C, H, W) in 0..1, or vectors (N, F) if the table is left out.
+            generator: source of all random numbers.
+
+        Returns:
+            float32 in 0..1 of the same shape, or (N, C, crop, crop). `clean` itself if the table is left out.
+
+        Raises:
+            RecipeError: the items are vectors, or the images are too small or not square.
+        """
         if self == Augmentation():
             return clean
         if clean.ndim != 4:
-            raise RecipeError("[augmentation] is for pictures, and these are vectors: leave the table out")
+            raise RecipeError("[augmentation] needs images, but the data has vectors: remove the table")
         shortest = min(clean.shape[2:])
         if self.crop and self.crop > shortest:
-            raise RecipeError(f"augmentation.crop is {self.crop}, but the pictures have {shortest} pixels on a side")
+            raise RecipeError(
+                f"augmentation.crop is {self.crop}, but the shorter side of the images has {shortest} pixels: "
+                "set a smaller crop"
+            )
         if self.graphics and not self.crop:
-            raise RecipeError("augmentation.graphics needs augmentation.crop, which is their size")
+            raise RecipeError("augmentation.graphics needs a size: set augmentation.crop")
         if self.flips and not self.crop and clean.shape[2] != clean.shape[3]:
-            raise RecipeError("augmentation.flips needs squares: set augmentation.crop")
-        pictures = torch.stack([self._augment(item, generator) for item in clean])
-        if pictures.shape[1] == 3:
-            pictures = self._coloured(pictures, generator)
-        return pictures
+            raise RecipeError("augmentation.flips needs square images: set augmentation.crop")
+        images = torch.stack([self._augment(item, generator) for item in clean])
+        if images.shape[1] == 3:
+            images = self._change_colors(images, generator)
+        return images
 
     def _augment(self, item: Tensor, generator: Generator) -> Tensor:
-        """C,H,W."""
+        """Crop, flip or replace one image (C, H, W)."""
         if self.crop:
             item = _random_crop(item, self.crop, larger=coin(self.random_downscale, generator), generator=generator)
         if self.flips:
-            way = integer(0, 7, generator)
-            item = item.rot90(way % 4, (1, 2))
-            item = item.flip(2) if way >= 4 else item
+            symmetry = integer(0, 7, generator)
+            item = item.rot90(symmetry % 4, (1, 2))
+            item = item.flip(2) if symmetry >= 4 else item
         if self.crop and len(item) == 3 and coin(self.graphics, generator):
             item = graphic(self.crop, self.crop, generator)
         return item
 
-    def _coloured(self, pictures: Tensor, generator: Generator) -> Tensor:
-        """N,3,H,W."""
+    def _change_colors(self, images: Tensor, generator: Generator) -> Tensor:
+        """Change saturation, gain and compression of color images (N, 3, H, W), and convert some to grayscale."""
         if (self.saturation, self.gain) != ((1.0, 1.0), (1.0, 1.0)):
-            saturation = uniform(self.saturation, len(pictures), generator)
-            gain = uniform(self.gain, 3 * len(pictures), generator).view(-1, 3, 1, 1)
-            pictures = in_other_colours(pictures, saturation, gain)
-        compressed = torch.tensor([coin(self.jpeg, generator) for _ in pictures])
+            saturation = uniform(self.saturation, len(images), generator)
+            gain = uniform(self.gain, 3 * len(images), generator).view(-1, 3, 1, 1)
+            images = adjust_colors(images, saturation, gain)
+        compressed = torch.tensor([coin(self.jpeg, generator) for _ in images])
         if compressed.any():
-            pictures[compressed] = jpeg_round_trip(pictures[compressed], self.jpeg_quality, generator)
-        grey = [coin(self.grayscale, generator) for _ in pictures]
-        return torch.stack([to_grayscale(one) if now else one for one, now in zip(pictures, grey, strict=True)])
+            images[compressed] = jpeg_round_trip(images[compressed], self.jpeg_quality, generator)
+        grayscale = [coin(self.grayscale, generator) for _ in images]
+        return torch.stack(
+            [to_grayscale(image) if gray else image for image, gray in zip(images, grayscale, strict=True)]
+        )
 
 
-def to_grayscale(pictures: Tensor) -> Tensor:
-    """Replace all channels of images ...,3,H,W by their luma, as the service converts colour to grey."""
-    return luma(pictures).expand_as(pictures)
+def to_grayscale(images: Tensor) -> Tensor:
+    """Replace all channels of images (..., 3, H, W) by their luma, as the service converts color to gray."""
+    return luma(images).expand_as(images)
 
 
-def in_other_colours(pictures: Tensor, saturation: Tensor, gain: Tensor) -> Tensor:
-    """Pictures N,3,H,W with their channels times `gain` N,3,1,1 and their colour times `saturation` N,1,1,1.
+def adjust_colors(images: Tensor, saturation: Tensor, gain: Tensor) -> Tensor:
+    """Scale the channels of images by `gain` and their distance from gray by `saturation`, in linear light.
 
-    Both in linear light, where they are what light and dyes do; the luminance (ITU-R BT.709) stays under `saturation`.
-    Pictures that are grey stay grey.
+    Linear light is where exposure and dyes act multiplicatively. `saturation` keeps the luminance (ITU-R BT.709), and
+    gray images stay gray: their channels share the mean of `gain`.
+
+    Args:
+        images: float32 (N, 3, H, W), sRGB in 0..1.
+        saturation: float32 (N, 1, 1, 1), at least 0.
+        gain: float32 (N, 3, 1, 1), at least 0.
     """
-    grey = (pictures == pictures[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
-    linear = srgb_to_linear(pictures) * torch.where(grey, gain.mean(1, keepdim=True), gain)
+    grey = (images == images[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
+    linear = srgb_to_linear(images) * torch.where(grey, gain.mean(1, keepdim=True), gain)
     luminance = (linear * torch.tensor(LINEAR_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
     changed = linear_to_srgb(luminance + (linear - luminance) * saturation)
     return torch.where(grey, changed[:, :1], changed)
 
 
 def _random_crop(item: Tensor, crop: int, *, larger: bool, generator: Generator) -> Tensor:
-    """A square from anywhere; a larger one is reduced to the crop's size, without aliasing."""
+    """Cut a square (C, crop, crop) at a random position; a `larger` one is scaled down with an antialiasing filter."""
     height, width = item.shape[1:]
     side = crop + integer(0, min(height, width) - crop, generator) if larger else crop
     top, left = integer(0, height - side, generator), integer(0, width - side, generator)

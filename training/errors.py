@@ -1,60 +1,66 @@
-"""Everything that can stop a command, drawn as a tree; each message is one sentence that says the mend.
+"""Exceptions that end a command. Each message is one sentence that names the problem and how to fix it.
 
 TrainingError
-├── RecipeError       the recipe or a --set does not say what can be done
+├── RecipeError       the recipe or a --set override is invalid
 ├── DataError         the data is missing, broken or does not fit the recipe
-├── RunError          the run folder is in use, holds another recipe, or its checkpoints are broken
-├── Diverged          the loss is no finite number any more
-├── Collapsed         the net answers every input with the same output
-├── NothingToPlot     the model answers no pictures
-├── PublishError      an exported graph is not what was trained
-└── Interrupted       a signal came; a checkpoint was written
+├── RunError          the run folder is in use, contains another run, or its checkpoints are broken
+├── Diverged          the loss, a gradient or a weight is not finite
+├── Collapsed         the net returns the same output for every input
+├── NothingToPlot     there are no images or results to draw
+├── PublishError      an exported graph differs from the trained net, or the model cannot be written
+└── Interrupted       a signal stopped the fit after a checkpoint was written
 """
 
 import errno
 
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 OUT_OF_MEMORY_PHRASES = ("allocate memory", "out of memory", "bad_alloc")
-"""What torch and onnxruntime say, in errors of no class of their own."""
-RESUME_HINT = "give the same command again, fit with --resume: what was written before is whole"
+"""Phrases by which to recognize torch and onnxruntime errors about memory, which have no class of their own."""
+RESUME_HINT = "run the same command again (fit with --resume); files written so far are complete"
+
+
+COMPILER_ERRORS = {"InvalidCxxCompiler", "CppCompileError", "BackendCompilerFailed", "InductorError"}
+"""Names of the errors of torch.compile without a working compiler; torch is not imported here."""
 
 
 class TrainingError(Exception):
-    """The base; `status` is the exit status of the command."""
+    """The base class; `status` is the exit status of the command."""
 
     status = 1
 
 
 class RecipeError(TrainingError):
+    """The recipe or a `--set` override is invalid."""
+
     status = 2
 
 
 class DataError(TrainingError):
-    pass
+    """The data is missing, broken or does not fit the recipe."""
 
 
 class RunError(TrainingError):
-    pass
+    """The run folder is in use, contains another run, or its checkpoints are broken."""
 
 
 class Diverged(TrainingError):
-    pass
+    """The loss, a gradient or a weight is not finite."""
 
 
 class Collapsed(TrainingError):
-    pass
+    """The net returns the same output for every input."""
 
 
 class NothingToPlot(TrainingError):
-    pass
+    """There are no images or results to draw."""
 
 
 class PublishError(TrainingError):
-    pass
+    """An exported graph differs from the trained net, or the model cannot be written."""
 
 
 class Interrupted(TrainingError):
-    """`status` is 128 and the signal's number, as shells have it."""
+    """A signal stopped the fit after a checkpoint was written; `status` is 128 + `signal`, as in shells."""
 
     def __init__(self, message: str, signal: int) -> None:
         super().__init__(message)
@@ -62,10 +68,12 @@ class Interrupted(TrainingError):
 
 
 def user_message(error: Exception) -> str | None:
-    """What a person is told of an error that a command may end with; None where it is a mistake in this program."""
+    """Return the message of an error that the user can fix, or None for a bug, which deserves its traceback."""
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
-        what = error.filename or "files"
-        return f"there is no room left to write {what} ({error.strerror}): make room and {RESUME_HINT}"
-    if isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY_PHRASES):
-        return f"there is not enough memory: fit a smaller net or batch, or free some and {RESUME_HINT}"
+        target = error.filename or "files"
+        return f"no space left to write {target} ({error.strerror}): free some space, then {RESUME_HINT}"
+    if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in OUT_OF_MEMORY_PHRASES):
+        return f"not enough memory: reduce the net or the batch, or free memory, then {RESUME_HINT}"
+    if type(error).__name__ in COMPILER_ERRORS:
+        return "the net cannot be compiled, because no C++ compiler works: install g++, or set optimizer.compile=false"
     return str(error) if isinstance(error, TrainingError | OSError) else None

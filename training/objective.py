@@ -1,6 +1,8 @@
-"""What training makes small: a reconstruction loss, and penalties on the code with their weights.
+"""The training objective: a reconstruction loss plus weighted penalties on the code.
 
-A new loss or penalty is one function and one line in its table. All are means, so that weights do not depend on sizes.
+A new loss or penalty is one function and one line in its table. All are means, so that the weights of penalties do not
+depend on the sizes of batch, item and code. In every loss, `output` is the raw output of the net, float32 (N, ...): the
+logits if `net.sigmoid`, else the values. `clean` is the target, float32 of the same shape, images in 0..1.
 """
 
 import math
@@ -18,28 +20,35 @@ from training.nets import Autoencoder, ForwardResult
 from training.schema import StrictModel, suggestion
 
 MSE_FLOOR = 1e-5
-"""Added to a mean squared error before its logarithm, 50 dB, so that what is as good as clean does not rule."""
+"""Added to a mean squared error before its logarithm: above about 50 dB, an item no longer changes the mean much."""
 
 
 def mse(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
-    """Mean squared error per value, of what `net.activate_output` makes of the raw output."""
+    """Return the mean squared error per value, after `net.activate_output`."""
     return F.mse_loss(net.normalize(net.activate_output(output)), net.normalize(clean))
 
 
 def bce(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
-    """Mean binary cross-entropy per value in nats, on logits: no gradient is lost in a saturated sigmoid."""
+    """Return the mean binary cross-entropy per value in nats, from logits.
+
+    Unlike the squared error after a sigmoid, its gradient does not vanish where the sigmoid saturates.
+    """
     return F.binary_cross_entropy_with_logits(output, net.normalize(clean))
 
 
 def mae(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
-    """Mean absolute error per value, of what `net.activate_output` makes of the raw output."""
+    """Return the mean absolute error per value, after `net.activate_output`."""
     return F.l1_loss(net.normalize(net.activate_output(output)), net.normalize(clean))
 
 
 def log_mse(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
-    """Mean logarithm of each item's mean squared error, whatever its noise: minus its PSNR, in units of 4.34 dB."""
-    gap = net.normalize(net.activate_output(output)) - net.normalize(clean)
-    return (gap.square().flatten(1).mean(1) + MSE_FLOOR).log().mean()
+    """Return the mean over the items of the logarithm of an item's mean squared error: minus its PSNR / 4.34 dB.
+
+    The gradient of an item is scaled by the inverse of its error, so that items with little noise count as much as
+    items with much.
+    """
+    error = net.normalize(net.activate_output(output)) - net.normalize(clean)
+    return (error.square().flatten(1).mean(1) + MSE_FLOOR).log().mean()
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Autoencoder], Tensor]] = {
@@ -50,32 +59,41 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Autoencoder], Tensor]] = {
 }
 
 
-def l1(made: ForwardResult, objective: "Objective") -> Tensor:  # noqa: ARG001 - one signature for all penalties
-    """L1: the mean absolute value of a number in the code."""
-    return made.code.abs().mean()
+def l1(result: ForwardResult, objective: "Objective") -> Tensor:  # noqa: ARG001 - one signature for all penalties
+    """Return the mean absolute value of the numbers in the code (N, ...)."""
+    return result.code.abs().mean()
 
 
-def kl_sparsity(made: ForwardResult, objective: "Objective") -> Tensor:
-    """KL(rho || mean activity), in nats per unit of a code in 0..1: each unit is to be on for `rho` of the items."""
-    wanted, found = objective.rho, made.code.mean(0).clamp(1e-6, 1 - 1e-6)
-    return (wanted * (wanted / found).log() + (1 - wanted) * ((1 - wanted) / (1 - found)).log()).mean()
+def kl_sparsity(result: ForwardResult, objective: "Objective") -> Tensor:
+    """Return KL(rho || mean activity) of Bernoulli variables, in nats per unit, for a code (N, ...) in 0..1.
 
-
-def kl_prior(made: ForwardResult, objective: "Objective") -> Tensor:  # noqa: ARG001
-    """KL(the code's distribution || standard normal), in nats per value of the item: at weight 1 and with `bce`,
-    loss + penalty is the negative evidence lower bound per value.
+    The penalty is 0 when the mean of each unit over the batch is `rho` (Lee, Ekanadham and Ng 2008).
     """
-    if made.log_variance is None:
-        raise RecipeError("the penalty kl_prior needs a code that is a distribution: net.family = 'variational'")
-    nats = 0.5 * (made.code.square() + made.log_variance.exp() - 1 - made.log_variance)
-    return nats.sum() / (len(nats) * made.output[0].numel())
+    rho, activity = objective.rho, result.code.mean(0).clamp(1e-6, 1 - 1e-6)
+    return (rho * (rho / activity).log() + (1 - rho) * ((1 - rho) / (1 - activity)).log()).mean()
 
 
-def rate(made: ForwardResult, objective: "Objective") -> Tensor:  # noqa: ARG001
-    """Bits that the code costs, per value of the item: with `mse` and its weight, the trade of rate and distortion."""
-    if made.code_nll is None:
-        raise RecipeError("the penalty rate needs a code whose bits are known: net.family = 'compressive'")
-    return made.code_nll.sum() / (math.log(2) * made.output.numel())
+def kl_prior(result: ForwardResult, objective: "Objective") -> Tensor:  # noqa: ARG001
+    """Return KL(q(z|x) || standard normal) in nats per value of an item (Kingma and Welling 2014, appendix B).
+
+    With weight 1 and the loss `bce`, loss + penalty is the negative evidence lower bound (ELBO) per value. Raises
+    RecipeError if the code is not a distribution.
+    """
+    if result.log_variance is None:
+        raise RecipeError("the penalty kl_prior needs a code that is a distribution: set net.family = 'variational'")
+    nats = 0.5 * (result.code.square() + result.log_variance.exp() - 1 - result.log_variance)
+    return nats.sum() / (len(nats) * result.output[0].numel())
+
+
+def rate(result: ForwardResult, objective: "Objective") -> Tensor:  # noqa: ARG001
+    """Return the estimated size of the code in bits per value of an item (Ballé, Laparra and Simoncelli 2017).
+
+    With the loss `mse`, the weight sets the trade-off of rate and distortion. Raises RecipeError if the net does not
+    model the probability of its codes.
+    """
+    if result.code_nll is None:
+        raise RecipeError("the penalty rate needs a net that models its codes: set net.family = 'compressive'")
+    return result.code_nll.sum() / (math.log(2) * result.output.numel())
 
 
 PENALTIES: dict[str, Callable[[ForwardResult, "Objective"], Tensor]] = {
@@ -86,38 +104,56 @@ PENALTIES: dict[str, Callable[[ForwardResult, "Objective"], Tensor]] = {
 }
 
 
-def log_importance_weights(made: ForwardResult, clean: Tensor, net: Autoencoder) -> Tensor:
-    """log p(x|z) + log p(z) - log q(z|x) in nats of every draw z and black and white item x: draws,N."""
-    if made.log_variance is None or made.samples is None:
-        raise RecipeError("objective.iwae needs a code that is a distribution: net.family = 'variational'")
-    draws = made.samples.view(-1, *made.code.shape)
-    logits = made.output.view(len(draws), *clean.shape)
+def log_importance_weights(result: ForwardResult, clean: Tensor, net: Autoencoder) -> Tensor:
+    """Return log p(x|z) + log p(z) - log q(z|x) in nats for every sample z and binary item x.
+
+    Args:
+        result: a forward pass with `samples` and `log_variance`, with as many samples for each item.
+        clean: float32 (N, ...), each value 0 or 1.
+        net: the net of the forward pass.
+
+    Returns:
+        float32 (samples, N).
+
+    Raises:
+        RecipeError: the code is not a distribution.
+    """
+    if result.log_variance is None or result.samples is None:
+        raise RecipeError("objective.iwae needs a code that is a distribution: set net.family = 'variational'")
+    samples = result.samples.view(-1, *result.code.shape)
+    logits = result.output.view(len(samples), *clean.shape)
+    # log p(x|z) of Bernoulli variables with logits l: x * l - log(1 + exp(l)).
     likelihood = (net.normalize(clean) * logits - F.softplus(logits)).flatten(2).sum(2)
-    noise = (draws - made.code).square() / made.log_variance.exp()
-    return likelihood + 0.5 * (noise + made.log_variance - draws.square()).flatten(2).sum(2)  # the 2 pi cancel
+    # log p(z) - log q(z|x) of two normal densities; their factors 1 / sqrt(2 pi) cancel.
+    squared_noise = (samples - result.code).square() / result.log_variance.exp()
+    return likelihood + 0.5 * (squared_noise + result.log_variance - samples.square()).flatten(2).sum(2)
 
 
-def iwae_bound(weights: Tensor) -> Tensor:
-    """log of the mean of the weights, each item's: a lower bound of log p(x) that more draws tighten; draws,N -> N."""
-    return weights.logsumexp(0) - log(len(weights))
+def iwae_bound(log_weights: Tensor) -> Tensor:
+    """Return the logarithm of each item's mean importance weight in nats: (samples, N) to (N,).
+
+    It is a lower bound of log p(x) that more samples tighten (Burda, Grosse and Salakhutdinov 2016).
+    """
+    return log_weights.logsumexp(0) - log(len(log_weights))
 
 
 class Objective(StrictModel):
-    """The `[objective]` table: loss + the sum of weight * penalty."""
+    """The `[objective]` table: the loss plus the sum of weight * penalty."""
 
     loss: str
-    """`mse`, `mae`, `log_mse` or `bce`; `bce` wants a net with sigmoid output and data in 0..1."""
+    """`mse`, `mae`, `log_mse` or `bce`; `bce` needs `net.output = "sigmoid"` and data in 0..1."""
     penalties: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """Weights by name; `l1`: L1 on the code; `kl_sparsity`: KL of its units to rho; `kl_prior`: KL to a normal code;
-    `rate`: bits of a compressive one."""
+    """Weights of the penalties by name; `l1`: mean absolute value of the code; `kl_sparsity`: KL divergence of each
+    unit's mean activity from `rho`; `kl_prior`: KL divergence of the code from the standard normal distribution;
+    `rate`: bits of a compressive code."""
     rho: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """For `kl_sparsity`: the share of the items for which a unit is to be on."""
+    """Target mean activity of a unit for `kl_sparsity`."""
     binarize: bool = False
-    """Model black and white pictures: every pixel is drawn anew each time, with its grey as the probability of white,
+    """Model binary images: each pixel is drawn again in each epoch, with its gray level as the probability of white,
     for the input and the target alike (Salakhutdinov and Murray 2008)."""
     iwae: bool = False
-    """With `bce` on a variational net: weigh the draws of a code by their importance. The loss is then the bound of
-    Burda, Grosse and Salakhutdinov (2016), in nats per value; the prior is in it, and more `net.draws` tighten it."""
+    """Train on the importance-weighted bound of Burda, Grosse and Salakhutdinov (2016), in nats per value; needs `bce`
+    and a variational net. The bound includes the prior, and more `net.draws` tighten it."""
 
     @field_validator("loss")
     @classmethod
@@ -137,22 +173,32 @@ class Objective(StrictModel):
     @model_validator(mode="after")
     def _iwae_needs_bce(self) -> Self:
         if self.iwae and (self.loss != "bce" or "kl_prior" in self.penalties):
-            raise ValueError("iwae needs loss = 'bce', and no penalty kl_prior: the bound holds it already")
+            raise ValueError("iwae needs loss = 'bce' and no penalty kl_prior: the bound includes the prior already")
         return self
 
     def sample_targets(self, items: Tensor, generator: Generator) -> Tensor:
-        """What the net is to model of these items: themselves, or where `binarize` a draw."""
+        """Return the items (float32, images in 0..1), or with `binarize` a Bernoulli sample of them."""
         return torch.bernoulli(items, generator=generator) if self.binarize else items
 
-    def losses(self, made: ForwardResult, clean: Tensor, net: Autoencoder) -> dict[str, Tensor]:
-        """`loss`, the number to make small, first; then what it consists of, unweighted, by name."""
+    def losses(self, result: ForwardResult, clean: Tensor, net: Autoencoder) -> dict[str, Tensor]:
+        """Return the total `loss` to minimize first, then its unweighted terms by name; all are scalars.
+
+        Args:
+            result: the forward pass, in float32.
+            clean: the targets, float32 (N, ...), images in 0..1.
+            net: the net of the forward pass.
+
+        Raises:
+            RecipeError: a penalty or `iwae` does not fit the family of the net.
+        """
         if self.iwae:
-            parts = {"iwae": -iwae_bound(log_importance_weights(made, clean, net)).mean() / clean[0].numel()}
+            terms = {"iwae": -iwae_bound(log_importance_weights(result, clean, net)).mean() / clean[0].numel()}
         else:
-            wanted = clean.repeat(len(made.output) // len(clean), *[1] * (clean.ndim - 1))  # for each draw
-            parts = {self.loss: LOSSES[self.loss](made.output, wanted, net)}
-        total = next(iter(parts.values()))
+            # A variational net returns several outputs for each item: repeat the targets to match.
+            targets = clean.repeat(len(result.output) // len(clean), *[1] * (clean.ndim - 1))
+            terms = {self.loss: LOSSES[self.loss](result.output, targets, net)}
+        total = next(iter(terms.values()))
         for name, weight in self.penalties.items():
-            parts[name] = PENALTIES[name](made, self)
-            total = total + weight * parts[name]
-        return {"loss": total, **parts}
+            terms[name] = PENALTIES[name](result, self)
+            total = total + weight * terms[name]
+        return {"loss": total, **terms}

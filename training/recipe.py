@@ -1,4 +1,4 @@
-"""One experiment as data: read from TOML, changed by `--set`, unknown keys refused. Knows no way to run it."""
+"""Recipes: an experiment as data, read from TOML and changed by `--set` overrides. Unknown keys are rejected."""
 
 import tomllib
 from collections.abc import Sequence
@@ -11,12 +11,13 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    StringConstraints,
     ValidationError,
     model_validator,
 )
 
+from service.card import Name
 from training.augmentation import Augmentation
+from training.builtin_recipes import builtin_recipe_path, builtin_recipes
 from training.corruption import Corruption, Identity
 from training.data import AnyDataSection
 from training.errors import RecipeError
@@ -24,61 +25,60 @@ from training.nets import NETS, Net, Operation
 from training.objective import Objective
 from training.recipe_errors import format_error
 from training.schema import Fraction, StrictModel, suggestion
-
-RECIPES_FOLDER = Path(__file__).parent / "recipes"
+from training.text_files import read_text
 
 
 class ModelSection(StrictModel):
     """The `[model]` table: what is published."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
-    """The folder under models/ and the name that callers give."""
+    name: Name
+    """Name of the model, and of its folder under `models/`."""
     title: str
-    """One line for people."""
+    """Title in one line."""
     description: str
-    """What goes in and what comes out."""
+    """The input and the output of the model."""
     licence: str
-    """Of the published weights."""
+    """License of the published weights."""
     operations: Annotated[list[Operation], Field(min_length=1)]
-    """One graph is published for each: encode, decode, reconstruct, denoise."""
+    """Operations to publish, one graph each: `encode`, `decode`, `reconstruct`, `denoise`."""
     int8: bool = False
-    """Publish every graph in int8, too; the service chooses by its processor."""
+    """Also publish every graph in int8; the service chooses the precision that suits its processor."""
     weights: bool = True
-    """Publish the weights beside the graphs, so that another fit can start from them."""
+    """Also publish the weights, as a start for other fits (`--init`)."""
 
 
 class OptimizerSection(StrictModel):
-    """The `[optimizer]` table: linear warm-up, then half a cosine down to zero."""
+    """The `[optimizer]` table. The learning rate rises linearly during warm-up, and falls to zero by half a cosine."""
 
     name: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
-    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015), plain stochastic gradient descent, or Muon (Jordan
-    et al. 2024), which takes a third of the steps on convolutional nets."""
+    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2015), stochastic gradient descent, or Muon (Jordan et
+    al. 2024), which needs a third of the steps on convolutional nets."""
     momentum: Fraction = 0.0
-    """Of sgd."""
+    """Momentum of `sgd`."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the arithmetic within the net; weights, losses and what is published stay float32."""
+    """Precision of the arithmetic inside the net. Weights, losses and published graphs stay float32."""
     compile: bool = False
-    """Let torch.compile write the net's arithmetic anew: minutes at the start, some of the time afterwards."""
+    """Compile the net with `torch.compile`: it takes minutes at the start and makes the steps faster."""
     epochs: PositiveInt
     """Passes over the training set."""
     batch: PositiveInt = 256
-    """Items a step; the last, smaller batch of an epoch is left out."""
+    """Items per step; the last, smaller batch of an epoch is skipped."""
     lr: Annotated[float, Field(gt=0, le=1e38)] = 1e-3
-    """The learning rate at its peak."""
+    """Peak learning rate."""
     weight_decay: NonNegativeFloat = 0.0
-    """Share of the weights that a step at lr 1 takes away; of adam and sgd, twice the price of their squares."""
+    """Decay of the weights per step, times the learning rate. `adam` and `sgd` apply it as an L2 penalty instead."""
     warmup: NonNegativeInt = 500
-    """Steps from zero to the peak."""
+    """Steps until the learning rate reaches its peak."""
     ema_decay: Fraction = 0.0
-    """Decay of the moving average of the weights, which is what is published; 0 publishes the weights themselves."""
+    """Decay of the moving average of the weights, which is published; 0 publishes the weights of the last step."""
     grad_clip: PositiveFloat | None = None
-    """Largest norm of the gradient; longer ones are scaled down to it."""
+    """Maximum norm of the gradient; larger gradients are scaled down to it."""
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
-    """Of the first weights, the order of the items, the noise and what is held out."""
+    """Seed of the initial weights, the order of the items, the noise and the choice of validation items."""
     validation_fraction: Fraction = 0.0
-    """Share of the training set that is not trained on; the epoch that does best on it is the one published."""
+    """Fraction of the training set held out for validation; the epoch with the lowest validation loss is published."""
     patience: PositiveInt | None = None
-    """Stop after so many epochs without a better validation loss."""
+    """Stop after this many epochs without a lower validation loss."""
     checkpoint_every: PositiveInt = 500
     """Steps between checkpoints."""
 
@@ -90,20 +90,21 @@ class OptimizerSection(StrictModel):
 
 
 class Validation(StrictModel):
-    """The `[validation]` table: denoise pictures while training, and publish the weights that do it best.
+    """The `[validation]` table: denoise images during training, and publish the weights that do it best.
 
-    Best is the highest mean of three mean PSNRs: of the real pairs in `[data.pairs]`, of Gaussian noise of sigma 15,
-    25 and 50, and of every other kind of noise in `[corruption]`; what a recipe has none of is left out.
+    The best weights have the highest mean of up to three mean PSNRs: on the real pairs of `[data.pairs]`, on Gaussian
+    noise of sigma 15, 25 and 50, and on every other kind of noise in `[corruption]`. A group that the recipe does not
+    have is left out.
     """
 
     every: PositiveInt = 1
-    """Epochs from one measurement to the next; the last epoch is measured, too."""
+    """Epochs between measurements; the last epoch is always measured."""
     pictures: PositiveInt = 8
-    """Test pictures for each kind of noise."""
+    """Test images for each kind of noise."""
 
 
 class Recipe(StrictModel):
-    """A whole experiment; what is published for it says all of this."""
+    """An experiment. The card of the published model contains all of it."""
 
     model: ModelSection
     data: AnyDataSection
@@ -116,7 +117,7 @@ class Recipe(StrictModel):
 
     @property
     def family(self) -> str:
-        """The net's name in NETS."""
+        """The name of the net's family in NETS."""
         return next(name for name, section in NETS.items() if isinstance(self.net, section))
 
     @model_validator(mode="after")
@@ -128,13 +129,13 @@ class Recipe(StrictModel):
     @model_validator(mode="after")
     def _crops_are_for_any_size(self) -> Self:
         if self.augmentation.crop and not getattr(self.net, "any_size", False):
-            raise ValueError("augmentation.crop is for nets that take any size: set net.any_size")
+            raise ValueError("augmentation.crop needs a net for any size: set net.any_size = true")
         return self
 
     @model_validator(mode="after")
     def _int8_is_of_convolutions(self) -> Self:
         if self.model.int8 and (self.family != "conv" or not set(self.model.operations) <= {"reconstruct", "denoise"}):
-            raise ValueError("model.int8 is for conv nets that reconstruct or denoise")
+            raise ValueError("model.int8 needs net.family = 'conv' and the operations reconstruct or denoise only")
         return self
 
     @model_validator(mode="after")
@@ -142,59 +143,64 @@ class Recipe(StrictModel):
         if self.validation is None:
             return self
         if "denoise" not in self.model.operations:
-            raise ValueError("validation measures denoising: add 'denoise' to model.operations or leave the table out")
+            raise ValueError("validation measures denoising: add 'denoise' to model.operations or remove the table")
         if self.optimizer.validation_fraction:
-            raise ValueError(
-                "validation and optimizer.validation_fraction both choose the weights: leave one of them out"
-            )
+            raise ValueError("validation and optimizer.validation_fraction both choose the weights: remove one of them")
         return self
 
     @model_validator(mode="after")
     def _operations_can_be_offered(self) -> Self:
         for operation in self.model.operations:
             if operation not in self.net.operations:
-                raise ValueError(f"model.operations: this net offers {', '.join(self.net.operations)}, not {operation}")
+                raise ValueError(
+                    f"model.operations: this net supports {', '.join(self.net.operations)}, not {operation}"
+                )
         if "denoise" in self.model.operations and isinstance(self.corruption, Identity):
-            raise ValueError("model.operations: a net learns to denoise from a [corruption], this recipe has none")
+            raise ValueError("model.operations: denoise needs a [corruption] to train with: add the table")
         return self
 
 
-def builtin_recipes() -> list[str]:
-    """The names of the recipes that come with the package."""
-    return sorted(path.stem for path in RECIPES_FOLDER.glob("*.toml"))
+def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply overrides.
 
+    Args:
+        source: the name of a built-in recipe, or the path of a `.toml` file.
+        changes: overrides `key.key=value`, as `--set` takes them.
 
-def read_recipe(which: str, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe at a path or of a shipped name, after `key=value` changes. Raises RecipeError, naming the mend."""
-    path = Path(which)
-    if path.suffix != ".toml":
-        if which not in builtin_recipes():
+    Raises:
+        RecipeError: the recipe does not exist or is invalid, or an override is.
+    """
+    path = Path(source).expanduser()
+    if path.suffix.lower() != ".toml":
+        if source not in builtin_recipes():
             raise RecipeError(
-                f"no shipped recipe {which!r}: {suggestion(which, builtin_recipes())} (or give the path of a .toml)"
+                f"no built-in recipe {source!r}: {suggestion(source, builtin_recipes())} "
+                "(or pass the path of a .toml file)"
             )
-        path = RECIPES_FOLDER / f"{which}.toml"
+        path = builtin_recipe_path(source)
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(read_text(path))
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise RecipeError(f"{path} is no TOML: {error}") from error
+        hint = "; write / for \\, or use single quotes" if "'\\\\'" in str(error) or "escape" in str(error) else ""
+        raise RecipeError(f"{path} is not valid TOML: {error}{hint}") from error
     for change in changes:
         _apply_override(tables, change)
     return from_tables(tables)
 
 
 def from_tables(tables: dict[str, Any]) -> Recipe:
-    """The recipe that these tables say. Raises RecipeError with every fault on its own line."""
+    """Validate the tables of a recipe. Raises RecipeError with one line for each error."""
     try:
         return Recipe.model_validate(tables)
     except ValidationError as error:
-        faults = [format_error(fault, Recipe) for fault in error.errors()]
-        raise RecipeError("the recipe cannot be used:\n  " + "\n  ".join(faults)) from error
+        messages = [format_error(one, Recipe) for one in error.errors()]
+        raise RecipeError("the recipe is invalid:\n  " + "\n  ".join(messages)) from error
 
 
 def _apply_override(tables: dict[str, Any], change: str) -> None:
-    """Applies one `key.key=value`; the value is TOML, or else a bare word."""
+    """Apply one override `key.key=value` in place. A value that is not TOML is taken as a string."""
     key, equals, text = change.partition("=")
     if not equals or not all(key.split(".")):
         raise RecipeError(f"--set takes key=value, for example optimizer.epochs=5, not {change!r}")

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a recipe, as sentences that a person can act on. Knows tables, no experiment."""
+"""Formats pydantic's validation errors of a recipe as messages with the key, the problem and a suggestion."""
 
 from typing import Any, get_args
 
@@ -36,47 +36,51 @@ RENAMED = (
     ("objective.penalties.prior", "kl_prior"),
     ("objective.penalties.rare", "kl_sparsity"),
 )
-"""Keys, and values behind `=`, that had another name once: old and new. The old ones are refused, with the new one."""
+"""Renamed keys, and renamed values after `=`: old name and new name. Old names are errors that mention the new one."""
 
 
 def format_error(error: Any, root: type[StrictModel]) -> str:
-    """One pydantic fault as `key: what is wrong`, with the near match of an unknown key; `root`: the whole recipe."""
+    """Return one pydantic error as `key: message`; for an unknown key, with its new name or the closest known key.
+
+    `error` is an item of `ValidationError.errors()`, `root` the model that was validated.
+    """
     path, tables = _resolve([str(part) for part in error["loc"]], root)
     known = [key for table in tables for key in table.model_fields]
     for old, new in _old_names(error, path):
         if error["type"] != "extra_forbidden" or new in known:
             key, equals, value = old.partition("=")
-            what = f"{value!r} is called {new!r} now" if equals else f"no such key: it is called {new} now"
-            return f"{key}: {what}"
+            message = f"{value!r} was renamed to {new!r}" if equals else f"unknown key; it was renamed to {new}"
+            return f"{key}: {message}"
     if error["type"] == "extra_forbidden":
-        return f"{'.'.join(path)}: no such key; {suggestion(path[-1], known)}"
+        return f"{'.'.join(path)}: unknown key; {suggestion(path[-1], known)}"
     return f"{'.'.join(path) or 'recipe'}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _old_names(error: Any, path: list[str]) -> list[tuple[str, str]]:
-    """What the fault may be about, as it is written in the recipe, that is a row of RENAMED; each with its new name."""
-    given, where = error["input"], ".".join(path)
-    tag = error.get("ctx", {}).get("discriminator", "").strip("'")
+    """Return the old names in RENAMED that the error may be about, as the recipe spells them, with their new names."""
+    value, where = error["input"], ".".join(path)
+    discriminator = error.get("ctx", {}).get("discriminator", "").strip("'")
     if error["type"] == "extra_forbidden":
-        asked = [where]
+        candidates = [where]
     elif error["type"] == "union_tag_invalid":
-        asked = [f"{where}.{tag}={error['ctx']['tag']}"]
-    elif isinstance(given, dict):  # a table without what tells its kind, or with a key that a validator refuses
-        asked = [f"{where}.{key}" for key in given]
+        candidates = [f"{where}.{discriminator}={error['ctx']['tag']}"]
+    elif isinstance(value, dict):  # a table without its discriminator, or one that a validator rejects
+        candidates = [f"{where}.{key}" for key in value]
     else:
-        asked = [f"{where}={given}"]
+        candidates = [f"{where}={value}"]
     return [
         (name, new)
-        for name in asked
+        for name in candidates
         for old, new in RENAMED
         if old == ".".join(part for part in name.split(".") if part != "of" and not part.isdecimal())
     ]
 
 
 def _resolve(location: list[str], root: type[StrictModel]) -> tuple[list[str], list[type[StrictModel]]]:
-    """The keys in pydantic's location, which also names the member of a union, and the tables that the last lies in.
+    """Return the keys in a pydantic location, and the tables that may contain the last key.
 
-    The number of a table in a list is a key that leads to no other table.
+    A location also names the chosen member of a union, which is no key. The index of a table in a list is a key, but
+    the table it leads to is the same for all indices.
     """
     keys: list[str] = []
     tables: list[type[StrictModel]] = []
@@ -106,7 +110,7 @@ def _resolve(location: list[str], root: type[StrictModel]) -> tuple[list[str], l
 
 
 def _sections(annotation: Any) -> list[type[StrictModel]]:
-    """The tables that an annotation allows."""
+    """Return the models of tables in an annotation, unions included."""
     if isinstance(annotation, type) and issubclass(annotation, StrictModel):
         return [annotation]
     return [section for part in get_args(annotation) for section in _sections(part)]

@@ -1,6 +1,6 @@
-"""The report: what the studies found, as one page that needs nothing beside it, and their figures as files.
+"""The report of the studies: a self-contained HTML page, and the figures as PNG files.
 
-Made from stored results in seconds; knows neither torch's nets nor data.
+It is drawn from stored results in seconds, without nets or data.
 """
 
 import base64
@@ -31,7 +31,7 @@ STATUS_LABELS = {"stretch": "stretch goal", "yes": "yes", "no": "no", "": ""}
 
 
 def save_results(folder: Path, study: Study, results: Results) -> Path:
-    """Writes what a study found; returns the file."""
+    """Write the results of a study as JSON to `folder`, and return the path of the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{study.name}.json"
     atomic_files.write_atomic(path, (json.dumps(results, indent=1) + "\n").encode())
@@ -39,13 +39,17 @@ def save_results(folder: Path, study: Study, results: Results) -> Path:
 
 
 def write_report(folder: Path) -> Path:
-    """Draws every stored study of the folder and writes the page; returns it. Raises NothingToPlot where none is."""
-    found = [(study, _load_results(folder, study)) for study in STUDIES.values()]
-    parts = [_study_section(folder, study, results) for study, results in found if results is not None]
-    if not parts:
-        raise NothingToPlot(f"{folder} holds no results: hourglass-train study NAME measures them")
-    missing = [study.name for study, results in found if results is None]
-    page = _page([(study, results) for study, results in found if results is not None], parts, missing)
+    """Draw the figures of every study with results in `folder`, write the page, and return its path.
+
+    Raises NothingToPlot if the folder contains no results.
+    """
+    loaded = [(study, _load_results(folder, study)) for study in STUDIES.values()]
+    measured = [(study, results) for study, results in loaded if results is not None]
+    if not measured:
+        raise NothingToPlot(f"{folder} contains no results: run hourglass-train study NAME first")
+    sections = [_study_section(folder, study, results) for study, results in measured]
+    missing = [study.name for study, results in loaded if results is None]
+    page = _page(measured, sections, missing)
     atomic_files.write_atomic(folder / PAGE_FILE, page.encode())
     return folder / PAGE_FILE
 
@@ -56,8 +60,8 @@ def _load_results(folder: Path, study: Study) -> Results | None:
 
 
 def _study_section(folder: Path, study: Study, results: Results) -> str:
-    """One study's section; its figures are written as files too."""
-    pictures = {name: _png(made) for name, made in study.plot(results).items()}
+    """Return the HTML section of a study, and write its figures as PNG files."""
+    pictures = {name: _png(figure) for name, figure in study.plot(results).items()}
     for name, content in pictures.items():
         atomic_files.write_atomic(folder / f"{study.name}-{name}.png", content)
     paragraphs = "".join(f"<p>{escape(text)}</p>" for text in study.summary(results).split("\n\n"))
@@ -68,7 +72,7 @@ def _study_section(folder: Path, study: Study, results: Results) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in ("what", "ours", "to reach", "reached", "reference"))
+    head = "".join(f"<th>{name}</th>" for name in ("figure", "measured", "target", "reached", "reference"))
     return f"<table><tr>{head}</tr>{''.join(_table_row(row) for row in rows)}</table>"
 
 
@@ -87,22 +91,22 @@ def _images(pictures: Mapping[str, bytes]) -> str:
     )
 
 
-def _png(made: Figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     out = BytesIO()
-    made.savefig(out, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(out, format="png", dpi=110, metadata={"Software": None})
     return out.getvalue()
 
 
-def _page(found: list[tuple[Study, Results]], parts: list[str], missing: list[str]) -> str:
-    contents = "".join(f'<li><a href="#{study.name}">{escape(study.title)}</a></li>' for study, _ in found)
-    rows = [row for study, results in found for row in study.rows(results) if row.status]
+def _page(measured: list[tuple[Study, Results]], sections: list[str], missing: list[str]) -> str:
+    contents = "".join(f'<li><a href="#{study.name}">{escape(study.title)}</a></li>' for study, _ in measured)
+    rows = [row for study, results in measured for row in study.rows(results) if row.status]
     reached = sum(row.status != "no" for row in rows)
-    gap = f"<p>Not measured yet: {escape(', '.join(missing))}.</p>" if missing else ""
+    note = f"<p>Not measured yet: {escape(', '.join(missing))}.</p>" if missing else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Autoencoders, measured</title><style>{STYLE}</style></head><body><h1>Autoencoders, measured</h1>"
-        "<p>Every question of the lecture, the recipe that answers it, and the figures, beside what they are held "
-        f"against. {reached} of {len(rows)} bars are reached.</p>{gap}"
-        f"<ol>{contents}</ol>{''.join(parts)}</body></html>\n"
+        "<p>Each question of the lecture, the command that answers it, and the measured figures with their targets. "
+        f"{reached} of {len(rows)} targets are reached.</p>{note}"
+        f"<ol>{contents}</ol>{''.join(sections)}</body></html>\n"
     )

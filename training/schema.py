@@ -1,4 +1,4 @@
-"""What every part of a recipe is: pydantic data, strict, frozen, unknown keys refused. Knows no part."""
+"""The base of all tables of a recipe: strict, frozen pydantic models that reject unknown keys."""
 
 from difflib import get_close_matches
 from typing import Annotated
@@ -11,21 +11,21 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 def _rising(pair: tuple[float, float]) -> tuple[float, float]:
     if not 0 <= pair[0] <= pair[1]:
-        raise ValueError("a range is two numbers from 0 up, the smaller first")
+        raise ValueError("a range is two numbers, at least 0, the smaller first")
     return pair
 
 
 Range = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_rising)]
-"""Lowest and highest value; an array of two numbers in TOML."""
+"""Lowest and highest value, at least 0; an array of two numbers in TOML."""
 
 
 class StrictModel(BaseModel):
-    """One table of a recipe."""
+    """A table of a recipe."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 def suggestion(word: str, known: list[str]) -> str:
-    """What to say of an unknown word: the near match, or all that is known."""
+    """Return a hint for an unknown word: the closest of the `known` words, or all of them."""
     match = get_close_matches(word, known, n=1)
-    return f"did you mean {match[0]}?" if match else f"there are {', '.join(known)}"
+    return f"did you mean {match[0]}?" if match else f"choose from {', '.join(known)}"

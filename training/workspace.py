@@ -1,6 +1,6 @@
-"""What the studies work with: data read once, models fitted and published once, nets of recipes with changes.
+"""Fits and publishes recipes from Python, for studies and notebooks.
 
-Everything is found again where it was left: a fit that was stopped goes on, one that is finished is not repeated.
+Data is read once. A stopped fit is resumed, and a finished one is loaded from its run folder.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from training.recipe import Recipe, read_recipe
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A recipe, its data, and the net that was fitted to it; nothing of it is published."""
+    """A recipe, its data and the net fitted to it, not yet published."""
 
     recipe: Recipe
     data: Dataset
@@ -28,13 +28,17 @@ class TrainedModel:
 
     @property
     def net(self) -> Autoencoder:
-        """In torch: pictures float32 N,C,H,W in 0..1, vectors N,F."""
+        """The PyTorch net, for images float32 (N, C, H, W) in 0..1 or vectors (N, F)."""
         return self.result.net
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """A published model as it is served: `graphs` take and give arrays as callers do (pictures uint8 N,H,W,C)."""
+    """A published model as it is served.
+
+    `graphs` maps operations to functions on arrays, run by onnxruntime: images uint8 (N, H, W, C), vectors and codes
+    float32 (N, ...).
+    """
 
     recipe: Recipe
     data: Dataset
@@ -43,16 +47,21 @@ class PublishedModel:
 
 
 def no_progress(_name: str) -> AbstractContextManager[ProgressCallback]:
-    """Shows nothing."""
+    """Return a context manager whose progress callback does nothing."""
     return nullcontext(lambda _step, _total, _loss, _rate: None)
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """`folder`: looked into first for data; `models`: where models are published; `runs`: where fits leave their state.
+    """The folders that fits and published models are in.
 
-    `progress`: what shows the progress of a fit of that name, as `cli.display.progress` does. Recipes are named as on
-    the command line: a shipped one, or the path of a .toml; `changes` are what --set takes.
+    A recipe is the name of a built-in recipe or the path of a `.toml` file; `changes` are overrides as of `--set`.
+
+    Attributes:
+        folder: the folder to search for data first.
+        models: the folder in which models are published.
+        runs: the folder of the run folders.
+        progress: returns a context manager that shows the progress of a named fit, like `cli.display.progress`.
     """
 
     folder: Path | None = None
@@ -61,31 +70,32 @@ class Workspace:
     progress: Callable[[str], AbstractContextManager[ProgressCallback]] = no_progress
 
     def fit(self, recipe: str, *changes: str, variant: str = "") -> TrainedModel:
-        """The recipe, fitted in a run folder of its own: NAME or NAME-VARIANT.
+        """Fit a recipe in the run folder `NAME`, or `NAME-variant`, of `runs`; resume a fit that was stopped.
 
-        Goes on where it stopped. Raises RunError where the folder holds another recipe's run.
+        Raises RecipeError, DataError, Diverged and Collapsed like `training.loop.fit.fit`, and RunError if the folder
+        contains a run of another recipe.
         """
-        plan, data = read_recipe(recipe, changes), self.data(recipe, *changes)
-        called = f"{plan.model.name}-{variant}" if variant else plan.model.name
-        with self.progress(called) as tell:
-            return TrainedModel(plan, data, fit(plan, data, self.runs / called, tell, resume=True))
+        parsed, data = read_recipe(recipe, changes), self.data(recipe, *changes)
+        name = f"{parsed.model.name}-{variant}" if variant else parsed.model.name
+        with self.progress(name) as on_step:
+            return TrainedModel(parsed, data, fit(parsed, data, self.runs / name, on_step, resume=True))
 
     def publish(self, trained: TrainedModel) -> PublishedModel:
-        """The next version of the recipe's model. Raises PublishError where a graph is not what was trained."""
+        """Publish a trained model as the next version. Raises PublishError if a graph differs from the net."""
         folder, _ = publish(trained.recipe, trained.data, trained.result, self.models)
         return PublishedModel(trained.recipe, trained.data, read_published(folder), load_graphs(folder))
 
     def model(self, recipe: str) -> PublishedModel:
-        """The newest version of a recipe's model; fitted and published first where there is none."""
-        plan = read_recipe(recipe)
-        if not any((self.models / plan.model.name).glob("*/card.json")):
-            check_writable(plan, self.models)
+        """Load the latest version of a recipe's model. Fit and publish it first if there is none."""
+        parsed = read_recipe(recipe)
+        if not any((self.models / parsed.model.name).glob("*/card.json")):
+            check_writable(parsed, self.models)
             return self.publish(self.fit(recipe))
-        folder = latest_version(plan, self.models)
-        return PublishedModel(plan, self.data(recipe), read_published(folder), load_graphs(folder))
+        folder = latest_version(parsed, self.models)
+        return PublishedModel(parsed, self.data(recipe), read_published(folder), load_graphs(folder))
 
     def data(self, recipe: str, *changes: str) -> Dataset:
-        """The data of a recipe."""
+        """Read the data of a recipe, or return it from a cache of the last four."""
         return _load(recipe, changes, self.folder)
 
 

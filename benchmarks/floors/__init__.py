@@ -1,1 +1,1 @@
-"""What nothing can beat: echoes of the web stack without our work, and onnxruntime without a web stack."""
+"""Floors: the web stack without inference, and onnxruntime without a web stack."""

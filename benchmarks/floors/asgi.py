@@ -4,7 +4,7 @@ from starlette.types import Receive, Scope, Send
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Sends back what comes in."""
+    """Return the request body."""
     if scope["type"] != "http":
         return
     body = b""

@@ -7,11 +7,11 @@ app = FastAPI()
 
 @app.get("/livez")
 async def livez() -> dict[str, str]:
-    """Ready once this answers."""
+    """Report readiness."""
     return {"status": "alive"}
 
 
 @app.post("/denoise")
 async def echo(request: Request) -> Response:
-    """Sends back what comes in."""
+    """Return the request body."""
     return Response(await request.body(), media_type="image/png")

@@ -1,4 +1,4 @@
-"""onnxruntime alone, one thread: items a second of a graph at one batch. Run in a process of its own, on one core."""
+"""onnxruntime alone, one thread: items per second of a graph at one batch size. Runs as a process on one core."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 
 def rate(graph: str, items: np.ndarray, seconds: float) -> float:
-    """Items a second, after a warm-up of a tenth of the time."""
+    """Return items per second, after a warm-up of a tenth of the time."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

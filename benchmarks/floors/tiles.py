@@ -1,4 +1,4 @@
-"""onnxruntime alone on tiles of a picture: megapixels a second. Run in a process of its own, on the server's cores."""
+"""onnxruntime alone on tiles of a picture: megapixels per second. Runs as a process on the cores of the server."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ import onnxruntime as ort
 
 
 def rate(graph: str, height: int, width: int, threads: int, callers: int, seconds: float) -> float:
-    """Of so many callers at once, each run with so many threads; the first runs are left out."""
+    """Return megapixels per second of concurrent callers with a number of threads per run, after a warm-up."""
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.enable_mem_pattern = False
@@ -30,8 +30,8 @@ def rate(graph: str, height: int, width: int, threads: int, callers: int, second
 
     with ThreadPoolExecutor(callers) as pool:
         list(pool.map(call, [0.0] * callers))
-        found = list(pool.map(call, [seconds] * callers))
-    return sum(runs / spent for runs, spent in found) * height * width / 1e6
+        counts = list(pool.map(call, [seconds] * callers))
+    return sum(runs / spent for runs, spent in counts) * height * width / 1e6
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The servers our service is measured against, each set up as its own documentation says."""
+"""Other model servers, each set up as its documentation says."""

@@ -1,4 +1,4 @@
-"""`make bench-peers`: the same work by each peer, one at a time on one core, beside FastAPI's echo of that round."""
+"""`make bench-peers`: the same work by each peer, one at a time on one core, beside FastAPI's echo."""
 
 import json
 import sys
@@ -25,11 +25,11 @@ from benchmarks.process import Server, ServerFailed, free_port
 from benchmarks.report import RESULTS
 
 notes = Console(stderr=True)
-app = App(name="python -m benchmarks.peers", help="Measure Hourglass and its peers at the same work.")
+app = App(name="python -m benchmarks.peers", help="Measure Hourglass and its peers on the same work.")
 
 
 def request_of(peer: dict[str, Any]) -> Request:
-    """What the peer is sent: the picture, or its tensor where the peer serves tensors."""
+    """Return the request for a peer: the picture, or its tensor if the peer serves tensors."""
     if peer["body"] == "png":
         return Request(peer["path"], PNG.body, peer["content_type"])
     if peer["body"] == "multipart":
@@ -50,22 +50,22 @@ def request_of(peer: dict[str, Any]) -> Request:
     return Request(peer["path"], text.encode() + tensor.tobytes(), peer["content_type"], headers=lengths)
 
 
-def checked(answer: bytes, kind: str, wanted: bytes) -> None:
-    """Raises ServerFailed unless the answer holds the pixels that Hourglass answered."""
-    pixels = np.asarray(Image.open(BytesIO(wanted))).ravel()
-    found = np.zeros(0)
+def checked(answer: bytes, kind: str, expected: bytes) -> None:
+    """Raise ServerFailed unless the response contains the same pixels as that of Hourglass."""
+    pixels = np.asarray(Image.open(BytesIO(expected))).ravel()
+    output = np.zeros(0)
     if kind == "png":
-        found = np.asarray(Image.open(BytesIO(answer))).ravel()
+        output = np.asarray(Image.open(BytesIO(answer))).ravel()
     elif kind == "json":
-        found = np.array(json.loads(answer)["outputs"][0]["data"]).ravel()
+        output = np.array(json.loads(answer)["outputs"][0]["data"]).ravel()
     elif kind == "binary":
-        found = np.frombuffer(answer[-pixels.size :], np.uint8)
-    if not np.array_equal(found, pixels):
+        output = np.frombuffer(answer[-pixels.size :], np.uint8)
+    if not np.array_equal(output, pixels):
         raise ServerFailed("its answer is not the denoised picture")
 
 
 def measure(server: Server, request: Request, echo: Server, folder: Path, rounds: int, seconds: float) -> Entry:
-    """All rounds of one contender, the echo's beside each."""
+    """Measure all rounds of one server, each beside the echo."""
     entry = Entry(server.title)
     for connections in CONNECTIONS:
         entry.runs[connections] = [
@@ -80,7 +80,7 @@ def measure(server: Server, request: Request, echo: Server, folder: Path, rounds
 
 
 def start_peer(name: str, folder: Path) -> tuple[Server, dict[str, Any]]:
-    """The peer's server as a process, and what its description says."""
+    """Start the server of a peer, and return it with its description."""
     peer = tomllib.loads((PEERS / name / "peer.toml").read_text())
     port = free_port()
     run = [str(interpreter(name)), str(PEERS / name / "serve.py")]
@@ -90,7 +90,7 @@ def start_peer(name: str, folder: Path) -> tuple[Server, dict[str, Any]]:
 
 
 def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) -> list[Entry]:
-    """Ourselves, then every peer that comes up; one that does not is told of and passed over."""
+    """Measure Hourglass, then every peer that starts; report and skip the others."""
     fixtures.publish_all(folder / "models")
     with ExitStack() as stack:
         port = free_port()
@@ -99,7 +99,7 @@ def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) ->
         stack.enter_context(echo).wait()
         with start_hourglass(folder, folder / "models") as ours:
             start = ours.first_answer(PNG)
-            wanted = ours.post(PNG)
+            expected = ours.post(PNG)
             entries = [measure(ours, PNG, echo, folder, rounds, seconds)]
             entries[0].title, entries[0].start = "**Hourglass**", start
         for name in chosen:
@@ -109,32 +109,32 @@ def contend(chosen: Sequence[str], folder: Path, rounds: int, seconds: float) ->
                 with server:
                     request = request_of(peer)
                     start = server.first_answer(request, peer["start_seconds"])
-                    checked(server.post(request), peer["answer"], wanted)
+                    checked(server.post(request), peer["answer"], expected)
                     entry = measure(server, request, echo, folder, rounds, seconds)
                     entry.start = start
                     entries.append(entry)
             except (ServerFailed, OSError) as error:
-                notes.print(f"{name} is left out: {error}", style="red", markup=False, highlight=False)
+                notes.print(f"{name} is skipped: {error}", style="red", markup=False, highlight=False)
     return entries
 
 
 @app.default
 def compare(
     *,
-    rounds: Annotated[int, Parameter(help="of every peer; the table shows their medians")] = 3,
-    seconds: Annotated[float, Parameter(help="of load in a round")] = 2.0,
-    only: Annotated[str, Parameter(help="peers, by commas; nothing is stored then")] = "",
+    rounds: Annotated[int, Parameter(help="rounds of every peer; the table shows their medians")] = 3,
+    seconds: Annotated[float, Parameter(help="seconds of load per round")] = 2.0,
+    only: Annotated[str, Parameter(help="peers to measure, separated by commas; the table is not stored then")] = "",
 ) -> None:
     """Measure Hourglass and every installed peer, print the table and store it in benchmarks/results.
 
     Example: python -m benchmarks.peers --only naive,litserve
     """
-    wanted = [name for name in only.split(",") if name] or names()
-    for name in wanted:
+    selected = [name for name in only.split(",") if name] or names()
+    for name in selected:
         if not is_installed(name):
-            notes.print(f"{name} is left out: it is not installed; python -m benchmarks.peers.install {name}")
+            notes.print(f"{name} is skipped: it is not installed; python -m benchmarks.peers.install {name}")
     with tempfile.TemporaryDirectory() as folder:
-        entries = contend([name for name in wanted if is_installed(name)], Path(folder), rounds, seconds)
+        entries = contend([name for name in selected if is_installed(name)], Path(folder), rounds, seconds)
     text = table(entries)
     print(text)
     if not only:

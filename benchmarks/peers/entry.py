@@ -1,4 +1,4 @@
-"""What was measured of one contender, and all of them as a table and as a picture."""
+"""Figures of the servers, as a table and as a plot."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ CONNECTIONS = (1, 32, 128)
 
 @dataclass(slots=True)
 class Entry:
-    """One contender: rounds of (its run, the echo's run) by connections, its memory, its start."""
+    """One server: rounds of its run and the echo's by connections, its memory, its start time."""
 
     title: str
     runs: dict[int, list[tuple[Measured, Measured]]] = field(default_factory=dict)
@@ -22,23 +22,23 @@ class Entry:
     start: float = 0.0
 
     def ratio(self, connections: int) -> float:
-        """Requests a second over the echo's, the median of the rounds."""
+        """Return requests per second relative to the echo, as the median of the rounds."""
         return median(mine.rate / echo.rate for mine, echo in self.runs[connections])
 
     def tail(self) -> float:
-        """99th percentile over the median latency at the most connections."""
+        """Return the 99th percentile relative to the median latency at the most connections."""
         return median(mine.p99 / mine.p50 for mine, _ in self.runs[CONNECTIONS[-1]])
 
     def alone(self) -> float:
-        """Median latency of a lone caller over the echo's."""
+        """Return the median latency of a single client relative to the echo."""
         return median(mine.p50 / echo.p50 for mine, echo in self.runs[1])
 
     def failed(self) -> int:
-        """Requests that were not answered 200."""
+        """Number of requests without status 200."""
         return sum(mine.failed for rounds in self.runs.values() for mine, _ in rounds)
 
     def row(self) -> str:
-        """Its line of the table."""
+        """Return its line of the table."""
         rates = " | ".join(f"{median(mine.rate for mine, _ in self.runs[at]):,.0f}" for at in CONNECTIONS)
         ratios = " | ".join(f"{self.ratio(at):.3f}" for at in CONNECTIONS)
         rest = f"{self.alone():.1f} | {self.tail():.1f} | {self.megabytes:.0f} | {self.start:.2f} | {self.failed()}"
@@ -46,12 +46,12 @@ class Entry:
 
 
 def ranked(entries: Sequence[Entry]) -> list[Entry]:
-    """Ourselves first, then by requests a second at 32 connections."""
+    """Sort entries: Hourglass first, then by requests per second at 32 connections."""
     return [entries[0], *sorted(entries[1:], key=lambda entry: -entry.ratio(32))]
 
 
 def table(entries: Sequence[Entry]) -> str:
-    """A line a contender."""
+    """Return the table, one line per server."""
     counts = " | ".join(f"req/s, {at}" for at in CONNECTIONS)
     ratios = " | ".join(f"/ echo, {at}" for at in CONNECTIONS)
     head = f"| | {counts} | {ratios} | p50 / echo's, 1 | p99 / p50, 128 | PSS MB | start s | failed |\n"
@@ -59,7 +59,7 @@ def table(entries: Sequence[Entry]) -> str:
 
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
-    """Requests a second at 32 connections as a share of FastAPI's own echo."""
+    """Plot requests per second at 32 connections relative to FastAPI's echo."""
     figure = Figure(figsize=(8, 0.45 * len(entries) + 1.2), layout="constrained")
     axes = figure.subplots()
     for place, entry in enumerate(reversed(ranked(entries))):

@@ -1,7 +1,7 @@
-"""Makes a virtual environment for each peer: `python -m benchmarks.peers.install [NAME ...]`.
+"""Create a virtual environment for each peer: `python -m benchmarks.peers.install [NAME ...]`.
 
-Peers cannot share one, nor ours: they want different versions of the same packages. One that cannot be installed here
-is named with the reason at the end, and the others are measured all the same.
+Peers need different versions of the same packages, so each has its own environment. Peers that cannot be installed are
+reported with the reason at the end; the others are measured.
 """
 
 import hashlib
@@ -18,32 +18,32 @@ STAMP = ".requirements.sha256"
 
 
 class CannotInstall(Exception):
-    """A peer's packages cannot be had on this machine; says why in one sentence."""
+    """The packages of a peer cannot be installed on this machine; the message is one sentence."""
 
 
 def names() -> list[str]:
-    """Every peer there is."""
+    """Return the names of all peers."""
     return sorted(path.parent.name for path in PEERS.glob("*/requirements.txt"))
 
 
 def environment(name: str) -> Path:
-    """Where the peer's virtual environment is, or would be."""
+    """Return the path of the virtual environment of a peer."""
     return PEERS / ".venvs" / name
 
 
 def interpreter(name: str) -> Path:
-    """The Python that runs the peer."""
+    """Return the Python interpreter of a peer."""
     return environment(name) / "bin" / "python"
 
 
 def is_installed(name: str) -> bool:
-    """Whether the environment was finished, and from the requirements as they are now."""
+    """Return whether the environment is complete and made from the current requirements."""
     stamp = environment(name) / STAMP
     return stamp.is_file() and stamp.read_text() == _digest(name)
 
 
 def install(name: str) -> None:
-    """Makes the peer's environment anew; the stamp comes last, so a broken one is never taken for finished."""
+    """Create the environment of a peer; a stamp written last marks it as complete."""
     venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(environment(name))
     command = [str(interpreter(name)), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
     command += ["--requirement", str(PEERS / name / "requirements.txt")]
@@ -53,14 +53,14 @@ def install(name: str) -> None:
     (environment(name) / STAMP).write_text(_digest(name))
 
 
-def main(wanted: Sequence[str]) -> int:
-    """Installs the peers named, or all; 0 if at least one of them can be run."""
+def main(selected: Sequence[str]) -> int:
+    """Install the named peers, or all; return 0 if at least one of them can run."""
     console = Console(stderr=True)
     known = names()
-    if unknown := sorted(set(wanted) - set(known)):
+    if unknown := sorted(set(selected) - set(known)):
         console.print(f"No such peer: {', '.join(unknown)}. There are {', '.join(known)}.", soft_wrap=True)
         return 2
-    chosen, failed = list(wanted) or known, dict[str, str]()
+    chosen, failed = list(selected) or known, dict[str, str]()
     for number, name in enumerate(chosen, start=1):
         if is_installed(name):
             console.print(f"{name}: already installed")
@@ -81,7 +81,7 @@ def _digest(name: str) -> str:
 
 
 def _reason(stderr: str) -> str:
-    """Pip's first complaint: what follows it is mostly where to read on."""
+    """Return the first error line of pip."""
     errors = [line.removeprefix("ERROR: ").strip() for line in stderr.splitlines() if line.startswith("ERROR: ")]
     return errors[0].partition(" (from versions")[0] if errors else ""
 

@@ -2,21 +2,23 @@
 
 import asyncio
 import csv
-import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
+import sys
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
 from service import codec
 from service.card import Operation
+from service.cli.plan import MEDIA_TYPES, FileTask
 from service.codec import Picture
 from service.config import Settings
-from service.engine.images import image_media_type, open_picture, postprocess, preprocess
+from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
 from service.engine.pipeline import Job, StageExecutor, admit, infer
@@ -24,16 +26,19 @@ from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
 from service.state import State
 from service.types import Array
 
-MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-SUFFIXES = {*MEDIA_TYPES, ".tif", ".tiff", ".bmp", ".gif"}
 
+@dataclass(slots=True)
+class FileResult:
+    """The outcome of one file: an output and figures for each page, or the problem, and notes for the user.
 
-@dataclass(frozen=True, slots=True)
-class FileTask:
-    """An image file to read and the file to write its output to; without a target the output is only returned."""
+    An output has the shape of one item. It is already written if the task has a target.
+    """
 
-    source: Path
-    target: Path | None
+    task: FileTask
+    outputs: list[Array] = field(default_factory=list[Array])
+    figures: list[Figures] = field(default_factory=list[Figures])
+    problem: Problem | None = None
+    notes: list[str] = field(default_factory=list[str])
 
 
 async def select_model(state: State, operation: Operation, model_name: str) -> LoadedModel:
@@ -53,87 +58,92 @@ async def select_model(state: State, operation: Operation, model_name: str) -> L
     return model
 
 
-def list_tasks(source: Path, output: Path | None) -> list[FileTask]:
-    """Return a task for the file, or for every image below the folder, sorted by path.
-
-    Raises ValueError if there is no image to read, or if an output would overwrite its source.
-    """
-    if not source.exists():
-        raise ValueError(f"{source} does not exist")
-    if source.is_file():
-        target = output / source.name if output and output.is_dir() else output
-        if target and target is output and target.suffix.lower() not in MEDIA_TYPES:
-            raise ValueError(f"cannot write {target.name}: name a folder, or a file of {', '.join(MEDIA_TYPES)}")
-        tasks = [FileTask(source, target)]
-    else:
-        paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        tasks = [FileTask(path, output and output / path.relative_to(source)) for path in paths]
-    if not tasks:
-        raise ValueError(f"there is no image in {source} ({', '.join(sorted(SUFFIXES))})")
-    for task in tasks:
-        if task.target and task.target.resolve() == task.source.resolve():
-            raise ValueError(f"{task.target} would overwrite its own source; choose another output")
-    return tasks
-
-
 async def process_files(
     state: State, model: LoadedModel, operation: Operation, tasks: Sequence[FileTask]
-) -> AsyncGenerator[tuple[FileTask, Array | Problem, Figures]]:
-    """Process files concurrently. Yield each task with its output or problem and its figures, in order.
-
-    An output has the shape of one item. It is already written if the task has a target.
-    """
-    window: list[asyncio.Task[tuple[Array | Problem, Figures]]] = []
+) -> AsyncGenerator[FileResult]:
+    """Process files concurrently. Yield the result of each task, in order."""
+    window: list[asyncio.Task[FileResult]] = []
     concurrency = 1 + state.store.load_options.cores  # one task reads its file while the others run and write
     try:
-        for at, task in enumerate(tasks):
+        for at in range(len(tasks)):
             while len(window) < concurrency and at + len(window) < len(tasks):
                 window.append(asyncio.create_task(_process_file(state, model, operation, tasks[at + len(window)])))
-            output, figures = await window.pop(0)
-            yield task, output, figures
+            yield await window.pop(0)
     finally:
         for pending in window:
             pending.cancel()
 
 
-async def _process_file(
-    state: State, model: LoadedModel, operation: Operation, task: FileTask
-) -> tuple[Array | Problem, Figures]:
+async def _process_file(state: State, model: LoadedModel, operation: Operation, task: FileTask) -> FileResult:
+    executor = StageExecutor(state.pool, inline=False)
+    settings, result = state.settings, FileResult(task)
+    max_pixels = settings.max_pixels_any_size if model.card.any_size else settings.max_pixels
+    try:
+        data = await executor.run(_read, task.source.path)
+        scan = await executor.run(codec.read_scan, data, max_pages=settings.max_items, max_pixels=max_pixels)
+        if scan.frames > 1:
+            result.notes.append(f"only the first of {scan.frames} frames is used")
+        images = [await _process_page(state, model, operation, page, result) for page in scan.pages]
+        if operation != "encode":
+            await executor.run(_write_images, images, scan.dpi, result, settings)
+    except OSError as error:
+        result.problem = InvalidImage(error.strerror or str(error))
+    except Problem as problem:
+        result.problem = problem
+    return result
+
+
+async def _process_page(
+    state: State, model: LoadedModel, operation: Operation, page: bytes, result: FileResult
+) -> Picture:
+    """Run the model on one image, add its output and figures to `result`, and return the output as an image."""
     executor = StageExecutor(state.pool, inline=False)
     card, settings = model.card, state.settings
-    try:
-        data = await executor.run(task.source.read_bytes)
-        image = await executor.run(open_picture, data, card, settings)
-        job = Job(model, operation, 1, image.width * image.height * 3)
-        with admit(job, limits=None):
-            picture = await executor.run(image.decode)
-            row = preprocess(picture, card, operation, settings)
-            result = await infer(job, [row[np.newaxis]], executor)
-            output = result.outputs[0]
-            if isinstance(output, Problem):
-                raise output
-            if task.target:
-                await executor.run(_write_image, output, picture, task.target, settings)
-    except OSError as error:
-        return InvalidImage(f"{error.strerror}: {error.filename}"), {}
-    except Problem as problem:
-        return problem, {}
-    item = ItemResult(model.card, row, output, partial(result.error, 0, row, output))
-    return output, compute_figures(operation, item)
+    image = await executor.run(open_picture, page, card, settings)
+    job = Job(model, operation, 1, image.width * image.height * 3)
+    with admit(job, limits=None):
+        picture = await executor.run(image.decode)
+        row = preprocess(picture, card, operation, settings)
+        inference = await infer(job, [row[np.newaxis]], executor)
+    output = inference.outputs[0]
+    if isinstance(output, Problem):
+        raise output
+    item = ItemResult(card, row, output, partial(inference.error, 0, row, output))
+    result.outputs.append(output)
+    result.figures.append(compute_figures(operation, item))
+    return picture if operation == "encode" else postprocess(output, picture, settings.metadata == "keep")
 
 
-def _write_image(output: Array, picture: Picture, target: Path, settings: Settings) -> None:
-    """Encode an output in the format of the target's suffix and write it; other suffixes are replaced by `.png`."""
-    media_type = MEDIA_TYPES.get(target.suffix.lower()) or image_media_type([picture])
-    image = postprocess(output, picture, settings.metadata == "keep")
-    path = target if target.suffix.lower() in MEDIA_TYPES else target.with_suffix(".png")
-    write_atomic(path, codec.encode(image, media_type, quality=settings.image_quality))
+def _read(path: Path | None) -> bytes:
+    return sys.stdin.buffer.read() if path is None else path.read_bytes()
+
+
+def _write_images(
+    images: Sequence[Picture], dpi: tuple[float, float] | None, result: FileResult, settings: Settings
+) -> None:
+    """Encode the pages in the format of the target's suffix, or for standard output in that of the source."""
+    target = result.task.target
+    own = images[0].media_type if images[0].media_type in codec.WRITABLE else "image/png"
+    media_type = MEDIA_TYPES[target.suffix.lower()] if target else own
+    if len(images) > 1 and media_type != "image/tiff":
+        result.notes.append(f"only the first of {len(images)} pages is written: only TIFF holds several")
+    height, width = images[0].pixels.shape[:2]
+    if not codec.fits(media_type, (width, height)):
+        result.notes.append(f"written as PNG: {codec.describe_limit(media_type)}, and this one has {width}x{height}")
+        media_type = "image/png"
+        target = target and target.with_name(f"{target.name}.png")
+    data = codec.encode_any(images, media_type, dpi, settings.image_quality)
+    if target:
+        write_atomic(target, data)
+    elif result.task.to_stdout:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
 
 
 def write_atomic(target: Path, data: bytes) -> None:
     """Write a file atomically: write a temporary file in the same folder, then rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.with_name(f".{uuid4().hex}.part")  # the target's name may have the longest length already
     try:
         temporary.write_bytes(data)
         temporary.replace(target)
@@ -142,13 +152,12 @@ def write_atomic(target: Path, data: bytes) -> None:
             temporary.unlink()
 
 
-def encode_table(codes: Iterable[tuple[Path, Array]], suffix: str) -> bytes:
+def encode_table(codes: Sequence[tuple[str, Array]], suffix: str) -> bytes:
     """Return codes as `.npy` (N first, then the shape of a code) or `.csv` (one file name and flat code per line)."""
-    rows = list(codes)
     if suffix == ".npy":
-        return codec.write_npy(np.stack([code for _, code in rows]))
+        return codec.write_npy(np.stack([code for _, code in codes]))
     text = StringIO()
     writer = csv.writer(text)
-    writer.writerow(["file", *(f"c{at}" for at in range(rows[0][1].size))])
-    writer.writerows([str(path), *(f"{value:.8g}" for value in code.ravel())] for path, code in rows)
+    writer.writerow(["file", *(f"c{at}" for at in range(codes[0][1].size))])
+    writer.writerows([name, *(f"{value:.8g}" for value in code.ravel())] for name, code in codes)
     return text.getvalue().encode()

@@ -1,27 +1,35 @@
 """The commands of `hourglass`: serve models over HTTP, or run them on files and folders without a server."""
 
-import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter, config
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, UnusedCliTokensError, config
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from service.card import Operation
 from service.cli import batch
-from service.config import PREFIX, Settings
+from service.cli.output_log import OutputLog, state_folder
+from service.cli.plan import Existing, FileTask, Plan, output_folder, plan_outputs
+from service.cli.runner import (
+    DEFAULT_OPTIONS,
+    BatchOptions,
+    CommandError,
+    load_settings,
+    load_state,
+    run_tasks,
+)
+from service.cli.sources import STREAM, SUFFIXES, Sources, expand_home, find_sources, printable
+from service.config import Settings, explain_flags
+from service.environment import PREFIX
 from service.errors import Problem
 from service.runtime.session import DeviceUnavailable
-from service.state import State, create_state
-from service.telemetry.logs import configure_logging
-from service.types import Array
 
 
 def format_error(error: Exception) -> Text:
@@ -30,9 +38,17 @@ def format_error(error: Exception) -> Text:
     The result is a Text, because rich would interpret brackets in a string as markup.
     """
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
-    first = cause.errors()[0] if isinstance(cause, ValidationError) else None
-    message = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
+    message = explain_flags(cause) if isinstance(cause, ValidationError) else error
+    if isinstance(error, UnusedCliTokensError):
+        message = f"{' '.join(error.unused_tokens or ())} is too much here: see hourglass --help"
     return Text(f"hourglass: {message}", "red")
+
+
+class VariableNames(config.Env):
+    """The variables that the help shows beside the flags. `Settings.from_env` reads them."""
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        """Read nothing."""
 
 
 app = App(
@@ -40,29 +56,34 @@ app = App(
     error_formatter=format_error,
     version=metadata.version("hourglass"),
     help="Serve autoencoders over HTTP, or run them on files without a server.",
-    config=config.Env(PREFIX, command=False),
+    config=VariableNames(PREFIX, command=False),
 )
 SettingsOptions = Annotated[Settings | None, Parameter(name="*", show_env_var=True)]
 ModelsDirOption = Annotated[
     Path | None, Parameter(show_env_var=False, help="folder of models; serve --help lists all settings")
 ]
-SourceArgument = Annotated[Path, Parameter(show_env_var=False, help="an image file or a folder")]
+SourceArguments = Annotated[
+    str, Parameter(show_env_var=False, help="images, folders and wildcards; - reads an image from standard input")
+]
 OutputOption = Annotated[
-    Path,
+    str,
     Parameter(
         ["--output", "-o"],
         show_env_var=False,
-        help="an image file or a folder, like SOURCE; for codes a .npy or .csv file",
+        allow_leading_hyphen=True,
+        help="an image file, a folder (made if it ends in /, or for several images), or - for standard output",
     ),
 ]
-ModelOption = Annotated[
-    str, Parameter(show_env_var=False, help="name of the model; default: that of the operation, or the only candidate")
+TableOption = Annotated[
+    str,
+    Parameter(
+        ["--output", "-o"],
+        show_env_var=False,
+        allow_leading_hyphen=True,
+        help="a .npy or .csv file, or - for CSV on standard output",
+    ),
 ]
 stderr = Console(stderr=True)
-
-
-class CommandError(Exception):
-    """A command cannot be executed. The message says why and how to fix it."""
 
 
 @app.command
@@ -73,8 +94,23 @@ def serve(*, settings: SettingsOptions = None) -> None:
     """
     from service.server import run  # importing the web framework takes a third of a second
 
-    Settings.from_env(os.environ)  # raises for unknown variables, which cyclopts ignores
-    run.serve(settings or Settings())
+    flags = settings.model_dump(exclude_unset=True) if settings else {}
+    run.serve(Settings.from_env(os.environ, flags))
+
+
+@app.command(name="health")
+def check_health(*, settings: SettingsOptions = None) -> None:
+    """Ask the service whether it is ready. Give the flags that it was started with, or set the same variables.
+
+    In a container the flags of the service are found. The status is 0 if it is ready and 1 if it is not.
+    Example: hourglass health --port 8000
+    """
+    from service.cli import health
+
+    flags = settings.model_dump(exclude_unset=True) if settings else health.service_flags()
+    if reason := health.check(Settings.from_env(os.environ, flags)):
+        stderr.print(f"hourglass: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
 
 
 @app.command(name="models")
@@ -83,7 +119,7 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
 
     Example: hourglass models --models-dir models
     """
-    state = _load_state(_load_settings(models_dir))
+    state = load_state(load_settings(models_dir))
     snapshot = state.store.snapshot
     table = Table("model", "version", "operations", "title", box=None)
     for name, model in snapshot.loaded.items():
@@ -95,43 +131,48 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
 
 
 @app.command
-def denoise(
-    source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
-) -> None:
-    """Denoise an image, or all images below a folder.
+def denoise(*sources: SourceArguments, output: OutputOption, options: BatchOptions = DEFAULT_OPTIONS) -> None:
+    """Denoise images, or all images below folders.
 
-    Example: hourglass denoise scans/ -o clean/
+    Example: hourglass denoise scans/ holiday/*.jpg -o clean/
     """
-    _run_images("denoise", source, output, model, _load_settings(models_dir))
+    _run_images("denoise", sources, output, options)
 
 
 @app.command
-def reconstruct(
-    source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
-) -> None:
-    """Encode and decode an image, or all images below a folder, and print the error of each.
+def reconstruct(*sources: SourceArguments, output: OutputOption, options: BatchOptions = DEFAULT_OPTIONS) -> None:
+    """Encode and decode images, or all images below folders, and print the error of each.
 
     Example: hourglass reconstruct digit.png -o back.png --model digits
     """
-    _run_images("reconstruct", source, output, model, _load_settings(models_dir))
+    _run_images("reconstruct", sources, output, options)
 
 
 @app.command
-def encode(
-    source: SourceArgument, *, output: OutputOption, model: ModelOption = "", models_dir: ModelsDirOption = None
-) -> None:
-    """Encode an image, or all images below a folder in order of path, and write one table of codes.
+def encode(*sources: SourceArguments, output: TableOption, options: BatchOptions = DEFAULT_OPTIONS) -> None:
+    """Encode images, or all images below folders in order of path, and write one table of codes.
 
     Example: hourglass encode digits/ -o codes.csv --model digits
     """
-    if output.suffix not in (".npy", ".csv"):
-        raise CommandError(f"cannot write codes to {output.name}: use .npy or .csv")
-    codes: list[tuple[Path, Array]] = []
-    failures = _run("encode", batch.list_tasks(source, None), model, _load_settings(models_dir), codes)
-    if codes:
-        batch.write_atomic(output, batch.encode_table(codes, output.suffix))
-        stderr.print(f"{len(codes)} codes in {output}", highlight=False, soft_wrap=True)
-    sys.exit(1 if failures else 0)
+    target = None if output in ("-", STREAM) else expand_home(output)
+    if target and target.suffix.lower() not in (".npy", ".csv"):
+        raise CommandError(f"cannot write codes to {target.name}: use .npy or .csv")
+    settings, log = load_settings(options.models_dir), OutputLog(state_folder())
+    if target and target.exists() and options.skip_existing:
+        sys.exit(0)
+    if target and target.exists() and not (options.overwrite or log.is_own(target)):
+        raise CommandError(f"{printable(target)} exists already: --overwrite replaces it")
+    found = _find(sources, None, log)
+    report = run_tasks("encode", found, Plan([FileTask(source, None) for source in found.files]), settings, options)
+    if report.codes:
+        data = batch.encode_table(report.codes, target.suffix.lower() if target else ".csv")
+        if target:
+            batch.write_atomic(target, data)
+            log.record(target)
+            report.note(f"{len(report.codes)} codes in {printable(target)}")
+        else:
+            sys.stdout.buffer.write(data)
+    sys.exit(report.finish(to_stdout=target is not None))
 
 
 @app.command
@@ -149,71 +190,34 @@ def key(name: Annotated[str, Parameter(show_env_var=False, help="name of the own
     print(line, file=sys.stderr)
 
 
-def _run_images(operation: Operation, source: Path, output: Path, model: str, settings: Settings) -> None:
-    sys.exit(1 if _run(operation, batch.list_tasks(source, output), model, settings, []) else 0)
+def _run_images(operation: Operation, names: Sequence[str], output: str, options: BatchOptions) -> None:
+    settings, log = load_settings(options.models_dir), OutputLog(state_folder())
+    folder = output_folder(output, names)
+    found = _find(names, folder, log)
+    existing = Existing(options.overwrite, options.skip_existing, options.suffix)
+    plan = plan_outputs(found, output, folder, existing, log.is_own)
+    report = run_tasks(operation, found, plan, settings, options, log)
+    sys.exit(report.finish(to_stdout=output not in ("-", STREAM)))
 
 
-def _run(
-    operation: Operation,
-    tasks: list[batch.FileTask],
-    model_name: str,
-    settings: Settings,
-    codes: list[tuple[Path, Array]],
-) -> int:
-    """Run the tasks under a progress bar and return the number of failures. A failed file is reported and skipped."""
-    state = _load_state(settings)
-
-    async def work() -> int:
-        model = await batch.select_model(state, operation, model_name)
-        failures = 0
-        columns = (TextColumn(operation), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=stderr, transient=True) as progress:
-            task = progress.add_task(operation, total=len(tasks))
-            async for file_task, output, figures in batch.process_files(state, model, operation, tasks):
-                progress.advance(task)
-                if isinstance(output, Problem):
-                    failures += 1
-                    stderr.print(
-                        f"{file_task.source}: {output.detail}",
-                        style="red",
-                        markup=False,
-                        highlight=False,
-                        soft_wrap=True,
-                    )
-                    continue
-                if operation == "encode":
-                    codes.append((file_task.source, output))
-                if figures and operation == "reconstruct":
-                    print(file_task.source, *(f"{name} {value:.5g}" for name, value in figures.items()))
-        if failures:
-            stderr.print(f"{failures} of {len(tasks)} failed", style="red", highlight=False)
-        return failures
-
-    try:
-        return asyncio.run(work())
-    finally:
-        state.store.close()
-        state.pool.shutdown()
-
-
-def _load_settings(models_dir: Path | None) -> Settings:
-    settings = Settings.from_env(os.environ)
-    return settings.model_copy(update={"models_dir": models_dir}) if models_dir else settings
-
-
-def _load_state(settings: Settings) -> State:
-    if not settings.models_dir.is_dir():
-        raise CommandError(f"the models folder {settings.models_dir} does not exist; set it with --models-dir")
-    configure_logging(settings.log_format, settings.log_level)
-    state = create_state(settings)
-    state.store.refresh()
-    return state
+def _find(names: Sequence[str], folder: Path | None, log: OutputLog) -> Sources:
+    """Find the images. Raises CommandError if there is none."""
+    found = find_sources(names, folder, log.is_own)
+    if not found.files:
+        passed_over = found.describe_passed_over()
+        raise CommandError(
+            f"there is no image in {', '.join(map(printable, names))} ({', '.join(sorted(SUFFIXES))})"
+            + (f"; passed over: {passed_over}" if passed_over else "")
+            + "".join(f"; {reason}" for reason in found.unreadable)
+        )
+    return found
 
 
 def main() -> None:
     """Run the command line. A failure is reported in one line on stderr, with exit status 2."""
+    words = [STREAM if word == "-" else word for word in sys.argv[1:]]
     try:
-        app()
-    except (CommandError, ValueError, DeviceUnavailable, Problem) as error:
+        app(words)
+    except (CommandError, ValueError, DeviceUnavailable, Problem, OSError) as error:
         stderr.print(format_error(error), soft_wrap=True)
         sys.exit(2)

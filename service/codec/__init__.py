@@ -3,6 +3,8 @@
 Decoding any bytes either returns an array or raises a `Problem`.
 """
 
+from service.codec.alpha import fill_transparent
+from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
 from service.codec.picture import (
     ENCODABLE,
@@ -15,18 +17,27 @@ from service.codec.picture import (
     is_fast_path,
 )
 from service.codec.resize import fit_alpha_to_size, fit_to_size
+from service.codec.scans import WRITABLE, Scan, encode_any, read_scan
 
 __all__ = [
     "ENCODABLE",
+    "WRITABLE",
     "LazyPicture",
     "Picture",
+    "Scan",
     "composite",
     "decode",
+    "describe_limit",
     "dropped_metadata",
     "encode",
+    "encode_any",
+    "fill_transparent",
     "fit_alpha_to_size",
     "fit_to_size",
+    "fits",
     "is_fast_path",
     "read_npy",
+    "read_scan",
+    "types_too_small",
     "write_npy",
 ]

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from service.codec import jpeg_segments
 from service.codec.density import Density
+from service.codec.jpeg_coding import JpegCoding
 from service.codec.metadata import Metadata
 
 JFIF_PREFIX = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
-IGNORED_SEGMENTS = frozenset((0xDB, 0xC4, 0xDD, 0xFE))  # quantisation and Huffman tables, restart interval, comment
-COMMENT = 0xFE
+DQT_MARKER = 0xDB  # quantisation tables
+COMMENT_MARKER = 0xFE
+IGNORED_SEGMENTS = frozenset((DQT_MARKER, 0xC4, 0xDD, COMMENT_MARKER))  # these, Huffman tables, restart interval
 EOI = b"\xff\xd9"
-SOF_MARKERS = frozenset((0xC0, 0xC2))  # baseline and progressive
+PROGRESSIVE_MARKER = 0xC2
+SOF_MARKERS = frozenset((0xC0, PROGRESSIVE_MARKER))
 SOS_MARKER = 0xDA
 MAX_SEGMENTS = 64  # segments before the first scan; bounds the time of `parse`
 # Component ids and sampling factors, without the table numbers, and the colour space to decode to.
@@ -37,6 +40,7 @@ class SimpleJpeg:
     size: tuple[int, int]
     colour_space: str
     data: bytes
+    coding: JpegCoding
     has_comment: bool
 
     def metadata(self) -> Metadata:
@@ -66,7 +70,9 @@ def parse(data: bytes) -> SimpleJpeg | None:
         return None
     offset = 20
     frame = b""
+    progressive = False
     has_comment = False
+    tables = b""
     for _ in range(MAX_SEGMENTS):
         if offset + 4 > len(data):
             return None
@@ -74,21 +80,37 @@ def parse(data: bytes) -> SimpleJpeg | None:
         if prefix != 0xFF or length < 2:
             return None
         if marker == SOS_MARKER:
-            return _from_frame(frame, data, has_comment)
-        if marker in SOF_MARKERS and not frame:
+            return _from_frame(JpegCoding(progressive, frame, tables), data, has_comment)
+        if marker == DQT_MARKER:
+            tables += data[offset + 4 : offset + 2 + length]
+        elif marker in SOF_MARKERS and not frame:
             frame = data[offset + 4 : offset + 2 + length]
+            progressive = marker == PROGRESSIVE_MARKER
         elif marker not in IGNORED_SEGMENTS:
             return None
-        has_comment = has_comment or marker == COMMENT
+        has_comment = has_comment or marker == COMMENT_MARKER
         offset += 2 + length
     return None
 
 
-def _from_frame(frame: bytes, data: bytes, has_comment: bool) -> SimpleJpeg | None:
-    """Build the result from the content of the frame header (SOF), or return None if it is not supported."""
+def _from_frame(coding: JpegCoding, data: bytes, has_comment: bool) -> SimpleJpeg | None:
+    """Build the result, or return None if the frame header (SOF) is not supported."""
+    frame = coding.frame
     components = frame[5:6] + b"".join(frame[offset : offset + 2] for offset in range(6, len(frame), 3))
     colour_space = COLOUR_SPACES.get(components)
     if colour_space is None or frame[0] != 8 or len(frame) != 6 + 3 * frame[5]:
         return None
     height, width = SIZE.unpack_from(frame, 1)
-    return SimpleJpeg((width, height), colour_space, data, has_comment) if width and height else None
+    if not width * height:
+        return None
+    return SimpleJpeg((width, height), colour_space, data, coding, has_comment)
+
+
+def decodes_without_warning(data: bytes, mode: str) -> bool:
+    """Return whether libjpeg-turbo decodes a JPEG file without a warning. `mode` is Pillow's mode of the image."""
+    colour_space = {"L": "GRAY", "CMYK": "CMYK"}.get(mode, "RGB")
+    try:
+        simplejpeg.decode_jpeg(data, colour_space, strict=True)
+    except ValueError:
+        return False
+    return True

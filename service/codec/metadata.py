@@ -14,6 +14,7 @@ Token = Literal[
 ]
 """A kind of metadata, as `X-Metadata-Dropped` names it."""
 
+FIRST_TRANSPOSED = 5  # orientations 5 to 8 exchange width and height
 JPEG_SEGMENT_BYTES = 65533
 JPEG_CAPACITY = {"exif": JPEG_SEGMENT_BYTES - len(exif.PREFIX), "xmp": JPEG_SEGMENT_BYTES - len(xmp.JPEG_PREFIX)}
 """Most bytes of a kind that fit the one segment of a JPEG file which readers expect."""
@@ -49,6 +50,10 @@ class Metadata:
     def mark_other(self, token: Token) -> None:
         """Name a kind that no answer can hold."""
         self.other = frozenset((*self.other, token))
+
+    def is_transposed(self) -> bool:
+        """Return whether applying the orientation exchanges width and height."""
+        return self.orientation >= FIRST_TRANSPOSED
 
     def is_empty(self) -> bool:
         """Return whether there is nothing to copy and nothing to name."""
@@ -94,7 +99,7 @@ class Metadata:
         if self.is_empty():
             return self
         density = self.density or (exif.density(self.exif) if self.exif else None)
-        transposed = self.orientation >= 5
+        transposed = self.is_transposed()
         return replace(
             self,
             exif=exif.upright(self.exif, size, transposed) if self.exif else b"",

@@ -8,32 +8,34 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import import_module
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from service.codec import colour, jpeg, jpeg_segments, pillow_metadata, png, png_chunks, webp_chunks
+from service.codec import bit_depth, colour, jpeg, jpeg_segments, pillow_metadata, png, png_chunks, webp_chunks
+from service.codec.grey import is_grey
+from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
+from service.codec.limits import describe_limit, fits, require_fits
 from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
-from service.errors import ImageTooLarge, InvalidImage, Problem, UnsupportedImage
+from service.codec.signatures import DEVELOP, describe_other, detect_image
+from service.codec.truncated import recover, webp_byte_fraction
+from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
 
 Pixels = NDArray[np.uint8]
 
 # Load the plugins now, not during the first request.
 Image.preinit()
 import_module("PIL.WebPImagePlugin")
+import_module("PIL.AvifImagePlugin")
 # Pillow's own limit only warns below 179 megapixels. `LazyPicture` checks the limit instead.
 Image.MAX_IMAGE_PIXELS = None
 
-MAGIC = (
-    ("PNG", b"\x89PNG\r\n\x1a\n"),
-    ("JPEG", b"\xff\xd8\xff"),
-    ("GIF", b"GIF8"),
-    ("TIFF", b"II*\0"),
-    ("TIFF", b"MM\0*"),
-    ("BMP", b"BM"),
-)
+DISPLAY_NAMES = {"HEIF": "HEIC/HEIF", "WEBP": "WebP"}
+RAW_TAGS = (50706, 330)  # DNGVersion and SubIFDs: the image proper stands elsewhere in the file
+NEW_SUBFILE_TYPE = 254
+REDUCED = 1  # of the tag NewSubfileType: a preview of another image in the file
 ENCODABLE = ("image/png", "image/jpeg", "image/webp")
 FAST_PARSERS = {"PNG": png.parse, "JPEG": jpeg.parse}
 SPLITTERS = {"PNG": png_chunks.split, "JPEG": jpeg_segments.split, "WEBP": webp_chunks.split}
@@ -51,8 +53,8 @@ TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What makes an image upright, by its EXIF orientation."""
-# Pillow clips 16-bit values in these modes when it converts them to 8 bits. The high byte is used instead.
-SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+# Largest difference of the channels of a grey pixel: lossy WebP files do not store grey exactly.
+GREY_TOLERANCE = {"WEBP": 1}
 
 
 @dataclass(slots=True)
@@ -60,7 +62,9 @@ class Picture:
     """A decoded image with its EXIF orientation applied.
 
     `pixels` is uint8 H,W,C with 1 or 3 channels. `alpha` is uint8 H,W, or None if the image is opaque. `icc` is the
-    colour profile. `bit_depth` is the bits per sample of the file, 8 or 16.
+    colour profile. `bit_depth` is the significant bits per sample of the file. `coding` says how a JPEG file was coded.
+    `lossless` says whether a WebP file is lossless. `grey` says whether all visible pixels are grey, even if there are
+    three channels. `fraction` is the share of a truncated image that is there, 0 to 1, and 1 for a whole image.
     """
 
     pixels: Pixels
@@ -69,6 +73,10 @@ class Picture:
     icc: bytes | None = None
     bit_depth: int = 8
     metadata: Metadata = field(default_factory=Metadata)
+    coding: JpegCoding | None = None
+    lossless: bool = False
+    grey: bool = False
+    fraction: float = 1.0
 
 
 def detect_format(data: bytes, formats: Collection[str]) -> str:
@@ -79,14 +87,30 @@ def detect_format(data: bytes, formats: Collection[str]) -> str:
     """
     if not data:
         raise InvalidImage("the image is empty")
-    detected = "WEBP" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
-    for name, magic in MAGIC:
-        if data.startswith(magic):
-            detected = name
-            break
-    if detected is None or detected.lower() not in formats:
-        raise UnsupportedImage(f"the data are not an image in a supported format ({', '.join(sorted(formats))})")
-    return detected
+    detected = detect_image(data)
+    if detected is not None and detected.lower() in formats:
+        if detected == "HEIF":
+            _load_heif_plugin()
+        return detected
+    allowed = ", ".join(sorted(formats))
+    if detected is None:
+        other = describe_other(data)
+        found = f"the data are {other}" if other else "the data are not an image in a supported format"
+        raise UnsupportedImage(f"{found}; accepted are {allowed}")
+    raise UnsupportedImage(
+        f"the image is {DISPLAY_NAMES.get(detected, detected)}, and accepted are {allowed}; "
+        f"convert it, or add {detected.lower()} to HOURGLASS_IMAGE_FORMATS of the service"
+    )
+
+
+def _load_heif_plugin() -> None:
+    """Register the plug-in for HEIF with Pillow. Raises UnsupportedImage if it is not installed."""
+    try:
+        import_module("pillow_heif").register_heif_opener(thumbnails=False)
+    except ImportError as error:
+        raise UnsupportedImage(
+            "the image is HEIC/HEIF, which this service cannot decode without its extra heif; send JPEG or PNG"
+        ) from error
 
 
 class LazyPicture:
@@ -102,53 +126,115 @@ class LazyPicture:
         """
         self._data = data
         self._format = detect_format(data, formats)
-        self._parts: FileParts | None = None
+        self._parts = FileParts(data)
         if self._format == "JPEG" and _count(SOS, data) > max_scans:
             jpeg_segments.limit_scans(data, max_scans)
         parse = FAST_PARSERS.get(self._format)
-        source = (parse(data) if parse else None) or self._open_with_pillow()
+        source = parse(data) if parse else None
+        source = source or self._open_image()
+        if self._format == "TIFF":
+            _reject_raw(source)
         self._source: png.SimplePng | jpeg.SimpleJpeg | Image.Image | None = source
         self.width, self.height = source.size  # before the EXIF orientation is applied
         if self.width * self.height > max_pixels:
             raise ImageTooLarge(f"the image has {self.width}x{self.height} pixels, the limit is {max_pixels} pixels")
         if not self.width * self.height:
             raise InvalidImage("the image has no pixels")
+        self.media_type = f"image/{self._format.lower()}"
+        if self._format == "JPEG" and not fits(self.media_type, source.size):
+            raise InvalidImage(f"{describe_limit(self.media_type)}, and this one has {max(source.size)}")
 
-    def decode(self) -> Picture:
-        """Decode the first frame and apply the EXIF orientation. Can be called only once. Raises InvalidImage."""
+    def decode(self, *, allow_truncated: bool = False) -> Picture:
+        """Decode the first frame and apply the EXIF orientation. Can be called only once.
+
+        `allow_truncated` accepts files that end too early, if a part can be decoded. Raises InvalidImage, and
+        TruncatedImage if it is not set.
+        """
+        picture = self._decode(allow_truncated)
+        tolerance = GREY_TOLERANCE.get(self._format, 0)
+        picture.grey = picture.pixels.shape[2] == 1 or is_grey(picture.pixels, picture.alpha, tolerance=tolerance)
+        return picture
+
+    def _decode(self, allow_truncated: bool) -> Picture:
         source = self._source
         self._source = None
-        sixteen_bit = self._format == "PNG" and self._data[24] == 16
         try:
             if isinstance(source, png.SimplePng | jpeg.SimpleJpeg):
                 pixels, alpha = _split_alpha(source.pixels())
-                return Picture(pixels, f"image/{self._format.lower()}", alpha, metadata=source.metadata())
-            image = source or self._open_with_pillow()
+                coding = source.coding if isinstance(source, jpeg.SimpleJpeg) else None
+                return Picture(pixels, self.media_type, alpha, coding=coding, metadata=source.metadata())
+            image = source or self._open_image()
         except Exception:  # where a fast path fails, the result of Pillow counts
-            image = self._open_with_pillow()
+            image = self._open_image()
         finally:
-            parts, self._parts = self._parts, None
+            parts, self._parts = self._parts, FileParts(b"")
             self._data = b""  # free the memory: both may be large
+        data = parts.image
         try:
-            image.load()
-            return _to_picture(image, self._format, parts or FileParts(b""), sixteen_bit=sixteen_bit)
+            raw_mode = bit_depth.wide_raw_mode(image)
+            image, fraction = self._load(image, data, allow_truncated)
+            wide: bit_depth.EightBits | None = None
+            if image.mode in bit_depth.WIDE_MODES:
+                wide = bit_depth.convert_single(image, data)
+            elif raw_mode:
+                wide = bit_depth.convert_channels(image, raw_mode, data, lambda: self._open_with_pillow(data))
+            picture = _to_picture(image, self._format, parts, wide)
+            picture.fraction = fraction
+            if self._format == "JPEG" and (coding := read_coding(data)):
+                picture.coding = coding._replace(turned=parts.metadata.is_transposed())
+            picture.lossless = self._format == "WEBP" and _is_lossless_webp(data)
+            return picture
         except Problem:
             raise
         except Exception as error:
             raise InvalidImage(f"the {self._format} data are corrupt or truncated") from error
 
-    def _open_with_pillow(self) -> Image.Image:
-        """Open the image without its metadata."""
-        split = SPLITTERS.get(self._format)
-        self._parts = parts = split(self._data) if split else FileParts(self._data)
+    def _load(self, image: Image.Image, data: bytes, allow_truncated: bool) -> tuple[Image.Image, float]:
+        """Return a loaded image and the share of it that is there. Raises TruncatedImage or an error of Pillow."""
         try:
-            image = Image.open(BytesIO(parts.image), formats=[self._format])
-            if not split:
-                pillow_metadata.take(parts, image)
-        except Exception as error:  # Pillow may raise any exception on hostile bytes
-            raise InvalidImage(f"the {self._format} header is corrupt") from error
-        parts.image = b""
+            image.load()
+        except OSError as error:
+            recovered = recover(data, self._format, self._open_with_pillow) if "truncated" in str(error) else None
+            if recovered is None:
+                raise
+            if recovered.fraction < 1 and not allow_truncated:
+                there = f"{recovered.fraction:.0%} of the image" if recovered.fraction else "less than 1% of the image"
+                problem = TruncatedImage(
+                    f"the {self._format} data are truncated: {there} is there; send the whole file"
+                )
+                problem.can_be_allowed = True
+                raise problem from error
+            return recovered.image, recovered.fraction
+        return image, 1.0
+
+    def _open_image(self) -> Image.Image:
+        """Split the file and open the image with Pillow, which does not see the metadata of most formats."""
+        split = SPLITTERS.get(self._format)
+        if split:
+            self._parts = split(self._data)
+        image = self._open_with_pillow(self._parts.image)
+        if not split:
+            pillow_metadata.take(self._parts, image)
         return image
+
+    def _open_with_pillow(self, data: bytes) -> Image.Image:
+        try:
+            return Image.open(BytesIO(data), formats=[self._format])
+        except Exception as error:  # Pillow may raise any exception on hostile bytes
+            if self._format == "WEBP" and (fraction := webp_byte_fraction(data)) is not None:
+                raise TruncatedImage(
+                    f"the WebP data are truncated: {fraction:.0%} of the bytes are there; "
+                    "send the whole file, since a part of a WebP cannot be decoded"
+                ) from error
+            raise InvalidImage(f"the {self._format} header is corrupt") from error
+
+
+def _reject_raw(source: object) -> None:
+    """Raise UnsupportedImage for a camera raw file, in which the first image of the TIFF is only a preview."""
+    tags: Any = getattr(source, "tag_v2", {})
+    is_preview = tags.get(NEW_SUBFILE_TYPE) == REDUCED and RAW_TAGS[1] in tags
+    if RAW_TAGS[0] in tags or is_preview:
+        raise UnsupportedImage(f"the data are {DEVELOP}")
 
 
 def _count(marker: bytes, data: bytes) -> int:
@@ -170,14 +256,26 @@ def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture
     return LazyPicture(data, formats=formats, max_pixels=max_pixels).decode()
 
 
-def _to_picture(image: Image.Image, name: str, parts: FileParts, *, sixteen_bit: bool) -> Picture:
+def _heif_bits(image: Image.Image, name: str) -> int:
+    """Return the bits per sample that a HEIF file states, and 8 for other formats."""
+    bits = image.info.get("bit_depth") if name == "HEIF" else None
+    return bits if isinstance(bits, int) else 8
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Return whether the first image chunk of a WebP file is lossless."""
+    lossy, lossless = data.find(b"VP8 ", 12), data.find(b"VP8L", 12)
+    return lossless >= 0 and (lossy < 0 or lossless < lossy)
+
+
+def _to_picture(image: Image.Image, name: str, parts: FileParts, wide: bit_depth.EightBits | None) -> Picture:
+    """Convert a loaded image. `wide` is set if it has more than 8 bits per sample."""
+    if wide is not None:
+        image = Image.fromarray(wide.samples)
     if parts.metadata.orientation in TRANSPOSITIONS:
         image = image.transpose(TRANSPOSITIONS[parts.metadata.orientation])
     converted = image.mode in colour.MODES
-    if image.mode in SIXTEEN_BIT_MODES:
-        sixteen_bit = True
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif converted:
+    if converted:
         if name == "JPEG" and not parts.inverted_cmyk:  # Pillow inverts the CMYK values of every JPEG
             image = ImageChops.invert(image)
         image = colour.to_srgb(image, parts.icc)
@@ -199,7 +297,7 @@ def _to_picture(image: Image.Image, name: str, parts: FileParts, *, sixteen_bit:
         media_type=f"image/{name.lower()}",
         alpha=alpha,
         icc=icc or None,
-        bit_depth=16 if sixteen_bit else 8,
+        bit_depth=wide.bit_depth if wide is not None else _heif_bits(image, name),
         metadata=parts.metadata,
     )
 
@@ -214,11 +312,14 @@ def _split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
     return np.ascontiguousarray(pixels[:, :, :-1]), None if (alpha == 255).all() else alpha
 
 
-def encode(picture: Picture, media_type: str, *, quality: int = 90) -> bytes:
+def encode(picture: Picture, media_type: str, *, quality: int | None = None, default_quality: int = 90) -> bytes:
     """Encode as `image/png`, `image/jpeg` or `image/webp`.
 
-    `quality` is 1 to 100, for JPEG and WebP. JPEG has no alpha, so the image is composited on black.
+    `quality` is 1 to 100, for JPEG and WebP. Without it, an image from a JPEG file is coded as JPEG in the same way as
+    that file, an image from a lossless WebP file as lossless WebP, and others with `default_quality`. JPEG has no
+    alpha, so the image is composited on black. Raises NotAcceptable if the format cannot hold an image of this size.
     """
+    require_fits(media_type, picture.pixels.shape[1::-1])
     pixels = picture.pixels
     if picture.alpha is not None:
         if media_type == "image/jpeg":
@@ -226,30 +327,48 @@ def encode(picture: Picture, media_type: str, *, quality: int = 90) -> bytes:
         else:
             pixels = np.dstack([pixels, picture.alpha])
     metadata, _ = picture.metadata.fitting(media_type)
-    icc = _fitting_profile(picture, media_type)
+    icc = fitting_profile(picture, media_type)
     if media_type == "image/png":
         return png.write(pixels, icc, metadata)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    file = BytesIO()
     if media_type == "image/jpeg":
-        image.save(file, "JPEG", quality=quality)
-        return jpeg_segments.insert(file.getvalue(), icc, metadata)
-    image.save(file, "WEBP", quality=quality, method=0, icc_profile=icc, exif=metadata.exif, xmp=metadata.xmp)
+        options = save_options(picture.coding, pixels.shape[2]) if picture.coding else {}
+        if quality or not options.keys() & {"quality", "qtables"}:
+            options = with_quality(options, quality or default_quality)
+        return jpeg_segments.insert(_save_jpeg(image, options), icc, metadata)
+    options = {"quality": quality or default_quality}
+    if picture.lossless and quality is None:
+        options = {"lossless": True, "exact": True, "quality": 0}
+    file = BytesIO()
+    image.save(file, "WEBP", method=0, icc_profile=icc, exif=metadata.exif, xmp=metadata.xmp, **options)
     return file.getvalue()
 
 
 def dropped_metadata(picture: Picture, media_type: str) -> list[str]:
     """Return the kinds of metadata that `encode` leaves out or that were left out on decoding, sorted."""
     _, lost = picture.metadata.fitting(media_type)
-    if picture.icc and not _fitting_profile(picture, media_type):
+    if picture.icc and not fitting_profile(picture, media_type):
         lost = lost | {"icc"}
     return sorted(lost)
 
 
-def _fitting_profile(picture: Picture, media_type: str) -> bytes | None:
+def fitting_profile(picture: Picture, media_type: str) -> bytes | None:
     """Return the profile if it describes the channels of the encoded file. WebP has no grey."""
     channels = 3 if media_type == "image/webp" else picture.pixels.shape[2]
     return picture.icc if picture.icc and colour.fits(picture.icc, channels) else None
+
+
+def _save_jpeg(image: Image.Image, options: dict[str, Any]) -> bytes:
+    """Save as JPEG. Noise may exceed Pillow's memory for a progressive file; then it is saved as baseline."""
+    file = BytesIO()
+    try:
+        image.save(file, "JPEG", **options)
+    except OSError:
+        if not options.get("progressive"):
+            raise
+        file = BytesIO()
+        image.save(file, "JPEG", **{**options, "progressive": False})
+    return file.getvalue()
 
 
 def composite(pixels: Pixels, alpha: Pixels, background: Literal["black", "white"]) -> Pixels:

@@ -1,8 +1,8 @@
-"""Takes the metadata of formats that Pillow reads alone: TIFF, BMP and GIF."""
+"""Takes the metadata of formats that Pillow reads alone: TIFF, BMP, GIF, AVIF and HEIF."""
 
 from PIL import Image, TiffImagePlugin
 
-from service.codec import photoshop
+from service.codec import exif, photoshop
 from service.codec.density import Density
 from service.codec.metadata import FileParts
 
@@ -26,6 +26,9 @@ def take(parts: FileParts, image: Image.Image) -> None:
         metadata.xmp = _bytes(image.tag_v2.get(XMP_TAG))
         iptc = _bytes(image.tag_v2.get(IPTC_TAG))
         metadata.photoshop = _bytes(image.tag_v2.get(PHOTOSHOP_TAG)) or (photoshop.from_iptc(iptc) if iptc else b"")
+    else:
+        metadata.exif = _bytes(image.info.get("exif")).removeprefix(exif.PREFIX)
+        metadata.xmp = _bytes(image.info.get("xmp"))
     image.info.pop("xmp", None)  # Pillow would apply an orientation that stands there alone
     metadata.check()
 

@@ -28,9 +28,10 @@ MAX_TEXTS = 500  # that are copied
 MAX_INFLATED_BYTES = 8 * MAX_METADATA_BYTES  # of all compressed chunks of a file, which are inflated to verify them
 COLOUR_LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+SIGNIFICANT_BITS = b"sBIT"
 ANIMATION_KINDS = (b"acTL", b"fcTL", b"fdAT")
 # Known chunks that are neither copied nor missed: they are about the samples or the palette of this file.
-SILENT_KINDS = (b"sBIT", b"bKGD", b"hIST", b"sPLT", *ANIMATION_KINDS)
+SILENT_KINDS = (SIGNIFICANT_BITS, b"bKGD", b"hIST", b"sPLT", *ANIMATION_KINDS)
 MIN_TRANSPARENCY_BYTES = {b"\0": 2, b"\2": 6}  # by colour type
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 RAW_PROFILE_PREFIX = b"Raw profile type "
@@ -78,7 +79,8 @@ def split(data: bytes) -> PngParts:
             if data[offset:].strip(b"\0"):
                 parts.metadata.mark_other("trailer")
             break
-        if not kind[:1].islower() or _is_transparency(parts, data, piece):
+        is_sample_depth = kind == SIGNIFICANT_BITS and _is_intact(piece)
+        if not kind[:1].islower() or is_sample_depth or _is_transparency(parts, data, piece):
             has_data = has_data or kind == b"IDAT"
             pieces.append(piece)
         else:

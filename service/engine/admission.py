@@ -94,8 +94,9 @@ class Demand:
 class Admission:
     """Bounds the items and bytes in flight, over all graphs."""
 
-    def __init__(self, *, max_items: int, max_bytes: int) -> None:
+    def __init__(self, *, max_items: int, max_bytes: int, strict: bool = False) -> None:
         self.max_items, self.max_bytes = max_items, max_bytes
+        self._strict = strict  # never exceed `max_bytes`: the memory of the container is limited
         self.items = self.nbytes = self.reserved = 0
         self._released = 0  # bytes, since the start
         self._history = deque([(monotonic(), 0)], maxlen=HISTORY)  # (time, bytes released until then)
@@ -108,8 +109,15 @@ class Admission:
         """Admit a request that must finish within `seconds`.
 
         Raises Overloaded if a limit is reached or the request is unlikely to finish in time. A request larger than
-        the limits is admitted when no other is in flight, because it would never fit otherwise.
+        the limits is admitted when no other is in flight, because it would never fit otherwise. With strict limits it
+        is rejected.
         """
+        if self._strict and demand.nbytes > self.max_bytes:
+            raise _overloaded(
+                f"the request needs {megapixels(demand.nbytes):.1f} megapixels in memory, and the memory of this "
+                f"container has room for {megapixels(self.max_bytes):.1f}; send a smaller image, or raise its limit",
+                MAX_RETRY_AFTER,
+            )
         over = self.items + demand.items > self.max_items or self.nbytes + demand.nbytes > self.max_bytes
         if over and self.items:
             raise _overloaded("the limit of requests in flight is reached", self.retry_after())

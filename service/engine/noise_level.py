@@ -16,11 +16,12 @@ GREY_CHECK_STRIDE = 7  # step in pixels between the pixels whose channels are co
 MIN_PATCHES_PER_DIMENSION = 10  # with fewer patches the eigenvalues spread by chance
 
 
-def estimate_sigma(image: Array) -> float | None:
+def estimate_sigma(image: Array, visible: Array | None = None) -> float | None:
     """Return the standard deviation of white Gaussian noise in an image, on the 0..1 scale.
 
-    `image` is uint8 H,W,C with 1 or 3 channels. If its three channels are equal, only one of them is used. Return None
-    if the image is too small.
+    `image` is uint8 H,W,C with 1 or 3 channels. If its three channels are equal, only one of them is used. Only patches
+    are used of which all pixels are `visible` (bool H,W), unless there are too few of them. Return None if the image is
+    too small.
     """
     sample = image[::GREY_CHECK_STRIDE, ::GREY_CHECK_STRIDE]
     is_grey = (sample == sample[:, :, :1]).all()
@@ -32,11 +33,23 @@ def estimate_sigma(image: Array) -> float | None:
     if min(rows, columns) < 1 or rows * columns < MIN_PATCHES_PER_DIMENSION * size:
         return None
     windows = np.lib.stride_tricks.sliding_window_view(image[:, :, :channels], (side, side), axis=(0, 1))
-    step = int(np.ceil(np.sqrt(rows * columns / MAX_PATCHES)))
-    patches = windows[::step, ::step].reshape(-1, size).astype(np.float32)
+    places = np.zeros(0, np.intp) if visible is None else np.flatnonzero(_all_in_windows(visible, side))
+    if len(places) < MIN_PATCHES_PER_DIMENSION * size:
+        step = int(np.ceil(np.sqrt(rows * columns / MAX_PATCHES)))
+        selected = windows[::step, ::step]
+    else:
+        places = places[:: int(np.ceil(len(places) / MAX_PATCHES))]
+        selected = windows[places // columns, places % columns]
+    patches = selected.reshape(-1, size).astype(np.float32)
     patches -= patches.mean(0)
     eigenvalues = np.linalg.eigvalsh(patches.T @ patches / len(patches))
     return float(np.sqrt(max(_noise_variance(eigenvalues), 0.0)) / 255)
+
+
+def _all_in_windows(mask: Array, side: int) -> Array:
+    """Return, for each position of a square window of `side` pixels in a bool H,W, whether all its pixels are true."""
+    sums = np.pad(np.cumsum(np.cumsum(~mask, axis=0, dtype=np.int32), axis=1, dtype=np.int32), ((1, 0), (1, 0)))
+    return sums[side:, side:] - sums[side:, :-side] - sums[:-side, side:] + sums[:-side, :-side] == 0
 
 
 def _noise_variance(eigenvalues: Array) -> float:

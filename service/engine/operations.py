@@ -83,12 +83,16 @@ async def run(model: LoadedModel, operation: Operation, inputs: Sequence[Array])
 
 @dataclass(slots=True)
 class ItemResult:
-    """One item to compute figures of: the card of the model, the input, the output, and the error between them."""
+    """One item to compute figures of: the card of the model, the input, the output, and the error between them.
+
+    `visible` says which pixels are not fully transparent (bool H,W), if some are.
+    """
 
     card: Card
     inputs: Array
     output: Array
     error: ErrorFunction
+    visible: Array | None = None
 
 
 def reconstruct_figures(item: ItemResult) -> Figures:
@@ -107,7 +111,7 @@ def denoise_figures(item: ItemResult) -> Figures:
     For models that take images of any size, it is estimated from the input image. For vectors, and images too small for
     that, it is the root mean square of the difference between input and output.
     """
-    sigma = noise_level.estimate_sigma(item.inputs) if item.card.any_size else None
+    sigma = noise_level.estimate_sigma(item.inputs, item.visible) if item.card.any_size else None
     return {"noise_sigma": item.error() ** 0.5 if sigma is None else sigma}
 
 

@@ -43,6 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url="/openapi.json" if settings.enable_docs else None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the dispatcher answers both spellings; redirects would lose the body or the scheme
         exception_handlers={
             Problem: problem_handler,
             HTTPException: problem_handler,

@@ -10,7 +10,10 @@ from service.card import Card, Operation
 from service.codec import LazyPicture, Picture
 from service.config import Settings
 from service.engine.images import open_picture, preprocess
-from service.errors import InvalidParameter, Problem
+from service.errors import InvalidImage, InvalidParameter, Problem, TruncatedImage, UnsupportedImage
+from service.http.forms import Form
+from service.http.gateways import explain_damage, explain_missing_line_ends
+from service.http.media_types import URLENCODED
 from service.http.parameters import RequestParameters
 from service.http.unpack import BodyKind, unpack
 from service.types import Array
@@ -48,9 +51,11 @@ class ParsedBody:
         return len(self.images) if self.array is None else len(self.array)
 
 
-def parse_body(data: bytes, content_type: str, card: Card, operation: Operation, settings: Settings) -> ParsedBody:
+def parse_body(
+    source: bytes | Form, media_type: str, card: Card, operation: Operation, settings: Settings
+) -> ParsedBody:
     """Parse and measure a body without decoding images. Raises a 4xx Problem."""
-    body = unpack(data, content_type, card, operation, settings.max_items)
+    body = unpack(source, media_type, card, operation, settings.max_items)
     if body.array is not None:
         return ParsedBody(body.kind, (), body.array, body.array.nbytes)
     images: list[LazyPicture | Problem] = []
@@ -63,8 +68,18 @@ def parse_body(data: bytes, content_type: str, card: Card, operation: Operation,
             decoded_bytes += image.width * image.height * 3
             images.append(image)
         except Problem as problem:
-            images.append(problem.without_traceback())
+            images.append(_explain(problem.without_traceback(), blob, media_type))
     return ParsedBody(body.kind, images, None, decoded_bytes)
+
+
+def _explain(problem: Problem, blob: bytes | Problem, media_type: str) -> Problem:
+    """Add the likely cause to the problem of an encoded image."""
+    if isinstance(blob, bytes):
+        if isinstance(problem, UnsupportedImage) and (cause := explain_damage(blob)):
+            return UnsupportedImage(f"{problem.detail}: {cause}")
+        if isinstance(problem, InvalidImage) and media_type == URLENCODED:
+            return InvalidImage(problem.detail + explain_missing_line_ends(blob))
+    return problem
 
 
 def decode_inputs(
@@ -72,10 +87,14 @@ def decode_inputs(
 ) -> Inputs:
     """Decode and preprocess all items, before they can join a batch. An item that fails becomes a problem.
 
-    Raises InvalidParameter if `grayscale` is set and the body is an array.
+    Raises InvalidParameter if `grayscale` or `truncated` is set and the body is an array.
     """
     if parameters.grayscale and body.array is not None:
-        raise InvalidParameter("grayscale is for encoded images; convert the array to grayscale before sending it")
+        raise InvalidParameter(
+            "grayscale: only encoded images can be converted; convert the array to grayscale before sending it"
+        )
+    if parameters.truncated and body.array is not None:
+        raise InvalidParameter("truncated: only encoded images can be truncated, and the body is an array; omit it")
     if body.array is not None:
         return Inputs([body.array], [None] * len(body.array))
     inputs = Inputs([], [])
@@ -84,8 +103,10 @@ def decode_inputs(
         try:
             if isinstance(image, Problem):
                 raise image
-            picture = image.decode()
+            picture = image.decode(allow_truncated=parameters.truncated == "allow")
         except Problem as problem:
+            if isinstance(problem, TruncatedImage) and problem.can_be_allowed:
+                problem.detail += ", or accept the part by truncated=allow"
             inputs.problems[position] = problem.without_traceback()
             continue
         if parameters.grayscale:

@@ -4,34 +4,43 @@ It calls the endpoints of the four operations directly and forwards all other re
 endpoints of the same class, so that the OpenAPI document describes them and the app works without the dispatcher.
 """
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI
+from starlette.routing import Match
+from starlette.types import Message, Receive, Scope, Send
 
 from service.engine.operations import OPERATIONS
 from service.errors import Forbidden, RateLimited, Unauthorized
 from service.http.context import RequestContext, create_context, get_state, record_request, send_response
 from service.http.endpoint import Endpoint
 from service.http.problems import problem_response
-from service.runtime.session import DeviceUnavailable
+from service.http.proxies import resolve_path
 
 
 class Dispatcher:
     """ASGI middleware that answers the operations itself and passes other requests to `app`."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: FastAPI) -> None:
         self.app = app
         self.endpoints = {f"/{operation}": Endpoint(operation) for operation in OPERATIONS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, _short_startup_error(send))
+            await self.app(scope, receive, send)
             return
         context = create_context(scope)
-        endpoint = self.endpoints.get(scope["path"])
+        state = get_state(scope)
+        path: str = scope["path"]
+        endpoint = self.endpoints.get(path)
+        if endpoint is None:
+            scope, path = resolve_path(scope, context.headers, state.settings)
+            endpoint = self.endpoints.get(path)
         try:
-            api_keys = get_state(scope).api_keys
-            if api_keys:
-                context.key_name = api_keys.authorize(scope["path"], context.headers)
-            if endpoint:
+            if state.api_keys:
+                context.key_name = state.api_keys.authorize(path, context.headers)
+            if scope["method"] == "OPTIONS" and (allow := self._allowed_methods(endpoint, scope)):
+                context.status = 204
+                await send_response(context, send, b"", [(b"allow", allow)])
+            elif endpoint:
                 await endpoint(scope, receive, send)
             else:
                 # HEAD is answered as GET; uvicorn drops the body.
@@ -41,7 +50,15 @@ class Dispatcher:
             context.status, body, headers = problem_response(problem, context.id)
             await send_response(context, send, body, headers)
         finally:
-            record_request(context, get_state(scope), scope)
+            record_request(context, state, scope)
+
+    def _allowed_methods(self, endpoint: Endpoint | None, scope: Scope) -> bytes:
+        """Return the methods of a path, or an empty string if there is no such path."""
+        if endpoint:
+            return b"OPTIONS, POST"
+        get_scope = {**scope, "method": "GET"}
+        known = any(route.matches(get_scope)[0] is Match.FULL for route in self.app.routes)
+        return b"GET, HEAD, OPTIONS" if known else b""
 
 
 def _with_request_id(context: RequestContext, send: Send) -> Send:
@@ -54,15 +71,3 @@ def _with_request_id(context: RequestContext, send: Send) -> Send:
         await send(message)
 
     return send_with_request_id
-
-
-def _short_startup_error(send: Send) -> Send:
-    """Wrap `send` to replace the traceback in `lifespan.startup.failed` by the message of DeviceUnavailable."""
-    prefix = f"{DeviceUnavailable.__module__}.{DeviceUnavailable.__qualname__}: "
-
-    async def send_short_error(message: Message) -> None:
-        if message["type"] == "lifespan.startup.failed" and prefix in message["message"]:
-            message = {**message, "message": message["message"].rpartition(prefix)[2].strip()}
-        await send(message)
-
-    return send_short_error

@@ -11,25 +11,27 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from service.card import ImageInput, Operation
-from service.codec import is_fast_path
+from service.codec import LazyPicture, is_fast_path, types_too_small
 from service.engine.admission import BodyReservation
 from service.engine.deadline import Deadline
-from service.engine.images import image_media_type
+from service.engine.images import image_media_type, output_size
 from service.engine.model import LoadedModel
 from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, Limits, StageExecutor, admit, infer
 from service.errors import (
     BodyTooLarge,
     InternalError,
+    ModelNotFound,
     OperationNotSupported,
     Problem,
 )
-from service.http.body import Inputs, ParsedBody, decode_inputs, parse_body
+from service.http.body import ParsedBody, decode_inputs, parse_body
 from service.http.context import RequestContext, create_context, get_state, send_response
-from service.http.negotiation import AnswerFormat, response_type
-from service.http.parameters import RequestParameters, client_timeout, parse_request
+from service.http.forms import Form, is_form, parse_form
+from service.http.media_types import MULTIPART, NPY, URLENCODED
+from service.http.negotiation import AnswerFormat, check_quality, response_type
+from service.http.parameters import RequestParameters, client_timeout, merge_form_fields, parse_request
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
-from service.http.unpack import NPY
 from service.state import State
 from service.telemetry.timings import Timings
 from service.types import Headers
@@ -86,43 +88,68 @@ class Endpoint:
         """Return the body and headers of the response. Raises a Problem or ClientDisconnect."""
         state, parameters = get_state(scope), parse_request(scope, context.headers, self.operation)
         settings = state.settings
-        model = await state.store.get(
-            parameters.model or state.store.default_for(self.operation, settings), parameters.version
-        )
-        if self.operation not in model.runners:
-            raise OperationNotSupported(f"{model.card.name} offers {', '.join(model.runners)}")
-        context.model = model.card.name
-        call = Call(state, context, receive, model, parameters)
         timeout = client_timeout(context.headers)
+        model = None if parameters.media_type in (MULTIPART, URLENCODED) else await self._model(state, parameters)
         with BodyReservation(state.admission) as reservation:
-            data = await read_body(receive, context.headers, settings.max_body_bytes, reservation)
+            body: bytes | Form = await read_body(receive, context.headers, settings.max_body_bytes, reservation)
             with Deadline(settings.request_timeout, timeout) as deadline:
                 limits = Limits(state.admission, deadline, settings.request_timeout_per_megapixel)
-                return await self.process(call, data, limits)
+                if model is None and is_form(body, parameters.media_type):
+                    body = await self._parse_form(state, body, parameters.content_type)
+                    parameters = merge_form_fields(parameters, body.fields)
+                model = model or await self._model(state, parameters)
+                context.model = model.card.name
+                return await self.process(Call(state, context, receive, model, parameters), body, limits)
 
-    async def process(self, call: Call, data: bytes, limits: Limits) -> tuple[bytes, Headers]:
+    async def _model(self, state: State, parameters: RequestParameters) -> LoadedModel:
+        """Return the model that the parameters choose. Raises a Problem if it does not support the operation."""
+        name = parameters.model or state.store.default_for(self.operation, state.settings)
+        try:
+            model = await state.store.get(name, parameters.version)
+        except ModelNotFound as problem:
+            if parameters.model or name in state.store.snapshot.versions:
+                raise
+            raise ModelNotFound(f"model: the default of {self.operation} is missing; choose another") from problem
+        if self.operation not in model.runners:
+            raise OperationNotSupported(
+                f"model: {model.card.name} does not support {self.operation}, only {', '.join(model.runners)}"
+            )
+        return model
+
+    async def _parse_form(self, state: State, data: bytes, content_type: str) -> Form:
+        executor = StageExecutor(state.pool, inline=len(data) <= INLINE_BODY_BYTES)
+        return await executor.run(parse_form, data, content_type, self.operation, state.settings.max_items)
+
+    async def process(self, call: Call, source: bytes | Form, limits: Limits) -> tuple[bytes, Headers]:
         """Parse the body, run the model on it and encode the results. Return the body and headers of the response."""
         started_at = perf_counter()
         card, settings, parameters = call.model.card, call.state.settings, call.parameters
-        content_type = parameters.content_type
-        executor = StageExecutor(call.state.pool, inline=is_cheap_to_parse(data, content_type))
-        body = await executor.run(parse_body, data, content_type, card, self.operation, settings)
-        if body.decoded_bytes > (inf if content_type == NPY else 3 * INLINE_BODY_BYTES):
+        media_type = parameters.media_type
+        executor = StageExecutor(call.state.pool, inline=is_cheap_to_parse(source, media_type))
+        body = await executor.run(parse_body, source, media_type, card, self.operation, settings)
+        if body.decoded_bytes > (inf if media_type == NPY else 3 * INLINE_BODY_BYTES):
             executor.inline = False
         job = Job(call.model, self.operation, len(body), body.decoded_bytes, parameters.strength)
+        answer_type = self._media_type(call, body)
         with admit(job, limits):
             inputs = await executor.run(decode_inputs, body, card, self.operation, settings, parameters)
-            media_type = response_type(self._answer_format(call, body, inputs))
-            executor.max_output_bytes = INLINE_ARRAY_BYTES if media_type == NPY else 3 * INLINE_BODY_BYTES
+            executor.max_output_bytes = INLINE_ARRAY_BYTES if answer_type == NPY else 3 * INLINE_BODY_BYTES
             decoded_at = perf_counter()
             inference = infer(job, inputs.arrays, executor)
             large = job.decoded_bytes > LARGE_REQUEST_BYTES
             result = await (cancel_on_disconnect(call.receive, inference) if large else inference)
             keep_metadata = (parameters.metadata or settings.metadata) == "keep"
             parts = ResponseParts(
-                card, self.operation, inputs, result, call.context.id, settings.image_quality, keep_metadata
+                card=card,
+                operation=self.operation,
+                inputs=inputs,
+                result=result,
+                request_id=call.context.id,
+                image_quality=settings.image_quality,
+                keep_metadata=keep_metadata,
+                quality=parameters.quality,
             )
-            payload, headers = await executor.run(render, parts, media_type)
+            payload, headers = await executor.run(render, parts, answer_type)
         call.context.timings = timings = Timings(
             decode=decoded_at - started_at,
             queue=result.queue_seconds,
@@ -132,23 +159,37 @@ class Endpoint:
         headers.append((b"server-timing", timings.header()))
         return payload, headers
 
-    def _answer_format(self, call: Call, body: ParsedBody, inputs: Inputs) -> AnswerFormat:
-        return AnswerFormat(
-            images=self.operation != "encode" and isinstance(call.model.card.input, ImageInput),
+    def _media_type(self, call: Call, body: ParsedBody) -> str:
+        """Choose the media type of the response, before anything is decoded.
+
+        Raises NotAcceptable, and InvalidParameter if `quality` has no effect.
+        """
+        card = call.model.card
+        images = [image for image in body.images if isinstance(image, LazyPicture)]
+        first = images[0] if images else None
+        size = output_size(first, body.array, card, self.operation)
+        answer = AnswerFormat(
+            images=self.operation != "encode" and isinstance(card.input, ImageInput),
             body_kind=body.kind,
             many=len(body) > 1,
-            image_type=image_media_type(inputs.pictures),
+            image_type=image_media_type(first),
             accept=call.parameters.accept,
             format=call.parameters.format,
+            too_small=types_too_small(size),
         )
+        media_type = response_type(answer)
+        check_quality(call.parameters.quality, media_type, {image_media_type(image) for image in images})
+        return media_type
 
 
-def is_cheap_to_parse(data: bytes, content_type: str) -> bool:
+def is_cheap_to_parse(source: bytes | Form, media_type: str) -> bool:
     """Return whether parsing the body takes less than a millisecond, whatever it contains."""
-    if len(data) <= INLINE_BODY_BYTES:
+    if isinstance(source, Form):
+        return sum(len(image) for image in source.images if isinstance(image, bytes)) <= INLINE_BODY_BYTES
+    if len(source) <= INLINE_BODY_BYTES:
         return True
-    unconverted = content_type == NPY or (content_type.startswith("image/") and is_fast_path(data))
-    return unconverted and len(data) <= INLINE_ARRAY_BYTES
+    unconverted = media_type == NPY or (media_type.startswith("image/") and is_fast_path(source))
+    return unconverted and len(source) <= INLINE_ARRAY_BYTES
 
 
 async def read_body(

@@ -8,7 +8,11 @@ FIGURE_HEADERS = {
 }
 """Figures of an image response, by their JSON field."""
 
-INPUT_CHANGE_HEADERS = {"original_size": "X-Original-Size", "original_bit_depth": "X-Original-Bit-Depth"}
+INPUT_CHANGE_HEADERS = {
+    "original_size": "X-Original-Size",
+    "original_bit_depth": "X-Original-Bit-Depth",
+    "truncated": "X-Truncated",
+}
 """Differences between the image sent and the model's input, by their JSON field."""
 
 METADATA_HEADERS = {"metadata_dropped": "X-Metadata-Dropped"}
@@ -16,13 +20,19 @@ METADATA_HEADERS = {"metadata_dropped": "X-Metadata-Dropped"}
 
 MODEL_HEADERS = ("X-Model", "X-Model-Version")
 COMMON_RESPONSE_HEADERS = ("X-Request-ID", "Server-Timing", "Retry-After")
+PROBLEM_HEADERS = ("Accept-Encoding", "Allow", "WWW-Authenticate")
+"""Headers of 415, 405 and 401 responses."""
 
 REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "X-Request-Timeout", "traceparent")
 """Request headers that the service reads and that browsers send to other origins only when allowed."""
 
-CORS_ALLOWED_HEADERS = [*REQUEST_HEADERS]
+TRACING_HEADERS = ("tracestate", "baggage")
+"""Request headers that tracing libraries send along with `traceparent`. They have no effect."""
+
+CORS_ALLOWED_HEADERS = [*REQUEST_HEADERS, *TRACING_HEADERS]
 CORS_EXPOSED_HEADERS = [
     *COMMON_RESPONSE_HEADERS,
+    *PROBLEM_HEADERS,
     *MODEL_HEADERS,
     *FIGURE_HEADERS.values(),
     *INPUT_CHANGE_HEADERS.values(),

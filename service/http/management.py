@@ -13,6 +13,8 @@ from service.http.problems import document_problems
 from service.http.schemas import Choice, Health, ModelDetail, ModelList, ModelSummary, RejectedVersion
 from service.state import State
 
+UNHEALTHY_RETRY_SECONDS = 5  # Retry-After of a process that loads models, drains or will be restarted
+
 router = APIRouter(tags=["service"])
 metrics_router = APIRouter(tags=["service"])
 
@@ -25,10 +27,16 @@ def _get_state(request: Request) -> State:
 StateDep = Annotated[State, Depends(_get_state)]
 
 
+def _health(status: str, *, healthy: bool) -> Response:
+    headers = {} if healthy else {"Retry-After": str(UNHEALTHY_RETRY_SECONDS)}
+    return JSONResponse(Health(status=status).model_dump(), 200 if healthy else 503, headers)
+
+
 @router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """Redirect browsers to the documentation."""
-    return RedirectResponse("docs")
+async def root(request: Request) -> RedirectResponse:
+    """Redirect browsers to the documentation, without naming a scheme or host."""
+    prefix: str = request.scope.get("root_path", "")
+    return RedirectResponse(f"{prefix}/docs" if prefix else "docs")
 
 
 @router.get(
@@ -37,7 +45,7 @@ async def root() -> RedirectResponse:
 async def livez(state: StateDep) -> Response:
     """Report whether the process responds and no inference run hangs."""
     failure = state.watchdog and state.watchdog.failure
-    return JSONResponse(Health(status=failure or "alive").model_dump(), 503 if failure else 200)
+    return _health(failure or "alive", healthy=not failure)
 
 
 @router.get(
@@ -47,7 +55,7 @@ async def readyz(state: StateDep) -> Response:
     """Report whether at least one model is loaded and the service is not shutting down."""
     ready = bool(state.store.snapshot.loaded) and not state.shutting_down
     reason = "shutting down" if state.shutting_down else "no model is loaded; see /models for the reasons"
-    return JSONResponse(Health(status="ready" if ready else reason).model_dump(), 200 if ready else 503)
+    return _health("ready" if ready else reason, healthy=ready)
 
 
 @metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

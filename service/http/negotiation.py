@@ -1,20 +1,17 @@
 """Content negotiation: the media type of a response, from `format=`, Accept and the kind of request."""
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
 
 from service import codec
-from service.errors import NotAcceptable
-from service.http.parameters import Format
-from service.http.unpack import JSON, NPY, BodyKind
+from service.errors import InvalidParameter, NotAcceptable
+from service.http.media_types import JSON, NPY, normalize
+from service.http.parameters import FORMAT_TYPES, Format
+from service.http.unpack import BodyKind
 
-FORMAT_TYPES: dict[Format, str] = {
-    "json": JSON,
-    "npy": NPY,
-    "png": "image/png",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-}
+LOSSY_TYPES = frozenset(("image/jpeg", "image/webp"))
+"""Media types with a quality."""
 
 
 class AnswerFormat(NamedTuple):
@@ -22,6 +19,7 @@ class AnswerFormat(NamedTuple):
 
     `images`: whether the model returns images. `many`: whether the request has several items. `image_type`: default
     media type of a returned image. `accept`: value of the Accept header. `format`: value of the `format` parameter.
+    `too_small`: media types that cannot hold an image as large as the response.
     """
 
     images: bool
@@ -30,6 +28,7 @@ class AnswerFormat(NamedTuple):
     image_type: str
     accept: str = ""
     format: Format | None = None
+    too_small: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=64)
@@ -49,7 +48,14 @@ def response_type(answer: AnswerFormat) -> str:
         if q > best_q:
             best, best_q = media_type, q
     if not best:
-        raise NotAcceptable(f"accept one of {', '.join(types)}")
+        limits = [codec.describe_limit(media_type) for media_type in answer.too_small if media_type in accept.lower()]
+        if limits and answer.images:
+            cause = f"the response is too large: {' and '.join(limits)}"
+        elif answer.format:
+            cause = f"format: {answer.format} is not available here"
+        else:
+            cause = "Accept has no available type"
+        raise NotAcceptable(f"{cause}; accept one of {', '.join(types)}")
     return best
 
 
@@ -59,12 +65,27 @@ def available_types(answer: AnswerFormat) -> list[str]:
     if not answer.images or answer.many:
         return arrays
     images = [answer.image_type, *(name for name in codec.ENCODABLE if name != answer.image_type)]
+    images = [media_type for media_type in images if media_type not in answer.too_small]
     return images + arrays if answer.body_kind in ("picture", "values") else arrays + images
+
+
+def check_quality(quality: int | None, media_type: str, image_types: Collection[str]) -> None:
+    """Raise InvalidParameter if `quality` is set and the response contains no JPEG or WebP image.
+
+    `image_types` are the media types of the images in a JSON response.
+    """
+    types = image_types if media_type == JSON else (media_type,)
+    if quality is not None and LOSSY_TYPES.isdisjoint(types):
+        raise InvalidParameter(
+            f"quality: applies to JPEG and WebP images, and the response would be {media_type} without any; "
+            "choose such a format by format= or Accept, or omit quality"
+        )
 
 
 def _parse_range(part: str) -> tuple[str, float]:
     """Parse one media range of an Accept header into its pattern and q-value (0..1)."""
-    pattern, *options = (piece.strip().lower() for piece in part.split(";"))
+    name, *options = (piece.strip().lower() for piece in part.split(";"))
+    pattern = normalize(name)
     for option in options:
         if option.startswith("q="):
             try:

@@ -16,10 +16,11 @@ from service.engine.model import LoadedModel
 from service.engine.operations import OPERATIONS
 from service.errors import problem_types
 from service.http.endpoint import Endpoint
+from service.http.forms import FILE_FIELDS
+from service.http.media_types import JSON, MULTIPART, NPY
 from service.http.parameters import parameter_documents
 from service.http.problems import document_problems
 from service.http.schemas import EncodeResponse, ImageResponse, ImagesBody, ProblemDocument, ValuesBody
-from service.http.unpack import JSON, NPY
 from service.runtime.tensors import to_array
 from service.state import State
 
@@ -61,11 +62,17 @@ def _request_body(operation: Operation) -> dict[str, Any]:
         return {"required": True, "content": {JSON: {"schema": ValuesBody.model_json_schema()}, **arrays}}
     body = {"anyOf": [ImagesBody.model_json_schema(), ValuesBody.model_json_schema()]}
     part = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-    form = {"type": "object", "properties": {"image": part}, "required": ["image"]}
+    fields = {
+        document["name"]: {**document["schema"], "description": document["description"]}
+        for document in parameter_documents(operation)
+        if document["in"] == "query"
+    }
+    names = f"{FILE_FIELDS[0]} may also be called {', '.join(FILE_FIELDS[1:])}; other fields are the query parameters"
+    form = {"type": "object", "description": names, "properties": {"image": part, **fields}, "required": ["image"]}
     images = dict.fromkeys(("image/png", "image/jpeg", "image/webp", "application/octet-stream"), BINARY_SCHEMA)
     return {
         "required": True,
-        "content": {JSON: {"schema": body}, **images, "multipart/form-data": {"schema": form}, **arrays},
+        "content": {JSON: {"schema": body}, **images, MULTIPART: {"schema": form}, **arrays},
     }
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
@@ -27,7 +27,13 @@ def mount_docs(app: FastAPI) -> None:
     page = (STATIC_DIR / "docs.html").read_text("utf-8")
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
+    async def docs(request: Request) -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
+        base = request.scope.get("root_path", "")
+        if base:
+            base += "/"
+        elif request.scope.get("raw_path", b"").endswith(b"/"):
+            base = "../"
         return HTMLResponse(
-            page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"}
+            page.replace('"static/', f'"{base}static/'),
+            headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Referrer-Policy": "no-referrer"},
         )

@@ -1,9 +1,10 @@
-"""Parameters of a request, from its query string and headers.
+"""Parameters of a request, from its query string, headers and form fields.
 
 The model `Parameters` states each query parameter once. Parsing, the OpenAPI document and error messages follow.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from math import inf
@@ -16,18 +17,53 @@ from starlette.types import Scope
 
 from service.card import Operation
 from service.errors import InvalidParameter, MethodNotAllowed, UnsupportedMediaType
+from service.http.media_types import JSON, NPY, content_media_type, format_media_type
 
 CACHEABLE_BYTES = 512  # total length of query, Accept and Content-Type up to which a parse is cached
 SUGGESTION_CUTOFF = 0.45  # similarity (0..1) from which a valid name is suggested for an unknown one
 TIMEOUT_HEADER = "X-Request-Timeout"
 TIMEOUT_DESCRIPTION = "seconds after which the client stops waiting"
 
+TruncatedPolicy = Literal["allow", "reject"]
 MetadataPolicy = Literal["keep", "strip"]
 Format = Literal["json", "npy", "png", "jpeg", "webp"]
+FORMAT_TYPES: dict[Format, str] = {
+    "json": JSON,
+    "npy": NPY,
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+}
+FORMATS = {media_type: name for name, media_type in FORMAT_TYPES.items()}
+
+BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
+    **dict.fromkeys(("false", "0", "no", "off", "f", "n"), False),
+}
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+REPEATABLE_NAME = re.compile(r"[A-Za-z_][\w.\[\]-]{0,39}", re.ASCII)
 
 
-def _empty_to_none(value: object) -> object:
-    return None if value == "" else value
+def _parse_format(value: object) -> object:
+    """Accept a format by its name, extension or media type, in any case."""
+    if isinstance(value, str):
+        return FORMATS.get(format_media_type(value), value.lower()) if value else None
+    return value
+
+
+def _parse_lower_case(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _parse_number(value: object) -> object:
+    """Accept decimal numbers as JSON writes them: no digit separators, percent signs or names such as inf."""
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        if NUMBER.fullmatch(value.replace(",", ".")):
+            raise PydanticCustomError("number", "must have a decimal point, not a comma")
+        if value.endswith("%"):
+            raise PydanticCustomError("number", "must be a number without a percent sign: 0.5 instead of 50%")
+        raise PydanticCustomError("number", "must be a number")
+    return value
 
 
 def _parse_version(value: object) -> object:
@@ -35,13 +71,24 @@ def _parse_version(value: object) -> object:
     if value == "":
         return None
     if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) < 10 and int(value)):
-        raise PydanticCustomError("version", "must be a positive integer of at most nine digits")
+        raise PydanticCustomError(
+            "version", "must be a positive integer of at most nine digits; without it the newest version answers"
+        )
+    return value
+
+
+def _parse_integer(value: object) -> object:
+    """Accept decimal digits only: neither signs nor fractions nor blanks, which pydantic would accept."""
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise PydanticCustomError("integer", "must be an integer")
     return value
 
 
 def _parse_boolean(value: object) -> object:
-    if isinstance(value, str) and value not in ("true", "false"):
-        raise PydanticCustomError("boolean", "must be true or false")
+    if isinstance(value, str):
+        if value.lower() not in BOOLEANS:
+            raise PydanticCustomError("boolean", "must be true or false")
+        return BOOLEANS[value.lower()]
     return value
 
 
@@ -54,10 +101,10 @@ class Parameters(BaseModel):
     version: Annotated[int | None, Field(ge=1, le=999_999_999), BeforeValidator(_parse_version)] = Field(
         default=None, description="version of the model; default: the highest valid one"
     )
-    format: Annotated[Format | None, BeforeValidator(_empty_to_none)] = Field(
+    format: Annotated[Format | None, BeforeValidator(_parse_format)] = Field(
         default=None, description="type of the response; overrides Accept"
     )
-    strength: float = Field(
+    strength: Annotated[float, BeforeValidator(_parse_number)] = Field(
         default=1.0,
         ge=0,
         le=1,
@@ -67,25 +114,40 @@ class Parameters(BaseModel):
     grayscale: Annotated[bool, BeforeValidator(_parse_boolean)] = Field(
         default=False, description="convert the image to grayscale before denoising"
     )
-    metadata: MetadataPolicy | None = Field(
+    truncated: Annotated[TruncatedPolicy | None, BeforeValidator(_parse_lower_case)] = Field(
+        default=None, description="allow or reject images of which a part is missing; default: reject"
+    )
+    quality: Annotated[int | None, Field(ge=1, le=100), BeforeValidator(_parse_integer)] = Field(
+        default=None,
+        description="quality of a JPEG or WebP response; default: that of the JPEG sent, or of the settings",
+    )
+    metadata: Annotated[MetadataPolicy | None, BeforeValidator(_parse_lower_case)] = Field(
         default=None, description="keep or strip EXIF metadata; default: the setting of the service"
     )
 
 
 COMMON = ("model", "version", "format")
+IMAGE_INPUT_ONLY = ("truncated",)
+IMAGE_OUTPUT_ONLY = ("quality",)
 DENOISE_ONLY = ("strength", "grayscale", "metadata")
 
 
 class RequestParameters(Parameters):
-    """Query parameters together with the Accept and Content-Type headers."""
+    """Query parameters together with the Accept and Content-Type headers.
+
+    `media_type`: the registered name of the Content-Type, without its parameters.
+    """
 
     accept: str = ""
     content_type: str = ""
+    media_type: str = ""
 
 
 def parameter_names(operation: Operation) -> tuple[str, ...]:
     """Return the names of the query parameters of an operation."""
-    return COMMON + DENOISE_ONLY if operation == "denoise" else COMMON
+    names = COMMON if operation == "decode" else COMMON + IMAGE_INPUT_ONLY
+    names = names if operation == "encode" else names + IMAGE_OUTPUT_ONLY
+    return names + DENOISE_ONLY if operation == "denoise" else names
 
 
 def parameter_documents(operation: Operation) -> list[dict[str, Any]]:
@@ -114,8 +176,11 @@ def parse_request(scope: Scope, headers: Mapping[bytes, bytes], operation: Opera
     """
     if scope["method"] != "POST":
         raise MethodNotAllowed("send POST", headers={"allow": "POST"})
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise UnsupportedMediaType("send the body without Content-Encoding")
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
+        raise UnsupportedMediaType(
+            "send the body without Content-Encoding: it must not be compressed", headers={"accept-encoding": "identity"}
+        )
     query, accept, content_type = scope["query_string"], headers.get(b"accept", b""), headers.get(b"content-type", b"")
     short = len(query) + len(accept) + len(content_type) <= CACHEABLE_BYTES
     return (parse_query_cached if short else parse_query)(query, accept, content_type, operation)
@@ -127,34 +192,59 @@ def parse_query(query: bytes, accept: bytes, content_type: bytes, operation: Ope
     Raises InvalidParameter if a query parameter is unknown, repeated or out of range.
     """
     try:
-        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=8, errors="strict")
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=64, errors="strict")
     except ValueError as error:
-        raise InvalidParameter("the query string is malformed") from error
-    values = dict(pairs)
+        raise InvalidParameter(
+            "the query string is malformed: write it percent-encoded, in UTF-8, with at most 64 parameters"
+        ) from error
     names = parameter_names(operation)
     accepted = f"/{operation} takes {', '.join(names)}, each once"
-    for name in values:
+    values: dict[str, str] = {}
+    for name, value in pairs:
         if name not in names:
-            raise InvalidParameter(f"{_describe_unknown(name, names)}; {accepted}")
-    if len(values) < len(pairs):
-        raise InvalidParameter(f"a query parameter is repeated; {accepted}")
-    headers = {"accept": accept.decode("latin-1"), "content_type": content_type.decode("latin-1")}
+            raise InvalidParameter(f"{describe_unknown(name, names)}; {accepted}")
+        if name in values:
+            raise InvalidParameter(f"{name}: the query parameter is repeated; {accepted}")
+        values[name] = value
     try:
-        return RequestParameters.model_validate({**values, **headers})
+        media_type = content_media_type(content_type.decode("latin-1"))
+    except ValueError as error:
+        raise UnsupportedMediaType("send exactly one Content-Type") from error
+    headers = {"accept": accept.decode("latin-1"), "content_type": content_type.decode("latin-1")}
+    return validate_parameters({**values, **headers, "media_type": media_type})
+
+
+def validate_parameters(values: Mapping[str, str]) -> RequestParameters:
+    """Parse the values of parameters. White space around them is ignored. Raises InvalidParameter, which names one."""
+    try:
+        return RequestParameters.model_validate({name: value.strip() for name, value in values.items()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         raise InvalidParameter(f"{first['loc'][0]}: {first['msg']}") from error
 
 
+def merge_form_fields(query: RequestParameters, fields: Mapping[str, str]) -> RequestParameters:
+    """Return the parameters of the query together with those of a form.
+
+    Raises InvalidParameter if a value is invalid or the query has another value for it.
+    """
+    form = validate_parameters(fields)
+    values = {name: getattr(form, name) for name in fields}
+    for name, value in values.items():
+        if name in query.model_fields_set and getattr(query, name) != value:
+            raise InvalidParameter(f"{name}: the query and the form have different values; send one of them")
+    return query.model_copy(update=values)
+
+
 parse_query_cached = lru_cache(maxsize=256)(parse_query)
 
 
-def _describe_unknown(name: str, names: tuple[str, ...]) -> str:
+def describe_unknown(name: str, names: Sequence[str], noun: str = "query parameter") -> str:
     """Name an unknown parameter and suggest the nearest valid one."""
-    if not (name.isidentifier() and name.isascii() and len(name) <= 40):
-        return "unknown query parameter"  # never repeat arbitrary bytes of a request
-    similar = get_close_matches(name, names, 1, SUGGESTION_CUTOFF)
-    return f"unknown query parameter {name}" + (f", did you mean {similar[0]}?" if similar else "")
+    if not REPEATABLE_NAME.fullmatch(name):
+        return f"unknown {noun}"  # never repeat arbitrary bytes of a request
+    similar = get_close_matches(name.lower(), names, 1, SUGGESTION_CUTOFF)
+    return f"unknown {noun} {name}" + (f", did you mean {similar[0]}?" if similar else "")
 
 
 def client_timeout(headers: Mapping[bytes, bytes]) -> float | None:

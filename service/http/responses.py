@@ -20,7 +20,7 @@ from service.engine.operations import Figures, InferenceResult, ItemResult, comp
 from service.errors import NotAcceptable, Problem
 from service.http import headers as header_names
 from service.http.body import Inputs
-from service.http.unpack import JSON, NPY
+from service.http.media_types import JSON, NPY
 from service.types import Array, Headers
 
 FIGURE_HEADERS = {field: name.lower().encode() for field, name in header_names.FIGURE_HEADERS.items()}
@@ -30,7 +30,10 @@ METADATA_HEADERS = {field: name.lower().encode() for field, name in header_names
 
 @dataclass(slots=True)
 class ResponseParts:
-    """Everything that a response is rendered from. `image_quality`: 1..100, of lossy image formats."""
+    """Everything that a response is rendered from.
+
+    `image_quality`: 1..100, of lossy image formats if the input is no JPEG. `quality`: the same, for all images.
+    """
 
     card: Card
     operation: Operation
@@ -39,6 +42,7 @@ class ResponseParts:
     request_id: str
     image_quality: int
     keep_metadata: bool = False
+    quality: int | None = None
 
 
 def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
@@ -57,7 +61,7 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     (image,), (output,) = parts.inputs.pictures, parts.result.outputs
     if isinstance(output, Problem):
         raise output
-    for name, figure in _figures(parts, 0, parts.inputs.arrays[0][0], output).items():
+    for name, figure in _figures(parts, 0, image, parts.inputs.arrays[0][0], output).items():
         headers.append((FIGURE_HEADERS[name], b"%.6g" % figure))
     for name, value in _input_changes(image, parts.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
@@ -66,7 +70,11 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     dropped = codec.dropped_metadata(answer, media_type)
     if dropped:
         headers.append((METADATA_HEADERS["metadata_dropped"], ", ".join(dropped).encode()))
-    return codec.encode(answer, media_type, quality=parts.image_quality), headers
+    return _encode_image(parts, answer, media_type), headers
+
+
+def _encode_image(parts: ResponseParts, picture: Picture, media_type: str) -> bytes:
+    return codec.encode(picture, media_type, quality=parts.quality, default_quality=parts.image_quality)
 
 
 @lru_cache(maxsize=256)
@@ -80,10 +88,11 @@ def _base_headers(model: str, version: int, media_type: str) -> Headers:
     ]
 
 
-def _figures(parts: ResponseParts, position: int, item: Array, output: Array) -> Figures:
+def _figures(parts: ResponseParts, position: int, image: Picture | None, item: Array, output: Array) -> Figures:
     """Compute the figures of one item; `position` counts the items that were decoded."""
     error = partial(parts.result.error, position, item, output)
-    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error))
+    visible = image.alpha > 0 if image is not None and image.alpha is not None else None
+    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error, visible))
 
 
 def _raise_first_problem(parts: ResponseParts) -> None:
@@ -106,7 +115,7 @@ def _stack_outputs(result: InferenceResult) -> Array:
         return result.batch_result.outputs
     outputs = [output for output in result.outputs if not isinstance(output, Problem)]
     if len({output.shape for output in outputs}) > 1:
-        raise NotAcceptable(f"images of several sizes do not fit one array; accept {JSON}")
+        raise NotAcceptable(f"format: images of several sizes do not fit one array; accept {JSON}")
     return np.stack(outputs)
 
 
@@ -137,21 +146,22 @@ def _result(
     """Return the JSON object of one item that was decoded."""
     if isinstance(output, Problem):
         return {"error": output.to_dict(parts.request_id)}
-    figures = _figures(parts, position, item, output)
+    figures = _figures(parts, position, image, item, output)
     if output.dtype != np.uint8:
         name = "code" if parts.operation == "encode" else "values"
         return {name: np.ascontiguousarray(output), **figures, **_input_changes(image, parts.card)}
-    media_type = image_media_type([image])
+    height, width = output.shape[:2]
+    media_type = image_media_type(image, (width, height))
     answer = postprocess(output, image, parts.keep_metadata)
-    text = pybase64.b64encode_as_string(codec.encode(answer, media_type, quality=parts.image_quality))
+    text = pybase64.b64encode_as_string(_encode_image(parts, answer, media_type))
     dropped = codec.dropped_metadata(answer, media_type)
     losses = {"metadata_dropped": dropped} if dropped else {}
     return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card), **losses}
 
 
-def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | int]:
-    """Return how the image sent differs from the model's input: its size (width, height) and bit depth."""
-    changes: dict[str, list[int] | int] = {}
+def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | float]:
+    """Return how the image sent differs from the model's input: size (width, height), bit depth and truncation."""
+    changes: dict[str, list[int] | float] = {}
     if image is None or not isinstance(card.input, ImageInput):
         return changes
     height, width = image.pixels.shape[:2]
@@ -159,4 +169,6 @@ def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | i
         changes["original_size"] = [width, height]
     if image.bit_depth != 8:
         changes["original_bit_depth"] = image.bit_depth
+    if image.fraction < 1:
+        changes["truncated"] = image.fraction
     return changes

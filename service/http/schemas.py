@@ -47,7 +47,10 @@ class InputChanges(StrictModel):
         default=None, description="width and height of the image sent, if it was resized"
     )
     original_bit_depth: int | None = Field(
-        default=None, description="bits per sample of the image sent, if more than 8"
+        default=None, description="significant bits per sample of the image sent, if not 8"
+    )
+    truncated: Annotated[FiniteFloat, Field(ge=0, lt=1)] | None = Field(
+        default=None, description="share of the image that is there, if the file sent is truncated"
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from service.repository.safe_read import read_regular_file
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 """Name, size in bytes, modification time in nanoseconds and inode of every file of a version."""
 
-NAME_PATTERN = re.compile("[a-z0-9].*")
+NAME_PATTERN = re.compile("(?!lost\\+found$)[a-z0-9].*")
 VERSION_PATTERN = re.compile("[1-9][0-9]*")
 
 
@@ -47,17 +48,25 @@ def fingerprint(folder: Path) -> Fingerprint:
     try:
         with os.scandir(folder) as files:
             for file in files:
-                stat = file.stat(follow_symlinks=False)
+                stat = _stat(file)
                 entries.append((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
     except OSError:  # the folder is being removed; the next refresh sees the final state
         return ()
     return tuple(sorted(entries))
 
 
-def load_card(folder: Path) -> Card:
-    """Read the card of a version. Raises ModelRejected with the first error in it."""
+def _stat(file: "os.DirEntry[str]") -> os.stat_result:
+    """Return the status of the file at the end of a link, which changes with the file, or of a broken link itself."""
     try:
-        return read_card(read_regular_file(folder / CARD_FILE))
+        return file.stat()
+    except OSError:
+        return file.stat(follow_symlinks=False)
+
+
+def load_card(folder: Path, roots: Sequence[Path] = ()) -> Card:
+    """Read the card of a version; links may end inside `roots`. Raises ModelRejected with the first error in it."""
+    try:
+        return read_card(read_regular_file(folder / CARD_FILE, roots))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         location = ".".join(map(str, first["loc"]))

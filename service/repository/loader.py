@@ -1,6 +1,7 @@
 """Loads the graphs of a version and verifies them: hash, structure, inputs and outputs, probe."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,13 +35,22 @@ PROBE_TOLERANCE = {"float32": 1.0, "int8": 8.0}
 FLOAT_PROBE_TOLERANCE = 1e-3
 
 
-def load_graph(folder: Path, card: Card, graph: Graph, *, device: Device = "cpu", intra_op_threads: int = 1) -> Session:
-    """Load one graph of the version in `folder` and verify it against the card: hash, inputs and outputs, probe.
+def load_graph(
+    folder: Path,
+    card: Card,
+    graph: Graph,
+    *,
+    device: Device = "cpu",
+    intra_op_threads: int = 1,
+    roots: Sequence[Path] = (),
+) -> Session:
+    """Load one graph of the version in `folder` and verify it: hash, inputs and outputs against the card, probe.
 
-    The file is read once, so the bytes that were hashed are the bytes that are loaded. Raises ModelRejected if the
-    graph does not match the card, and DeviceUnavailable if `device` is `cuda` and CUDA cannot be used.
+    Links may end inside `roots`. The file is read once, so the bytes that were hashed are the bytes that are loaded.
+    Raises ModelRejected if the graph does not match the card, and DeviceUnavailable if `device` is `cuda` and CUDA
+    cannot be used.
     """
-    model = read_regular_file(folder / graph.file)
+    model = read_regular_file(folder / graph.file, roots)
     if hashlib.sha256(model).hexdigest() != graph.sha256:
         raise ModelRejected(f"{graph.file} does not have the SHA-256 of the card")
     check_model(model, graph.file)
@@ -87,7 +97,9 @@ def load_runner(folder: Path, card: Card, operation: Operation, options: LoadOpt
     precision, graph = choose_precision(options, [graph for graph in card.graphs if graph.operation == operation])
     tiles = choose_tiles(options, card, graph) if card.any_size else None
     threads = tiles.threads if tiles else choose_threads(options)
-    session = load_graph(folder, card, graph, device=options.device, intra_op_threads=threads.value)
+    session = load_graph(
+        folder, card, graph, device=options.device, intra_op_threads=threads.value, roots=options.link_dirs
+    )
     choices: dict[str, Choice[str | int]] = {"device": session.device, "precision": precision, "threads": threads}
     on_batch = partial(options.on_batch, card.name, operation)
     if tiles:

@@ -3,23 +3,39 @@
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from service.errors import ModelRejected
 
+LINK_HINT = (
+    "it is a symbolic link that ends outside the models folder; "
+    "replace it by the file itself, or name the folder in HOURGLASS_MODEL_LINK_DIRS"
+)
 MAX_BYTES = 2 << 30  # the largest protobuf message, and so the largest ONNX file
 
 
-def read_regular_file(path: Path) -> bytes:
+def _resolve_inside(path: Path, roots: Sequence[Path]) -> Path:
+    """Return the end of a link. It has no link in it, so opening it without following links is safe from a change."""
+    target = Path(os.path.realpath(path))
+    if not any(target.is_relative_to(os.path.realpath(root)) for root in roots):
+        raise ModelRejected(f"{path.name} cannot be opened: {LINK_HINT}")
+    return target
+
+
+def read_regular_file(path: Path, roots: Sequence[Path] = ()) -> bytes:
     """Return the content of a regular file of at most `MAX_BYTES`.
 
-    Raises ModelRejected if the file cannot be opened, is a symbolic link, or is not a regular file.
+    A symbolic link is followed if it ends inside one of the folders `roots`. Raises ModelRejected if it ends elsewhere,
+    and if the file cannot be opened or is not a regular file.
     """
+    if roots and path.is_symlink():
+        path = _resolve_inside(path, roots)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         is_link = error.errno == errno.ELOOP
-        reason = "it is a symbolic link; replace it by the file itself" if is_link else error.strerror
+        reason = LINK_HINT if is_link else error.strerror
         raise ModelRejected(f"{path.name} cannot be opened: {reason}") from error
     try:
         status = os.fstat(descriptor)

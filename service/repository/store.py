@@ -72,6 +72,7 @@ class Store:
         self.folder = folder
         self.load_options = load_options
         self.snapshot = Snapshot()
+        self._unreadable: str | None = None  # the reason that was logged
         self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
         self._loader = ThreadPoolExecutor(1, "loader")  # loads one model at a time, outside the pool for requests
@@ -86,8 +87,11 @@ class Store:
         try:
             versions = scan_models(self.folder)
         except OSError as error:
-            log.warning("models_dir_unreadable", folder=str(self.folder), reason=error.strerror)
+            if error.strerror != self._unreadable:
+                log.warning("models_dir_unreadable", folder=str(self.folder), reason=error.strerror)
+            self._unreadable = error.strerror
             return False
+        self._unreadable = None
         after = Snapshot(versions=versions)
         after.rejected = {
             key: rejected
@@ -95,7 +99,7 @@ class Store:
             if versions.get(rejected.name, {}).get(rejected.version)
         }
         for name, fingerprints in versions.items():
-            if not fingerprints:
+            if not fingerprints and before.versions.get(name) != {}:  # once, not at every refresh
                 log.warning("model_folder_unreadable", model=name)
             newest = self._newest_valid(name, fingerprints, before.find(name), after.rejected)
             if newest is not None:
@@ -145,7 +149,7 @@ class Store:
 
     def _load_verified(self, name: str, version: int) -> LoadedModel:
         folder = self.folder / name / str(version)
-        card = load_card(folder)
+        card = load_card(folder, self.load_options.link_dirs)
         if (card.name, card.version) != (name, version):
             raise ModelRejected(f"the card is for {card.name} {card.version}, not for {name} {version}")
         runners: dict[Operation, Runner] = {
@@ -164,12 +168,15 @@ class Store:
         if current and version in (None, current.card.version):
             return current
         fingerprints = snapshot.versions.get(name)
-        if not fingerprints or (version is not None and version not in fingerprints):
-            raise ModelNotFound("there is no such model or version; GET /models lists them")
+        if not fingerprints:
+            raise ModelNotFound("model: there is no such model; GET /models lists all")
+        if version is not None and version not in fingerprints:
+            available = ", ".join(map(str, sorted(fingerprints)))
+            raise ModelNotFound(f"version: {name} has no such version; it has {available}")
         version = version or max(fingerprints)
         rejected = snapshot.rejected.get((name, version))
         if rejected:
-            raise ModelRejected(rejected.reason)
+            raise ModelRejected(f"version: {version} of {name} was rejected: {rejected.reason}")
         return await asyncio.get_running_loop().run_in_executor(
             self._loader, self._load_older, name, version, fingerprints[version]
         )
@@ -209,8 +216,8 @@ class Store:
         if len(names) == 1:
             return names[0]
         if not names:
-            raise ModelNotFound(f"no model supports {operation}")
-        raise AmbiguousModel(f"choose a model with the parameter model: {', '.join(names)}")
+            raise ModelNotFound(f"model: none supports {operation}; GET /models lists all")
+        raise AmbiguousModel(f"model: choose one of {', '.join(names)}")
 
     def close(self) -> None:
         """Stop the loader thread. Loaded sessions are freed with their last reference."""

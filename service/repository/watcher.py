@@ -1,6 +1,7 @@
 """Refreshes the store when the models folder changes."""
 
 import asyncio
+import os
 from contextlib import aclosing
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,11 @@ from watchfiles import awatch
 from service.repository.store import Store
 
 log = structlog.get_logger()
+EVENTLESS = {
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse"),
+    *("virtiofs", "vboxsf", "prl_fs", "ceph", "lustre", "afs"),
+}
+"""File systems whose files other machines change, which the kernel of this one does not notice."""
 
 
 async def watch_models(store: Store, mode: Literal["auto", "poll"]) -> None:
@@ -19,6 +25,9 @@ async def watch_models(store: Store, mode: Literal["auto", "poll"]) -> None:
     `poll` is for file systems that send no change events. While the folder does not exist, the store is not changed. If
     another folder takes its place, the store is refreshed and the new folder is watched.
     """
+    if mode == "auto" and (kind := await asyncio.to_thread(eventless_file_system, store.folder)):
+        log.warning("model_watch_falls_back_to_polling", reason=f"{kind} sends no events of changes by other machines")
+        mode = "poll"
     while True:
         inode = await asyncio.to_thread(_inode, store.folder)
         try:
@@ -30,6 +39,21 @@ async def watch_models(store: Store, mode: Literal["auto", "poll"]) -> None:
             log.warning("model_watch_falls_back_to_polling", reason=reason)
             mode = "poll"
         await asyncio.sleep(1)
+
+
+def eventless_file_system(folder: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """Return the type of the file system of a folder if changes there may cause no events, or else None."""
+    place = os.path.realpath(folder)
+    kinds: dict[str, str] = {}
+    try:
+        for line in mountinfo.read_text().splitlines():
+            before, _, after = line.partition(" - ")
+            kinds[before.split()[4].replace("\\040", " ")] = after.split()[0]
+    except (OSError, IndexError):
+        return None
+    mounts = [mount for mount in kinds if Path(place).is_relative_to(mount)]
+    kind = kinds[max(mounts, key=len)] if mounts else ""
+    return kind if kind in EVENTLESS or kind.startswith("fuse.") else None
 
 
 async def _watch_folder(store: Store, inode: tuple[int, int], mode: Literal["auto", "poll"]) -> None:

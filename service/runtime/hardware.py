@@ -6,6 +6,8 @@ from math import ceil
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from service.runtime.cgroups import read_limits
+
 T = TypeVar("T", covariant=True)
 
 INT8_CPU_FLAGS = ("avx512_vnni", "avx_vnni", "i8mm", "asimddp")  # names in /proc/cpuinfo, on x86 and ARM
@@ -20,9 +22,9 @@ class Choice(Generic[T]):
 
 
 def available_cores() -> Choice[int]:
-    """Return the number of CPU cores for this process, by its affinity and its cgroup quota."""
+    """Return the number of CPU cores for this process, by its affinity and the smallest quota of its cgroups."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
+    quota = read_limits().cores
     if quota is not None and ceil(quota) < affinity:
         return Choice(max(1, ceil(quota)), f"the cgroup quota is {quota:g} of {affinity} cores")
     return Choice(affinity, f"the CPU affinity is {affinity} cores, and no cgroup quota is smaller")
@@ -39,16 +41,3 @@ def has_int8_instructions() -> Choice[bool]:
         return Choice(False, "the CPU flags cannot be read on this system")
     flag = next((name for name in INT8_CPU_FLAGS if name in flags), None)
     return Choice(True, f"this CPU has {flag}") if flag else Choice(False, "this CPU has no int8 instructions")
-
-
-def _cgroup_quota() -> float | None:
-    """Return the quota of cgroup v2 or v1 in cores, or None if it is unlimited or unknown."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return None
-    return None if quota in ("max", "-1") else int(quota) / int(period)

@@ -25,6 +25,13 @@ CUDA_OPTIONS = {
 }
 
 
+# A serialized model with one Identity node, float32 of shape (1,). A test compares it with the output of `onnx`.
+IDENTITY_MODEL = (
+    b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """Name, dtype and shape of the input or output of a graph. A dimension of any size is None."""
@@ -102,6 +109,11 @@ class Session:
             self.run(batch)
             times.append(time.perf_counter() - start)
         return min(times)
+
+
+def check_cuda() -> None:
+    """Create a session on CUDA and release it. Raises DeviceUnavailable if CUDA cannot be used."""
+    Session(IDENTITY_MODEL, device="cuda")
 
 
 def _create_session(model: bytes, options: ort.SessionOptions, device: Literal["cpu", "cuda"]) -> ort.InferenceSession:

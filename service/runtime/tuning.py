@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ class LoadOptions:
     `intra_op_threads` is the number of threads per run, or 0 to choose it. `max_batch_size` is in items. `cores` is the
     number of CPU cores to use. `on_batch` gets the model name, the operation and the items of every batch. `precision`
     applies to operations that have graphs of several precisions. `tile_memory_bytes` limits the memory of all tiles of
-    one graph that run at once.
+    one graph that run at once. Links to files of models may end inside `link_dirs`.
     """
 
     device: Device
@@ -39,6 +40,7 @@ class LoadOptions:
     on_batch: Callable[[str, Operation, int], None] = lambda *_: None
     precision: Precision | Literal["auto"] = "auto"
     tile_memory_bytes: int = 256 << 20
+    link_dirs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

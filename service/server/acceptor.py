@@ -1,117 +1,137 @@
-"""The port: accepts connections and hands each to the worker that holds the fewest.
+"""The listening socket of several workers: assigns each connection to the worker with the fewest connections.
 
-Knows sockets and how many connections each worker holds; no process, no signal, no byte of a request.
+Knows sockets and the number of connections of each worker; knows no process and no signal, and reads no request.
 """
 
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
-BACKLOG = 2048  # connections that the kernel keeps until they are accepted
-MAX_ACCEPTS_PER_EVENT = 32  # connections accepted before workers are heard again
-PAUSE_SECONDS = 0.05  # seconds without accepting where no file can be opened or no channel has room
-RESERVED_FDS = 100  # files a worker opens besides its connections
+from service.server.idle import max_connections
+
+BACKLOG = 2048  # connections that the kernel holds until they are accepted
+MAX_ACCEPTS_PER_EVENT = 32  # connections accepted before messages of workers are read
+PAUSE_SECONDS = 0.05  # pause of accepting after an error, such as too many open files or a full channel
 
 log = structlog.get_logger()
 
 
 @dataclass(eq=False)
 class WorkerSlot:
-    """What the port knows of a worker: the channel that connections go through, and how many it holds."""
+    """One worker as the acceptor sees it.
+
+    Connections are sent through `channel`. `in_transit` are connections that were sent and not acknowledged; no worker
+    has read from them. `last_assigned` is the number of the latest connection, so that equal workers take turns.
+    """
 
     channel: socket.socket
     ready: bool = False
     draining: bool = False
     open_connections: int = 0
-    last_assigned: int = 0  # of its latest connection, so that those who hold as many take turns
-    in_transit: deque[socket.socket] = field(
-        default_factory=deque[socket.socket]
-    )  # not adopted yet, so nobody has read them
+    last_assigned: int = 0
+    in_transit: deque[socket.socket] = field(default_factory=deque[socket.socket])
 
     def acknowledge(self, count: int) -> None:
-        """The worker has as many more of those that were sent."""
+        """Close our copies of the `count` oldest connections in transit, because the worker has accepted them."""
         for _ in range(min(count, len(self.in_transit))):
             self.in_transit.popleft().close()
 
 
 class Acceptor:
-    """Listens while a desk can take a connection; otherwise connections wait in the backlog."""
+    """Accepts connections while a worker can take one. Otherwise, connections wait in the kernel's backlog."""
 
-    def __init__(self, listener: socket.socket, slots: dict[int, WorkerSlot]) -> None:
+    def __init__(self, listeners: Sequence[socket.socket], slots: dict[int, WorkerSlot]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listener = listener
+        self._listeners = listeners
         self._slots = slots
-        self._max_connections = _max_open_files() - RESERVED_FDS
-        self._waiting: deque[socket.socket] = deque()  # accepted, but with no worker
-        self._accepting = self._paused = False
+        self._max_connections = max_connections()
+        self._unassigned: deque[socket.socket] = deque()  # accepted, but not sent to a worker
+        self._accepting = False
+        self._paused = False
         self._assigned = 0
-        listener.setblocking(False)
-        listener.listen(BACKLOG)
+        for listener in listeners:
+            listener.setblocking(False)
+            listener.listen(BACKLOG)
 
     def update_listening(self) -> None:
-        """Begin or cease to accept, as there are desks that can take a connection."""
-        wanted = not self._paused and any(self._can_accept(desk) for desk in self._slots.values())
-        if wanted and not self._accepting:
-            self._loop.add_reader(self._listener, self.accept, MAX_ACCEPTS_PER_EVENT)
-        elif self._accepting and not wanted:
-            self._loop.remove_reader(self._listener)
-        self._accepting = wanted
-        if wanted and self._waiting:
-            self._loop.call_soon(self.accept, len(self._waiting))
+        """Start or stop to accept. Must be called whenever a worker can take more connections, or none."""
+        accepting = not self._paused and any(self._can_accept(slot) for slot in self._slots.values())
+        if accepting and not self._accepting:
+            for listener in self._listeners:
+                self._loop.add_reader(listener, self.accept, MAX_ACCEPTS_PER_EVENT)
+        elif self._accepting and not accepting:
+            for listener in self._listeners:
+                self._loop.remove_reader(listener)
+        self._accepting = accepting
+        if accepting and self._unassigned:
+            self._loop.call_soon(self.accept, len(self._unassigned))
 
-    def reclaim(self, desk: WorkerSlot) -> None:
-        """The desk is gone: what it has not adopted goes to others."""
-        self._waiting.extend(desk.in_transit)
-        desk.open_connections -= len(desk.in_transit)
-        desk.in_transit.clear()
+    def reclaim(self, slot: WorkerSlot) -> None:
+        """Take back the connections that a dead worker has not accepted, and assign them to other workers."""
+        self._unassigned.extend(slot.in_transit)
+        slot.open_connections -= len(slot.in_transit)
+        slot.in_transit.clear()
         self.update_listening()
 
-    async def close(self, tries: int) -> None:
-        """Hand over whoever has connected, then close the port."""
-        while tries and not self.accept(BACKLOG):
-            tries -= 1
+    async def close(self, attempts: int) -> None:
+        """Assign the connections in the backlog, with at most `attempts` attempts, then close the listening socket."""
+        for _ in range(attempts):
+            if self.accept(BACKLOG):
+                break
             await asyncio.sleep(PAUSE_SECONDS)
         self._paused = True
         self.update_listening()
-        self._listener.close()
+        for listener in self._listeners:
+            listener.close()
 
-    def accept(self, most: int) -> bool:
-        """Hand over so many at most; whether nobody is left in the backlog."""
-        for _ in range(most):
-            desks = sorted(filter(self._can_accept, self._slots.values()), key=_load_key)
-            if not desks:
+    def accept(self, limit: int) -> bool:
+        """Accept and assign at most `limit` connections. Return whether the backlog is empty."""
+        for _ in range(limit):
+            slots = sorted(filter(self._can_accept, self._slots.values()), key=_load_key)
+            if not slots:
                 break
             try:
-                connection = self._waiting.popleft() if self._waiting else self._listener.accept()[0]
+                connection = self._unassigned.popleft() if self._unassigned else self._accept_next()
             except BlockingIOError:
                 return True
             except ConnectionError:
-                continue  # it went before it was accepted
+                continue  # the client closed the connection before it was accepted
             except OSError as error:
                 log.warning("accept_failed", reason=str(error))
                 self._pause()
                 return False
-            if not any(self._assign(connection, desk) for desk in desks):
-                self._waiting.appendleft(connection)
+            if not any(self._assign(connection, slot) for slot in slots):
+                self._unassigned.appendleft(connection)
                 self._pause()
                 return False
         self.update_listening()
         return False
 
-    def _can_accept(self, desk: WorkerSlot) -> bool:
-        return desk.ready and desk.open_connections < self._max_connections
+    def _accept_next(self) -> socket.socket:
+        """Accept a connection of any listening socket. Raises BlockingIOError if there is none."""
+        for listener in self._listeners:
+            with suppress(BlockingIOError):
+                return listener.accept()[0]
+        raise BlockingIOError
 
-    def _assign(self, connection: socket.socket, desk: WorkerSlot) -> bool:
+    def _can_accept(self, slot: WorkerSlot) -> bool:
+        return slot.ready and slot.open_connections < self._max_connections
+
+    def _assign(self, connection: socket.socket, slot: WorkerSlot) -> bool:
+        """Send a connection to a worker. Return whether the channel had room for it."""
         try:
-            socket.send_fds(desk.channel, [b"+"], [connection.fileno()])
+            socket.send_fds(slot.channel, [b"+"], [connection.fileno()])
         except OSError:
             return False
         self._assigned += 1
-        desk.last_assigned, desk.open_connections = self._assigned, desk.open_connections + 1
-        desk.in_transit.append(connection)
+        slot.last_assigned = self._assigned
+        slot.open_connections += 1
+        slot.in_transit.append(connection)
         return True
 
     def _pause(self) -> None:
@@ -121,18 +141,11 @@ class Acceptor:
             self.update_listening()
 
     def _resume(self) -> None:
-        if self._listener.fileno() >= 0:
+        if all(listener.fileno() >= 0 for listener in self._listeners):
             self._paused = False
             self.update_listening()
 
 
-def _load_key(desk: WorkerSlot) -> tuple[bool, int, int]:
-    return desk.draining, desk.open_connections, desk.last_assigned  # who is leaving takes one only where no other can
-
-
-def _max_open_files() -> int:
-    """Files a process may have open, and so a worker too."""
-    import resource  # not on Windows, where this module is imported all the same
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else max(soft, RESERVED_FDS + 1)
+def _load_key(slot: WorkerSlot) -> tuple[bool, int, int]:
+    """Sort workers by load. A draining worker gets connections only if no other worker can take them."""
+    return slot.draining, slot.open_connections, slot.last_assigned

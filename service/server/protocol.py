@@ -1,7 +1,7 @@
-"""A connection that is waited for with an end: a head has a size and a time, a body and an answer a least speed.
+"""HTTP protocol with limits: header size and timeout, minimum data rates for request and response bodies.
 
-uvicorn's protocol has none of these, and no ASGI callable can see what has not come yet. Knows bytes, clocks and the
-settings in the lifespan's state; no route.
+uvicorn has none of these limits, and an ASGI application only sees requests whose headers are complete. This module
+extends uvicorn's protocol. It knows bytes and the settings in the state of the lifespan, but no route.
 """
 
 import asyncio
@@ -13,12 +13,14 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.errors import HeadersTooLarge, MalformedRequest, Problem, RequestTimeout
+from service.errors import HeadersTooLarge, MalformedRequest, Problem
+from service.http.cors import cors_headers
 from service.http.problems import problem_response
+from service.server.idle import IDLE_SHARE, close_longest_idle, max_connections
+from service.server.watches import ReadWatch, WriteWatch
 from service.state import State
 
-LINGERING_CLOSE_SECONDS = 2.0  # seconds that who was refused has to read why, before the connection is reset
-RECHECK_SECONDS = 1.0  # seconds until somebody is looked at again who could not send, for our own sake
+LINGERING_CLOSE_SECONDS = 2.0  # time that a rejected client has to read the response, before the connection is reset
 
 
 class UpgradeIgnoringParser(httptools.HttpRequestParser):
@@ -45,69 +47,72 @@ class UpgradeIgnoringParser(httptools.HttpRequestParser):
 
 
 class TimeoutProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which closes connections that send or read too slowly, and answers why where it still can."""
+    """uvicorn's protocol, but it rejects clients that send or read too slowly, with a response where possible."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+    flow: FlowControl
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        """Start to wait for the headers of the first request."""
         super().connection_made(transport)
         self.parser = UpgradeIgnoringParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
         self.state: State = self.app_state["service"]
         self.settings = self.state.settings
-        self.receiving = self.in_headers = False  # a request that has begun and not ended; its head
-        self.header_bytes = self.body_bytes = self.chunk_bytes = 0
-        self.body_started_at = self.unsent_bytes = 0.0
-        self.read_timer: asyncio.TimerHandle | None = None  # to look whether enough has come
-        self.write_timer: asyncio.TimerHandle | None = None  # to look whether enough has gone
-        self.awaiting: str = ""  # what `reading` waits for
-        self.rejection: Problem | None = None
+        self.read_watch = ReadWatch(self, self.settings, self.loop)
+        self.write_watch = WriteWatch(transport, self.settings, self.loop)
+        self.rejection: Problem | None = None  # why `on_headers_complete` stopped the parser
         self.closing = False
-        self._start_read_timer("head")
+        self.read_watch.wait_for("headers")
+        limit = max_connections()
+        if len(self.connections) > limit * IDLE_SHARE:
+            close_longest_idle(self.connections, limit)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop both timers."""
         super().connection_lost(exc)
-        self._start_read_timer("")
-        self._cancel_write_timer()
+        self.read_watch.close()
+        self.write_watch.stop()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of heads and bodies. After a refusal they are read and dropped, so that the answer gets through."""
+        """Parse bytes of headers and bodies. After a rejection, discard them so that the client reads the response."""
         if self.closing:
             return
-        self.chunk_bytes = len(data)
-        if self.in_headers:
-            self.header_bytes += len(data)
-        elif self.receiving:
-            self.body_bytes += len(data)
+        watch = self.read_watch
+        watch.add_chunk(len(data))
         super().data_received(data)
         if self.closing or self.transport.is_closing():
             return
-        if self.in_headers and self.header_bytes > self.settings.max_header_bytes:
-            self._reject(HeadersTooLarge(f"a head may have {self.settings.max_header_bytes} bytes"))
-        elif self.receiving:
-            self._start_read_timer("head" if self.in_headers else "body")
+        if watch.in_headers and watch.header_bytes > self.settings.max_header_bytes:
+            self.reject(self._headers_too_large())
+        elif watch.receiving:
+            watch.wait_for("headers" if watch.in_headers else "body")
         else:
-            self._start_read_timer("" if self._has_pending_response() else "head")
+            watch.wait_for("nothing" if self.has_pending_response() else "headers")
 
     def on_message_begin(self) -> None:
+        """Reset the byte counts. Called by the parser."""
         super().on_message_begin()
-        self.receiving = self.in_headers = True
-        self.header_bytes = self.body_bytes = 0  # how much of this chunk is the head's nobody knows yet
+        self.read_watch.begin_request()
 
     def on_headers_complete(self) -> None:
+        """Start the application. Called by the parser, which turns the exception into `send_400_response`."""
         if self.parser.should_upgrade():
             return
-        if self.header_bytes + self.chunk_bytes > self.settings.max_header_bytes:
+        watch = self.read_watch
+        if watch.header_bytes + watch.chunk_bytes > self.settings.max_header_bytes:  # an upper bound
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > self.settings.max_header_bytes:
-                self.rejection = HeadersTooLarge(f"a head may have {self.settings.max_header_bytes} bytes")
+                self.rejection = self._headers_too_large()
                 raise self.rejection
         super().on_headers_complete()
-        self.in_headers = False
+        watch.in_headers = False
 
     def on_message_complete(self) -> None:
+        """Note the end of the request. Called by the parser."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
-        self.receiving = False
+        self.read_watch.receiving = False
 
     def head_without_upgrade(self) -> bytes:
         """Return the head of the current request as it was received, but without its `Upgrade` headers."""
@@ -116,93 +121,44 @@ class TimeoutProtocol(HttpToolsProtocol):
         return b"".join([method, b" ", self.url, b" HTTP/", version, b"\r\n", *lines, b"\r\n"])
 
     def on_response_complete(self) -> None:
+        """Close the connection if the response did not need the rest of the body, because nothing reads it."""
         super().on_response_complete()
-        if self.receiving and not self.in_headers and self.cycle.response_complete:
-            self._half_close()  # the answer did not need the rest of the body, and nobody reads it
+        if self._in_body() and self.cycle.response_complete:
+            self._half_close()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's word, which says nothing
-        """What the parser did not take, as a problem document."""
-        self._reject(self.rejection or MalformedRequest("this is no HTTP/1.1 request"))
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the same text for every error of the parser
+        """Answer a request that the parser rejected with a problem document."""
+        self.reject(self.rejection or MalformedRequest("the request is not valid HTTP/1.1"))
 
     def pause_writing(self) -> None:
+        """Start to measure how fast the client reads."""
         super().pause_writing()
-        self._start_write_timer()
+        self.write_watch.start()
 
     def resume_writing(self) -> None:
+        """Stop to measure how fast the client reads."""
         super().resume_writing()
-        self._cancel_write_timer()
+        self.write_watch.stop()
 
     def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection. Abort it later if the client never reads the end of the last response."""
         super().timeout_keep_alive_handler()
-        self.loop.call_later(
-            self.settings.min_data_rate_grace, self.transport.abort
-        )  # where the last of an answer is never read
+        self.loop.call_later(self.settings.min_data_rate_grace, self.transport.abort)
 
-    def _has_pending_response(self) -> bool:
-        cycle: Any = self.cycle  # none before the first
+    def has_pending_response(self) -> bool:
+        """Return whether a response is not complete, or a pipelined request is waiting."""
+        cycle: Any = self.cycle  # None before the first request
         return bool(self.pipeline) or (cycle is not None and not cycle.response_complete)
 
-    def _start_read_timer(self, what: str) -> None:
-        """Wait for the end of a head, or for enough of a body; what was waited for before has come."""
-        if what == self.awaiting:
-            return
-        if self.read_timer:
-            self.read_timer.cancel()
-            self.read_timer = None
-        self.awaiting = what
-        if what == "head":
-            self.read_timer = self.loop.call_later(self.settings.header_timeout, self._check_headers)
-        elif what:
-            self.body_started_at = self.loop.time()
-            self.read_timer = self.loop.call_later(self.settings.min_data_rate_grace, self._check_read_rate)
-
-    def _check_headers(self) -> None:
-        if self._has_pending_response():  # the next request's, while one is worked on: it waits for us
-            self.read_timer = self.loop.call_later(RECHECK_SECONDS, self._check_headers)
-        elif self.in_headers:
-            self._reject(RequestTimeout(f"a head has {self.settings.header_timeout:g} s"))
-        else:
-            self.transport.close()
-
-    def _check_read_rate(self) -> None:
-        """So many bytes a second, on the average since the grace ended."""
-        flow: FlowControl = self.flow
-        if flow.read_paused:
-            self.body_started_at += RECHECK_SECONDS
-            self.read_timer = self.loop.call_later(RECHECK_SECONDS, self._check_read_rate)
-            return
-        end = self.body_started_at + self.settings.min_data_rate_grace + self.body_bytes / self.settings.min_data_rate
-        left = end - self.loop.time()
-        if left > 0:
-            self.read_timer = self.loop.call_later(max(left, RECHECK_SECONDS), self._check_read_rate)
-        else:
-            self._reject(RequestTimeout(f"a body comes with {self.settings.min_data_rate} bytes a second at least"))
-
-    def _start_write_timer(self) -> None:
-        self._cancel_write_timer()
-        self.unsent_bytes = self.transport.get_write_buffer_size()
-        self.write_timer = self.loop.call_later(self.settings.min_data_rate_grace, self._check_write_rate)
-
-    def _cancel_write_timer(self) -> None:
-        if self.write_timer:
-            self.write_timer.cancel()
-            self.write_timer = None
-
-    def _check_write_rate(self) -> None:
-        gone = self.unsent_bytes - self.transport.get_write_buffer_size()
-        if gone < self.settings.min_data_rate * self.settings.min_data_rate_grace:
-            self.transport.abort()
-        else:
-            self._start_write_timer()
-
-    def _reject(self, problem: Problem) -> None:
-        """Answers a request that never becomes one, or whose body does not come, and parts."""
-        cycle: Any = self.cycle if self.receiving and not self.in_headers else None
-        if cycle is None and self._has_pending_response():
-            self.transport.close()  # another request's answer is under way
+    def reject(self, problem: Problem) -> None:
+        """Answer a request with a problem because its headers are invalid or its body is late, then close."""
+        cycle: Any = self.cycle if self._in_body() else None
+        if cycle is None and self.has_pending_response():
+            self.transport.close()  # a response now would look like that of the earlier request
             return
         if cycle is None or not cycle.response_started:
             status, body, headers = problem_response(problem, os.urandom(8).hex())
+            headers += cors_headers(self.headers or (), self.settings)
             pairs = [*headers, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
             lines = [b"%s: %s\r\n" % pair for pair in pairs]
             self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
@@ -212,10 +168,17 @@ class TimeoutProtocol(HttpToolsProtocol):
             cycle.message_event.set()
         self._half_close()
 
+    def _in_body(self) -> bool:
+        return self.read_watch.receiving and not self.read_watch.in_headers
+
+    def _headers_too_large(self) -> HeadersTooLarge:
+        limit = self.settings.max_header_bytes
+        return HeadersTooLarge(f"the headers of a request may have at most {limit} bytes")
+
     def _half_close(self) -> None:
-        """Say no more, and read what still comes for a moment: a reset could overtake the answer."""
+        """Close the sending side and discard what arrives for a moment, because a reset could overtake the response."""
         self.closing = True
-        self._start_read_timer("")
+        self.read_watch.wait_for("nothing")
         self._unset_keepalive_if_required()
         self.flow.resume_reading()
         if self.transport.can_write_eof():

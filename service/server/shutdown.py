@@ -1,10 +1,11 @@
-"""uvicorn's server with an end of its own: what has been sent is answered before anything is closed.
+"""A uvicorn server with graceful shutdown: requests already sent are answered before connections close.
 
-Knows connections and the moment of the signal; no route, no model, and nothing of other processes.
+Knows connections and signals of this process; knows no route, no model and no other process.
 """
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from math import ceil
@@ -13,31 +14,42 @@ from typing import Any
 
 import uvicorn
 
+from service.server.addresses import log_addresses
+
 CONNECTION_CLOSE = (b"connection", b"close")
 OnShutdown = Callable[[Mapping[str, Any]], None]
 ExtraDrain = Callable[[Mapping[str, Any]], float]
-TICK = 0.1  # seconds; uvicorn too looks this often
-MAX_IDLE_TICKS = 10  # ticks that the last connections have, at most, to have their requests read
+TICK = 0.1  # seconds between checks, as in uvicorn
+MAX_IDLE_TICKS = 10  # limit of the time in which the requests of the latest connections are read
 
 
 class GracefulServer(uvicorn.Server):
-    """After a signal it takes connections for `linger` seconds more and answers with `Connection: close`.
+    """A server that still accepts connections for `shutdown_delay` seconds after a signal.
 
-    `leave` is told the lifespan's state at once. `more`, of the same: seconds over the configured ones that the
-    requests under way may take to end.
+    During that time, responses have `Connection: close`. `on_shutdown` is called immediately with the state of the
+    lifespan. `extra_drain` is called after the delay with the same state, and returns the seconds that the running
+    requests get in addition to the configured drain timeout.
     """
 
     def __init__(
         self, config: uvicorn.Config, shutdown_delay: float, on_shutdown: OnShutdown, extra_drain: ExtraDrain
     ) -> None:
         super().__init__(config)
-        self.shutdown_delay, self.on_shutdown, self.extra_drain = shutdown_delay, on_shutdown, extra_drain
+        self.shutdown_delay = shutdown_delay
+        self.on_shutdown = on_shutdown
+        self.extra_drain = extra_drain
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and log the addresses, which uvicorn does only for sockets of its own."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            log_addresses(sockets, "https" if self.config.is_ssl else "http")
 
     async def main_loop(self) -> None:
-        """Serve until a signal, then until nothing more can come; uvicorn's shutdown follows."""
+        """Serve until a signal, then until no request can arrive any more. `uvicorn.Server.shutdown` follows."""
         await super().main_loop()
         self.on_shutdown(self.lifespan.state)
-        self.config.encoded_headers.append(CONNECTION_CLOSE)  # goes into the list that uvicorn makes anew every second
+        self.config.encoded_headers.append(CONNECTION_CLOSE)  # uvicorn copies this list once per second
         self.server_state.default_headers.append(CONNECTION_CLOSE)
         await self.accept_late_connections()
         await self._wait_until_idle()
@@ -45,7 +57,7 @@ class GracefulServer(uvicorn.Server):
         self.config.timeout_graceful_shutdown = grace + ceil(self.extra_drain(self.lifespan.state))
 
     async def accept_late_connections(self) -> None:
-        """Take connections a little longer: who sent them could not know of the signal."""
+        """Accept connections until the delay ends, because load balancers notice the shutdown late."""
         for _ in range(round(self.shutdown_delay / TICK)):
             if self.force_exit:
                 return
@@ -54,23 +66,26 @@ class GracefulServer(uvicorn.Server):
             server.close()
 
     async def _wait_until_idle(self) -> None:
-        """Until nothing has begun or ended for two ticks: uvicorn closes whoever's request it has not read."""
-        seen = [(-1, -1, -1)]
+        """Wait until no request begins or ends for two ticks. uvicorn would close connections with unread requests."""
+        history = [(-1, -1, -1)]
         for _ in range(MAX_IDLE_TICKS):
             state = self.server_state
-            seen.append((state.total_requests, len(state.tasks), len(state.connections)))
-            if self.force_exit or seen[-3:] == [seen[-1]] * 3:
+            history.append((state.total_requests, len(state.tasks), len(state.connections)))
+            if self.force_exit or history[-3:] == [history[-1]] * 3:
                 return
             await asyncio.sleep(TICK)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """As uvicorn does; a second signal of its kind ends the process at once, whatever that is busy with."""
+        """Begin the shutdown. A second signal of the same kind ends the process immediately."""
         super().handle_exit(sig, frame)
         signal.signal(sig, signal.SIG_DFL)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """As uvicorn does, but a clean end is status 0 and no death by the signal, raised again."""
+        """Handle signals as uvicorn does, but end with status 0 after a graceful shutdown.
+
+        uvicorn raises the signal again, so that the signal would be the status of the process.
+        """
         with super().capture_signals():
             yield
             if not self.force_exit:

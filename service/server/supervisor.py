@@ -1,13 +1,13 @@
-"""Several workers behind one port: starts them, replaces who dies, stops them so that nobody is left unanswered.
+"""Several worker processes behind one port: starts them, replaces those that die, and stops them gracefully.
 
-Knows processes and signals; how connections are shared is the reception's business, what a worker does the target's.
+Knows processes and signals. The acceptor assigns connections to workers, and `target` is the code of a worker.
 """
 
 import asyncio
 import multiprocessing
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
@@ -18,12 +18,12 @@ import structlog
 from service.server.acceptor import Acceptor, WorkerSlot
 from service.server.worker import ACCEPTED, CLOSED, DRAINING, READY
 
-CRASH_LOOP_SECONDS = 10.0  # a worker that lives shorter delays its replacement, up to MAX_BACKOFF
-MAX_BACKOFF = 30.0
-RETRY_SECONDS = 1.0  # seconds until another try where the system had no room for a process
-KILL_MARGIN_SECONDS = 5.0  # seconds above what workers take to stop; then they are killed
-CLOSE_TRIES = 20  # to hand over whoever has connected before the port closes
-STARTUP_FAILURE = 3  # the status that uvicorn ends with
+CRASH_LOOP_SECONDS = 10.0  # after a shorter life of a worker, the replacement starts with a delay
+MAX_BACKOFF = 30.0  # longest delay of a replacement, in seconds
+RETRY_SECONDS = 1.0  # delay of the next attempt if the system could not start a process
+KILL_MARGIN_SECONDS = 5.0  # workers that stop later than this after the drain timeout are killed
+CLOSE_ATTEMPTS = 20  # attempts to assign the connections of the backlog before the port closes
+STARTUP_FAILURE = 3  # exit status of uvicorn if the application does not start
 
 log = structlog.get_logger()
 Target = Callable[[socket.socket], None]
@@ -31,30 +31,43 @@ Target = Callable[[socket.socket], None]
 
 @dataclass(eq=False)
 class Worker:
-    """A process and its desk."""
+    """A worker process, and its slot in the acceptor.
+
+    `initial` is False for a replacement. `started` is True once the worker has reported that it is ready.
+    """
 
     process: BaseProcess
     slot: WorkerSlot
-    initial: bool  # not there to replace another
+    initial: bool
     started_at: float = field(default_factory=monotonic)
     started: bool = False
 
 
 class Supervisor:
-    """Owns the workers. `drain` is what a worker has to finish in; `linger` how long a stop keeps the port open."""
+    """Starts, replaces and stops the workers.
 
-    def __init__(self, listener: socket.socket, target: Target, shutdown_delay: float, drain_timeout: float) -> None:
+    After a signal, the port stays open for `shutdown_delay` seconds. Then the workers have `drain_timeout` seconds to
+    finish their requests.
+    """
+
+    def __init__(
+        self, listeners: Sequence[socket.socket], target: Target, shutdown_delay: float, drain_timeout: float
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._target, self._shutdown_delay, self._drain_timeout = target, shutdown_delay, drain_timeout
+        self._target = target
+        self._shutdown_delay = shutdown_delay
+        self._drain_timeout = drain_timeout
         self._workers: set[Worker] = set()
         self._slots: dict[int, WorkerSlot] = {}
-        self._acceptor = Acceptor(listener, self._slots)
-        self._stopping, self._all_exited, self._force = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._acceptor = Acceptor(listeners, self._slots)
+        self._stopping = asyncio.Event()
+        self._all_exited = asyncio.Event()
+        self._force = asyncio.Event()
         self._status = 0
         self._crashes = 0
 
     async def run(self, number: int) -> int:
-        """Serve until a signal or until a worker cannot start; the status to end with."""
+        """Serve with `number` workers until a signal, or until one cannot start. Return the exit status."""
         for kind in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(kind, self._on_signal, kind)
         for _ in range(number):
@@ -64,7 +77,7 @@ class Supervisor:
         return self._status
 
     def _on_signal(self, kind: int) -> None:
-        """The first begins the stop; another ends it at once."""
+        """Begin the shutdown, or kill the workers if it has already begun."""
         if self._stopping.is_set():
             self._status = 128 + kind
             self._force.set()
@@ -91,31 +104,33 @@ class Supervisor:
         self._loop.add_reader(process.sentinel, self._on_exit, worker)
 
     def _replace(self) -> None:
-        """Start a worker in place of one that ended; where the system has no room for it now, try again."""
+        """Start a worker in place of one that has ended. Try again later if the system cannot start a process."""
         try:
             self._start()
-        except OSError as error:  # no files, memory or processes to be had
+        except OSError as error:  # no more files, memory or processes
             log.warning("worker_start_postponed", reason=str(error), seconds=RETRY_SECONDS)
             self._loop.call_later(RETRY_SECONDS, self._replace)
 
     def _on_readable(self, worker: Worker) -> None:
+        """Handle the messages of a worker."""
         slot = worker.slot
         messages = self._read_messages(slot)
         if messages is None:
             return
         if not messages:
-            self._loop.remove_reader(slot.channel)  # it is ending; its sentinel says when
+            self._loop.remove_reader(slot.channel)  # the worker is ending; `_on_exit` follows
             slot.ready = False
         if READY in messages:
             worker.started = slot.ready = True
             log.info("worker_ready", pid=worker.process.pid)
         if DRAINING in messages and not self._stopping.is_set():
-            slot.draining = True  # told by another; if all are told, our own signal is on its way
+            # Somebody sent the signal to this worker. If to all processes, ours follows within the delay.
+            slot.draining = True
             self._loop.call_later(self._shutdown_delay, self._drain_if_running, worker)
         self._acceptor.update_listening()
 
     def _read_messages(self, slot: WorkerSlot) -> bytes | None:
-        """What the worker says now: nothing yet is None, and nothing ever again is empty."""
+        """Read the messages of a worker. Return None if there are none yet, and empty bytes if no more will come."""
         try:
             messages = slot.channel.recv(4096)
         except BlockingIOError:
@@ -131,12 +146,13 @@ class Supervisor:
             self._drain(worker)
 
     def _drain(self, worker: Worker) -> None:
-        """Tell a worker that it has all its connections; it ends when they are served."""
+        """Close our side of the channel, so that the worker ends once its connections are served."""
         worker.slot.ready = False
-        with suppress(OSError):  # it may have died
+        with suppress(OSError):  # the worker may have died
             worker.slot.channel.shutdown(socket.SHUT_WR)
 
     def _on_exit(self, worker: Worker) -> None:
+        """Replace a worker that has ended, unless the service stops or the worker could not start."""
         pid, status = self._reap(worker)
         if self._stopping.is_set():
             return
@@ -152,10 +168,11 @@ class Supervisor:
         self._loop.call_later(seconds, self._replace)
 
     def _reap(self, worker: Worker) -> tuple[int, int]:
+        """Remove a worker that has ended. Return its process id and exit status."""
         process = worker.process
         self._loop.remove_reader(process.sentinel)
         self._loop.remove_reader(worker.slot.channel)
-        self._read_messages(worker.slot)  # its last words: what it adopted is lost, all else is not
+        self._read_messages(worker.slot)  # connections that it has accepted are lost, all others are reclaimed
         worker.slot.channel.close()
         self._workers.remove(worker)
         del self._slots[process.sentinel]
@@ -168,13 +185,19 @@ class Supervisor:
         return pid, status
 
     async def _stop(self) -> None:
-        """Whoever connected is handed over before the port closes, and answered before its worker ends."""
-        self._all_exited.set() if not self._workers else self._all_exited.clear()
+        """Assign all accepted connections, close the listener, then wait for the workers to drain."""
+        if self._workers:
+            self._all_exited.clear()
+        else:
+            self._all_exited.set()
         for worker in self._workers:
-            worker.process.terminate() if worker.started else worker.process.kill()
+            if worker.started:
+                worker.process.terminate()
+            else:
+                worker.process.kill()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._force.wait(), 0 if self._status else self._shutdown_delay)
-        await self._acceptor.close(0 if self._force.is_set() else CLOSE_TRIES)
+        await self._acceptor.close(0 if self._force.is_set() else CLOSE_ATTEMPTS)
         for worker in self._workers:
             self._drain(worker)
         with suppress(TimeoutError):
@@ -188,7 +211,7 @@ class Supervisor:
 
 
 async def supervise(
-    listener: socket.socket, target: Target, number: int, shutdown_delay: float, drain_timeout: float
+    listeners: Sequence[socket.socket], target: Target, number: int, shutdown_delay: float, drain_timeout: float
 ) -> int:
-    """Serve with so many workers, each a process that runs `target` with its channel; the status to end with."""
-    return await Supervisor(listener, target, shutdown_delay, drain_timeout).run(number)
+    """Serve with `number` worker processes, each of which runs `target` with its channel. Return the exit status."""
+    return await Supervisor(listeners, target, shutdown_delay, drain_timeout).run(number)

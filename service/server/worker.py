@@ -1,6 +1,6 @@
-"""A worker: serves the connections that its supervisor hands over, and says when one has closed.
+"""A worker process: serves the connections that the supervisor sends, and reports when one has closed.
 
-Knows uvicorn's protocol and the channel to the supervisor; listens nowhere, and knows no other worker.
+Knows uvicorn's protocol and the channel to the supervisor; does not listen on a port, and knows no other worker.
 """
 
 import asyncio
@@ -14,24 +14,29 @@ import uvicorn
 from service.server.protocol import TimeoutProtocol
 from service.server.shutdown import TICK, ExtraDrain, GracefulServer, OnShutdown
 
-# What a worker says, a byte each. What it is told: any byte with a connection; and the end, after which none comes.
-READY, ACCEPTED, CLOSED, DRAINING = b"r", b"a", b"c", b"l"
-MAX_ACCEPTS_PER_EVENT = 32  # connections taken before others get their turn
-RETRY_SECONDS = 0.01  # seconds until the channel may have room again
+# Messages of a worker to the supervisor, one byte each. The supervisor sends one byte of any value with each
+# connection, and closes its side of the channel after the last.
+READY = b"r"
+ACCEPTED = b"a"
+CLOSED = b"c"
+DRAINING = b"l"
+MAX_ACCEPTS_PER_EVENT = 32  # connections accepted before other events of the loop are handled
+RETRY_SECONDS = 0.01  # delay of the next write while the channel is full
 
 
 class WorkerProtocol(TimeoutProtocol):
-    """The protocol, which tells when its connection is gone."""
+    """The protocol of connections in a worker. It calls `on_close` when the connection has closed."""
 
     on_close: Callable[[], None]
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Release the connection and report that it has closed."""
         super().connection_lost(exc)
         self.on_close()
 
 
 class WorkerServer(GracefulServer):
-    """Listens to no port but to a channel on which connections arrive; its end is the end of serving."""
+    """A server that receives connections through a channel instead of a port, until the channel ends."""
 
     def __init__(
         self, config: uvicorn.Config, channel: socket.socket, on_shutdown: OnShutdown, extra_drain: ExtraDrain
@@ -44,30 +49,34 @@ class WorkerServer(GracefulServer):
         self._accept_tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start without a port, then say so."""
+        """Start without a port, then report that the worker is ready."""
         await super().startup(sockets or [])
         asyncio.get_running_loop().add_reader(self._channel, self._receive_connections)
         self._notify(READY)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as uvicorn has it
-        """Leave. Told twice is not hurried: the same signal may come to the whole group and by the supervisor."""
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of uvicorn
+        """Begin the shutdown. A second signal changes nothing.
+
+        A signal to the process group arrives twice: from its sender and from the supervisor.
+        """
         self.should_exit = True
 
     async def accept_late_connections(self) -> None:
-        """All that the supervisor accepted is served: only it knows which is the last."""
+        """Accept connections until the supervisor closes the channel. Only the supervisor knows which is the last."""
         self._notify(DRAINING)
-        while not self._channel_closed:  # noqa: ASYNC110 - looked at as often as uvicorn looks for the signal
+        while not self._channel_closed:  # noqa: ASYNC110 - uvicorn checks for signals at the same interval
             await asyncio.sleep(TICK)
 
     def _receive_connections(self) -> None:
         for _ in range(MAX_ACCEPTS_PER_EVENT):
             try:
-                word, files, _, _ = socket.recv_fds(self._channel, 1, 1)
+                message, files, _, _ = socket.recv_fds(self._channel, 1, 1)
             except BlockingIOError:
                 break
             except ConnectionError:
-                word, files = b"", []
-            if not word:
+                message = b""
+                files = []
+            if not message:
                 asyncio.get_running_loop().remove_reader(self._channel)
                 self._channel_closed = self.should_exit = True
                 break
@@ -77,8 +86,10 @@ class WorkerServer(GracefulServer):
                 self._accept_tasks.add(task)
                 task.add_done_callback(self._accept_tasks.discard)
             else:
-                self._notify(CLOSED)  # the kernel dropped it: no more files may be open here
-        self._flush()  # at once, before any of them is read: what is not said to be adopted goes to another
+                self._notify(CLOSED)  # the kernel dropped the file, because this process has too many open files
+        # Report before any connection is read: the supervisor gives connections that are not reported to another
+        # worker when this one dies.
+        self._flush()
 
     async def _serve_connection(self, connection: socket.socket) -> None:
         try:
@@ -95,8 +106,8 @@ class WorkerServer(GracefulServer):
         protocol.on_close = lambda: self._notify(CLOSED)
         return protocol
 
-    def _notify(self, word: bytes) -> None:
-        self._outbox += word
+    def _notify(self, message: bytes) -> None:
+        self._outbox += message
         asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
@@ -107,6 +118,6 @@ class WorkerServer(GracefulServer):
         except BlockingIOError:
             pass
         except OSError:
-            self._outbox = b""  # no supervisor, nobody to tell
+            self._outbox = b""  # the supervisor has ended
         if self._outbox:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._flush)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Timings:
-    """Seconds spent in each stage of a request, in the order of the stages."""
+    """Seconds that each stage of a request took, in the order of the stages."""
 
     decode: float
     queue: float

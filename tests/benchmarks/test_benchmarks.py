@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: its models serve, its requests are answered, its guard tells what was lost."""
+"""The benchmarks: their models serve, their requests get 200, and the guard reports regressions."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ GOOD = {
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The models that are measured with."""
+    """Return settings for the models of the benchmarks."""
     folder = tmp_path_factory.mktemp("fixtures")
     fixtures.publish_all(folder)
     return Settings(models_dir=folder, model_watch="off", default_denoise="dense")
@@ -39,7 +39,7 @@ def case(better: str, goal: float = 1.0) -> Case:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_its_requests_are_answered_by_its_models(settings: Settings, name: str) -> None:
+def test_benchmark_requests_are_answered_by_its_models(settings: Settings, name: str) -> None:
     request = GOOD[name]
     with TestClient(Dispatcher(create_app(settings))) as client:
         assert client.get("/models").json()["rejected"] == []
@@ -50,7 +50,7 @@ def test_its_requests_are_answered_by_its_models(settings: Settings, name: str) 
         assert refused.status_code == 422
 
 
-def test_a_peer_is_sent_the_same_picture_in_its_own_way() -> None:
+def test_peer_request_contains_the_same_picture() -> None:
     form = request_of({"body": "multipart", "path": "/denoise", "field": "file"})
     assert load_cases.PICTURE in form.body
     assert b'name="file"' in form.body
@@ -62,14 +62,14 @@ def test_a_peer_is_sent_the_same_picture_in_its_own_way() -> None:
     assert list(binary.body[head:]) == tensor["data"]
 
 
-def test_the_table_shows_the_median_round_and_says_what_was_missed() -> None:
+def test_table_shows_median_round_and_missed_targets() -> None:
     samples = [Sample(0.5, "slow"), Sample(0.9, "middle"), Sample(2.0, "fast")]
     shown = markdown([Row(case("higher"), samples), Row(case("lower"), samples)])
     assert shown.count("middle") == 2
     assert shown.count("(missed)") == 1
 
 
-def test_the_guard_tells_what_has_fallen_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guard_reports_regressions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     report.store([Row(case("higher"), [Sample(1.0, "")])], "a machine")
     assert {path.name for path in tmp_path.iterdir()} == {"serving.json", "serving.md", "serving.png"}
@@ -81,7 +81,7 @@ def test_the_guard_tells_what_has_fallen_behind(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif(not (shutil.which("wrk") and shutil.which("taskset")), reason="wrk is not installed")
-def test_a_run_counts_answers_and_failures(settings: Settings, tmp_path: Path) -> None:
+def test_run_counts_responses_and_failures(settings: Settings, tmp_path: Path) -> None:
     with listening(settings) as address:
         port = int(address.rpartition(":")[2])
         good = load(port, load_cases.PNG, connections=2, seconds=1, cores="0", folder=tmp_path)

@@ -11,7 +11,8 @@ import pytest
 
 from docs import api_pages, generate
 from docs.check_site import external_assets
-from service.config import PREFIX, Settings
+from service.config import Settings
+from service.environment import PREFIX
 from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS
 from tests.support.documents import run_curl_examples
 from training.recipe import read_recipe
@@ -45,7 +46,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_generated_parts_equal_the_code(page: Path) -> None:
     text = page.read_text("utf-8")
-    assert generate.fill(text) == text, "`make docs` generates it again"
+    assert generate.fill(text) == text, "run `make docs`"
 
 
 def test_every_generator_is_used() -> None:
@@ -121,7 +122,7 @@ def test_headers_of_the_http_page_exist() -> None:
     assert {header.decode() for header in (FIGURE_HEADERS | INPUT_CHANGE_HEADERS).values()} <= named
 
 
-def test_command_lines_are_understood() -> None:
+def test_documented_command_lines_are_valid() -> None:
     """Every command of the pages exists, and its help lists every flag; keys of --set are keys of the recipe."""
     for page in PAGES:
         for name, arguments in re.findall(r"^(hourglass|hourglass-train) (.+)$", fenced(page, "sh"), re.MULTILINE):

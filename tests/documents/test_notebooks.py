@@ -37,7 +37,7 @@ def service() -> Iterator[str]:
 
 @pytest.fixture
 def digits(tmp_path: Path) -> str:
-    """Blobs of the digits' size with classes of their own, as a recipe's data."""
+    """Return blobs of the size of digits, with classes."""
     blobs = [pictures(count, seed)[..., 0] for count, seed in ((1000, 1), (500, 2))]
     train, test = (np.kron(small, np.ones((1, 4, 4), np.uint8))[:, 2:30, 2:30, np.newaxis] for small in blobs)
     labels = [(blobs.reshape(len(blobs), -1).mean(1) > 40).astype(np.int64) for blobs in (train, test)]
@@ -47,7 +47,7 @@ def digits(tmp_path: Path) -> str:
 
 
 @every_notebook
-def test_a_notebook_is_saved_as_it_was_run(path: Path) -> None:
+def test_notebook_is_saved_with_its_outputs(path: Path) -> None:
     assert path.stat().st_size < MOST_BYTES
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
@@ -58,14 +58,14 @@ def test_a_notebook_is_saved_as_it_was_run(path: Path) -> None:
 
 
 @every_notebook
-def test_a_notebook_asks_answers_and_sets_exercises(path: Path) -> None:
+def test_notebook_has_questions_answers_and_exercises(path: Path) -> None:
     text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
     assert text.count("**Question:") >= 3
     assert [line[:2] for line in text.split("## Exercises")[1].splitlines() if line[:1].isdigit()] == ["1.", "2.", "3."]
 
 
 @every_notebook
-def test_a_notebook_runs_from_start_to_end(path: Path, tmp_path: Path, service: str, digits: str) -> None:
+def test_notebook_runs_from_start_to_end(path: Path, tmp_path: Path, service: str, digits: str) -> None:
     notebook = read(path)
     changes = ["optimizer.epochs=1", "optimizer.warmup=1"]
     if path.stem != "points-3d":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.config import PREFIX, RENAMED, Settings
+from service.config import Settings
+from service.environment import PREFIX, RENAMED
 from tests.support.documents import run_curl_examples
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +21,7 @@ def test_readme_is_short() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_and_variables_that_documents_name_exist(document: Path) -> None:
+def test_documented_commands_and_variables_exist(document: Path) -> None:
     text = document.read_text()
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
@@ -31,15 +32,15 @@ def test_commands_and_variables_that_documents_name_exist(document: Path) -> Non
         assert (ROOT / path).exists(), path
 
 
-def test_the_changelog_has_every_renamed_setting() -> None:
+def test_changelog_has_every_renamed_setting() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
     for old, new in RENAMED.items():
         assert f"| `{PREFIX}{old}` | `{PREFIX}{new}` |" in text
 
 
 @pytest.mark.parametrize("name", ["hourglass", "hourglass-train"])
-def test_command_lines_of_the_readme_are_understood(name: str) -> None:
-    """Every word after the command is one that its help knows."""
+def test_readme_command_lines_are_valid(name: str) -> None:
+    """The help of each command lists every word after it."""
     for line in re.findall(rf"^(?:\.venv/bin/)?{name} (.+)$", README, re.MULTILINE):
         words = line.split()
         shown = subprocess.run(
@@ -50,5 +51,5 @@ def test_command_lines_of_the_readme_are_understood(name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_curl_examples_work_when_pasted(tmp_path: Path) -> None:
+def test_readme_curl_examples_work_when_pasted(tmp_path: Path) -> None:
     assert run_curl_examples(README, tmp_path) >= 5

@@ -1,4 +1,4 @@
-"""Who may ask: keys, what each is for and how often; and what pages of others, and the page of the document, may do."""
+"""API keys, permissions and rate limits; CORS; and the security headers of the documentation page."""
 
 import hashlib
 import subprocess
@@ -29,7 +29,7 @@ def line(name: str, key: str, rest: str = "") -> str:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     file = tmp_path / "keys"
-    file.write_text(f"# who may ask\n\n{line('alice', ALICE)}{line('bob', BOB, 'denoise,encode # only these')}")
+    file.write_text(f"# API keys\n\n{line('alice', ALICE)}{line('bob', BOB, 'denoise,encode # only these')}")
     return file
 
 
@@ -43,7 +43,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", ["/models", "/models/digits", "/metrics", "/nothing"])
-def test_without_a_key_nothing_of_worth_is_told(guarded: TestClient, path: str) -> None:
+def test_protected_paths_require_a_key(guarded: TestClient, path: str) -> None:
     answer = guarded.get(path)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -52,14 +52,14 @@ def test_without_a_key_nothing_of_worth_is_told(guarded: TestClient, path: str) 
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs", "/openapi.json", "/static/docs.js"])
-def test_probes_and_the_document_are_open(guarded: TestClient, path: str) -> None:
+def test_probes_and_documentation_need_no_key(guarded: TestClient, path: str) -> None:
     assert guarded.get(path).status_code == 200
 
 
 @pytest.mark.parametrize(
     "headers", [{}, bearer("wrong"), bearer(""), {"authorization": f"Basic {ALICE}"}, {"x-api-key": ""}]
 )
-def test_an_operation_wants_a_key_that_is_known(guarded: TestClient, headers: dict[str, str]) -> None:
+def test_operation_rejects_unknown_keys(guarded: TestClient, headers: dict[str, str]) -> None:
     answer = guarded.post("/denoise", content=GOOD, headers=headers)
     assert answer.status_code == 401
     assert ALICE not in answer.text
@@ -67,32 +67,32 @@ def test_an_operation_wants_a_key_that_is_known(guarded: TestClient, headers: di
 
 
 @pytest.mark.parametrize("headers", [bearer(ALICE), {"authorization": f"bearer  {ALICE} "}, {"x-api-key": ALICE}])
-def test_a_known_key_opens_all(guarded: TestClient, headers: dict[str, str]) -> None:
+def test_unrestricted_key_allows_everything(guarded: TestClient, headers: dict[str, str]) -> None:
     assert guarded.post("/denoise", content=GOOD, headers=headers).status_code == 200
     assert guarded.get("/models", headers=headers).status_code == 200
 
 
-def test_a_key_for_some_operations_opens_no_other(guarded: TestClient) -> None:
+def test_restricted_key_allows_only_its_operations(guarded: TestClient) -> None:
     assert guarded.post("/denoise", content=GOOD, headers=bearer(BOB)).status_code == 200
     for path in ("/reconstruct", "/models", "/metrics"):
         answer = guarded.request("POST" if path == "/reconstruct" else "GET", path, headers=bearer(BOB))
         assert (answer.status_code, answer.json()["type"]) == (403, "/problems/forbidden")
 
 
-def test_the_document_says_that_keys_are_wanted(guarded: TestClient, client: TestClient) -> None:
+def test_openapi_states_that_keys_are_required(guarded: TestClient, client: TestClient) -> None:
     assert guarded.get("/openapi.json").json()["security"] == [{"key": []}]
     assert "security" not in client.get("/openapi.json").json()
 
 
-def test_each_key_has_a_rate_of_its_own(serve: Serve, keys: Path) -> None:
+def test_rate_limit_is_per_key(serve: Serve, keys: Path) -> None:
     client = serve(api_keys_file=keys, rate_limit="2/hour")
-    found = [client.post("/denoise", content=GOOD, headers=bearer(key)) for key in (ALICE, ALICE, ALICE, BOB)]
-    assert [answer.status_code for answer in found] == [200, 200, 429, 200]
-    assert 3000 < int(found[2].headers["retry-after"]) <= 3600
+    answers = [client.post("/denoise", content=GOOD, headers=bearer(key)) for key in (ALICE, ALICE, ALICE, BOB)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 200]
+    assert 3000 < int(answers[2].headers["retry-after"]) <= 3600
     assert client.get("/livez", headers=bearer(ALICE)).status_code == 200
 
 
-def test_a_clock_set_back_keeps_nobody_out(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_limit_restarts_when_clock_is_set_back(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     access, headers = ApiKeys.from_file(keys, "2/minute"), {b"x-api-key": ALICE.encode()}
     admit, now = partial(access.authorize, "/denoise", headers), time.time()
     monkeypatch.setattr(time, "time", lambda: now)
@@ -104,7 +104,7 @@ def test_a_clock_set_back_keeps_nobody_out(keys: Path, monkeypatch: pytest.Monke
     admit()
 
 
-def test_the_rate_is_divided_among_workers(keys: Path) -> None:
+def test_rate_limit_is_divided_among_workers(keys: Path) -> None:
     access = ApiKeys.from_file(keys, "5/minute", workers=2)
     headers = {b"x-api-key": ALICE.encode()}
     for _ in range(3):
@@ -124,13 +124,13 @@ def test_the_rate_is_divided_among_workers(keys: Path) -> None:
         ("\ud800", "cannot be read"),
     ],
 )
-def test_a_broken_file_of_keys_is_refused_by_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_keys_file_is_rejected_by_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "keys").write_text(text, "utf-8", "surrogatepass")
     with pytest.raises(ValueError, match=said):
         ApiKeys.from_file(tmp_path / "keys")
 
 
-def test_a_missing_file_of_keys_does_not_open_the_service(models: Path, tmp_path: Path) -> None:
+def test_missing_keys_file_prevents_startup(models: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="cannot be read"),
         TestClient(
@@ -144,16 +144,16 @@ def test_a_missing_file_of_keys_does_not_open_the_service(models: Path, tmp_path
         pass
 
 
-def test_a_made_key_is_known_by_its_line() -> None:
-    key, made = new_key("carol")
-    match = KEY_LINE.fullmatch(made)
+def test_new_key_matches_its_line() -> None:
+    key, key_line = new_key("carol")
+    match = KEY_LINE.fullmatch(key_line)
     assert match
     assert match["name"] == "carol"
     assert match["digest"] == hashlib.sha256(key.encode()).hexdigest()
     assert new_key("carol")[0] != key
 
 
-def test_the_command_makes_keys(tmp_path: Path) -> None:
+def test_key_command_creates_valid_keys(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-m", "service", "key", "carol"], capture_output=True, text=True, check=True)
     (tmp_path / "keys").write_text(run.stderr)
     assert (
@@ -174,7 +174,7 @@ def shared(models: Path) -> Generator[TestClient]:
         yield client
 
 
-def test_pages_of_other_origins_may_ask_only_where_they_are_let(shared: TestClient, client: TestClient) -> None:
+def test_cors_headers_are_sent_to_allowed_origins_only(shared: TestClient, client: TestClient) -> None:
     asked = {"origin": "https://a.example", "access-control-request-method": "POST"}
     assert shared.options("/denoise", headers=asked).headers["access-control-allow-origin"] == "https://a.example"
     answer = shared.post("/denoise", content=GOOD, headers={"origin": "https://a.example"})
@@ -192,7 +192,7 @@ def test_pages_of_other_origins_may_ask_only_where_they_are_let(shared: TestClie
     assert not [name for name in off.headers if name.startswith("access-control")]
 
 
-def test_the_page_of_the_document_runs_nobody_elses_script(client: TestClient) -> None:
+def test_docs_page_runs_no_third_party_script(client: TestClient) -> None:
     answer = client.get("/docs")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -200,13 +200,13 @@ def test_the_page_of_the_document_runs_nobody_elses_script(client: TestClient) -
     assert "<script>" not in answer.text
 
 
-def test_the_document_and_the_metrics_can_be_left_out(serve: Serve) -> None:
+def test_docs_and_metrics_can_be_disabled(serve: Serve) -> None:
     client = serve(enable_docs=False, enable_metrics=False)
     for path in ("/docs", "/openapi.json", "/static/docs.js", "/metrics"):
         assert client.get(path).status_code == 404, path
     assert client.get("/readyz").status_code == 200
 
 
-def test_a_rate_that_is_none_is_refused() -> None:
+def test_invalid_rate_limit_is_rejected() -> None:
     with pytest.raises(ValueError, match="100/minute"):
         Settings.model_validate({"rate_limit": "often"})

@@ -1,4 +1,4 @@
-"""Every way that a version of a model can be spoilt on disk, and the words of the reason that it is refused with."""
+"""Ways to corrupt a model version on disk, with words of the reason for its rejection."""
 
 import base64
 import hashlib
@@ -20,14 +20,14 @@ OTHER: Ends = (2, ["n", SIDE, SIDE + 1, 1])
 
 
 def flip(path: Path) -> None:
-    """One bit in the middle of a file."""
+    """Flip one bit in the middle of a file."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
 def rewrite(**changes: Any) -> Spoil:
-    """Other values of the card's fields."""
+    """Replace fields of the card."""
 
     def spoil(folder: Path) -> None:
         card = json.loads((folder / CARD_FILE).read_text())
@@ -37,7 +37,7 @@ def rewrite(**changes: Any) -> Spoil:
 
 
 def card_of(data: bytes) -> Spoil:
-    """Other bytes of the card."""
+    """Replace the bytes of the card."""
     return lambda folder: (folder / CARD_FILE).write_bytes(data)
 
 
@@ -46,7 +46,7 @@ def card_cut(folder: Path) -> None:
 
 
 def probe(side: str, **changes: Any) -> Spoil:
-    """Another input or output of the first graph's probe."""
+    """Replace the input or output of the probe of the first graph."""
 
     def spoil(folder: Path) -> None:
         card = json.loads((folder / CARD_FILE).read_text())
@@ -57,7 +57,7 @@ def probe(side: str, **changes: Any) -> Spoil:
 
 
 def replace(file: str, make: Spoil) -> Spoil:
-    """What is no regular file, in the place of one."""
+    """Replace a file with something that is no regular file."""
 
     def spoil(folder: Path) -> None:
         (folder / file).unlink()
@@ -71,13 +71,13 @@ def link(target: str) -> Spoil:
 
 
 def huge(path: Path) -> None:
-    """A terabyte of zeros that takes no place."""
+    """Write a sparse file of a terabyte of zeros."""
     path.touch()
     os.truncate(path, 1 << 40)
 
 
 def other(data: bytes) -> Spoil:
-    """Another encoder, its hash in the card."""
+    """Replace the encoder, and its hash in the card."""
 
     def spoil(folder: Path) -> None:
         (folder / "encode.onnx").write_bytes(data)
@@ -93,14 +93,14 @@ def encoder(nodes: list[Any] | None = None, **weights: Any) -> bytes:
 
 
 def changed(change: Callable[[onnx.ModelProto], object]) -> Spoil:
-    """The encoder with something else in its protobuf."""
+    """Change the protobuf of the encoder."""
     model = onnx.load_from_string(encoder())
     change(model)
     return other(model.SerializeToString())
 
 
 def with_zeros(count: int) -> Spoil:
-    """The encoder, and the sum of so many zeros."""
+    """Add a sum of zeros to the encoder."""
     zeros = [node("ConstantOfShape", "count", "zeros"), node("ReduceSum", "zeros", "sum", keepdims=0)]
     nodes = [*TO_CODE[:-1], node("MatMul", "flat matrix", "before"), *zeros, node("Add", "before sum", "code")]
     return other(encoder(nodes, count=np.array([count])))
@@ -127,7 +127,7 @@ def other_graph() -> bytes:
 
 
 def weights(value: float) -> Spoil:
-    """One weight of the encoder is no number."""
+    """Set one weight of the encoder to NaN."""
     matrix = MATRIX.copy()
     matrix[3, 2] = value
     return other(encoder(matrix=matrix))

@@ -1,12 +1,11 @@
-"""`make fuzz`: what reads bytes of strangers, under atheris, a bounded time each; what breaks it is kept as a test.
+"""`make fuzz`: run the parsers of untrusted bytes under atheris, each for a limited time, and save failing inputs.
 
-A target takes any bytes and ends in a value of the right shape or in the Problem that callers are told. Findings go to
-tests/findings, and test_fuzz.py runs them ever after.
+A target accepts any bytes. It returns a valid value or raises the Problem of the response. Inputs that fail are saved
+in tests/findings, and test_fuzz.py runs all files there.
 """
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,11 +35,11 @@ POINTS: Card = read_card((MODELS / "points-3d" / "1" / "card.json").read_bytes()
 
 
 def picture(data: bytes) -> None:
-    """Any picture format that can be switched on."""
+    """Decode a picture, with every format enabled."""
     with suppress(Problem):
-        found = decode(data, formats={"png", "jpeg", "webp", "gif", "bmp", "tiff"}, max_pixels=PIXELS)
-        height, width, channels = found.pixels.shape
-        assert found.pixels.dtype == np.uint8
+        decoded = decode(data, formats={"png", "jpeg", "webp", "gif", "bmp", "tiff"}, max_pixels=PIXELS)
+        height, width, channels = decoded.pixels.shape
+        assert decoded.pixels.dtype == np.uint8
         assert 0 < height * width <= PIXELS
         assert channels in (1, 3)
 
@@ -51,7 +50,7 @@ def npy(data: bytes) -> None:
 
 
 def body(data: bytes) -> None:
-    """A body of any type: its first byte chooses."""
+    """Parse a request body, whose media type the first byte selects."""
     kinds = (JSON, "multipart/form-data; boundary=b", "application/x-npy", "image/png")
     with suppress(Problem):
         unpack(data[1:], kinds[data[0] % len(kinds)] if data else "", DIGITS, "denoise", 64)
@@ -60,11 +59,11 @@ def body(data: bytes) -> None:
 
 
 def head(data: bytes) -> None:
-    """Query, Accept and Content-Type, by lines."""
+    """Parse a query, an Accept header and a Content-Type, one a line."""
     query, accept, kind = [*data.split(b"\n", 2), b"", b""][:3]
     with suppress(Problem):
-        wish = parse_query(query, accept, kind, "denoise")
-        assert 0 <= wish.strength <= 1
+        parameters = parse_query(query, accept, kind, "denoise")
+        assert 0 <= parameters.strength <= 1
 
 
 def card(data: bytes) -> None:
@@ -88,7 +87,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def seeds(target: str) -> Sequence[bytes]:
-    """Lawful inputs that a fuzzer starts from."""
+    """Return valid inputs, from which the fuzzer starts."""
     random = np.random.default_rng(0)
     grey, colour = (random.integers(0, 256, (9, 11, channels), np.uint8) for channels in (1, 3))
     if target == "picture":
@@ -120,8 +119,7 @@ def _file(pixels: Any, kind: str) -> bytes:
 
 
 def run(target: str, seconds: int) -> bool:
-    """A process of atheris on one target; what it finds is kept. Whether it found nothing."""
-    FINDINGS.mkdir(exist_ok=True)
+    """Run atheris on one target in a process, save the inputs that fail, and return whether there were none."""
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds(target)):
             (Path(folder) / str(number)).write_bytes(seed)
@@ -135,7 +133,7 @@ def run(target: str, seconds: int) -> bool:
 
 
 def within(target: str, arguments: list[str]) -> None:
-    """Be the process that atheris runs in; it does not return."""
+    """Run atheris in this process; it does not return."""
     atheris: Any = import_module("atheris")
     atheris.instrument_all()
     atheris.Setup([sys.argv[0], *arguments], TARGETS[target])
@@ -146,13 +144,11 @@ def main() -> None:
     if sys.argv[1:2] == ["--within"]:
         within(sys.argv[2], sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; all unless named")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target")
-    asked = parser.parse_args()
-    fine = [run(target, asked.seconds) for target in asked.targets or TARGETS]
-    if not any(FINDINGS.iterdir()):
-        shutil.rmtree(FINDINGS)
-    sys.exit(0 if all(fine) else 1)
+    parser.add_argument("targets", nargs="*", help=f"targets to run: {', '.join(TARGETS)} (default: all)")
+    parser.add_argument("--seconds", type=int, default=60, help="time per target in seconds")
+    arguments = parser.parse_args()
+    passed = [run(target, arguments.seconds) for target in arguments.targets or TARGETS]
+    sys.exit(0 if all(passed) else 1)
 
 
 if __name__ == "__main__":

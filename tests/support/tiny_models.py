@@ -1,4 +1,4 @@
-"""Tiny artefacts made without torch: graphs whose answers can be worked out by hand. Knows onnx and the card."""
+"""Tiny models made without torch: graphs whose outputs can be computed by hand. Imports onnx and the card."""
 
 import hashlib
 import json
@@ -25,19 +25,19 @@ VECTOR: Ends = (TensorProto.FLOAT, ["n", FEATURES])
 
 
 def graph(nodes: list[Any], source: tuple[str, Ends], target: tuple[str, Ends], **weights: Array) -> bytes:
-    """A serialised model of one input and one output."""
-    made = helper.make_graph(
+    """Return a serialised model with one input and one output."""
+    proto = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info(source[0], *source[1])],
         [helper.make_tensor_value_info(target[0], *target[1])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
 
 
 def node(kind: str, inputs: str, output: str, **attributes: Any) -> Any:
-    """A node; `inputs` by blanks."""
+    """Return a node; `inputs` are separated by blanks."""
     return helper.make_node(kind, inputs.split(), [output], **attributes)
 
 
@@ -66,12 +66,12 @@ DECODER: dict[str, Array] = {
 
 
 def encode_oracle(image: Array) -> Array:
-    """What the tiny encoder answers, by numpy."""
+    """Return the output of the tiny encoder, computed by numpy."""
     return (image.reshape(len(image), -1) / np.float32(255)) @ MATRIX
 
 
 def digit_graphs() -> dict[Operation, bytes]:
-    """8x8 grey pictures to 4 numbers and back; denoise inverts, so that nobody mistakes it for reconstruct."""
+    """Encode 8x8 grey pictures as 4 numbers and decode them; denoise inverts, so that it differs from reconstruct."""
     return {
         "encode": graph(TO_CODE, ("image", IMAGE), ("code", CODES), **ENCODER),
         "decode": graph(FROM_CODE, ("code", CODES), ("out", IMAGE), **DECODER),
@@ -81,12 +81,12 @@ def digit_graphs() -> dict[Operation, bytes]:
 
 
 def photo_graphs() -> dict[Operation, bytes]:
-    """Colour pictures of any size, inverted."""
+    """Invert colour pictures of any size."""
     return {"denoise": graph([node("BitwiseNot", "image", "out")], ("image", ANY_IMAGE), ("out", ANY_IMAGE))}
 
 
 def vector_graphs() -> dict[Operation, bytes]:
-    """Three numbers; encoded with a zero appended, decoded without it, reconstructed as their halves."""
+    """Encode three numbers with a zero appended, decode them without it, reconstruct their halves."""
     pad = graph([node("Pad", "vector pads", "code")], ("vector", VECTOR), ("code", CODES), pads=np.array([0, 0, 0, 1]))
     cut = graph(
         [node("Slice", "code starts ends axes", "out")],
@@ -103,7 +103,7 @@ def vector_graphs() -> dict[Operation, bytes]:
 
 
 def sample(operation: Operation, name: str) -> Array:
-    """One item that the named model's operation takes."""
+    """Return one input of an operation of a tiny model."""
     random = np.random.default_rng(3)
     if operation == "decode":
         return random.normal(size=(1, CODE)).astype(np.float32)
@@ -122,7 +122,7 @@ INPUTS: dict[str, dict[str, Any]] = {
 
 
 def publish(models: Path, kind: str, *, name: str = "", version: int = 1, **changes: Any) -> Path:
-    """Write models/<name>/<version>/ of one of the kinds above; `changes` replace fields of its card."""
+    """Write models/<name>/<version>/ for a kind of tiny model; `changes` replace fields of its card."""
     name = name or kind
     folder = models / name / str(version)
     beside = models / name / f".{version}"
@@ -130,8 +130,8 @@ def publish(models: Path, kind: str, *, name: str = "", version: int = 1, **chan
     entries: list[dict[str, Any]] = []
     for operation, data in GRAPHS[kind]().items():
         (beside / f"{operation}.onnx").write_bytes(data)
-        given = sample(operation, kind)
-        probe = {"input": to_tensor(given), "output": to_tensor(Session(data).run(given))}
+        probe_input = sample(operation, kind)
+        probe = {"input": to_tensor(probe_input), "output": to_tensor(Session(data).run(probe_input))}
         entries.append(
             {
                 "operation": operation,

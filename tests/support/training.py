@@ -1,4 +1,4 @@
-"""The small world of the training tests: pictures made by a formula, in files, and recipes that fit in a moment."""
+"""Data and recipes of the training tests: synthetic pictures and vectors, and recipes that train in a second."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 
 from training.cli.commands import main
 from training.data import Dataset, load
+from training.data.arrays import ArraysSection
+from training.data.patches import PatchesSection
+from training.data.photos import PhotosSection
+from training.data.surface import SurfaceSection
 from training.loop.fit import ProgressCallback
-from training.recipe import Recipe, from_tables
+from training.recipe import AnyDataSection, Recipe, from_tables
 
 SIDE = 8
 TOML = """
@@ -41,7 +45,7 @@ lr = 1e-2
 
 
 def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """uint8 N,8,8,1: soft blobs somewhere on black."""
+    """Return soft blobs at random positions on black: uint8 N,8,8,1."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     place, width = random.uniform(1, SIDE - 2, (count, 2, 1, 1)), random.uniform(1, 2.5, (count, 1, 1))
@@ -50,15 +54,32 @@ def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def vectors(count: int, features: int = 6, seed: int = 0) -> NDArray[np.float32]:
-    """float32 N,F: most of the variance in few directions, and a mean that is not 0."""
+    """Return vectors with most variance in few directions and a nonzero mean: float32 N,F."""
     random = np.random.default_rng(seed)
     mixing = np.linalg.qr(random.normal(size=(features, features)))[0]
     spread = 2.0 ** -np.arange(features)
     return (random.normal(size=(count, features)) * spread @ mixing + 0.5).astype(np.float32)
 
 
+def recipe_items(section: AnyDataSection, count: int) -> NDArray[Any]:
+    """Return synthetic items with the shape that a data section has: pictures uint8 N,H,W,C, or vectors float32 N,F."""
+    match section:
+        case SurfaceSection():
+            return vectors(count, 3) / 4 + 0.4
+        case PatchesSection(side=side):
+            return vectors(count, side**2)
+        case PhotosSection(side=side):
+            channels = 3
+        case ArraysSection():
+            side, channels = 64, 3
+        case _:
+            side, channels = 28, 1
+    times = np.ones((1, -(-side // 8), -(-side // 8), channels), np.uint8)
+    return np.kron(pictures(count), times)[:, :side, :side]
+
+
 def tables(path: Path, **changes: dict[str, Any]) -> dict[str, Any]:
-    """A recipe on the arrays in a file: 60 steps of a dense net; `changes` replace keys within its tables."""
+    """Return the tables of a recipe: a dense net on arrays in a file, 60 steps; `changes` replace keys."""
     recipe: dict[str, Any] = {
         "model": {
             "name": "blobs",
@@ -78,7 +99,7 @@ def tables(path: Path, **changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def small(folder: Path, items: NDArray[Any] | None = None, **changes: dict[str, Any]) -> tuple[Recipe, Dataset]:
-    """A recipe and its data: 100 blobs (80 to train on, 10 steps an epoch) unless other items are given."""
+    """Return a recipe and its data: 100 blobs (80 for training, 10 steps per epoch), or the given items."""
     path = folder / "items.npy"
     np.save(path, pictures(100) if items is None else items)
     recipe = from_tables(tables(path, **changes))
@@ -86,12 +107,12 @@ def small(folder: Path, items: NDArray[Any] | None = None, **changes: dict[str, 
 
 
 def silent() -> ProgressCallback:
-    """Tells nobody."""
+    """Return a progress callback that does nothing."""
     return lambda _step, _total, _loss, _rate: None
 
 
 def workplace(folder: Path) -> Path:
-    """A folder for commands: TOML in blobs.toml, and its data below."""
+    """Fill a folder for commands: the recipe TOML in blobs.toml, and its data."""
     (folder / "data").mkdir()
     np.save(folder / "data" / "blobs.npy", pictures(100))
     (folder / "blobs.toml").write_text(TOML)
@@ -99,7 +120,7 @@ def workplace(folder: Path) -> Path:
 
 
 def call(*arguments: str) -> int:
-    """The exit status of a command line."""
+    """Run a command line and return its exit status."""
     try:
         main(list(arguments))
     except SystemExit as end:

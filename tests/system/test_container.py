@@ -1,4 +1,4 @@
-"""The container files, read as text: what they promise about users, ports, defaults and grace is so."""
+"""The container files, read as text: users, ports, defaults and shutdown time."""
 
 import re
 import tomllib
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service.config import FOREIGN_VARIABLES, PREFIX, Settings
+from service.config import Settings
+from service.environment import FOREIGN_VARIABLES, PREFIX
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -17,13 +18,13 @@ STAGES = set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
 
 
 def stage(name: str) -> str:
-    """The instructions of a stage and of the stages it is made from."""
-    (found,) = re.findall(rf"^FROM (\S+) AS {name}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
-    base, body = found
+    """Return the instructions of a stage and of its base stages."""
+    (match,) = re.findall(rf"^FROM (\S+) AS {name}$(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL)
+    base, body = match
     return (stage(base) if f" AS {base}\n" in DOCKERFILE else "") + body
 
 
-def test_the_base_image_is_an_argument_before_all_else() -> None:
+def test_base_image_is_the_first_argument() -> None:
     first = next(line for line in DOCKERFILE.splitlines() if line and not line.startswith("#"))
     assert first == "ARG BASE_IMAGE=python:3.12-slim"
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) <= {"${BASE_IMAGE}", *STAGES}
@@ -36,7 +37,7 @@ def test_no_target_runs_as_root(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["service", "service-gpu"])
-def test_a_service_listens_is_checked_and_is_told_to_stop(target: str) -> None:
+def test_image_has_port_healthcheck_and_stop_signal(target: str) -> None:
     text = stage(target)
     assert "EXPOSE 8000" in text
     assert "HOURGLASS_HOST=0.0.0.0" in text
@@ -47,7 +48,7 @@ def test_a_service_listens_is_checked_and_is_told_to_stop(target: str) -> None:
 
 
 @pytest.mark.parametrize(("target", "libraries"), [("service", "cpu"), ("service-gpu", "gpu")])
-def test_a_service_gets_its_libraries_and_code_but_no_training(target: str, libraries: str) -> None:
+def test_service_image_contains_no_training(target: str, libraries: str) -> None:
     sources = re.findall(r"^COPY --from=(\S+) ", stage(target), re.MULTILINE)
     assert sources == [libraries, "service-code"]
     assert f"-r /requirements/{libraries}.txt" in stage(libraries)
@@ -55,47 +56,47 @@ def test_a_service_gets_its_libraries_and_code_but_no_training(target: str, libr
     assert "RUN rm -r /code/bin/hourglass-train" in stage("service-code")
 
 
-def test_the_last_stage_is_the_service() -> None:
+def test_last_stage_is_the_service() -> None:
     assert DOCKERFILE.rstrip().splitlines()[-1] == "FROM service"
 
 
 @pytest.mark.parametrize("target", ["service", "service-gpu"])
-def test_defaults_are_those_of_make_serve(target: str) -> None:
+def test_image_defaults_equal_make_serve(target: str) -> None:
     pattern = r"(HOURGLASS_DEFAULT_[A-Z]+)\s*\??=\s*([a-z-]+)"
-    made = dict(re.findall(pattern, (ROOT / "Makefile").read_text()))
-    assert len(made) == 4
-    assert dict(re.findall(pattern, stage(target))) == made
+    defaults = dict(re.findall(pattern, (ROOT / "Makefile").read_text()))
+    assert len(defaults) == 4
+    assert dict(re.findall(pattern, stage(target))) == defaults
     environment: dict[str, str] = COMPOSE["services"][target]["environment"]
-    for name, value in made.items():
+    for name, value in defaults.items():
         assert environment[name] == f"${{{name}:-{value}}}"
 
 
-def test_the_label_tells_the_version_of_the_project() -> None:
+def test_image_label_has_the_project_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (version,) = re.findall(r'image\.version="([^"]+)"', stage("service"))
     (licence,) = re.findall(r'image\.licenses="([^"]+)"', stage("service"))
     assert (version, licence) == (project["version"], project["license"])
 
 
-def test_every_copied_path_passes_the_ignore_file() -> None:
+def test_dockerignore_keeps_every_copied_path() -> None:
     passed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     assert {path for paths in copied for path in paths.split()} == passed
     assert all((ROOT / path).exists() for path in passed)
 
 
-def test_no_place_to_install_from_is_baked_in() -> None:
+def test_image_contains_no_package_index() -> None:
     assert not re.findall(r"^(?:ARG|ENV) .*(?:INDEX\w*=\S|PROXY|TOKEN|PASSWORD)", DOCKERFILE, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "docker-compose.yml", "Makefile", "deploy/build-and-smoke.sh"])
-def test_every_variable_is_a_setting(name: str) -> None:
-    found = set(re.findall(r"HOURGLASS_[A-Z_]*[A-Z]", (ROOT / name).read_text()))
-    assert found
-    assert found - FOREIGN_VARIABLES <= {PREFIX + field.upper() for field in Settings.model_fields}
+def test_container_variables_are_settings(name: str) -> None:
+    variables = set(re.findall(r"HOURGLASS_[A-Z_]*[A-Z]", (ROOT / name).read_text()))
+    assert variables
+    assert variables - FOREIGN_VARIABLES <= {PREFIX + field.upper() for field in Settings.model_fields}
 
 
-def test_compose_starts_the_service_alone_and_the_others_by_profile() -> None:
+def test_compose_starts_only_the_service_by_default() -> None:
     services = COMPOSE["services"]
     assert {name: service.get("profiles") for name, service in services.items()} == {
         "service": None,
@@ -110,7 +111,7 @@ def test_compose_starts_the_service_alone_and_the_others_by_profile() -> None:
 
 
 @pytest.mark.parametrize("name", ["service", "service-gpu", "training"])
-def test_compose_gives_no_rights(name: str) -> None:
+def test_compose_drops_all_privileges(name: str) -> None:
     service = COMPOSE["services"][name]
     assert service["read_only"] is True
     assert service["tmpfs"] == ["/tmp"]  # noqa: S108 - the container's own
@@ -119,14 +120,14 @@ def test_compose_gives_no_rights(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["service", "service-gpu"])
-def test_compose_gives_a_service_models_to_read_and_time_to_stop(name: str) -> None:
+def test_compose_mounts_models_and_allows_graceful_stop(name: str) -> None:
     service = COMPOSE["services"][name]
     assert all(volume.endswith(":ro") for volume in service["volumes"])
     assert int(service["stop_grace_period"].removesuffix("s")) > Settings.model_fields["drain_timeout"].default
 
 
-def test_compose_reads_what_belongs_to_the_host_from_names_of_its_own() -> None:
-    """A HOURGLASS_ variable of the host is handed on as the setting of that name, or it is training's."""
+def test_compose_host_values_have_their_own_variables() -> None:
+    """A HOURGLASS_ variable of the host is passed on as the setting of that name, or belongs to training."""
     text = (ROOT / "docker-compose.yml").read_text()
     settings = set(re.findall(r"^ +(HOURGLASS_[A-Z_]+): \$\{\1:-", text, re.MULTILINE))
     assert set(re.findall(r"\$\{(HOURGLASS_[A-Z_]+)", text)) - FOREIGN_VARIABLES == settings

@@ -1,4 +1,4 @@
-"""What a command leaves when it is killed or the disk is full: nothing half, and a run that goes on bit for bit."""
+"""Training commands that are killed or meet a full disk: no partial file, and the same bits after resuming."""
 
 import multiprocessing
 import os
@@ -54,7 +54,7 @@ processes.set_forkserver_preload([*PRELOADED])
 
 
 def _obey(place: Path, arguments: tuple[str, ...], environment: dict[str, str], room: int | None, stuck: bool) -> None:
-    """The command in this process, its words in a file."""
+    """Run the command in this process, with its output in a file."""
     os.chdir(place)
     os.environ.update(environment)
     for stream, name in ((1, "out"), (2, environment.get("RANK", "words"))):
@@ -73,22 +73,22 @@ def begin(
     stuck: bool = False,
     environment: dict[str, str] | None = None,
 ) -> BaseProcess:
-    """`room`: bytes of the largest file that can be written. `stuck`: it publishes all but the card, and waits."""
-    given = (place, arguments, environment or {}, room, stuck)
-    process = processes.Process(target=_obey, args=given, daemon=True)
+    """Start a command. `room`: limit of file sizes in bytes. `stuck`: wait after publishing all but the card."""
+    options = (place, arguments, environment or {}, room, stuck)
+    process = processes.Process(target=_obey, args=options, daemon=True)
     process.start()
     return process
 
 
 def wait(process: BaseProcess, ready: Callable[[], Any]) -> None:
-    """Until something is so that must come while the process is alive."""
+    """Wait until a condition is true; fail if the process ends first."""
     while not ready():
         assert process.is_alive()
         sleep(0.001)
 
 
 def end(process: BaseProcess, number: signal.Signals | None = None) -> int | None:
-    """The exit status: of itself, or after a signal."""
+    """Wait for the process and return its exit status; send a signal first if one is given."""
     if number:
         assert process.pid
         os.kill(process.pid, number)
@@ -101,17 +101,17 @@ def half(place: Path) -> list[Path]:
 
 
 def outcome(place: Path) -> dict[str, Any]:
-    """All that a finished run leaves, but for the times in it."""
+    """Return the files of a finished run, without times."""
     version = place / MODELS / "blobs" / "1"
-    made: dict[str, Any] = {path.name: path.read_bytes() for path in version.iterdir()}
+    files: dict[str, Any] = {path.name: path.read_bytes() for path in version.iterdir()}
     card = load_card(version)
-    made["card.json"] = card.model_copy(update={"made": card.made.model_copy(update={"seconds": 0, "date": None})})
+    files["card.json"] = card.model_copy(update={"made": card.made.model_copy(update={"seconds": 0, "date": None})})
     checkpoint = read_checkpoint(place / RUN)
     assert checkpoint
     tensors = {name: tensor.tolist() for name, tensor in checkpoint.tensors.items()}
     keys = ("epoch", "step", "lr", "train", "validation")
     log = [{key: record[key] for key in keys} for record in read_log(place / RUN)]
-    return {**made, "checkpoint": (checkpoint.step, tensors), "log": log}
+    return {**files, "checkpoint": (checkpoint.step, tensors), "log": log}
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,7 @@ def place(tmp_path: Path) -> Path:
     return workplace(tmp_path)
 
 
-def test_a_run_killed_at_every_tenth_and_while_it_publishes_ends_in_the_same_bytes(
-    place: Path, undisturbed: dict[str, Any]
-) -> None:
+def test_killed_run_resumes_to_the_same_bytes(place: Path, undisturbed: dict[str, Any]) -> None:
     for tenth in range(1, 10):
         process = begin(place, *RESUME)
         wait(process, lambda: len(read_log(place / RUN)) >= tenth * EPOCHS // 10)  # noqa: B023 - called at once
@@ -149,7 +147,7 @@ def test_a_run_killed_at_every_tenth_and_while_it_publishes_ends_in_the_same_byt
     assert not half(place)
 
 
-def test_a_full_disk_costs_nothing_that_was_written_before(place: Path, undisturbed: dict[str, Any]) -> None:
+def test_full_disk_keeps_previous_files(place: Path, undisturbed: dict[str, Any]) -> None:
     process = begin(place, *RESUME)
     wait(process, lambda: len(read_log(place / RUN)) >= EPOCHS // 2)
     end(process, signal.SIGKILL)
@@ -163,7 +161,7 @@ def test_a_full_disk_costs_nothing_that_was_written_before(place: Path, undistur
     ):
         assert end(begin(place, *command, room=room)) == 1
         (words,) = (place / "words").read_text().splitlines()
-        assert f"no room left to write {file}" in words
+        assert f"no space left to write {file}" in words
         assert "--resume" in words
         after = read_checkpoint(place / RUN)
         assert after
@@ -174,7 +172,7 @@ def test_a_full_disk_costs_nothing_that_was_written_before(place: Path, undistur
     assert outcome(place) == undisturbed
 
 
-def test_a_second_command_leaves_a_run_in_peace(place: Path) -> None:
+def test_second_command_does_not_disturb_a_run(place: Path) -> None:
     first = begin(place, "fit", *COMMON, "--set", "optimizer.epochs=1000000")
     wait(first, lambda: read_log(place / RUN))
     assert end(begin(place, *RESUME)) == 1
@@ -182,7 +180,7 @@ def test_a_second_command_leaves_a_run_in_peace(place: Path) -> None:
     assert end(first, signal.SIGTERM) == 128 + signal.SIGTERM
 
 
-def test_a_process_that_loses_its_peer_says_so(place: Path) -> None:
+def test_lost_process_of_the_group_is_reported(place: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}

@@ -1,4 +1,4 @@
-"""The whole way: a recipe, twenty steps, an export, a service; what HTTP answers is what the net says in torch."""
+"""End to end: train for twenty steps, export, serve; HTTP responses equal the net in torch."""
 
 from io import BytesIO
 from pathlib import Path
@@ -41,13 +41,13 @@ KINDS: dict[str, tuple[Any, dict[str, dict[str, Any]]]] = {
 }
 
 
-def in_torch(fitted: FitResult, operation: Operation, given: NDArray[Any]) -> NDArray[Any]:
+def in_torch(fitted: FitResult, operation: Operation, inputs: NDArray[Any]) -> NDArray[Any]:
     with torch.no_grad():
-        return ExportModule(fitted.net, operation)(torch.from_numpy(given)).numpy()
+        return ExportModule(fitted.net, operation)(torch.from_numpy(inputs)).numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_http_answers_what_torch_says(tmp_path: Path, serve: Serve, kind: str) -> None:
+def test_http_responses_equal_torch(tmp_path: Path, serve: Serve, kind: str) -> None:
     items, changes = KINDS[kind]
     recipe, data = small(tmp_path, items, **changes)
     fitted = fit(recipe, data, tmp_path / "run", silent())
@@ -56,15 +56,15 @@ def test_http_answers_what_torch_says(tmp_path: Path, serve: Serve, kind: str) -
     client = serve(models_dir=tmp_path / "models", default_denoise="")
 
     for operation in recipe.model.operations:
-        given = data.test if operation != "decode" else in_torch(fitted, "encode", data.test)
-        answer = client.post(f"/{operation}", content=write_npy(given), headers={"content-type": NPY})
+        inputs = data.test if operation != "decode" else in_torch(fitted, "encode", data.test)
+        answer = client.post(f"/{operation}", content=write_npy(inputs), headers={"content-type": NPY})
         assert answer.status_code == 200, answer.text
-        found, wanted = np.load(BytesIO(answer.content), allow_pickle=False), in_torch(fitted, operation, given)
-        assert found.dtype == wanted.dtype
-        if wanted.dtype == np.uint8:
-            assert np.abs(found.astype(int) - wanted).max() <= 1
+        output, expected = np.load(BytesIO(answer.content), allow_pickle=False), in_torch(fitted, operation, inputs)
+        assert output.dtype == expected.dtype
+        if expected.dtype == np.uint8:
+            assert np.abs(output.astype(int) - expected).max() <= 1
         else:
-            assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
-        if wanted.dtype == np.uint8 and operation != "decode":
+            assert np.abs(output - expected).max() <= 1e-5 * np.abs(expected).max()
+        if expected.dtype == np.uint8 and operation != "decode":
             picture = client.post(f"/{operation}", content=png(data.test[0]))
-            assert np.abs(pixels(picture.content).astype(int) - wanted[0, :, :, 0]).max() <= 1
+            assert np.abs(pixels(picture.content).astype(int) - expected[0, :, :, 0]).max() <= 1

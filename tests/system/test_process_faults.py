@@ -1,4 +1,4 @@
-"""What befalls a process that serves, and it goes on: pauses, want of files, an unread log, a stop told twice."""
+"""Faults of a serving process: pauses, no free descriptors, an unread log, repeated signals."""
 
 import json
 import os
@@ -16,8 +16,7 @@ import httpx2
 import pytest
 
 from tests.conftest import digit, png
-from tests.system.test_server import free_port, serving
-from tests.system.test_workers import children, until
+from tests.support.processes import children, free_port, serving, until
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,14 +28,14 @@ Served = tuple[str, "subprocess.Popen[bytes]"]
 
 
 def listened(process: "subprocess.Popen[bytes]") -> str:
-    """The address that its log tells."""
+    """Return the address in the log of a process."""
     assert process.stderr
     for line in process.stderr:
-        assert b"127.0.0.1:0" not in line, "no port that nobody can ask"
+        assert b"127.0.0.1:0" not in line, "the log must state the real port"
         said = json.loads(line)["event"]
         if said.startswith("Uvicorn running on "):
             return said.split()[3]
-    raise AssertionError("it never listened")
+    raise AssertionError("the service did not start")
 
 
 @pytest.fixture
@@ -53,11 +52,11 @@ def denoise(address: str) -> int:
     return httpx2.post(f"{address}/denoise", content=BODY, timeout=20).status_code
 
 
-def test_the_address_that_is_told_is_the_one_that_answers(served: Served) -> None:
+def test_logged_address_is_served(served: Served) -> None:
     assert denoise(served[0]) == 200
 
 
-def test_stopped_for_longer_than_its_patience_it_answers_all_once_it_goes_on(
+def test_sigstop_longer_than_watchdog_timeout_loses_no_request(
     served: Served,
 ) -> None:
     address, process = served
@@ -71,11 +70,11 @@ def test_stopped_for_longer_than_its_patience_it_answers_all_once_it_goes_on(
     for caller in callers:
         caller.join()
     assert answers == [200] * 8
-    sleep(1.5)  # looks of the watchdog
+    sleep(1.5)  # several ticks of the watchdog
     assert process.poll() is None
 
 
-def test_out_of_files_it_serves_again_once_connections_close(served: Served) -> None:
+def test_serves_again_after_running_out_of_descriptors(served: Served) -> None:
     address, process = served
     limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (64, limits[1]))
@@ -83,7 +82,7 @@ def test_out_of_files_it_serves_again_once_connections_close(served: Served) -> 
     before = processor_seconds(process.pid)
     opened = [socket.create_connection((host, int(port)), timeout=20) for _ in range(100)]
     sleep(1)
-    assert processor_seconds(process.pid) - before < 0.7, "it spins"
+    assert processor_seconds(process.pid) - before < 0.7, "the service is in a busy loop"
     for connection in opened:
         connection.close()
     assert denoise(address) == 200
@@ -91,17 +90,17 @@ def test_out_of_files_it_serves_again_once_connections_close(served: Served) -> 
 
 
 def processor_seconds(pid: int) -> float:
-    """Time that a process has spent on processors."""
+    """Return the CPU seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_a_reader_of_the_log_that_stops_and_one_that_goes_cost_nobody_an_answer(
+def test_unread_or_closed_log_pipe_loses_no_request(
     served: Served,
 ) -> None:
     address, process = served
     with httpx2.Client(base_url=address, timeout=20) as client:
-        for _ in range(1000):  # 150 bytes of log each, where a pipe holds 64 KiB
+        for _ in range(1000):  # 150 bytes of log each; a pipe holds 64 KiB
             assert client.get("/models", headers={"x-request-id": "a" * 64}).status_code == 200
         assert process.stderr
         process.stderr.close()
@@ -111,7 +110,7 @@ def test_a_reader_of_the_log_that_stops_and_one_that_goes_cost_nobody_an_answer(
 
 
 @pytest.mark.parametrize(("workers", "kind"), [("1", signal.SIGTERM), ("1", signal.SIGINT), ("2", signal.SIGTERM)])
-def test_a_second_signal_ends_it_at_once(models: Path, workers: str, kind: signal.Signals) -> None:
+def test_second_signal_ends_the_process_at_once(models: Path, workers: str, kind: signal.Signals) -> None:
     with serving(models, "--workers", workers, "--shutdown-delay", "60") as (address, process):
         process.send_signal(kind)
         until(lambda: httpx2.get(f"{address}/readyz").status_code == 503)
@@ -119,8 +118,8 @@ def test_a_second_signal_ends_it_at_once(models: Path, workers: str, kind: signa
         assert process.wait(timeout=30) in (-kind, 128 + kind)
 
 
-def test_a_stop_that_every_process_is_told_of_hurries_none(models: Path) -> None:
-    """As service managers tell it; workers then hear of it from their supervisor too."""
+def test_sigterm_to_the_whole_group_counts_once(models: Path) -> None:
+    """Service managers signal all processes; workers then get the signal from their supervisor too."""
     flags = ("--workers", "2", "--shutdown-delay", "2", "--default-denoise", "digits")
     with serving(models, *flags) as (address, process):
         for pid in [*children(process.pid), process.pid]:
@@ -130,7 +129,7 @@ def test_a_stop_that_every_process_is_told_of_hurries_none(models: Path) -> None
         assert process.wait(timeout=30) == 0
 
 
-def test_half_a_request_and_silence_keep_no_stop_waiting(models: Path) -> None:
+def test_incomplete_requests_do_not_delay_shutdown(models: Path) -> None:
     head = b"POST /denoise HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n"
     flags = ("--drain-timeout", "1", "--shutdown-delay", "0", "--default-denoise", "digits")
     with serving(models, *flags) as (address, process):
@@ -145,7 +144,7 @@ def test_half_a_request_and_silence_keep_no_stop_waiting(models: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_with_every_stream_closed_and_no_file_to_be_written_it_serves(models: Path, workers: str) -> None:
+def test_serves_with_closed_streams_and_no_writable_file(models: Path, workers: str) -> None:
     script = 'ulimit -f 0; exec "$0" -m service serve --models-dir "$1" --port "$2" --workers "$3" <&- >&- 2>&-'
     port = str(free_port())
     with subprocess.Popen(["bash", "-c", script, sys.executable, str(models), port, workers]) as process:
@@ -159,7 +158,7 @@ def test_with_every_stream_closed_and_no_file_to_be_written_it_serves(models: Pa
 
 
 def answers(address: str) -> int:
-    """The status, or 0 where nobody listens yet."""
+    """Return the status of a GET, or 0 if the connection is refused."""
     try:
         return httpx2.get(address).status_code
     except httpx2.TransportError:

@@ -1,4 +1,4 @@
-"""The real thing: processes, a port, signals; several workers behind it."""
+"""`hourglass serve` as a process: signals, TLS, workers, ports."""
 
 import os
 import re
@@ -8,8 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -17,51 +16,22 @@ import httpx2
 import pytest
 
 from tests.conftest import digit, png
+from tests.support.processes import serving
 
 pytestmark = pytest.mark.slow
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def serving(models: Path, *flags: str, **environ: str) -> Generator[tuple[str, "subprocess.Popen[str]"]]:
-    """`hourglass serve` as a process of its own; its address once it answers."""
-    port = free_port()
-    command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--port", str(port), *flags]
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("HOURGLASS_")}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**plain, **environ})
-    address = f"{'https' if '--tls-cert-file' in flags else 'http'}://127.0.0.1:{port}"
-    try:
-        end = monotonic() + 60
-        while True:
-            assert process.poll() is None, process.communicate()[1]
-            assert monotonic() < end, "it never answered"
-            try:
-                if httpx2.get(f"{address}/readyz", verify=False).status_code == 200:
-                    break
-            except httpx2.TransportError:
-                sleep(0.05)
-        yield address, process
-    finally:
-        process.send_signal(signal.SIGKILL if process.poll() is None else 0)
-        process.communicate()
-
-
-def test_two_workers_answer_together_and_their_metrics_add_up(models: Path) -> None:
+def test_metrics_of_two_workers_are_summed(models: Path) -> None:
     flags = ("--workers", "2", "--default-denoise", "digits", "--max-inflight-items", "100")
     with serving(models, *flags) as (address, process):
-        for _ in range(30):  # a connection each, so that both workers get some
+        for _ in range(30):  # a connection each, so that both workers get requests
             assert httpx2.post(f"{address}/denoise", content=png(digit())).status_code == 200
         seen: set[float] = set()
         end = monotonic() + 30
-        while seen != {30.0} and monotonic() < end:  # each worker knows the other's numbers of a second ago
+        while seen != {30.0} and monotonic() < end:  # each worker knows the metrics of the other a second later
             texts = [httpx2.get(f"{address}/metrics").text for _ in range(8)]
-            found = [re.search(r'hourglass_requests_total\{.*route="/denoise".*\} (\S+)', text) for text in texts]
-            seen = {float(match[1]) for match in found if match}
+            matches = [re.search(r'hourglass_requests_total\{.*route="/denoise".*\} (\S+)', text) for text in texts]
+            seen = {float(match[1]) for match in matches if match}
         assert seen == {30.0}
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=60)
@@ -69,10 +39,38 @@ def test_two_workers_answer_together_and_their_metrics_add_up(models: Path) -> N
     assert '"max_inflight_items_per_worker":50' in log
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("host", ["::", "localhost"])
+def test_both_families_are_served_on_one_port(models: Path, host: str, workers: str) -> None:
+    flags = ("--host", host, "--workers", workers, "--default-denoise", "digits", "--log-format", "json")
+    with serving(models, *flags) as (address, process):
+        port = address.rpartition(":")[2]
+        for name in ("127.0.0.1", "[::1]", "localhost"):
+            for _ in range(4):
+                answer = httpx2.post(f"http://{name}:{port}/denoise", content=png(digit()), timeout=20)
+                assert answer.status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert f"http://[{'::' if host == '::' else '::1'}]:{port}" in log
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_port_in_use_is_named(models: Path, workers: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "service", "serve", "--models-dir", str(models), "--workers", workers]
+        ended = subprocess.run([*command, "--port", port], check=False, capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    assert f"127.0.0.1 port {port} cannot be listened on: Address already in use" in " ".join(ended.stderr.split())
+    assert "Traceback" not in ended.stderr
+
+
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_https_is_served_with_a_certificate(models: Path, tmp_path: Path, workers: str) -> None:
-    made = (
+    certificate_options = (
         "-keyout",
         str(tmp_path / "key.pem"),
         "-out",
@@ -84,7 +82,9 @@ def test_https_is_served_with_a_certificate(models: Path, tmp_path: Path, worker
     )
     names = ("-addext", "subjectAltName=IP:127.0.0.1")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *made, *names], check=True, capture_output=True
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *certificate_options, *names],
+        check=True,
+        capture_output=True,
     )
     tls = ("--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file", str(tmp_path / "key.pem"))
     with serving(models, *tls, "--workers", workers, "--default-denoise", "digits") as (address, process):
@@ -99,18 +99,18 @@ def test_https_is_served_with_a_certificate(models: Path, tmp_path: Path, worker
         assert process.returncode == 0
 
 
-def test_a_signal_ends_it_and_its_logs_are_json(models: Path) -> None:
+def test_sigint_exits_with_0_and_logs_are_json(models: Path) -> None:
     with serving(models, "--log-format", "json", "--access-log") as (address, process):
         httpx2.get(f"{address}/livez", headers={"x-request-id": "abc"})
         process.send_signal(signal.SIGINT)
         _, log = process.communicate(timeout=60)
-    assert process.returncode in (0, 130, -signal.SIGINT)
+    assert process.returncode == 0
     assert all(line.startswith("{") for line in log.splitlines())
     assert '"id":"abc"' in log
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_readiness_goes_at_the_signal_and_serving_goes_on(models: Path, workers: str) -> None:
+def test_readyz_fails_after_sigterm_while_requests_are_served(models: Path, workers: str) -> None:
     with serving(models, "--shutdown-delay", "3", "--workers", workers, "--default-denoise", "digits") as (
         address,
         process,
@@ -128,7 +128,7 @@ def test_readiness_goes_at_the_signal_and_serving_goes_on(models: Path, workers:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_taken_port_is_said_and_ends_it(models: Path, workers: str) -> None:
+def test_port_in_use_is_reported_and_ends_the_process(models: Path, workers: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -142,7 +142,7 @@ def test_a_taken_port_is_said_and_ends_it(models: Path, workers: str) -> None:
     assert "Traceback" not in run.stderr
 
 
-def test_the_gpu_insisted_on_is_never_replaced_by_the_processor(models: Path) -> None:
+def test_required_gpu_never_falls_back_to_cpu(models: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -155,20 +155,20 @@ def test_the_gpu_insisted_on_is_never_replaced_by_the_processor(models: Path) ->
 
 
 def sockets(process: "subprocess.Popen[str]", port: int) -> list[str]:
-    """Lines of /proc about the process's internet sockets that neither listen at the port nor came through it."""
+    """Return the lines of /proc for sockets of the process that do not belong to its port."""
     mine: set[str] = set()
     for name in Path(f"/proc/{process.pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
+        with suppress(FileNotFoundError):  # it has been closed since
             mine.add(str(name.readlink()))
     tables = [Path(f"/proc/{process.pid}/net/{table}") for table in ("tcp", "tcp6", "udp", "udp6")]
     lines = [line for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-    found = [line for line in lines if f"socket:[{line.split()[9]}]" in mine]
-    return [line for line in found if int(line.split()[1].rpartition(":")[2], 16) != port]
+    own_lines = [line for line in lines if f"socket:[{line.split()[9]}]" in mine]
+    return [line for line in own_lines if int(line.split()[1].rpartition(":")[2], 16) != port]
 
 
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="sockets of a process are told by Linux alone")
-def test_nobody_is_phoned_and_no_file_written(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """onnxruntime keeps quiet where it believes in CI, so those variables are taken away; traces of it are files."""
+def test_no_outbound_connection_and_no_file(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime sends no telemetry in CI, so the variables of CI are removed; its traces are files."""
     for name in os.environ.keys() - {"PATH"}:
         monkeypatch.delenv(name)
     home = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "TMPDIR")}

@@ -1,4 +1,4 @@
-"""Several workers behind one port: connections shared evenly, the dead replaced, nobody left unanswered at the end."""
+"""Several workers behind one port: balanced connections, replaced workers, graceful shutdown."""
 
 import json
 import os
@@ -6,50 +6,33 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from time import monotonic, sleep
+from time import sleep
 
 import pytest
 
 from tests.conftest import digit, png
-from tests.system.test_server import free_port, serving
+from tests.support.processes import children, free_port, serving, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 
 BODY = png(digit())
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what happens soon."""
-    end = monotonic() + 30
-    while not true():
-        assert monotonic() < end, "it never happened"
-        sleep(0.02)
-
-
-def children(pid: int) -> list[int]:
-    """The workers of a supervisor; its resource tracker is none."""
-    found: list[int] = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        with suppress(FileNotFoundError):  # ended meanwhile
-            found += [int(child)] if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text() else []
-    return found
-
-
 def sockets(pid: int) -> int:
-    """How many sockets a process holds."""
-    found = 0
+    """Return the number of sockets of a process."""
+    count = 0
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            found += str(link.readlink()).startswith("socket:")
-    return found
+        with suppress(FileNotFoundError):  # it has been closed since
+            count += str(link.readlink()).startswith("socket:")
+    return count
 
 
 def ask(connection: HTTPConnection) -> int:
-    """The status of one answer, read whole; 0 where the connection was closed instead."""
+    """Send a request and return the status of the response, or 0 if the connection was closed."""
     try:
         connection.request("POST", "/denoise?model=digits", BODY, {"content-type": "image/png"})
         answer = connection.getresponse()
@@ -60,7 +43,7 @@ def ask(connection: HTTPConnection) -> int:
 
 
 def connect(address: str) -> HTTPConnection:
-    """A connection that is not opened again once it is closed."""
+    """Return a connection that does not reopen after it is closed."""
     connection = HTTPConnection(address.removeprefix("http://"), timeout=60)
     connection.connect()
     connection.auto_open = 0
@@ -69,7 +52,7 @@ def connect(address: str) -> HTTPConnection:
 
 @contextmanager
 def connections(address: str, count: int) -> Generator[list[HTTPConnection]]:
-    """So many kept-alive connections, one after the other, each with one answer behind it."""
+    """Yield a number of kept-alive connections, after one request on each."""
     opened = [connect(address) for _ in range(count)]
     try:
         assert [ask(connection) for connection in opened] == [200] * count
@@ -80,7 +63,7 @@ def connections(address: str, count: int) -> Generator[list[HTTPConnection]]:
 
 
 def settled(workers: list[int]) -> list[int]:
-    """How many sockets each holds, once that has stayed as it is for a while."""
+    """Return the number of sockets of each process when it no longer changes."""
     seen = [[-1]]
 
     def still() -> bool:
@@ -92,7 +75,7 @@ def settled(workers: list[int]) -> list[int]:
 
 
 def both_ready(address: str, supervisor: int) -> list[int]:
-    """The two workers, once each takes one of two connections."""
+    """Return the two workers when each accepts one of two connections."""
     workers = children(supervisor)
 
     def shared() -> bool:
@@ -105,7 +88,7 @@ def both_ready(address: str, supervisor: int) -> list[int]:
     return workers
 
 
-def test_kept_alive_connections_are_shared_evenly_and_stay_so(models: Path) -> None:
+def test_connections_are_balanced_between_workers(models: Path) -> None:
     with serving(models, "--workers", "2") as (address, process):
         workers = both_ready(address, process.pid)
         idle = sockets(workers[0])
@@ -119,7 +102,7 @@ def test_kept_alive_connections_are_shared_evenly_and_stay_so(models: Path) -> N
         until(lambda: [sockets(pid) - idle for pid in workers] == [0, 0])
 
 
-def test_five_hundred_connections_leave_no_file_open(models: Path) -> None:
+def test_closed_connections_leave_no_descriptor_open(models: Path) -> None:
     with serving(models, "--workers", "2") as (address, process):
         watched = [process.pid, *both_ready(address, process.pid)]
         before = settled(watched)
@@ -129,7 +112,7 @@ def test_five_hundred_connections_leave_no_file_open(models: Path) -> None:
         until(lambda: [sockets(pid) for pid in watched] == before)
 
 
-def test_a_killed_worker_is_replaced_and_the_other_loses_nothing(models: Path) -> None:
+def test_killed_worker_loses_only_its_own_requests(models: Path) -> None:
     with ExitStack() as stack:
         address, process = stack.enter_context(serving(models, "--workers", "2"))
         doomed, other = both_ready(address, process.pid)
@@ -147,7 +130,7 @@ def test_a_killed_worker_is_replaced_and_the_other_loses_nothing(models: Path) -
 
 @pytest.mark.parametrize("milliseconds", [0, 20, 50, 100])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_no_request_that_was_sent_before_the_signal_is_lost(models: Path, workers: int, milliseconds: int) -> None:
+def test_requests_sent_before_sigterm_are_answered(models: Path, workers: int, milliseconds: int) -> None:
     with serving(models, "--workers", str(workers)) as (address, process):
         answers: list[int] = []
         barrier = threading.Barrier(65)
@@ -172,7 +155,7 @@ def test_no_request_that_was_sent_before_the_signal_is_lost(models: Path, worker
     assert process.returncode == 0
 
 
-def test_workers_that_cannot_start_end_the_service_with_their_sentence(models: Path) -> None:
+def test_worker_startup_error_ends_the_service(models: Path) -> None:
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
@@ -197,7 +180,7 @@ def test_workers_that_cannot_start_end_the_service_with_their_sentence(models: P
     assert "Traceback" not in run.stderr
 
 
-def test_a_worker_that_cannot_be_replaced_now_is_replaced_later(models: Path) -> None:
+def test_worker_is_replaced_after_a_failed_attempt(models: Path) -> None:
     import resource
 
     with serving(models, "--workers", "2") as (address, process):

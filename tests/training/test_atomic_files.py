@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic files and folders: complete or absent."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ import pytest
 from training import atomic_files
 
 
-def test_a_file_is_replaced_whole_and_readable(tmp_path: Path) -> None:
+def test_atomic_write_replaces_a_readable_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     for content in (b"old", b"new"):
         atomic_files.write_atomic(path, content)
@@ -20,7 +20,7 @@ def test_a_file_is_replaced_whole_and_readable(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_old_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     atomic_files.write_atomic(path, b"old")
 
@@ -34,7 +34,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_appears_filled_or_not_at_all(tmp_path: Path) -> None:
+def test_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with atomic_files.temporary_folder(home) as beside:
         (beside / "a").write_text("a")
@@ -49,18 +49,18 @@ def test_a_folder_appears_filled_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in home.iterdir()] == ["1"]
 
 
-def test_at_no_moment_is_a_file_or_a_folder_half_there(tmp_path: Path) -> None:
+def test_concurrent_reader_never_sees_partial_files(tmp_path: Path) -> None:
     place, seen = tmp_path / "home", list[Any]()
 
     def look(*_: Any) -> None:
-        found = {path.name: path.read_bytes() for path in place.glob("[!.]*/[!.]*")}
-        if found not in seen:
-            seen.append(found)
+        contents = {path.name: path.read_bytes() for path in place.glob("[!.]*/[!.]*")}
+        if contents not in seen:
+            seen.append(contents)
 
     with atomic_files.temporary_folder(place) as beside:
         for name in "abc":
             (beside / name).write_bytes(b"old" * 10000)
-        sys.setprofile(look)  # it is called before and after every call that is made from here on
+        sys.setprofile(look)  # called before and after every later call
         try:
             atomic_files.commit_folder(beside, place / "1")
             atomic_files.write_atomic(place / "1" / "a", b"new" * 10000)
@@ -70,13 +70,13 @@ def test_at_no_moment_is_a_file_or_a_folder_half_there(tmp_path: Path) -> None:
     assert seen == [{}, dict.fromkeys("abc", old), {"a": new, "b": old, "c": old}]
 
 
-def test_a_failure_leaves_no_folder_behind(tmp_path: Path) -> None:
+def test_failure_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), atomic_files.temporary_folder(tmp_path / "home"):
         raise ZeroDivisionError
     assert not (tmp_path / "home").exists()
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_another_writes_stays(tmp_path: Path) -> None:
+def test_next_write_removes_leftovers_of_dead_writers_only(tmp_path: Path) -> None:
     (tmp_path / ".tmp-a-dead").write_bytes(b"ne")
     (tmp_path / ".tmp-b-dead").write_bytes(b"of another file")
     with atomic_files.open_atomic(tmp_path / "a"), atomic_files.open_atomic(tmp_path / "a"):
@@ -90,7 +90,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_another_wri
         assert {path.name for path in (tmp_path / "home").iterdir()} == {one.name, two.name}
 
 
-def test_a_failed_write_says_of_which_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, os.strerror(28))
 
@@ -99,7 +99,7 @@ def test_a_failed_write_says_of_which_file(tmp_path: Path, monkeypatch: pytest.M
         atomic_files.write_atomic(tmp_path / "a", b"new")
 
 
-def test_where_nothing_can_be_written_is_known_before_anything_is_made(tmp_path: Path) -> None:
+def test_unwritable_folder_is_detected_first(tmp_path: Path) -> None:
     atomic_files.check_writable(tmp_path / "not" / "there" / "yet")
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").touch()

@@ -22,60 +22,60 @@ def sigmoid() -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
     return 1 / (1 + np.exp(-RAW.double().numpy()))
 
 
-def test_mse_is_of_the_finished_output() -> None:
-    for output, made in (("sigmoid", sigmoid()), ("linear", RAW.double().numpy())):
-        net = DenseSection.model_validate({"code": 3, "output": output}).build((6,))
-        wanted = np.square(made - CLEAN.double().numpy()).mean()
-        assert LOSSES["mse"](RAW, CLEAN, net).item() == pytest.approx(wanted, rel=1e-6)
+def test_mse_is_of_the_activated_output() -> None:
+    for activation, output in (("sigmoid", sigmoid()), ("linear", RAW.double().numpy())):
+        net = DenseSection.model_validate({"code": 3, "output": activation}).build((6,))
+        expected = np.square(output - CLEAN.double().numpy()).mean()
+        assert LOSSES["mse"](RAW, CLEAN, net).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_bce_is_the_cross_entropy_of_the_sigmoid() -> None:
-    made, clean = sigmoid(), CLEAN.double().numpy()
-    wanted = -(clean * np.log(made) + (1 - clean) * np.log(1 - made)).mean()
-    assert LOSSES["bce"](RAW, CLEAN, DenseSection(code=3).build((6,))).item() == pytest.approx(wanted, rel=1e-6)
+    output, clean = sigmoid(), CLEAN.double().numpy()
+    expected = -(clean * np.log(output) + (1 - clean) * np.log(1 - output)).mean()
+    assert LOSSES["bce"](RAW, CLEAN, DenseSection(code=3).build((6,))).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_mae_is_the_mean_distance_of_the_finished_output() -> None:
+def test_mae_is_of_the_activated_output() -> None:
     net = DenseSection(code=3).build((6,))
-    wanted = np.abs(sigmoid() - CLEAN.numpy()).mean()
-    assert LOSSES["mae"](RAW, CLEAN, net).item() == pytest.approx(wanted)
+    expected = np.abs(sigmoid() - CLEAN.numpy()).mean()
+    assert LOSSES["mae"](RAW, CLEAN, net).item() == pytest.approx(expected)
 
 
-def test_psnr_is_minus_the_mean_of_the_items_own() -> None:
+def test_log_mse_is_the_mean_over_items() -> None:
     net = DenseSection(code=3).build((6,))
     decibels = -10 * np.log10(np.square(sigmoid() - CLEAN.numpy()).mean(1) + 1e-5)
     assert LOSSES["log_mse"](RAW, CLEAN, net).item() == pytest.approx(-decibels.mean() * np.log(10) / 10, rel=1e-5)
 
 
-def test_activity_is_the_mean_magnitude_of_the_code() -> None:
+def test_l1_is_the_mean_magnitude_of_the_code() -> None:
     assert PENALTIES["l1"](ForwardResult(RAW, CODE), Objective(loss="mse")).item() == pytest.approx(
         np.abs(CODE.numpy()).mean(), rel=1e-6
     )
 
 
-def test_parts_are_unweighted_and_add_up_by_their_weights() -> None:
+def test_loss_is_the_weighted_sum_of_its_parts() -> None:
     net = DenseSection(code=3).build((6,))
     parts = Objective(loss="bce", penalties={"l1": 0.25}).losses(ForwardResult(RAW, CODE), CLEAN, net)
     assert list(parts) == ["loss", "bce", "l1"]
     assert parts["loss"].item() == pytest.approx(parts["bce"].item() + 0.25 * parts["l1"].item())
 
 
-def test_rare_is_the_divergence_from_a_coin_of_rho() -> None:
+def test_kl_sparsity_is_the_divergence_from_bernoulli_rho() -> None:
     code = torch.sigmoid(CODE)
     mean = code.double().numpy().mean(0)
-    wanted = (0.1 * np.log(0.1 / mean) + 0.9 * np.log(0.9 / (1 - mean))).mean()
+    expected = (0.1 * np.log(0.1 / mean) + 0.9 * np.log(0.9 / (1 - mean))).mean()
     assert PENALTIES["kl_sparsity"](ForwardResult(RAW, code), Objective(loss="mse", rho=0.1)).item() == pytest.approx(
-        wanted, rel=1e-5
+        expected, rel=1e-5
     )
 
 
-def test_prior_is_the_divergence_from_the_standard_normal() -> None:
+def test_kl_prior_is_the_divergence_from_standard_normal() -> None:
     spread = torch.randn(5, 3, generator=GENERATOR)
     posterior = Independent(Normal(CODE, (spread / 2).exp()), 1)
     standard = Independent(Normal(torch.zeros(5, 3), torch.ones(5, 3)), 1)
-    wanted = kl_divergence(posterior, standard).mean().item() / RAW.shape[1]
+    expected = kl_divergence(posterior, standard).mean().item() / RAW.shape[1]
     assert PENALTIES["kl_prior"](ForwardResult(RAW, CODE, spread), Objective(loss="bce")).item() == pytest.approx(
-        wanted, rel=1e-5
+        expected, rel=1e-5
     )
     with pytest.raises(RecipeError, match="variational"):
         PENALTIES["kl_prior"](ForwardResult(RAW, CODE), Objective(loss="bce"))
@@ -83,49 +83,49 @@ def test_prior_is_the_divergence_from_the_standard_normal() -> None:
 
 def test_rate_is_in_bits_per_value_of_the_item() -> None:
     chances = torch.tensor([0.5, 0.25, 0.125, 1.0, 0.5])
-    made = ForwardResult(RAW, CODE, code_nll=-chances.log())
-    assert PENALTIES["rate"](made, Objective(loss="mse")).item() == pytest.approx((1 + 2 + 3 + 0 + 1) / (5 * 6))
+    output = ForwardResult(RAW, CODE, code_nll=-chances.log())
+    assert PENALTIES["rate"](output, Objective(loss="mse")).item() == pytest.approx((1 + 2 + 3 + 0 + 1) / (5 * 6))
     with pytest.raises(RecipeError, match="compressive"):
         PENALTIES["rate"](ForwardResult(RAW, CODE), Objective(loss="mse"))
 
 
-def test_the_bound_weighs_every_draw_by_its_densities() -> None:
+def test_iwae_weighs_samples_by_their_densities() -> None:
     net = VariationalSection(code=3, hidden=[4], draws=7).build((6,))
     clean = torch.bernoulli(CLEAN, generator=GENERATOR)
-    made = net.forward_with_code(clean, Generator().manual_seed(2))
-    assert made.log_variance is not None
-    assert made.samples is not None
-    posterior = Normal(made.code, (made.log_variance / 2).exp())
-    drawn = made.samples.view(7, 5, 3)
+    output = net.forward_with_code(clean, Generator().manual_seed(2))
+    assert output.log_variance is not None
+    assert output.samples is not None
+    posterior = Normal(output.code, (output.log_variance / 2).exp())
+    drawn = output.samples.view(7, 5, 3)
     densities = Normal(0.0, 1.0).log_prob(drawn).sum(2) - posterior.log_prob(drawn).sum(2)
-    pixels = Bernoulli(logits=net.decode(made.samples).view(7, 5, 6)).log_prob(clean).sum(2)
+    pixels = Bernoulli(logits=net.decode(output.samples).view(7, 5, 6)).log_prob(clean).sum(2)
     weights = (pixels + densities).detach().double().numpy()
-    wanted = -np.log(np.exp(weights).mean(0)).mean()
+    expected = -np.log(np.exp(weights).mean(0)).mean()
     objective = Objective(loss="bce", iwae=True)
-    assert list(parts := objective.losses(made, clean, net)) == ["loss", "iwae"]
-    assert parts["loss"].item() == pytest.approx(wanted / 6, rel=1e-5)
-    np.testing.assert_allclose(log_importance_weights(made, clean, net).detach().numpy(), weights, rtol=1e-5)
+    assert list(parts := objective.losses(output, clean, net)) == ["loss", "iwae"]
+    assert parts["loss"].item() == pytest.approx(expected / 6, rel=1e-5)
+    np.testing.assert_allclose(log_importance_weights(output, clean, net).detach().numpy(), weights, rtol=1e-5)
 
 
-def test_one_draw_of_the_bound_is_on_average_the_loss_and_the_prior() -> None:
+def test_iwae_of_one_sample_averages_to_the_elbo() -> None:
     net, clean = VariationalSection(code=3, hidden=[4], draws=20_000).build((6,)), torch.bernoulli(CLEAN)
     with torch.no_grad():
-        made = net.forward_with_code(clean, Generator().manual_seed(3))
-        parts = Objective(loss="bce", penalties={"kl_prior": 1.0}).losses(made, clean, net)
-        one = -log_importance_weights(made, clean, net).mean().item() / 6
+        output = net.forward_with_code(clean, Generator().manual_seed(3))
+        parts = Objective(loss="bce", penalties={"kl_prior": 1.0}).losses(output, clean, net)
+        one = -log_importance_weights(output, clean, net).mean().item() / 6
     assert parts["loss"].item() == pytest.approx(parts["bce"].item() + parts["kl_prior"].item())
     assert one == pytest.approx(parts["loss"].item(), abs=2e-3)
 
 
-def test_importance_is_for_distributions_and_likelihoods() -> None:
+def test_iwae_requires_variational_net_and_likelihood() -> None:
     net = DenseSection(code=3).build((6,))
     with pytest.raises(RecipeError, match="variational"):
         Objective(loss="bce", iwae=True).losses(net.forward_with_code(CLEAN), CLEAN, net)
-    with pytest.raises(ValidationError, match="the bound holds it already"):
+    with pytest.raises(ValidationError, match="the bound includes the prior already"):
         Objective(loss="bce", iwae=True, penalties={"kl_prior": 1.0})
 
 
-def test_binary_draws_black_and_white_with_the_grey_as_chance() -> None:
+def test_binarize_samples_bernoulli_pixels() -> None:
     grey = torch.full((4000,), 0.3)
     drawn = Objective(loss="bce", binarize=True).sample_targets(grey, Generator().manual_seed(1))
     assert set(drawn.tolist()) == {0.0, 1.0}

@@ -1,15 +1,17 @@
-"""What studies work with: nothing is fitted, published or read twice."""
+"""The workspace of studies: nothing is fitted, published or read twice."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from tests.support.training import TOML as BLOBS
 from tests.support.training import pictures
-from training import recipe as recipes
+from training import builtin_recipes
+from training import workspace as workspaces
 from training.loop.fit import ProgressCallback
 from training.workspace import Workspace
 
@@ -22,8 +24,8 @@ TOML = (
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workspace, list[str]]:
-    """A workspace of one shipped recipe, and the fits that took a step, by name."""
-    monkeypatch.setattr(recipes, "RECIPES_FOLDER", tmp_path)
+    """Return a workspace of one shipped recipe, and the names of the fits that took a step."""
+    monkeypatch.setattr(builtin_recipes, "RECIPES_FOLDER", tmp_path)
     (tmp_path / "blobs.toml").write_text(TOML)
     np.save(tmp_path / "items.npy", pictures(60))
     fits: list[str] = []
@@ -35,7 +37,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Workspac
     return Workspace(tmp_path, tmp_path / "models", tmp_path / "runs", progress), fits
 
 
-def test_a_model_is_fitted_and_published_once(workspace: tuple[Workspace, list[str]]) -> None:
+def test_model_is_fitted_and_published_once(workspace: tuple[Workspace, list[str]]) -> None:
     shop, fits = workspace
     first, again = shop.model("blobs"), shop.model("blobs")
     assert fits == ["blobs"]
@@ -44,10 +46,18 @@ def test_a_model_is_fitted_and_published_once(workspace: tuple[Workspace, list[s
     assert first.graphs["reconstruct"](first.data.test).shape == first.data.test.shape
 
 
-def test_variants_have_runs_of_their_own(workspace: tuple[Workspace, list[str]]) -> None:
+def test_variants_have_their_own_runs(workspace: tuple[Workspace, list[str]]) -> None:
     shop, fits = workspace
     plain, other = shop.fit("blobs"), shop.fit("blobs", "net.code=2", variant="two")
     assert (plain.result.net.code_shape, other.result.net.code_shape) == ((4,), (2,))
     shop.fit("blobs", "net.code=2", variant="two")
     assert fits == ["blobs", "blobs-two"]
-    assert plain.data is other.data or (plain.data.train == other.data.train).all()
+
+
+def test_data_of_a_recipe_is_read_once(workspace: tuple[Workspace, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = Mock(wraps=workspaces.load)
+    monkeypatch.setattr(workspaces, "load", reads)
+    shop, _ = workspace
+    model, trained = shop.model("blobs"), shop.fit("blobs")
+    assert model.data is trained.data is shop.data("blobs")
+    assert reads.call_count == 1

@@ -1,11 +1,11 @@
-"""The commands around training: find a data set, write the schema of a card. Imports what they need when they run."""
+"""The commands `data` and `schema`, which need no net."""
 
 from training.cli.options import DEFAULT_MODELS, DataFolder, ModelsFolder
 from training.data.downloads import DATASETS, IdxName, cache_folder, fetch
 
 
 def data_command(name: IdxName, *, data: DataFolder = None) -> None:
-    """Find or fetch a data set, verify it, and print where its files are.
+    """Find or download a data set, verify its checksums, and print the paths of its files.
 
     Example: hourglass-train data mnist --data ~/data
     """
@@ -14,7 +14,7 @@ def data_command(name: IdxName, *, data: DataFolder = None) -> None:
 
 
 def schema_command(*, out: ModelsFolder = DEFAULT_MODELS) -> None:
-    """Write the JSON schema of a model's card.
+    """Write the JSON schema of model cards to OUT/card.schema.json.
 
     Example: hourglass-train schema --out models
     """

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees: the progress of a fit and the table of figures. Decides nothing."""
+"""Terminal output: the progress bar of a fit and the table of figures."""
 
 import sys
 from collections.abc import Generator
@@ -14,7 +14,10 @@ from training.loop.fit import ProgressCallback
 
 @contextmanager
 def progress(name: str, *, shown: bool = True) -> Generator[ProgressCallback]:
-    """A bar with loss and items a second on stderr; nothing where that is no terminal, or it is not to be shown."""
+    """Show a progress bar on stderr, and return the callback that updates it.
+
+    The callback does nothing if `shown` is false or stderr is not a terminal.
+    """
     if not shown or not sys.stderr.isatty():
         yield lambda _step, _total, _loss, _rate: None
         return
@@ -27,18 +30,18 @@ def progress(name: str, *, shown: bool = True) -> Generator[ProgressCallback]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=None, loss=0.0, rate=0.0)
-        smooth = 0.0
+        smoothed = 0.0
 
         def on_step(step: int, total: int, loss: float, rate: float) -> None:
-            nonlocal smooth
-            smooth = 0.98 * smooth + 0.02 * rate if smooth else rate
-            bar.update(task, completed=step, total=total, loss=loss, rate=smooth)
+            nonlocal smoothed
+            smoothed = 0.98 * smoothed + 0.02 * rate if smoothed else rate
+            bar.update(task, completed=step, total=total, loss=loss, rate=smoothed)
 
         yield on_step
 
 
 def print_figures(name: str, measured: Evaluation) -> None:
-    """The model's figures and the baselines', one method a column."""
+    """Print a table of figures with one column for the model and one for each baseline."""
     methods = {name: measured.figures, **measured.baselines}
     table = Table(title=f"{name}: {measured.data}", title_justify="left")
     table.add_column("figure")

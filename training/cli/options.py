@@ -1,32 +1,77 @@
-"""The flags of `hourglass-train`, each said once for all commands that take it."""
+"""The options of `hourglass-train`, each declared once for all commands that take it. Imports no torch."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from training.builtin_recipes import builtin_recipes
+
+if TYPE_CHECKING:
+    from training.data import Dataset
+    from training.recipe import Recipe
+
 DEFAULT_MODELS = Path("models")
 DEFAULT_RESULTS = Path("docs/lecture")
-BUILTIN_RECIPES = sorted(path.stem for path in (Path(__file__).parent.parent / "recipes").glob("*.toml"))
+DEFAULT_RUNS = Path("runs")
 
-RecipeName = Annotated[str, Parameter(help=f"The path of a .toml, or a shipped recipe: {', '.join(BUILTIN_RECIPES)}.")]
+RecipeName = Annotated[
+    str, Parameter(help=f"Path of a .toml file, or name of a built-in recipe: {', '.join(builtin_recipes())}.")
+]
 DataFolder = Annotated[
-    Path | None, Parameter(name="--data", env_var="HOURGLASS_DATA", help="The folder to look into first for data.")
+    Path | None, Parameter(name="--data", env_var="HOURGLASS_DATA", help="Folder to search for data first.")
 ]
-Overrides = Annotated[
-    list[str] | None,
-    Parameter(name="--set", negative="", help="KEY=VALUE instead of what the recipe says; may be given again."),
+ModelsFolder = Annotated[
+    Path, Parameter(name="--out", help="Folder of models; a model is published as OUT/NAME/VERSION.")
 ]
-RunFolder = Annotated[
-    Path | None, Parameter(name="--run", help="The folder of checkpoints, log and curve; runs/NAME unless given.")
-]
-ModelsFolder = Annotated[Path, Parameter(name="--out", help="The folder of models; a new one is OUT/NAME/VERSION.")]
 Resume = Annotated[
     bool | None,
-    Parameter(name="--resume", negative="--fresh", help="Go on with what the run folder holds, or drop it."),
+    Parameter(
+        name="--resume", negative="--fresh", help="Continue from the latest checkpoint, or delete all checkpoints."
+    ),
 ]
 InitWeights = Annotated[
-    Path | None, Parameter(name="--init", help="A weights.safetensors of the same net to start from.")
+    Path | None, Parameter(name="--init", help="A weights.safetensors file of the same net to start from.")
 ]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
-ResultsFolder = Annotated[Path, Parameter(name="--results", help="The folder of what the studies found.")]
+ResultsFolder = Annotated[Path, Parameter(name="--results", help="Folder of the stored results of studies.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RecipeOptions:
+    """The options of every command that reads a recipe and its data."""
+
+    data: DataFolder = None
+    changes: Annotated[
+        list[str] | None,
+        Parameter(name="--set", negative="", help="KEY=VALUE overrides a key of the recipe; repeatable."),
+    ] = None
+
+    def load(self, name: str) -> tuple["Recipe", "Dataset"]:
+        """Read a recipe and its data. Raises RecipeError or DataError."""
+        from training.data import load
+        from training.recipe import read_recipe
+
+        recipe = read_recipe(name, self.changes or [])
+        return recipe, load(recipe.data, self.data)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class RunOptions(RecipeOptions):
+    """The options of every command that works in the run folder of a recipe."""
+
+    run: Annotated[
+        Path | None,
+        Parameter(name="--run", help="Folder of checkpoints, log and loss curve; default: runs/NAME."),
+    ] = None
+
+    def folder(self, recipe: "Recipe") -> Path:
+        """Return the run folder of a recipe."""
+        return self.run or DEFAULT_RUNS / recipe.model.name
+
+
+DEFAULT_RECIPE_OPTIONS = RecipeOptions()
+DEFAULT_RUN_OPTIONS = RunOptions()

@@ -1,22 +1,29 @@
-"""The commands that answer the lecture: measure a study, draw the report. Imports what they need when they run."""
+"""The commands `study` and `report`, which measure the questions of the lecture."""
 
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from training.cli.options import DEFAULT_MODELS, DEFAULT_RESULTS, DataFolder, ModelsFolder, ResultsFolder
+from training.cli.options import (
+    DEFAULT_MODELS,
+    DEFAULT_RESULTS,
+    DEFAULT_RUNS,
+    DataFolder,
+    ModelsFolder,
+    ResultsFolder,
+)
 
 
 def study_command(
-    names: Annotated[list[str], Parameter(help="Studies to measure; `all` for every one of them.", negative="")],
+    names: Annotated[list[str], Parameter(help="Studies to measure, or `all`.", negative="")],
     *,
     data: DataFolder = None,
     out: ModelsFolder = DEFAULT_MODELS,
     results: ResultsFolder = DEFAULT_RESULTS,
-    runs: Annotated[Path, Parameter(help="Where fits leave their state, and go on from.")] = Path("runs"),
+    runs: Annotated[Path, Parameter(help="Folder of run folders; stopped fits are resumed.")] = DEFAULT_RUNS,
 ) -> None:
-    """Measure what answers a question of the lecture; fits what is not fitted yet, which may take hours.
+    """Measure studies and store their results. Models that are missing are fitted first, which may take hours.
 
     Example: hourglass-train study linear --data ~/data
     """
@@ -31,7 +38,7 @@ def study_command(
 
 
 def report_command(*, results: ResultsFolder = DEFAULT_RESULTS) -> None:
-    """Draw the figures of all stored studies and write the report, one page that needs nothing beside it.
+    """Draw the figures of all stored results, and write the report as a self-contained HTML page.
 
     Example: hourglass-train report --results docs/lecture
     """

@@ -1,17 +1,17 @@
 """Files of numbers as items: .npy, .npz, and tables of text. Pickled objects are never loaded."""
 
-import csv
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import DataSection, Dataset, Items, Labels, TestFraction, hold_out
+from training.data.dataset import DataSection, Dataset, Items, Labels, TestFraction, hold_out, locate
+from training.data.table import read_table
 from training.errors import DataError
 
-TABLE_SUFFIXES = {".csv", ".tsv", ".txt"}
+TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".tab"}
+SPREADSHEET_SUFFIXES = {".xlsx", ".xls", ".ods", ".parquet", ".feather", ".sav", ".rds"}
 
 
 class ArraysSection(DataSection):
@@ -31,7 +31,7 @@ class ArraysSection(DataSection):
     """Share held out as the test set, where the file has none."""
 
     def read(self, folder: Path | None) -> Dataset:
-        file = (folder or Path()) / self.path
+        file = locate(folder, self.path)
         items, own = read_arrays(file, self.array)
         if own is None:
             return Dataset(file.name, self.licence, *hold_out(items, self.test_fraction))
@@ -55,12 +55,16 @@ def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
 
 def _read_named_arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
     """What a file holds by its names; one without names is called `array`."""
+    if path.suffix.lower() in SPREADSHEET_SUFFIXES:
+        raise DataError(f"{path} is not a table of text: save it as CSV")
     try:
         if path.suffix.lower() in TABLE_SUFFIXES:
             return {array: read_table(path)}
         with path.open("rb") as file:
             loaded: Any = np.load(file, allow_pickle=False)
             return {array: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     except Exception as error:  # of broken files numpy, zipfile and zlib say so in a dozen classes
         raise DataError(f"{path} cannot be read as an array: {error}") from error
 
@@ -78,21 +82,6 @@ def read_npz_labels(path: Path, train: int, test: int) -> tuple[Labels | None, L
         if labels.dtype.kind not in "iu" or labels.shape != (count,):
             raise DataError(f"{path}: labels are whole numbers, one an item, not {labels.dtype} {labels.shape}")
     return found[0].astype(np.int64), found[1].astype(np.int64)
-
-
-def read_table(path: Path) -> NDArray[np.float32]:
-    """The numbers of a text file, one item a line; commas, semicolons, tabs or blanks between, perhaps one header."""
-    with path.open(newline="") as file:
-        first = file.readline()
-        delimiter = next((mark for mark in "\t,;" if mark in first), None)
-        header = next(csv.reader([first], delimiter=delimiter or " "), [])
-    try:
-        _ = [float(field) for field in header if field]
-        skip = 0
-    except ValueError:
-        skip = 1
-    with warnings.catch_warnings(action="ignore"):  # that there is nothing in it: the caller says so
-        return np.loadtxt(path, np.float32, delimiter=delimiter, skiprows=skip, ndmin=2)
 
 
 def as_items(array: NDArray[Any]) -> Items:

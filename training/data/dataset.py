@@ -67,6 +67,18 @@ class DataSection(StrictModel, ABC):
         """The whole data set; `folder` is looked into first. Raises DataError with the mend."""
 
 
+def locate(folder: Path | None, path: str) -> Path:
+    r"""Return a path of a recipe: relative to `folder`, with `~` for the home folder and `\` as `/` where that exists.
+
+    Raises DataError for a control character, which a backslash in double quotes makes: `"C:\train"` holds a tab.
+    """
+    if any(ord(char) < 32 for char in path):
+        raise DataError(f"the path {path!r} holds a control character: write / for \\, or use single quotes in TOML")
+    place = (folder.expanduser() if folder else Path()) / Path(path).expanduser()
+    forward = (folder or Path()).expanduser() / path.replace("\\", "/") if "\\" in path else place
+    return forward if not place.exists() and forward.exists() else place
+
+
 def hold_out(items: Items, share: float, seed: int = 0) -> tuple[Items, Items]:
     """(the rest, `share` of the items), both in their old order; always the same for the same seed.
 

@@ -8,21 +8,31 @@ import hashlib
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
 from urllib.request import urlopen
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
 
 from training import atomic_files
+from training.data.table import read_table
 from training.errors import DataError
 
 log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 64 << 20  # no file has more, packed or not
 TIMEOUT_SECONDS = 30.0
+OTHER_FOLDERS = {
+    "mnist": ("MNIST", "MNIST_data", "mnist-in-csv"),
+    "fashion-mnist": ("FashionMNIST", "fashionmnist"),
+}
+"""Names of the folders of the data sets in torchvision and Kaggle."""
 IdxName = Literal["mnist", "fashion-mnist"]
 
 
@@ -97,15 +107,33 @@ def fetch(dataset: DatasetFiles, folder: Path | None, cache: Path) -> dict[str, 
 
 
 def _locate(dataset: DatasetFiles, name: str, folder: Path | None, cache: Path) -> VerifiedFile | None:
-    given = (folder, folder / dataset.name) if folder else ()
-    for place in (*given, *dataset.folders, cache / dataset.name):
-        for path in (place / name, place / f"{name}.gz"):
+    for place in (*_places(dataset, folder), *dataset.folders, cache / dataset.name):
+        for path in _spellings(place, name):
             if path.is_file():
                 content = _unpack(path.read_bytes())
                 if _has_sha256(content, dataset.files[name]):
                     return VerifiedFile(path, content)
                 log.warning("%s is passed over: its content does not have the SHA-256 of %s", path, name)
-    return None
+    return repacked_file(dataset, name, _places(dataset, folder))
+
+
+def _places(dataset: DatasetFiles, folder: Path | None) -> tuple[Path, ...]:
+    """Return the folders below a data folder that others put the files into: torchvision, Kaggle and Keras."""
+    if folder is None:
+        return ()
+    names = {
+        "mnist": ("MNIST", "mnist", "MNIST_data", "mnist-in-csv"),
+        "fashion-mnist": ("FashionMNIST", "fashionmnist"),
+    }
+    places = [folder, *(folder / name for name in (dataset.name, *names.get(dataset.name, ())))]
+    return tuple(place / inner for place in places for inner in ("", "raw"))
+
+
+def _spellings(place: Path, name: str) -> tuple[Path, ...]:
+    """Return the names of a file: some archives have a dot in place of the dash before `idx`, or a folder around it."""
+    dotted = name.replace("-idx", ".idx")
+    plain = tuple(place / f"{spelling}{end}" for spelling in (name, dotted) for end in ("", ".gz"))
+    return (*plain, place / name / name, place / dotted / dotted)
 
 
 def _download(dataset: DatasetFiles, name: str, cache: Path) -> VerifiedFile:
@@ -147,6 +175,44 @@ def _unpack(content: bytes) -> bytes:
             return file.read(MAX_FILE_BYTES)
     except (OSError, EOFError, zlib.error):
         return b""
+
+
+def repacked_file(dataset: DatasetFiles, name: str, places: Sequence[Path]) -> VerifiedFile | None:
+    """Return a file of the dataset from the .npz of Keras or the CSV of Kaggle, whose numbers are the same."""
+    part = "train" if name.startswith("train") else "test"
+    kaggle = (f"{dataset.name}_{part}.csv", f"{part}.csv")
+    for path in [place / file for place in places for file in (f"{dataset.name}.npz", *kaggle)]:
+        if not path.is_file():
+            continue
+        try:
+            pictures, labels = _read_npz(path, part) if path.suffix == ".npz" else _read_kaggle(path)
+        except (OSError, ValueError, KeyError, BadZipFile, DataError) as error:
+            log.warning("%s is passed over: %s", path, error)
+            continue
+        content = _to_idx(pictures if "images" in name else labels)
+        if _has_sha256(content, dataset.files[name]):
+            return VerifiedFile(path, content)
+        log.warning("%s is passed over: it does not hold the numbers of %s", path, name)
+    return None
+
+
+def _read_npz(path: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays[f"x_{part}"].astype(np.uint8), arrays[f"y_{part}"].astype(np.uint8)
+
+
+def _read_kaggle(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read lines of a label and 784 grey levels, below a header."""
+    table = read_table(path)
+    if table.shape[1] != 785:
+        raise DataError(f"it has {table.shape[1]} columns, and not a label and 784 pixels")
+    return table[:, 1:].astype(np.uint8).reshape(-1, 28, 28), table[:, 0].astype(np.uint8)
+
+
+def _to_idx(items: NDArray[np.uint8]) -> bytes:
+    """Return the bytes of an idx file of these pictures N,H,W or labels N."""
+    magic = 0x0800 | items.ndim
+    return np.array([magic, *items.shape], ">u4").tobytes() + items.tobytes()
 
 
 def _has_sha256(content: bytes, sha256: str) -> bool:

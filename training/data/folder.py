@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 
 from service.codec import composite, decode, fit_to_size
 from service.errors import Problem
-from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out
+from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out, locate
 from training.errors import DataError
 from training.schema import Fraction
 
@@ -41,7 +41,7 @@ class FolderSection(DataSection):
     """Share held out as the test set."""
 
     def read(self, folder: Path | None) -> Dataset:
-        root = (folder or Path()) / self.path
+        root = locate(folder, self.path)
         return Dataset(root.name, self.licence, *hold_out(read_folder(root, self), self.test_fraction))
 
 
@@ -53,10 +53,10 @@ def read_folder(root: Path, section: FolderSection) -> Pixels:
 
 def find_pictures(root: Path) -> list[Path]:
     """The files that are pictures by their names, in order of their paths. Raises DataError where there are none."""
-    found = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not paths:
         raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    return found
+    return paths
 
 
 def read_pictures(paths: Sequence[Path], max_broken_fraction: float, *, colour: bool = False) -> Iterator[Pixels]:

@@ -28,9 +28,9 @@ class IdxSection(DataSection):
 
     def read(self, folder: Path | None) -> Dataset:
         dataset = DATASETS[self.source]
-        found = fetch(dataset, folder, cache_folder())
-        train, test = (read_idx(found[name].content) for name in (TRAIN_IMAGES, TEST_IMAGES))
-        train_labels, test_labels = (read_labels(found[name].content) for name in (TRAIN_LABELS, TEST_LABELS))
+        files = fetch(dataset, folder, cache_folder())
+        train, test = (read_idx(files[name].content) for name in (TRAIN_IMAGES, TEST_IMAGES))
+        train_labels, test_labels = (read_labels(files[name].content) for name in (TRAIN_LABELS, TEST_LABELS))
         return Dataset(dataset.name, dataset.licence, train, test, train_labels, test_labels)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import PositiveInt, StringConstraints
 
-from training.data.dataset import Pairs, Pixels
+from training.data.dataset import Pairs, Pixels, locate
 from training.data.folder import find_pictures, read_pictures
 from training.errors import DataError
 from training.schema import StrictModel
@@ -33,7 +33,7 @@ class PairsSection(StrictModel):
 
         Raises DataError where the folder holds no pairs, or where a picture lacks its other half.
         """
-        root = (folder or Path()) / self.path
+        root = locate(folder, self.path)
         if not root.is_dir():
             return None
         noisy = [path for path in find_pictures(root) if path.stem.endswith(self.noisy)]

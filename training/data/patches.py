@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 
 from service.codec import fit_to_size
-from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out
+from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out, locate
 from training.data.folder import find_pictures, read_pictures
 from training.errors import DataError
 from training.schema import Fraction
@@ -45,7 +45,7 @@ class PatchesSection(DataSection):
     """Share held out as the test set."""
 
     def read(self, folder: Path | None) -> Dataset:
-        root = (folder or Path()) / self.path
+        root = locate(folder, self.path)
         greys = [
             _resize_grayscale(pixels, self.width)
             for pixels in read_pictures(find_pictures(root), self.max_broken_fraction)

@@ -15,7 +15,7 @@ from annotated_types import Len
 from pydantic import NonNegativeFloat, PositiveInt
 
 from training import atomic_files
-from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, held_out_mask
+from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, held_out_mask, locate
 from training.data.downloads import cache_folder
 from training.data.folder import find_pictures, read_pictures
 from training.data.pairs import PairsSection, middle
@@ -49,13 +49,13 @@ class PhotosSection(DataSection):
     """Real noisy pictures with clean ones beside them, for `[validation]`."""
 
     def read(self, folder: Path | None) -> Dataset:
-        roots = [(folder or Path()) / path for path in self.paths]
+        roots = [locate(folder, path) for path in self.paths]
         train = [path for root in roots for path in find_pictures(root)]
         if self.test_path is None:
             held = held_out_mask(len(train), self.test_fraction)
             train, test = list(compress(train, ~held)), list(compress(train, held))
         else:
-            test = find_pictures((folder or Path()) / self.test_path)
+            test = find_pictures(locate(folder, self.test_path))
             if both := {path.resolve() for path in train} & {path.resolve() for path in test}:
                 raise DataError(f"{min(both)} is in data.paths and in data.test_path: nothing there may be trained on")
         squares = _memmap_squares(train, self)

@@ -1,1 +1,1 @@
-"""Measures trained nets: figures, baselines, likelihoods and pictures."""
+"""Measures trained nets: figures, baselines, likelihoods and sample images."""

@@ -1,10 +1,10 @@
-"""How good a net is on the test set, as it is served, with the classical methods beside it.
+"""Measures a net on the test set as it is served, and the classical baselines in the same way.
 
-Squared errors are of what the exported graphs answer (pictures: 8 bits). `psnr` is of the mean squared error, not a
-mean of PSNRs. `bce` is of the float output before rounding, which no 8-bit picture keeps. Knows no ONNX.
+Squared errors are those of the exported graphs, whose images have 8 bits. `psnr` is that of the mean squared error, not
+a mean of PSNRs. `bce` is that of the float output before rounding.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,19 +23,57 @@ from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
 NOISE_SEED = 20260
-"""Of the noise on the test set; the pairs that LMMSE learns from have the next one."""
+"""Seed of the noise on the test set. The training pairs of LMMSE and of int8 calibration use the next two seeds."""
 MAX_BATCH_ITEMS, MAX_BATCH_VALUES = 500, 4_000_000
-"""Most items, and most numbers in them, that are worked on at once."""
+"""Maximum number of items, and of values in them, in a batch."""
 CLAMP = 0.5 / 255
-"""Where an 8-bit baseline's 0 and 1 are put for its cross-entropy, which would be infinite."""
+"""Distance from 0 and 1 to which 8-bit values are clamped for their cross-entropy, which would be infinite."""
+MIN_MSE = 1e-12
+"""Mean squared errors below this have the PSNR of this: 120 dB."""
 
 GraphFunction = Callable[[NDArray[Any]], NDArray[Any]]
+"""Runs a graph on a batch: images uint8 (N, H, W, C), vectors and codes float32 (N, ...), in and out."""
 Figures = dict[str, float]
+"""Values by the names of their figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value of an operation.
+
+    Attributes:
+        operation: the operation that was measured.
+        name: what was measured: `mse`, `psnr`, `bce` or `active_share`.
+        value: mean squared errors on the 0..1 scale for images, PSNR in dB, BCE in nats per value.
+        level: the suffix of the corruption level, as `evaluation_levels` names it: `_25`, or empty.
+    """
+
+    operation: Operation
+    name: str
+    value: float
+    level: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name of the figure in a card, for example `denoise_psnr_25`."""
+        return f"{self.operation}_{self.name}{self.level}"
+
+
+def by_key(figures: Iterable[Figure]) -> Figures:
+    """Return the values of figures by their names in a card, in the same order."""
+    return {figure.key: figure.value for figure in figures}
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """`data`: what the figures are of, in words; `percentiles`: 0..100 of the items' reconstruction errors."""
+    """The figures of a model and of the baselines on the test set, by their names in a card.
+
+    Attributes:
+        data: a description of what was measured.
+        figures: the figures of the model.
+        baselines: the figures of each baseline, by its name.
+        percentiles: the percentiles 0, 1, ..., 100 of the items' reconstruction errors (MSE), or None.
+    """
 
     data: str
     figures: Figures
@@ -44,59 +82,71 @@ class Evaluation:
 
 
 def evaluate(recipe: Recipe, data: Dataset, net: Autoencoder, graphs: Mapping[Operation, GraphFunction]) -> Evaluation:
-    """The figures of what `graphs` offer, named `<operation>_<figure>`; the baselines' have the same names.
+    """Measure the graphs of a model, and the classical baselines, on the test set.
 
-    Who offers both halves reconstructs, too; `percentiles` are of a graph of its own.
+    A model without a graph for `reconstruct` is measured by `decode(encode(x))`; percentiles need the graph itself.
     """
-    figures: Figures = {}
-    baseline_figures: dict[str, Figures] = {}
+    figures: list[Figure] = []
+    baseline_figures: dict[str, list[Figure]] = {}
     percentiles = None
-    words = [f"{data.test_name or f'{data.name} test set'}, {len(data.test)} items, as served (bce before rounding)"]
+    notes = [f"{data.test_name or f'{data.name} test set'}, {len(data.test)} items, as served (bce before rounding)"]
     active = _active_fraction(graphs["encode"], data.test) if "encode" in graphs else 1.0
     if active < 1:
-        figures["encode_active_share"] = active
+        figures.append(Figure("encode", "active_share", active))
     if reconstruct := reconstruct_function(graphs):
-        made = run_in_batches(reconstruct, data.test)
-        figures |= {f"reconstruct_{name}": figure for name, figure in error_figures(made, data.test).items()}
-        figures |= {f"reconstruct_{name}": figure for name, figure in _bce(net, data.test, data.test).items()}
-        percentiles = _percentiles(mse_per_item(made, data.test)) if "reconstruct" in graphs else None
-        methods = _reconstruction_baselines(data, net, active)
-        _add_baselines(baseline_figures, "reconstruct", methods, data.test, data.test)
+        outputs = run_in_batches(reconstruct, data.test)
+        errors = error_figures(outputs, data.test) | _bce(net, data.test, data.test)
+        figures += [Figure("reconstruct", name, value) for name, value in errors.items()]
+        percentiles = _percentiles(mse_per_item(outputs, data.test)) if "reconstruct" in graphs else None
+        for method, run in _reconstruction_baselines(data, net, active).items():
+            errors = _baseline_errors(run, data.test, data.test)
+            baseline_figures[method] = [Figure("reconstruct", name, value) for name, value in errors.items()]
     if "denoise" in graphs:
-        words.append(f"{recipe.corruption.kind} noise of seed {NOISE_SEED}")
-        for level, corruption, noisy, found in evaluate_denoising(recipe, data, graphs["denoise"]):
-            found |= _bce(net, noisy, data.test)
-            figures |= {f"denoise_{name}{level}": figure for name, figure in found.items()}
-            _add_baselines(
-                baseline_figures,
-                "denoise",
-                _denoising_baselines(corruption, data),
-                noisy,
-                data.test,
-                level,
-                bce=net.sigmoid,
-            )
-    return Evaluation("; ".join(words), figures, baseline_figures, percentiles)
+        notes.append(f"{recipe.corruption.kind} noise of seed {NOISE_SEED}")
+        for result in evaluate_denoising(recipe, data, graphs["denoise"]):
+            errors = result.errors | _bce(net, result.noisy, data.test)
+            figures += [Figure("denoise", name, value, result.level) for name, value in errors.items()]
+            for method, run in _denoising_baselines(result.corruption, data).items():
+                errors = _baseline_errors(run, result.noisy, data.test, bce=net.sigmoid)
+                rows = [Figure("denoise", name, value, result.level) for name, value in errors.items()]
+                baseline_figures.setdefault(method, []).extend(rows)
+    named = {method: by_key(rows) for method, rows in baseline_figures.items()}
+    return Evaluation("; ".join(notes), by_key(figures), named, percentiles)
 
 
-def evaluate_denoising(
-    recipe: Recipe, data: Dataset, run: GraphFunction
-) -> Iterator[tuple[str, Corruption, Items, Figures]]:
-    """Of each level: its name, its corruption, the test set under it, and the errors of what a graph makes of that."""
+@dataclass(frozen=True, slots=True)
+class DenoisingResult:
+    """The test set at one corruption level, and the errors of a graph on it.
+
+    Attributes:
+        level: the suffix of the level, as `evaluation_levels` names it.
+        corruption: the corruption of that level.
+        noisy: the corrupted test set, of the shape and dtype of the test set.
+        errors: `error_figures` of the outputs against the clean test set.
+    """
+
+    level: str
+    corruption: Corruption
+    noisy: Items
+    errors: Figures
+
+
+def evaluate_denoising(recipe: Recipe, data: Dataset, run: GraphFunction) -> Iterator[DenoisingResult]:
+    """Run a denoising graph on the test set at each level of the recipe's corruption."""
     for level, corruption in evaluation_levels(recipe.corruption).items():
         noisy = corrupt(corruption, data.test, NOISE_SEED)
-        yield level, corruption, noisy, error_figures(run_in_batches(run, noisy), data.test)
+        yield DenoisingResult(level, corruption, noisy, error_figures(run_in_batches(run, noisy), data.test))
 
 
 def reconstruct_function(graphs: Mapping[Operation, GraphFunction]) -> GraphFunction | None:
-    """The graph that reconstructs, or else the two that do it one after the other."""
+    """Return the graph for `reconstruct`, else the composition of `encode` and `decode`, else None."""
     if "reconstruct" in graphs or not {"encode", "decode"} <= graphs.keys():
         return graphs.get("reconstruct")
     return lambda items: graphs["decode"](graphs["encode"](items))
 
 
 def run_in_batches(run: GraphFunction, items: Items) -> NDArray[Any]:
-    """What a graph answers to all items, some at a time."""
+    """Run a graph on items (N, ...) of any number, and return its outputs (N, ...)."""
     step = _batch_size(items)
     return np.concatenate([run(items[start : start + step]) for start in range(0, len(items), step)])
 
@@ -106,7 +156,10 @@ def _batch_size(items: Items) -> int:
 
 
 def corrupt(corruption: Corruption, items: Items, seed: int) -> Items:
-    """The items under a corruption, as a caller would send them: pictures cut and rounded to 8 bits."""
+    """Corrupt items as a client would send them: images uint8 (N, H, W, C) are clipped and rounded to 8 bits again.
+
+    Vectors float32 (N, F) stay float32.
+    """
     generator = Generator().manual_seed(seed)
     chunks: list[Any] = []
     for chunk in as_tensor(items).split(_batch_size(items)):
@@ -115,53 +168,61 @@ def corrupt(corruption: Corruption, items: Items, seed: int) -> Items:
     return np.concatenate(chunks)
 
 
-def mse_per_item(made: Items, wanted: Items) -> NDArray[np.float64]:
-    """Mean squared error of each item; pictures on the 0..1 scale."""
-    return np.square(_flatten(made).astype(np.float64) - _flatten(wanted)).mean(1)
+def mse_per_item(outputs: Items, targets: Items) -> NDArray[np.float64]:
+    """Return the mean squared error of each item, float64 (N,); uint8 images are compared on the 0..1 scale."""
+    return np.square(flatten(outputs).astype(np.float64) - flatten(targets)).mean(1)
 
 
-def error_figures(made: Items, wanted: Items) -> Figures:
-    """`mse`, and for pictures `psnr` in dB of that mean squared error."""
-    mse = float(mse_per_item(made, wanted).mean())
-    return {"mse": mse} if wanted.ndim == 2 else {"mse": mse, "psnr": -10 * float(np.log10(max(mse, 1e-12)))}
+def psnr(mse: float) -> float:
+    """Return the PSNR in dB of a mean squared error on the 0..1 scale, at most 120 dB."""
+    return -10 * float(np.log10(max(mse, MIN_MSE)))
+
+
+def error_figures(outputs: Items, targets: Items) -> Figures:
+    """Return the `mse` over all items, and for images the `psnr` in dB of that mean squared error."""
+    mse = float(mse_per_item(outputs, targets).mean())
+    return {"mse": mse} if targets.ndim == 2 else {"mse": mse, "psnr": psnr(mse)}
 
 
 def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Values as the grey levels that a picture can store."""
+    """Convert values in 0..1 to 8-bit levels in 0..255; values outside are clipped."""
     return np.round(np.clip(values, 0, 1) * 255).astype(np.uint8)
 
 
-def _flatten(items: Items) -> Floats:
-    """N,features as float32; pictures in 0..1."""
+def flatten(items: Items) -> Floats:
+    """Convert items (N, ...) to float32 (N, features), uint8 images to the 0..1 scale."""
     flat = items.reshape(len(items), -1).astype(np.float32)
     return flat / np.float32(255) if items.dtype == np.uint8 else flat
 
 
-def _percentiles(item: NDArray[np.float64]) -> list[float]:
-    return [float(error) for error in np.percentile(item, np.arange(101))]
+def _percentiles(errors: NDArray[np.float64]) -> list[float]:
+    return [float(error) for error in np.percentile(errors, np.arange(101))]
 
 
 def _active_fraction(encode: GraphFunction, items: Items) -> float:
-    """Share of the numbers in the codes that are not 0."""
+    """Return the fraction of the numbers in the codes that are not 0."""
     return float(np.mean(run_in_batches(encode, items) != 0))
 
 
 @torch.no_grad()
-def _bce(net: Autoencoder, given: Items, clean: Items) -> Figures:
-    """Mean cross-entropy per value in nats, where the net's output is a sigmoid's."""
+def _bce(net: Autoencoder, inputs: Items, clean: Items) -> Figures:
+    """Return the mean cross-entropy per value in nats as `bce`; nothing if the net's output is not a sigmoid."""
     if not net.sigmoid:
         return {}
     total = 0.0
-    step = _batch_size(given)
-    for noisy, target in zip(as_tensor(given).split(step), as_tensor(clean).split(step), strict=True):
-        loss = F.binary_cross_entropy_with_logits(net(to_float(noisy)), to_float(target))
-        total += loss.item() * len(noisy) / len(given)
+    step = _batch_size(inputs)
+    for chunk, target in zip(as_tensor(inputs).split(step), as_tensor(clean).split(step), strict=True):
+        loss = F.binary_cross_entropy_with_logits(net(to_float(chunk)), to_float(target))
+        total += loss.item() * len(chunk) / len(inputs)
     return {"bce": total}
 
 
 def _reconstruction_baselines(data: Dataset, net: Autoencoder, active: float) -> dict[str, Method]:
-    """The mean, and PCA with a code as large; of an overcomplete code, as the numbers that are active in it."""
-    train = _flatten(data.train)
+    """Return the mean of the training set, and PCA with a code of the same size.
+
+    For an overcomplete code, PCA gets as many components as numbers of the code are active on average.
+    """
+    train = flatten(data.train)
     methods = {"mean of the training set": baselines.mean_item(train)}
     size = int(np.prod([side or 1 for side in net.code_shape]))
     components = size if size < train.shape[1] else round(active * size)
@@ -171,40 +232,29 @@ def _reconstruction_baselines(data: Dataset, net: Autoencoder, active: float) ->
 
 
 def _denoising_baselines(corruption: Corruption, data: Dataset) -> dict[str, Method]:
-    """The noisy items themselves, two filters, and the best affine map."""
+    """Return the identity, a median and a Gaussian filter, and LMMSE fitted on corrupted training items."""
     methods: dict[str, Method] = {"noisy input": lambda items: items}
     if data.test.ndim == 4:
         _, height, width, channels = data.test.shape
         methods["median 3x3"] = baselines.median(height, width, channels)
         methods[f"gaussian {baselines.GAUSSIAN_SIGMA}"] = baselines.gaussian(height, width, channels)
     if data.train[0].size <= baselines.MAX_FEATURES:
-        train, noisy = _flatten(data.train), _flatten(corrupt(corruption, data.train, NOISE_SEED + 1))
+        train, noisy = flatten(data.train), flatten(corrupt(corruption, data.train, NOISE_SEED + 1))
         methods["lmmse (affine)"] = baselines.lmmse(noisy, train)
     return methods
 
 
-def _add_baselines(
-    baseline_figures: dict[str, Figures],
-    operation: Operation,
-    methods: Mapping[str, Method],
-    given: Items,
-    clean: Items,
-    level: str = "",
-    *,
-    bce: bool = True,
-) -> None:
-    """Measures every method as a net would be: cut and rounded to 8 bits where the items are pictures."""
-    for name, method in methods.items():
-        values = method(_flatten(given)).reshape(clean.shape)
-        made = values if clean.ndim == 2 else to_uint8(values)
-        figures = error_figures(made, clean)
-        if bce and clean.ndim == 4:
-            figures["bce"] = _cross_entropy(_flatten(made), _flatten(clean))
-        named = {f"{operation}_{key}{level}": figure for key, figure in figures.items()}
-        baseline_figures.setdefault(name, {}).update(named)
+def _baseline_errors(run: Method, inputs: Items, clean: Items, *, bce: bool = True) -> Figures:
+    """Return the errors of a baseline, measured as a net's are: images are clipped and rounded to 8 bits."""
+    values = run(flatten(inputs)).reshape(clean.shape)
+    outputs = values if clean.ndim == 2 else to_uint8(values)
+    errors = error_figures(outputs, clean)
+    if bce and clean.ndim == 4:
+        errors["bce"] = _cross_entropy(flatten(outputs), flatten(clean))
+    return errors
 
 
-def _cross_entropy(made: Floats, clean: Floats) -> float:
-    """Mean per value in nats."""
-    inside = np.clip(made, CLAMP, 1 - CLAMP)
-    return float(-(clean * np.log(inside) + (1 - clean) * np.log1p(-inside)).mean(dtype=np.float64))
+def _cross_entropy(outputs: Floats, clean: Floats) -> float:
+    """Return the mean cross-entropy per value in nats."""
+    clamped = np.clip(outputs, CLAMP, 1 - CLAMP)
+    return float(-(clean * np.log(clamped) + (1 - clean) * np.log1p(-clamped)).mean(dtype=np.float64))

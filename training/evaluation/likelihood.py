@@ -1,7 +1,7 @@
-"""How likely the test set is under a variational net: a figure that published models of digits state, in nats an item.
+"""The negative log-likelihood of test images under a variational net, in nats per image, as published results state it.
 
-Importance weighted (Burda, Grosse and Salakhutdinov 2016), in float32, on black and white items: each pixel is drawn
-once, with its grey as the probability of white, by a fixed seed. Needs a net whose pass has a spread; no ONNX.
+It is estimated by importance sampling (Burda, Grosse and Salakhutdinov 2016) in float32 on binarized images: each pixel
+is sampled once with a fixed seed, with its gray level as the probability of white.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,21 @@ from training.nets import Autoencoder, ForwardResult
 from training.objective import iwae_bound, log_importance_weights
 
 SEED = 20260
-"""Of the black and white pixels, and of the draws of the codes."""
+"""Seed of the binarized pixels and of the samples of the codes."""
 ITEMS_PER_PASS, SAMPLES_PER_PASS = 10, 100
-"""Of one pass of the decoder: few enough to stay in a processor's cache."""
+"""Items, and samples of each, in a pass of the decoder: few enough for the cache of the processor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Means over `items`, in nats an item. `nll`: of `samples` draws; a bound from above. `elbo`: of one draw."""
+    """Estimates in nats per item, means over `items`.
+
+    Attributes:
+        nll: an upper bound of the negative log-likelihood, from `samples` samples per item.
+        elbo: the negative evidence lower bound, as if from one sample per item.
+        items: the number of items.
+        samples: the number of samples per item.
+    """
 
     nll: float
     elbo: float
@@ -33,32 +40,32 @@ class Likelihood:
 
 @torch.no_grad()
 def likelihood(net: Autoencoder, items: Items, samples: int) -> Likelihood:
-    """Of pictures under the net; `samples` in whole SAMPLES_PER_PASS.
+    """Estimate the likelihood of images uint8 (N, H, W, C) under a variational net.
 
-    Raises RecipeError where its codes are no distributions.
+    `samples` is rounded down to a multiple of SAMPLES_PER_PASS. Raises RecipeError if the net's codes are not
+    distributions.
     """
     generator = Generator().manual_seed(SEED)
-    drawn = torch.bernoulli(to_float(as_tensor(items)), generator=generator)
-    total = bound = 0.0
-    for chunk in drawn.split(ITEMS_PER_PASS):
-        made = net.forward_with_code(chunk)
-        weights = torch.cat(
-            [
-                log_importance_weights(_sample(made, net, generator), chunk, net)
-                for _ in range(samples // SAMPLES_PER_PASS)
-            ]
-        )
-        total += iwae_bound(weights.double()).sum().item()
-        bound += weights.double().mean(0).sum().item()
-    return Likelihood(
-        -total / len(items), -bound / len(items), len(items), samples // SAMPLES_PER_PASS * SAMPLES_PER_PASS
-    )
+    binarized = torch.bernoulli(to_float(as_tensor(items)), generator=generator)
+    log_likelihood = elbo = 0.0
+    passes = samples // SAMPLES_PER_PASS
+    for chunk in binarized.split(ITEMS_PER_PASS):
+        result = net.forward_with_code(chunk)
+        log_weights = torch.cat(
+            [log_importance_weights(_sample(result, net, generator), chunk, net) for _ in range(passes)]
+        ).double()
+        log_likelihood += iwae_bound(log_weights).sum().item()
+        elbo += log_weights.mean(0).sum().item()
+    return Likelihood(-log_likelihood / len(items), -elbo / len(items), len(items), passes * SAMPLES_PER_PASS)
 
 
-def _sample(made: ForwardResult, net: Autoencoder, generator: Generator) -> ForwardResult:
-    """The same pass with SAMPLES_PER_PASS codes of each item, decoded."""
-    if made.log_variance is None:
-        raise RecipeError("a likelihood needs a code that is a distribution: net.family = 'variational'")
-    noise = torch.randn((SAMPLES_PER_PASS, *made.code.shape), generator=generator)
-    codes = (made.code + (made.log_variance / 2).exp() * noise).flatten(0, 1)
-    return ForwardResult(net.decode(codes), made.code, made.log_variance, codes)
+def _sample(result: ForwardResult, net: Autoencoder, generator: Generator) -> ForwardResult:
+    """Return the forward pass with SAMPLES_PER_PASS samples of each code and their outputs.
+
+    The samples are reparameterized: mean + standard deviation * noise (Kingma and Welling 2014).
+    """
+    if result.log_variance is None:
+        raise RecipeError("a likelihood needs a code that is a distribution: set net.family = 'variational'")
+    noise = torch.randn((SAMPLES_PER_PASS, *result.code.shape), generator=generator)
+    codes = (result.code + (result.log_variance / 2).exp() * noise).flatten(0, 1)
+    return ForwardResult(net.decode(codes), result.code, result.log_variance, codes)

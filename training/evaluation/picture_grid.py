@@ -1,4 +1,4 @@
-"""Test pictures, their noise, and what a published model answers, as pictures to look at: a row for each step."""
+"""Grids of test images, their noisy versions and a model's outputs, one row each, as PNG."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -17,51 +17,52 @@ from training.recipe import Recipe
 
 COLUMNS, PADDING = 12, 2
 MAX_ROW_PIXELS = 1200
-"""Pixels that pictures may fill in a row, if there are more than two."""
+"""Maximum width of a row in pixels; a row has at least two images."""
 MIN_SIDE = 84
-"""Pixels of a picture's side below which it is enlarged by whole numbers, without smoothing."""
+"""Side in pixels below which images are enlarged by an integer factor, without smoothing."""
 
 
 def sample_grid(recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphFunction]) -> bytes:
-    """A PNG: test pictures as they are; as they were given, where that differs; and as the graphs answer them.
+    """Return a PNG with rows of test images, their reconstructions, their noisy versions and the denoised ones.
 
-    Raises NothingToPlot where the data is no pictures or the model answers none.
+    Raises NothingToPlot if the items are not images, or the model neither reconstructs nor denoises.
     """
     reconstruct = reconstruct_function(graphs)
     if data.test.ndim != 4 or not (reconstruct or "denoise" in graphs):
-        raise NothingToPlot(
-            "there is nothing to draw: pictures are drawn of models that reconstruct or denoise pictures"
-        )
+        raise NothingToPlot("there is nothing to draw: the model must reconstruct or denoise images")
     clean = data.test[: max(2, min(COLUMNS, MAX_ROW_PIXELS // data.test.shape[2]))]
     rows = [clean]
     if reconstruct:
         rows.append(reconstruct(clean))
     if "denoise" in graphs:
-        given = corrupt(recipe.corruption, clean, NOISE_SEED)
-        rows += [given, graphs["denoise"](given)]
+        noisy = corrupt(recipe.corruption, clean, NOISE_SEED)
+        rows += [noisy, graphs["denoise"](noisy)]
     out = BytesIO()
     imsave(out, make_grid(rows), format="png")
     return out.getvalue()
 
 
 def draw_noise(recipe: Recipe, data: Dataset) -> dict[str, bytes]:
-    """A PNG for each kind of noise in a recipe: test pictures above, the same with the noise below.
+    """Return a PNG for each kind of noise in a recipe, by its name: test images above, the noisy ones below.
 
-    Raises NothingToDraw where the data is no pictures.
+    Raises NothingToPlot if the items are not images.
     """
     if data.test.ndim != 4:
-        raise NothingToPlot("there is nothing to draw: noise is drawn on pictures, and these are vectors")
+        raise NothingToPlot("there is nothing to draw: the items must be images, but they are vectors")
     clean = data.test[: max(2, min(COLUMNS, MAX_ROW_PIXELS // data.test.shape[2]))]
-    sheets: dict[str, bytes] = {}
+    grids: dict[str, bytes] = {}
     for name, corruption in evaluation_levels(recipe.corruption).items():
         out = BytesIO()
         imsave(out, make_grid([clean, corrupt(corruption, clean, NOISE_SEED)]), format="png")
-        sheets[f"{corruption.kind}{name.removeprefix(f'_{corruption.kind}')}"] = out.getvalue()
-    return sheets
+        grids[f"{corruption.kind}{name.removeprefix(f'_{corruption.kind}')}"] = out.getvalue()
+    return grids
 
 
 def make_grid(rows: Sequence[NDArray[Any]]) -> NDArray[np.uint8]:
-    """Rows of pictures (uint8 N,H,W,C) as one picture H,W,3 with white between; small ones are enlarged."""
+    """Join rows of images uint8 (N, H, W, C), with C 1 or 3, into one image uint8 (height, width, 3).
+
+    The gaps are white, and small images are enlarged.
+    """
     scale = max(1, MIN_SIDE // max(rows[0].shape[1:3]))
     gaps = [(0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)]
     framed = [np.pad(row.repeat(scale, 1).repeat(scale, 2), gaps, constant_values=255) for row in rows]

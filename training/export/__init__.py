@@ -1,1 +1,1 @@
-"""Turns a trained net into a published model: ONNX graphs, proofs, int8 and the card."""
+"""Publishes a trained net: exports ONNX graphs, compares them with the net, quantizes them and writes the card."""

@@ -1,6 +1,6 @@
-"""The bridge to the service: a net's graphs and card, opened by the service's own loader and compared with torch.
+"""Builds the graphs and the card of a model, loads them with the loader of the service, and compares them with the net.
 
-Knows the card and the loader; not where models live, nor how good they are.
+This is the only module of training that uses the service's card, loader and sessions.
 """
 
 import hashlib
@@ -46,16 +46,19 @@ from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
 MAX_GREY_LEVELS, MAX_RELATIVE_ERROR = 1.0, 1e-5
-"""The largest differences that are published: grey levels of pictures; of floats, relative to the largest of them."""
+"""Maximum difference of a graph from the net: in gray levels for images, relative to the largest value for floats."""
 
 
 def card_schema() -> str:
-    """The JSON schema of the card, for writers and readers in other languages."""
+    """Return the JSON schema of the card, for programs in other languages."""
     return json.dumps(Card.model_json_schema(), indent=2) + "\n"
 
 
 def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, number: int) -> Card:
-    """Draws the graphs into the folder; their card, without figures yet."""
+    """Export the graphs to `folder`, and return a card without figures and parity.
+
+    Raises RuntimeError if a graph cannot be exported.
+    """
     net = fitted.net
     item = crop_to_probe(net, data.test[:1])
     graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.model.operations]
@@ -92,29 +95,39 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
 
 
 def load_verified(folder: Path, card: Card, precision: Precision = "float32") -> dict[Operation, GraphFunction]:
-    """Every graph of the card, opened as the service does; those of one precision. Raises PublishError where it would
-    refuse one.
+    """Load every graph of the card as the service does, and return those of one precision by their operations.
+
+    Raises PublishError if the service would reject the model.
     """
     try:
-        opened = {graph.file: load_graph(folder, card, graph) for graph in card.graphs}
-        return {graph.operation: opened[graph.file].run for graph in card.graphs if graph.precision == precision}
+        sessions = {graph.file: load_graph(folder, card, graph) for graph in card.graphs}
+        return {graph.operation: sessions[graph.file].run for graph in card.graphs if graph.precision == precision}
     except ModelRejected as error:
-        raise PublishError(f"the service would refuse this model: {error.detail}") from error
+        raise PublishError(f"the service would reject this model: {error.detail}") from error
 
 
 def check_parity(
     net: Autoencoder, graphs: Mapping[Operation, GraphFunction], items: Items
 ) -> dict[Operation, list[Parity]]:
-    """How far the graphs are from the net, at each size of batch and shape. Raises PublishError over the bound."""
+    """Compare the outputs of the graphs with the net's on batches of several sizes and shapes.
+
+    Args:
+        net: the trained net.
+        graphs: its graphs by operation.
+        items: images uint8 (N, H, W, C) or vectors float32 (N, F).
+
+    Raises:
+        PublishError: a difference exceeds MAX_GREY_LEVELS or MAX_RELATIVE_ERROR.
+    """
     parity: dict[Operation, list[Parity]] = {}
     for operation, run in graphs.items():
-        served = ExportModule(net, operation)
-        parity[operation] = [_measure_parity(served, run, given) for given in parity_inputs(served, items)]
+        module = ExportModule(net, operation)
+        parity[operation] = [_measure_parity(module, run, inputs) for inputs in parity_inputs(module, items)]
     return parity
 
 
 def complete_card(card: Card, parity: Mapping[Operation, list[Parity]], measured: Evaluation) -> Card:
-    """The card with its figures, in six digits."""
+    """Return the card with parity and figures, rounded to six significant digits."""
     exact = {graph.file: parity[graph.operation] for graph in card.graphs if graph.precision == "float32"}
     graphs = [graph.model_copy(update={"parity": exact.get(graph.file, [])}) for graph in card.graphs]
     quality = Quality(
@@ -127,14 +140,14 @@ def complete_card(card: Card, parity: Mapping[Operation, list[Parity]], measured
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Writes `card.json`, then opens the model by what was written. Raises PublishError as `load_verified` does."""
+    """Write `card.json` to `folder` and load the model by it. Raises PublishError if the service would reject it."""
     text = json.dumps(card.model_dump(mode="json"), indent=2) + "\n"
     (folder / CARD_FILE).write_text(text, "utf-8")
     load_verified(folder, read_card(text.encode()))
 
 
 def read_published(folder: Path) -> Card:
-    """The card of a published version."""
+    """Read the card of a published version."""
     return read_card((folder / CARD_FILE).read_bytes())
 
 
@@ -146,50 +159,50 @@ def _input_spec(net: Autoencoder) -> ImageInput | VectorInput:
     return ImageInput(kind="image", height=sides[0], width=sides[1], channels=3 if channels == 3 else 1)
 
 
-def _export_graph(folder: Path, served: ExportModule, item: Items) -> Graph:
-    """Writes one graph; its probe is one held-out item and what torch makes of it."""
-    content = export_onnx(served)
-    file = f"{served.operation}.onnx"
+def _export_graph(folder: Path, module: ExportModule, item: Items) -> Graph:
+    """Write one graph. Its probe is a test item (1, ...) and the output of the net in torch."""
+    content = export_onnx(module)
+    file = f"{module.operation}.onnx"
     (folder / file).write_bytes(content)
-    example = operation_inputs(served, item)
+    example = operation_inputs(module, item)
     return Graph(
-        operation=served.operation,
+        operation=module.operation,
         precision="float32",
         file=file,
         sha256=hashlib.sha256(content).hexdigest(),
-        probe=Probe(input=to_tensor(example), output=to_tensor(run_torch(served, example))),
+        probe=Probe(input=to_tensor(example), output=to_tensor(run_torch(module, example))),
         parity=[],
-        bytes_per_pixel=bytes_per_pixel(content) if served.net.any_size else None,
+        bytes_per_pixel=bytes_per_pixel(content) if module.net.any_size else None,
     )
 
 
 def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Graph:
-    """Writes a graph anew in int8; its probe is what it answers here, since torch has no part in it."""
+    """Write the int8 version of a graph. Its probe is the output of the int8 graph itself, as torch has none."""
     content = quantize((folder / graph.file).read_bytes(), arrays)
     file = f"{graph.operation}.int8.onnx"
     (folder / file).write_bytes(content)
-    answer = Session(content, free_sizes=True).run(to_array(graph.probe.input))
+    output = Session(content, free_sizes=True).run(to_array(graph.probe.input))
     return graph.model_copy(
         update={
             "precision": "int8",
             "file": file,
             "sha256": hashlib.sha256(content).hexdigest(),
-            "probe": Probe(input=graph.probe.input, output=to_tensor(answer)),
+            "probe": Probe(input=graph.probe.input, output=to_tensor(output)),
             "bytes_per_pixel": graph.bytes_per_pixel and bytes_per_pixel(content),
         }
     )
 
 
-def _measure_parity(served: ExportModule, run: GraphFunction, given: NDArray[Any]) -> Parity:
-    wanted = run_torch(served, given)
-    gap = max_difference(run(given), wanted)
-    unit, bound = ("levels", MAX_GREY_LEVELS) if wanted.dtype == np.uint8 else ("relative", MAX_RELATIVE_ERROR)
-    if not gap <= bound:
+def _measure_parity(module: ExportModule, run: GraphFunction, inputs: NDArray[Any]) -> Parity:
+    expected = run_torch(module, inputs)
+    difference = max_difference(run(inputs), expected)
+    unit, bound = ("levels", MAX_GREY_LEVELS) if expected.dtype == np.uint8 else ("relative", MAX_RELATIVE_ERROR)
+    if not difference <= bound:
         raise PublishError(
-            f"the {served.operation} graph differs from the net by {gap:g} ({unit}, at most {bound:g} is published) "
-            f"on a batch of {len(given)} of {given.shape[1:]}"
+            f"the {module.operation} graph differs from the net by {difference:g} ({unit}, at most {bound:g} is "
+            f"published) on a batch of {len(inputs)} items of shape {inputs.shape[1:]}"
         )
-    return Parity(batch=len(given), shape=list(given.shape[1:]), difference=gap, unit=unit)
+    return Parity(batch=len(inputs), shape=list(inputs.shape[1:]), difference=difference, unit=unit)
 
 
 def _round_figures(figures: Mapping[str, float]) -> dict[str, float]:

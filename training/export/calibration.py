@@ -1,4 +1,4 @@
-"""A graph in 8 bits: what its ranges are taken from, and what is left of its decibels. Knows graphs as functions."""
+"""The inputs that calibrate int8 graphs, and the PSNR figures by which int8 is compared with float32."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,10 @@ from training import augmentation
 from training.data import Dataset, Items
 from training.evaluation.figures import (
     NOISE_SEED,
+    Figure,
     Figures,
     GraphFunction,
+    by_key,
     corrupt,
     error_figures,
     evaluate_denoising,
@@ -21,31 +23,35 @@ from training.nets import Operation
 from training.recipe import Recipe
 
 CALIBRATION_ITEMS = 64
-"""Items that ranges are taken from."""
+"""Number of training items for calibration."""
 
 
 def calibration_inputs(recipe: Recipe, data: Dataset, operation: Operation) -> list[Items]:
-    """Training items as callers of an operation would send them, one at a time: what 8-bit ranges are taken from."""
+    """Return training items as clients of the operation would send them, for the ranges of int8 activations.
+
+    Each is a batch of one image, uint8 (1, H, W, C). Color images are added in grayscale too.
+    """
     chosen = np.random.default_rng(recipe.optimizer.seed).permutation(len(data.train))[:CALIBRATION_ITEMS]
     items: Items = data.train[np.sort(chosen)]
     kinds = [items]
     if items.ndim == 4 and items.shape[3] == 3:
-        kinds.append(to_grayscale(items))  # whose noise is stronger, being the same in all channels
-    given = [corrupt(recipe.corruption, kind, NOISE_SEED + 2) if operation == "denoise" else kind for kind in kinds]
-    return [kind[at : at + 1] for kind in given for at in range(len(kind))]
+        kinds.append(to_grayscale(items))  # the noise of gray images is the same in all channels, hence stronger
+    inputs = [corrupt(recipe.corruption, kind, NOISE_SEED + 2) if operation == "denoise" else kind for kind in kinds]
+    return [batch[index : index + 1] for batch in inputs for index in range(len(batch))]
 
 
 def to_grayscale(items: Items) -> Items:
-    """Colour pictures uint8 N,H,W,3 with their luma in all channels."""
+    """Replace all channels of color images uint8 (N, H, W, 3) by their luma."""
     return to_uint8(np.moveaxis(augmentation.to_grayscale(to_float(as_tensor(items))).numpy(), 1, 3))
 
 
 def psnr_figures(recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphFunction]) -> Figures:
-    """The PSNR of what graphs answer pictures with, as `evaluate` names it."""
-    figures: Figures = {}
+    """Return the PSNR in dB of graphs that reconstruct or denoise the test images, by the names in a card."""
+    figures: list[Figure] = []
     if reconstruct := graphs.get("reconstruct"):
-        figures["reconstruct_psnr"] = error_figures(run_in_batches(reconstruct, data.test), data.test)["psnr"]
+        errors = error_figures(run_in_batches(reconstruct, data.test), data.test)
+        figures.append(Figure("reconstruct", "psnr", errors["psnr"]))
     if denoise := graphs.get("denoise"):
-        for level, _, _, found in evaluate_denoising(recipe, data, denoise):
-            figures[f"denoise_psnr{level}"] = found["psnr"]
-    return figures
+        results = evaluate_denoising(recipe, data, denoise)
+        figures += [Figure("denoise", "psnr", result.errors["psnr"], result.level) for result in results]
+    return by_key(figures)

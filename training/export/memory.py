@@ -1,4 +1,7 @@
-"""What a graph for pictures of any size takes of memory, measured in a process of its own: `python -m` this, a file."""
+"""Measures the memory that a graph for images of any size needs per pixel, in a process of its own.
+
+The process runs this module: `python -m training.export.memory GRAPH`.
+"""
 
 import subprocess
 import sys
@@ -8,18 +11,21 @@ from pathlib import Path
 import numpy as np
 
 SIDES = (1064, 880)
-"""Of the picture, in pixels: a tile as services cut them, 0.9 megapixels."""
+"""Sides of the measured image in pixels: a tile of 0.9 megapixels, as the service cuts them."""
 WARMUP_SIDE = 64
-"""Side of the picture before it: what a run takes anyway is not counted."""
+"""Side of a smaller image that is run before, so that the fixed memory of a run is not counted."""
 
 
 def bytes_per_pixel(graph: bytes) -> float:
-    """How much the process's memory grows by, at its highest, for each pixel; in two digits."""
+    """Return the growth of peak memory per pixel in bytes, at least 1, to two significant digits.
+
+    `graph` is a serialized ONNX model for images uint8 (1, H, W, C). Raises subprocess.CalledProcessError if it fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "graph.onnx"
         file.write_bytes(graph)
         command = [sys.executable, "-m", __spec__.name, str(file)]
-        run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - this file itself
+        run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - runs this module
     return float(f"{float(run.stdout):.2g}")
 
 
@@ -29,17 +35,20 @@ def _measure_bytes_per_pixel(file: Path) -> float:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.enable_mem_pattern = 1, False
     session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    port = session.get_inputs()[0]
-    tile = np.random.default_rng(0).integers(0, 256, (1, *SIDES, port.shape[3]), np.uint8)
-    session.run(None, {port.name: tile[:, :WARMUP_SIDE, :WARMUP_SIDE]})
+    spec = session.get_inputs()[0]
+    tile = np.random.default_rng(0).integers(0, 256, (1, *SIDES, spec.shape[3]), np.uint8)
+    session.run(None, {spec.name: tile[:, :WARMUP_SIDE, :WARMUP_SIDE]})
     before = _peak_rss()
     for _ in range(2):
-        session.run(None, {port.name: tile})
+        session.run(None, {spec.name: tile})
     return max(1.0, (_peak_rss() - before) / (SIDES[0] * SIDES[1]))
 
 
 def _peak_rss() -> int:
-    """Bytes that this process has held at its highest. (What `resource` tells on Linux begins with the parent's.)"""
+    """Return the peak resident memory of this process in bytes.
+
+    On Linux, `resource.getrusage` includes the peak of the parent before the fork, /proc does not.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

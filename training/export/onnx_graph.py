@@ -1,6 +1,6 @@
-"""A net's operations as ONNX graphs, preprocessing inside: pictures are uint8 N,H,W,C at both ends.
+"""Exports the operations of a net as ONNX graphs that include pre- and postprocessing.
 
-The only file that knows the exporter. Knows nothing of cards, folders or what the graphs are good for.
+Images are uint8 (N, H, W, C) at both ends. Only this module uses torch's ONNX exporter.
 """
 
 import logging
@@ -16,16 +16,18 @@ from torch.export import Dim
 from training.nets import Autoencoder, Operation
 
 OPSET = 20
-"""The operators' version; pinned, since a graph's bytes depend on it."""
+"""ONNX operator set version; pinned because the bytes of a graph depend on it."""
 
 
 class ExportModule(nn.Module):
-    """One operation of a net as it is served.
+    """An operation of a net as it is served.
 
-    image uint8 N,H,W,C | vector float32 N,F -> the net's floats -> image | vector; or code float32 N,... on one side.
+    Inputs and outputs are images uint8 (N, H, W, C), vectors float32 (N, F), or codes float32 (N, ...): `encode`
+    returns codes and `decode` takes them. Images are converted from and to the net's float32 (N, C, H, W) in 0..1.
     """
 
     def __init__(self, net: Autoencoder, operation: Operation) -> None:
+        """Wrap an operation of `net`."""
         super().__init__()
         self.net = net
         self.is_image = len(net.shape) == 3
@@ -33,13 +35,14 @@ class ExportModule(nn.Module):
 
     @property
     def io_names(self) -> tuple[str, str]:
-        """The names of the graph's input and output; ONNX wants them to differ."""
+        """The names of the graph's input and output, which must differ in ONNX."""
         item = "image" if self.is_image else "vector"
         if self.operation == "decode":
             return "code", item
         return item, {"encode": "code", "reconstruct": "reconstruction", "denoise": "denoised"}[self.operation]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Run the operation on a batch."""
         if self.operation == "decode":
             return self._postprocess(self.net.decode(x))
         values = x.permute(0, 3, 1, 2).to(torch.float32) / 255 if self.is_image else x
@@ -52,7 +55,10 @@ class ExportModule(nn.Module):
         return (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
     def example_input(self) -> Tensor:
-        """Two items of zeros, of sides that no rounding inside can hide where pictures of any size are taken."""
+        """Return zeros (2, ...) to trace the graph with.
+
+        The sides of images of any size are not multiples of the stride, so that padding and cropping are traced.
+        """
         if self.operation == "decode":
             return torch.zeros(2, *(side or 1 for side in self.net.code_shape))
         if not self.is_image:
@@ -63,14 +69,17 @@ class ExportModule(nn.Module):
         return torch.zeros(2, height, width, channels, dtype=torch.uint8)
 
     def dynamic_shapes(self) -> dict[int, Dim]:
-        """The sides of the input that are free, by their position."""
+        """Return the dimensions of the input that may vary: the batch, and the sides of images of any size."""
         batch = {0: Dim("batch", min=1)}
         return {**batch, 1: Dim("height", min=1), 2: Dim("width", min=1)} if self.net.any_size else batch
 
 
 def export_onnx(module: ExportModule) -> bytes:
-    """The ONNX graph of a served operation: one file, one input, one output, the same bytes every time."""
-    given, made = module.io_names
+    """Export an operation as a serialized ONNX model with one input and one output, without external data.
+
+    The same weights give the same bytes. Raises RuntimeError if the exporter fails.
+    """
+    input_name, output_name = module.io_names
     with _silence_exporter():
         program = torch.onnx.export(
             module.eval(),
@@ -78,8 +87,8 @@ def export_onnx(module: ExportModule) -> bytes:
             dynamo=True,
             dynamic_shapes=(module.dynamic_shapes(),),
             external_data=False,
-            input_names=[given],
-            output_names=[made],
+            input_names=[input_name],
+            output_names=[output_name],
             opset_version=OPSET,
             verbose=False,
         )
@@ -89,7 +98,7 @@ def export_onnx(module: ExportModule) -> bytes:
 
 
 def _strip_metadata(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without what the exporter tells of this machine: source paths, stack traces, class names."""
+    """Remove source paths, stack traces and class names, which depend on the machine, in place."""
     model.ClearField("metadata_props")
     model.ClearField("doc_string")
     graph = model.graph
@@ -101,7 +110,7 @@ def _strip_metadata(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextmanager
 def _silence_exporter() -> Generator[None]:
-    """Without the exporter's word on torchvision, which we have no use for, and on torch's own use of its old names."""
+    """Silence the exporter's log messages on a missing torchvision, and a deprecation warning of torch's own code."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What a net and its graph are compared on: batches and shapes of inputs, and what torch answers to them."""
+"""The inputs on which a net and its graphs are compared, and the net's outputs in torch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,39 +13,42 @@ from training.nets import Autoencoder
 
 BATCH_SIZES = (1, 2, 7, 64)
 PROBE_SIDE = 43
-"""Pixels of the probe's sides at most, where pictures of any size are taken: it lies in the card."""
+"""Maximum side of the probe in pixels if the net accepts any size, because the card contains its values."""
 
 
 def crop_to_probe(net: Autoencoder, items: Items) -> Items:
-    """The items, or of pictures of any size a corner of each."""
+    """Return the items (N, ...), or their top left corners if the net accepts images of any size."""
     return items[:, :PROBE_SIDE, :PROBE_SIDE] if net.any_size else items
 
 
-def operation_inputs(served: ExportModule, items: Items) -> NDArray[Any]:
-    """Inputs of the operation, made from items: the items, or their codes."""
-    if served.operation != "decode":
+def operation_inputs(module: ExportModule, items: Items) -> NDArray[Any]:
+    """Return inputs of the operation from items (N, ...): their codes for `decode`, else the items themselves."""
+    if module.operation != "decode":
         return items
-    return run_torch(ExportModule(served.net, "encode"), items)
+    return run_torch(ExportModule(module.net, "encode"), items)
 
 
-def run_torch(served: ExportModule, given: NDArray[Any]) -> NDArray[Any]:
-    """What the net answers, in torch."""
+def run_torch(module: ExportModule, inputs: NDArray[Any]) -> NDArray[Any]:
+    """Run an operation in torch, on inputs and with outputs as ExportModule describes them."""
     with torch.no_grad():
-        return served(torch.from_numpy(given.copy())).numpy()
+        return module(torch.from_numpy(inputs.copy())).numpy()
 
 
-def parity_inputs(served: ExportModule, items: Items) -> Iterator[NDArray[Any]]:
-    """The batches to compare on, repeating items where there are too few; where any size is taken, odd ones too."""
-    own = crop_to_probe(served.net, items)
+def parity_inputs(module: ExportModule, items: Items) -> Iterator[NDArray[Any]]:
+    """Yield batches of inputs of several sizes, repeating the items (N, ...) if there are too few.
+
+    If the net accepts images of any size, some have sides that are no multiples of its stride, down to one pixel.
+    """
+    cropped = crop_to_probe(module.net, items)
     for count in BATCH_SIZES:
-        yield operation_inputs(served, _repeat_to_shape(own, (count, *own.shape[1:])))
-    if served.net.any_size and served.net.stride:
-        stride, channels = served.net.stride, served.net.shape[0]
+        yield operation_inputs(module, _repeat_to_shape(cropped, (count, *cropped.shape[1:])))
+    if module.net.any_size and module.net.stride:
+        stride, channels = module.net.stride, module.net.shape[0]
         for height, width in ((1, 1), (3 * stride + 1, 2 * stride - 1), (5 * stride, 4 * stride + 3)):
             yield _repeat_to_shape(items, (2, height, width, channels))
         yield items[:1]
 
 
 def _repeat_to_shape(items: Items, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The items' values over and over, in that shape."""
+    """Return the values of the items, repeated, in another shape."""
     return np.resize(items, shape)

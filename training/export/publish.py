@@ -1,7 +1,4 @@
-"""Where models live: a fitted net becomes `<name>/<version>/` in one piece, or leaves nothing behind.
-
-Knows folders and their order; what makes a model good enough is said in `export`.
-"""
+"""Publishes a fitted net as the next version folder `<name>/<version>/`, atomically, and finds published versions."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,55 +26,58 @@ from training.recipe import Recipe
 
 WEIGHTS_FILE = "weights.safetensors"
 MAX_INT8_LOSS_DB = 0.2
-"""Decibels that a graph may lose by 8 bits."""
+"""Maximum loss of PSNR by int8 quantization, in dB."""
 SCHEMA_FILE = "card.schema.json"
 
 
 def publish(recipe: Recipe, data: Dataset, fitted: FitResult, out: Path) -> tuple[Path, Evaluation]:
-    """The folder of the new version, `out/<name>/<version>`, and its figures.
+    """Publish a fitted net, and return the folder of the new version, `out/<name>/<version>`, and its figures.
 
-    Raises PublishError where a graph differs from the net or the service's loader refuses it.
+    Raises PublishError if a graph differs from the net, the service would reject the model, int8 loses too much, or the
+    folder cannot be moved into place. Then nothing is left behind.
     """
-    home = out / recipe.model.name
-    with atomic_files.temporary_folder(home) as beside:
-        number = 1 + max((int(path.name) for path in home.iterdir() if path.name.isdecimal()), default=0)
-        measured = _write_version(beside, recipe, data, fitted, number)
-        target = home / str(number)
+    model_folder = out / recipe.model.name
+    with atomic_files.temporary_folder(model_folder) as temporary:
+        number = 1 + max((int(path.name) for path in model_folder.iterdir() if path.name.isdecimal()), default=0)
+        measured = _write_version(temporary, recipe, data, fitted, number)
+        target = model_folder / str(number)
         try:
-            atomic_files.commit_folder(beside, target)
+            atomic_files.commit_folder(temporary, target)
         except OSError as error:
-            raise PublishError(f"{target} cannot be put in place ({error.strerror}): run export again") from error
+            raise PublishError(f"cannot move the model to {target} ({error.strerror}): run export again") from error
     return target, measured
 
 
 def check_writable(recipe: Recipe, out: Path) -> None:
-    """Raises PublishError where no version could be written into `out`, which need not be there yet."""
+    """Raise PublishError if no version can be written to `out`, which need not exist yet."""
     try:
         atomic_files.check_writable(out / recipe.model.name)
     except OSError as error:
-        raise PublishError(f"{out} cannot hold models ({error.strerror}): give another folder by --out") from error
+        raise PublishError(
+            f"cannot write models to {out} ({error.strerror}): choose another folder with --out"
+        ) from error
 
 
 def latest_version(recipe: Recipe, out: Path) -> Path:
-    """The folder of the highest version of the recipe's model. Raises PublishError where there is none."""
+    """Return the folder of the highest version of the recipe's model. Raises PublishError if there is none."""
     versions = [int(path.name) for path in (out / recipe.model.name).glob("*") if path.name.isdecimal()]
     if not versions:
-        raise PublishError(f"{out} holds no {recipe.model.name}: fit the recipe first")
+        raise PublishError(f"{out} contains no model {recipe.model.name}: fit the recipe first")
     return out / recipe.model.name / str(max(versions))
 
 
 def load_graphs(folder: Path) -> dict[Operation, GraphFunction]:
-    """The graphs of a published version, opened as the service does. Raises PublishError where it would refuse."""
+    """Load the graphs of a published version as the service does. Raises PublishError if it would reject them."""
     return load_verified(folder, read_published(folder))
 
 
 def evaluate_fitted(recipe: Recipe, data: Dataset, fitted: FitResult, scratch: Path) -> Evaluation:
-    """The figures that publishing would state; the graphs are drawn into the folder `scratch`."""
+    """Measure the figures that publishing would put on the card. The graphs are exported to the folder `scratch`."""
     return evaluate(recipe, data, fitted.net, load_verified(scratch, build_card(scratch, recipe, data, fitted, 1)))
 
 
 def write_schema(out: Path) -> Path:
-    """Writes the JSON schema of the card into `out`, and returns where."""
+    """Write the JSON schema of the card to the folder `out`, and return the path of the file."""
     out.mkdir(parents=True, exist_ok=True)
     atomic_files.write_atomic(out / SCHEMA_FILE, card_schema().encode())
     return out / SCHEMA_FILE
@@ -86,27 +86,30 @@ def write_schema(out: Path) -> Path:
 def _evaluate_int8(
     recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphFunction], exact: Mapping[Operation, GraphFunction]
 ) -> Figures:
-    """The decibels of both precisions, of colour pictures in grey, too. Raises PublishError where int8 loses more than
-    INT8_LOSS of any.
+    """Return the PSNR in dB of the float32 graphs (`exact`) and the int8 graphs, of color images in grayscale too.
+
+    Raises PublishError if int8 loses more than MAX_INT8_LOSS_DB.
     """
-    found: Figures = {}
-    shown = {"": data}
+    figures: Figures = {}
+    variants = {"": data}
     if data.test.shape[-1] == 3:
-        shown["grey_"] = replace(data, test=to_grayscale(data.test))
-    for name, pictures in shown.items():
-        before, after = (psnr_figures(recipe, pictures, each) for each in (exact, graphs))
-        for figure, loss in ((figure, before[figure] - after[figure]) for figure in before):
+        variants["grey_"] = replace(data, test=to_grayscale(data.test))
+    for prefix, variant in variants.items():
+        float32, int8 = (psnr_figures(recipe, variant, functions) for functions in (exact, graphs))
+        for key in float32:
+            loss = float32[key] - int8[key]
             if loss > MAX_INT8_LOSS_DB:
                 raise PublishError(
-                    f"int8 loses {loss:.2f} dB of {name}{figure}, at most {MAX_INT8_LOSS_DB} is published"
+                    f"int8 loses {loss:.2f} dB of {prefix}{key}, more than {MAX_INT8_LOSS_DB} dB: set "
+                    "model.int8 = false"
                 )
-        found |= {f"{name}{figure}": value for figure, value in before.items()}
-        found |= {f"int8_{name}{figure}": value for figure, value in after.items()}
-    return found
+        figures |= {f"{prefix}{key}": value for key, value in float32.items()}
+        figures |= {f"int8_{prefix}{key}": value for key, value in int8.items()}
+    return figures
 
 
 def _write_version(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, number: int) -> Evaluation:
-    """Puts a whole model into an empty folder, proven; the card comes last."""
+    """Write a model to an empty folder and verify it. The card is written last."""
     card = build_card(folder, recipe, data, fitted, number)
     graphs = load_verified(folder, card)
     parity = check_parity(fitted.net, graphs, data.test)

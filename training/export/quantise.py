@@ -1,7 +1,6 @@
-"""A float32 graph as one whose convolutions multiply 8-bit integers: static quantisation, in the QDQ form.
+"""Static int8 quantization of a float32 graph in QDQ format, with onnxruntime's quantization tools.
 
-Ranges come from pictures that are run through it. What surrounds the net in the graph stays in floats. The only file
-that knows onnxruntime's tools for it.
+The ranges of the activations are calibrated on images. Pre- and postprocessing stay in float32.
 """
 
 import logging
@@ -27,33 +26,37 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from training.export.int8_graph import prepare_for_int8
 
 QUANTIZED_OPS = ("Conv", "Relu", "Add", "Reshape", "Transpose", "Slice")
-"""With additions and what moves pixels inside, whole blocks stay in 8 bits: convolutions alone gain half as much."""
+"""With additions and operators that move pixels, whole blocks stay in int8; quantizing Conv alone gains half."""
 PERCENTILE = 99.99
-"""Percentage of a tensor's numbers that its range holds; what is further out is cut."""
+"""Percentage of an activation's values within its range; the others are clipped."""
 
 
 class CalibrationReader(CalibrationDataReader):
-    """The arrays to calibrate with, one run each."""
+    """Feeds the calibration arrays to onnxruntime, one per run."""
 
     def __init__(self, name: str, arrays: Sequence[NDArray[Any]]) -> None:
+        """Take the name of the graph's input, and its values (N, ...)."""
         self._feeds = iter([{name: array} for array in arrays])
 
     def get_next(self) -> Any:
+        """Return the next input by name, or None at the end."""
         return next(self._feeds, None)
 
 
 def quantize(graph: bytes, arrays: Sequence[NDArray[Any]]) -> bytes:
-    """The graph in int8, calibrated by running `arrays` (N first) through it."""
+    """Quantize a serialized ONNX model to int8, calibrated by running it on each of `arrays` (N, ...)."""
     with tempfile.TemporaryDirectory() as folder, _silence_quantizer():
-        plain, prepared, made = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "made.onnx"))
-        plain.write_bytes(graph)
-        quant_pre_process(plain, prepared, skip_symbolic_shape=True)
+        original, prepared, quantized = (
+            Path(folder) / name for name in ("original.onnx", "prepared.onnx", "quantized.onnx")
+        )
+        original.write_bytes(graph)
+        quant_pre_process(original, prepared, skip_symbolic_shape=True)
         model = onnx.load(prepared)
         prepare_for_int8(model)
         onnx.save(model, prepared)
         quantize_static(
             prepared,
-            made,
+            quantized,
             CalibrationReader(model.graph.input[0].name, arrays),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
@@ -64,23 +67,23 @@ def quantize(graph: bytes, arrays: Sequence[NDArray[Any]]) -> bytes:
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": PERCENTILE},
         )
-        return onnx.load(made).SerializeToString(deterministic=True)
+        return onnx.load(quantized).SerializeToString(deterministic=True)
 
 
 def _quantizable_nodes(model: onnx.ModelProto) -> list[str]:
-    """The nodes of QUANTIZED_OPS from the first convolution on: those that work on what it gives."""
-    chosen: list[str] = []
-    given: set[str] = set()  # the tensors that come from chosen nodes
+    """Return the names of the nodes of QUANTIZED_OPS that are convolutions or depend on one."""
+    names: list[str] = []
+    outputs: set[str] = set()  # of the chosen nodes
     for node in model.graph.node:
-        if node.op_type in QUANTIZED_OPS and (node.op_type == "Conv" or any(name in given for name in node.input)):
-            chosen.append(node.name)
-            given.update(node.output)
-    return chosen
+        if node.op_type in QUANTIZED_OPS and (node.op_type == "Conv" or any(name in outputs for name in node.input)):
+            names.append(node.name)
+            outputs.update(node.output)
+    return names
 
 
 @contextmanager
 def _silence_quantizer() -> Generator[None]:
-    """Without the tools' progress on the standard output and their advice on preparing, which is followed here."""
+    """Silence the tools' progress on stdout, and their advice to preprocess the model, which `quantize` follows."""
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)
     try:

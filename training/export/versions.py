@@ -1,4 +1,4 @@
-"""Who has a hand in an artefact, and in which version: what a model's card says of how it was made."""
+"""The versions of Python and of the packages that a published model depends on, for its card."""
 
 import platform
 from contextlib import suppress
@@ -8,9 +8,9 @@ PACKAGES = ("hourglass", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of every installed package of PACKAGES."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the installed ones of PACKAGES, by name."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            installed[name] = version(name)
+    return installed

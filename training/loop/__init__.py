@@ -1,1 +1,1 @@
-"""Fits a net: the training loop, its state, its checkpoints and its guards."""
+"""Fits a net: the training loop, its state, checkpoints, guards and run folder."""

@@ -1,6 +1,6 @@
-"""Training items in memory or a mapped file, served by indexing: no workers, no copies but the batch itself.
+"""Batches of training items, by indexing an array in memory or a memory-mapped file, without worker processes.
 
-The order is a function of seed and epoch, so that a position in the data is one number: the step.
+The order of the items is a function of seed and epoch, so that the step alone says where a fit is in the data.
 """
 
 import numpy as np
@@ -13,36 +13,40 @@ from training.nets import Shape
 
 
 def as_tensor(items: Items) -> Tensor:
-    """Pictures N,H,W,C as uint8 N,C,H,W; vectors as they are."""
-    moved = np.moveaxis(items, 3, 1) if items.ndim == 4 else items
+    """Convert images uint8 (N, H, W, C) to uint8 (N, C, H, W), and vectors float32 (N, F) to a tensor.
+
+    A memory-mapped array stays in its file, other arrays are copied.
+    """
+    channels_first = np.moveaxis(items, 3, 1) if items.ndim == 4 else items
     if isinstance(items, np.memmap):
-        return torch.from_numpy(moved)  # read from the file as it is asked for
-    return torch.from_numpy(np.array(moved, order="C"))  # a copy: what comes from a file may be read-only
+        return torch.from_numpy(channels_first)
+    return torch.from_numpy(np.array(channels_first, order="C"))  # a copy, as torch rejects read-only arrays
 
 
 def to_float(items: Tensor) -> Tensor:
-    """What nets take: float32, pictures in 0..1."""
+    """Convert items to the input of a net: uint8 to float32 in 0..1, any other dtype unchanged."""
     return items.to(torch.float32).div_(255) if items.dtype == torch.uint8 else items
 
 
 class Batches:
-    """All items, and which of them each step sees; the last, smaller batch of an epoch is left out."""
+    """The items of a training set and the batch of each step. The last, smaller batch of an epoch is skipped."""
 
     def __init__(self, items: Items, batch_size: int, seed: int) -> None:
+        """Take images uint8 (N, H, W, C) or vectors float32 (N, F). Raises DataError if N is below `batch_size`."""
         self.items = as_tensor(items)
         self.batch_size, self.seed = batch_size, seed
         self.steps_per_epoch = len(items) // batch_size
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         if not self.steps_per_epoch:
-            raise DataError(f"{len(items)} items do not fill one batch: set optimizer.batch below {batch_size}")
+            raise DataError(f"{len(items)} items do not fill a batch: set optimizer.batch below {batch_size}")
 
     @property
     def shape(self) -> Shape:
-        """Of one item: (C, H, W) or (F,)."""
+        """The shape of one item: (C, H, W) or (F,)."""
         return tuple(self.items.shape[1:])
 
     def indices(self, step: int) -> Tensor:
-        """Which items the step sees, counted from 0: int64, `size` of them."""
+        """Return the indices of the items in the batch of `step`, both counted from 0: int64 (batch_size,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -50,5 +54,5 @@ class Batches:
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
 
     def get(self, indices: Tensor) -> Tensor:
-        """These items, as nets take them."""
+        """Return items by index as float32 (N, C, H, W) in 0..1, or (N, F)."""
         return to_float(self.items.index_select(0, indices))

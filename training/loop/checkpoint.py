@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and a JSON state in one safetensors file, whole or refused. Knows no net and no optimiser."""
+"""Checkpoint files: tensors and a JSON state in one safetensors file with a SHA-256 digest."""
 
 import hashlib
 import json
@@ -19,28 +19,28 @@ from training.errors import RunError
 log = logging.getLogger(__name__)
 
 FORMAT = "2"
-"""Version of the names in a checkpoint. A checkpoint of another version is not read."""
+"""Version of the names in a checkpoint. A checkpoint of another version is rejected."""
 KEEP_LAST = 2
-"""How many checkpoints a run folder keeps: the newest, and one to fall back to."""
+"""Number of checkpoints to keep in a run folder: the latest, and one to fall back to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a run stands after `step` steps. `state`: JSON values."""
+    """The state of a run after `step` steps: tensors by name, and `state`, a dict of JSON values."""
 
     step: int
     tensors: dict[str, Tensor]
     state: dict[str, Any]
 
     def with_prefix(self, name: str) -> dict[str, Tensor]:
-        """The tensors whose names start with `name` and a dot, without it."""
+        """Return the tensors whose names start with `name` and a dot, by their names without it."""
         return {
             key.removeprefix(f"{name}."): tensor for key, tensor in self.tensors.items() if key.startswith(f"{name}.")
         }
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes it to the disk for good, then removes all but the newest KEEP_LAST."""
+    """Write a checkpoint atomically to `folder`, then delete all but the latest KEEP_LAST."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
     state = json.dumps(checkpoint.state, sort_keys=True)
     metadata = {
@@ -55,41 +55,44 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest whole checkpoint, None where there is none. Raises RunError where all are broken."""
+    """Return the latest valid checkpoint in `folder`, or None if there is none.
+
+    Raises RunError if all are broken, or the latest was written by another version of the program.
+    """
     files = _checkpoint_files(folder)
     for path in files:
         try:
             return _read_checkpoint_file(path)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            log.warning("%s is broken (%s): falling back to the one before", path, error)
+            log.warning("%s is broken (%s): falling back to the previous checkpoint", path, error)
     if files:
-        raise RunError(f"every checkpoint in {folder} is broken: fit anew with --fresh")
+        raise RunError(f"every checkpoint in {folder} is broken: start again with --fresh")
     return None
 
 
 def delete_checkpoints(folder: Path) -> None:
-    """Removes every checkpoint."""
+    """Delete every checkpoint in `folder`."""
     for path in _checkpoint_files(folder):
         path.unlink()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a plain weights file. Raises RunError where it is none."""
+    """Read the tensors of a safetensors file. Raises RunError if it cannot be read."""
     try:
         return load(path.read_bytes())
     except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} is no weights file that can be read: {error}") from error
+        raise RunError(f"{path} cannot be read as a safetensors file: {error}") from error
 
 
 def _checkpoint_files(folder: Path) -> list[Path]:
-    """Newest first."""
+    """Return the paths of the checkpoints, the latest first."""
     return sorted(folder.glob("checkpoint-*.safetensors"), reverse=True)
 
 
 def _read_checkpoint_file(path: Path) -> Checkpoint:
     with safe_open(path, "pt") as file:
         metadata: Mapping[str, str] = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is not a mapping
     if metadata.get("format") != FORMAT:
         raise RunError(
             f"{path} was written by another version of hourglass-train: continue the run with that version, "
@@ -97,12 +100,12 @@ def _read_checkpoint_file(path: Path) -> Checkpoint:
         )
     step = int(metadata["step"])
     if _digest(step, metadata["state"], tensors) != metadata["sha256"]:
-        raise ValueError("its SHA-256 is another")
+        raise ValueError("its SHA-256 digest does not match")
     return Checkpoint(step, tensors, json.loads(metadata["state"]))
 
 
 def _digest(step: int, state: str, tensors: Mapping[str, Tensor]) -> str:
-    """Over everything that is read back: step, state, and each tensor's name, type, shape and bytes."""
+    """Return the SHA-256 of everything that is read back: step, state, and name, dtype, shape and bytes of tensors."""
     digest = hashlib.sha256(f"{step} {state}".encode())
     for name in sorted(tensors):
         tensor = tensors[name]

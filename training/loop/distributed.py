@@ -1,7 +1,7 @@
-"""The processes that fit together, as torchrun starts them: each takes its part of every batch, gradients are averaged.
+"""Data-parallel training with torch.distributed: each process takes a shard of every batch, gradients are averaged.
 
-Every process draws the same batch and the same corruption, then keeps its part: the weights go where one process with
-the same batch would take them. Without torchrun there is one process, and nothing here costs anything.
+Every process draws the same batch and the same corruption and keeps its shard, so that the weights match, up to
+rounding, those of one process with the same batch. Without torchrun there is one process and no communication.
 """
 
 import os
@@ -17,25 +17,33 @@ from training.errors import RESUME_HINT, RunError
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """`size` processes; this is number `rank`, counted from 0. The first alone writes."""
+    """A group of `world_size` processes; this one is number `rank`, counted from 0. Only rank 0 writes files."""
 
     rank: int = 0
     world_size: int = 1
 
     @property
     def is_main(self) -> bool:
+        """Whether this is rank 0, the process that writes files and shows progress."""
         return self.rank == 0
 
     def shard(self, batch: Tensor) -> Tensor:
-        """This process's items of a batch. Raises RunError where the batch cannot be shared out evenly."""
+        """Return this process's items of a batch (N, ...): (N / world_size, ...).
+
+        Raises RunError if N is not a multiple of `world_size`.
+        """
         if len(batch) % self.world_size:
             raise RunError(
-                f"a batch of {len(batch)} cannot be shared by {self.world_size} processes: set optimizer.batch"
+                f"a batch of {len(batch)} cannot be split evenly between {self.world_size} processes: "
+                f"set optimizer.batch to a multiple of {self.world_size}"
             )
         return batch.chunk(self.world_size)[self.rank]
 
     def all_reduce_mean(self, tensors: Sequence[Tensor]) -> None:
-        """Replaces each by its mean over the processes."""
+        """Replace each tensor in place by its mean over the processes. Raises RunError if another process has ended.
+
+        The tensors are joined into one, of their common dtype, so that there is one collective operation.
+        """
         if self.world_size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -45,7 +53,7 @@ class ProcessGroup:
             tensor.copy_(mean.view_as(tensor))
 
     def any_true(self, flag: bool) -> bool:
-        """Whether it is so in any of the processes."""
+        """Return whether `flag` is true in any process. Raises RunError if another process has ended."""
         if self.world_size == 1:
             return flag
         count = torch.tensor(float(flag))
@@ -54,7 +62,7 @@ class ProcessGroup:
         return bool(count)
 
     def barrier(self) -> None:
-        """Until all are here."""
+        """Wait until all processes have called this. Raises RunError if another process has ended."""
         if self.world_size > 1:
             with _collective():
                 distributed.barrier()
@@ -62,11 +70,11 @@ class ProcessGroup:
 
 @contextmanager
 def _collective() -> Generator[None]:
-    """What takes all processes. Raises RunError where one of them is there no more."""
+    """Translate the errors of a collective operation to RunError: another process has ended."""
     try:
         yield
     except RuntimeError as error:
-        raise RunError(f"another process of this fit has ended: see what it said, then {RESUME_HINT}") from error
+        raise RunError(f"another process of this fit has ended: see its error message, then {RESUME_HINT}") from error
 
 
 SINGLE_PROCESS = ProcessGroup()
@@ -74,7 +82,7 @@ SINGLE_PROCESS = ProcessGroup()
 
 @contextmanager
 def process_group() -> Generator[ProcessGroup]:
-    """Those that torchrun started together with this process, or this process alone."""
+    """Join the process group that torchrun started, or return SINGLE_PROCESS without torchrun."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield SINGLE_PROCESS
         return
@@ -82,6 +90,6 @@ def process_group() -> Generator[ProcessGroup]:
     try:
         group = ProcessGroup(distributed.get_rank(), distributed.get_world_size())
         yield group
-        group.barrier()  # a process that leaves while another still closes its sockets makes gloo abort that one
+        group.barrier()  # gloo aborts a process that is still closing its sockets when another one leaves
     finally:
         distributed.destroy_process_group()

@@ -1,7 +1,4 @@
-"""A recipe fitted from its start, or from where it was stopped, to its end; a signal stops it politely.
-
-Knows when things happen, not how; and nothing of ONNX.
-"""
+"""Fits a recipe from the start or from a checkpoint to the end, and stops after a checkpoint on a signal."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -21,12 +18,12 @@ from training.nets import Autoencoder
 from training.recipe import Recipe
 
 ProgressCallback = Callable[[int, int, float, float], None]
-"""Told after every step: steps done, steps in all, loss, items a second."""
+"""Called after every step with the steps done, the total number of steps, the loss, and items per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """The net to publish, and what its fit cost."""
+    """The net to publish, the number of training steps, and the seconds they took."""
 
     net: Autoencoder
     steps: int
@@ -43,41 +40,59 @@ def fit(
     init: Path | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
 ) -> FitResult:
-    """Fits the recipe in a run folder. `resume`: None refuses a folder that holds checkpoints, False clears them.
+    """Fit a recipe in a run folder.
 
-    `init`: a weights file to start from. `process_group`: who else takes a part of every batch. Raises DataError,
-    RunError, Diverged, Collapsed, and after a signal, when a checkpoint has been written, Interrupted.
+    Args:
+        recipe: the experiment.
+        data: its data, as `training.data.load` returns it.
+        folder: the run folder, for checkpoints and the log; created if it does not exist.
+        on_step: called after every step.
+        resume: True resumes from the latest checkpoint, if any. False deletes all checkpoints. None raises RunError if
+            there are any.
+        init: a safetensors file of initial weights.
+        process_group: the processes that share every batch.
+
+    Raises:
+        RecipeError: the recipe does not fit the shape of the data.
+        DataError: the data does not fit the recipe.
+        RunError: the run folder is in use, contains another run or broken checkpoints, or `init` does not fit the net.
+        Diverged: the loss, a gradient or a weight is not finite.
+        Collapsed: the net returns the same output for every input.
+        Interrupted: SIGINT or SIGTERM was received, and a checkpoint was written.
     """
     if resume and init:
-        raise RunError("--init is where a fresh run starts and --resume goes on with an old one: give one of them")
+        raise RunError("--init starts a new run and --resume continues an old one: use only one of them")
     with (
         lock_run_folder(folder) if process_group.is_main else nullcontext(),
         flush_denormals(),
         stop_on_signal() as stop,
     ):
-        loop = Trainer(recipe, data, folder, read_weights(init) if init else None, process_group)
-        loop.resume_or_start(resume)
-        course = loop.state
-        while not loop.finished:
-            loss, seconds = loop.step()
-            on_step(course.step, loop.total_steps, loss, loop.batches.batch_size / seconds)
-            if course.step % loop.batches.steps_per_epoch == 0:
-                loop.end_epoch()
+        trainer = Trainer(recipe, data, folder, read_weights(init) if init else None, process_group)
+        trainer.resume_or_start(resume)
+        state = trainer.state
+        while not trainer.finished:
+            loss, seconds = trainer.step()
+            on_step(state.step, trainer.total_steps, loss, trainer.batches.batch_size / seconds)
+            if state.step % trainer.batches.steps_per_epoch == 0:
+                trainer.end_epoch()
             stopped = process_group.any_true(stop.signal is not None)
-            if stopped or loop.finished or course.step % recipe.optimizer.checkpoint_every == 0:
-                loop.save()
-            if stopped and not loop.finished:
+            if stopped or trainer.finished or state.step % recipe.optimizer.checkpoint_every == 0:
+                trainer.save()
+            if stopped and not trainer.finished:
                 raise Interrupted(
-                    f"stopped at step {course.step} of {loop.total_steps}: the same command with --resume goes on from "
-                    "there",
+                    f"stopped at step {state.step} of {trainer.total_steps}: run the same command with --resume to "
+                    "continue",
                     stop.signal or SIGTERM,
                 )
-    return FitResult(course.best_net(), course.step, course.seconds)
+    return FitResult(state.best_net(), state.step, state.seconds)
 
 
 def load_fitted(recipe: Recipe, data: Dataset, folder: Path) -> FitResult:
-    """What the newest checkpoint in a run folder holds. Raises RunError where there is none of this recipe."""
-    loop = Trainer(recipe, data, folder)
-    if not loop.restore():
-        raise RunError(f"{folder} holds no checkpoint: fit the recipe first")
-    return FitResult(loop.state.best_net(), loop.state.step, loop.state.seconds)
+    """Load the net of the latest checkpoint in a run folder.
+
+    Raises RunError if there is no checkpoint, or it belongs to another recipe or other data.
+    """
+    trainer = Trainer(recipe, data, folder)
+    if not trainer.restore():
+        raise RunError(f"{folder} contains no checkpoint: fit the recipe first")
+    return FitResult(trainer.state.best_net(), trainer.state.step, trainer.state.seconds)

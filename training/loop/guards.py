@@ -1,4 +1,4 @@
-"""What stops a fit, with its cause: a loss that is no number, a collapsed net, a folder of another recipe."""
+"""Checks that stop a fit: a loss or weights that are not finite, a collapsed net, a folder with another run."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,59 +9,68 @@ from torch import Tensor
 from training.errors import Collapsed, Diverged, RunError
 
 COLLAPSE_RATIO = 0.01
-"""Outputs that vary between items by less than this share of what the items themselves do are called constant."""
+"""Outputs count as constant if their standard deviation over the items is below this fraction of the items' own."""
 MAX_LISTED = 8
-"""How many of a batch's items a message names."""
+"""Maximum number of items, or of differences between recipes, in a message."""
 
 
-def check_loss_finite(parts: Mapping[str, Tensor], norm: Tensor, step: int, rate: float, indices: Tensor) -> None:
-    """Raises Diverged where the loss, or the norm of its gradient, is no finite number."""
-    if (parts["loss"] + norm).isfinite():
+def check_loss_finite(terms: Mapping[str, Tensor], norm: Tensor, step: int, rate: float, indices: Tensor) -> None:
+    """Raise Diverged if the loss or the norm of its gradient is not finite.
+
+    Args:
+        terms: scalars; `loss` and its terms by name.
+        norm: scalar; the norm of the gradient.
+        step: the number of the step, counted from 0.
+        rate: the learning rate of the step.
+        indices: int64 (N,); the indices of the items in the batch.
+    """
+    if (terms["loss"] + norm).isfinite():
         return
-    figures = ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
+    losses = ", ".join(f"{name} {term.item():g}" for name, term in terms.items())
     items = ", ".join(str(index) for index in indices[:MAX_LISTED].tolist())
     raise Diverged(
-        f"step {step}: {figures}, norm of the gradient {norm.item():g}, at learning rate {rate:g}, on the training "
-        f"items {items}, ...: lower optimizer.lr, set optimizer.grad_clip, or look at these items"
+        f"step {step}: {losses}, gradient norm {norm.item():g}, at learning rate {rate:g}, on the training items "
+        f"{items}, ...: lower optimizer.lr, set optimizer.grad_clip, or check these items"
     )
 
 
 def check_weights_finite(weights: Iterable[Tensor], step: int) -> None:
-    """Raises Diverged where a weight is no finite number: the loss would tell a step later, after a checkpoint."""
+    """Raise Diverged if a weight is not finite. Otherwise the loss would show it a step after the checkpoint."""
     if not all(weight.isfinite().all() for weight in weights):
-        raise Diverged(f"step {step}: weights are no finite numbers: lower optimizer.lr, or set optimizer.grad_clip")
+        raise Diverged(f"step {step}: the weights are not finite: lower optimizer.lr or set optimizer.grad_clip")
 
 
 def check_not_collapsed(outputs: Tensor, items: Tensor, step: int) -> None:
-    """Raises Collapsed where the outputs (N first) are the same for all items, though the items are not."""
-    spread, wanted = (values.std(0).mean().item() for values in (outputs, items))
-    if spread < COLLAPSE_RATIO * wanted:
+    """Raise Collapsed if the outputs (N, ...) are the same for all items (N, ...), though the items differ."""
+    output_std, item_std = (values.std(0).mean().item() for values in (outputs, items))
+    if output_std < COLLAPSE_RATIO * item_std:
         raise Collapsed(
-            f"step {step}: the net answers every input alike (outputs vary by {spread:.2g}, the data by {wanted:.2g}): "
-            "lower optimizer.lr or the penalties, or use objective.loss = 'bce'"
+            f"step {step}: the net returns the same output for every input (standard deviation {output_std:.2g}, of "
+            f"the data {item_std:.2g}): lower optimizer.lr or the penalties, or use objective.loss = 'bce'"
         )
 
 
-def check_same_run(folder: Path, there: dict[str, Any], here: dict[str, Any], chosen: dict[str, Any]) -> None:
-    """Raises RunError naming the first differences between the run in the folder and the one that is asked for.
+def check_same_run(folder: Path, stored: dict[str, Any], current: dict[str, Any], non_default: dict[str, Any]) -> None:
+    """Raise RunError with the first differences between the run stored in `folder` and the current one.
 
-    `chosen`: those of `here` that are no defaults. A default that the run does not know came with a later version.
+    `non_default` contains the values of `current` that differ from their defaults. A key that is missing from the
+    stored run was added in a later version; it is a difference only if its value is not the default.
     """
-    old, new, wanted = _flatten(there), _flatten(here), _flatten(chosen)
+    old, new, chosen = _dotted_keys(stored), _dotted_keys(current), _dotted_keys(non_default)
     differences = [
         f"{key} is {old.get(key)!r} there and {new.get(key)!r} here"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and (key in old or key in wanted)
+        if old.get(key) != new.get(key) and (key in old or key in chosen)
     ]
     if differences:
         raise RunError(
-            f"{folder} holds another run ({'; '.join(differences[:MAX_LISTED])}): use --fresh or another --run"
+            f"{folder} contains another run ({'; '.join(differences[:MAX_LISTED])}): use --fresh or another --run"
         )
 
 
-def _flatten(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one, with dotted keys."""
+def _dotted_keys(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as one table with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in tables.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= _dotted_keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat

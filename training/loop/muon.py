@@ -1,8 +1,8 @@
-"""Muon: matrices of weights move along their gradient's momentum with all its directions made equally long.
+"""The Muon optimizer: momentum SGD whose updates of weight matrices are orthogonalized.
 
-Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the step length of Liu et al.,
-"Muon is scalable for LLM training" (2025), by which a learning rate means what it does to Adam. What is no matrix, the
-biases, takes Adam's step.
+Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the update scale of Liu et al.,
+"Muon is scalable for LLM training" (2025), which makes learning rates comparable to Adam's. One-dimensional parameters
+(biases) are updated by Adam. `torch.optim.Muon` accepts two-dimensional parameters only, no convolutions.
 """
 
 import math
@@ -17,35 +17,37 @@ MOMENTUM = 0.95
 BETAS, EPS = (0.9, 0.999), 1e-8
 NS_STEPS = 5
 NS_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of Newton and Schulz's iteration, as Jordan et al. tuned it: five rounds bring singular values near 1."""
+"""Coefficients of the Newton-Schulz iteration by Jordan et al.: five steps bring all singular values near 1."""
 
 
 class Muon(Optimizer):
-    """Weights of two and more sides are matrices, N rows by all else."""
+    """Muon for parameters of two or more dimensions, as matrices with a row per index of the first; Adam for others."""
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # noqa: ARG002
-        """Moves every weight that has a gradient."""
+        """Update every parameter that has a gradient; `closure` is not called."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                move = (_muon_update if weight.ndim > 1 else _adam_update)(self.state[weight], weight.grad)
-                weight.add_(move, alpha=-group["lr"])
+                weight.mul_(1 - group["lr"] * group["weight_decay"])  # decoupled, as in AdamW
+                update = (_muon_update if weight.ndim > 1 else _adam_update)(self.state[weight], weight.grad)
+                weight.add_(update, alpha=-group["lr"])
 
 
 def _muon_update(state: dict[str, Any], gradient: Tensor) -> Tensor:
     momentum = state.setdefault("momentum", torch.zeros_like(gradient))
     momentum.mul_(MOMENTUM).add_(gradient)
-    ahead = gradient.add(momentum, alpha=MOMENTUM).reshape(len(gradient), -1)
-    return (newton_schulz(ahead) * (0.2 * math.sqrt(max(ahead.shape)))).reshape(gradient.shape)
+    nesterov = gradient.add(momentum, alpha=MOMENTUM).reshape(len(gradient), -1)
+    # An orthogonal matrix has the RMS 1 / sqrt(max(shape)). Adam's updates have an RMS of about 0.2 (Liu et al.).
+    return (newton_schulz(nesterov) * (0.2 * math.sqrt(max(nesterov.shape)))).reshape(gradient.shape)
 
 
 def _adam_update(state: dict[str, Any], gradient: Tensor) -> Tensor:
+    """Return Adam's update (Kingma and Ba 2015), bias correction included."""
     mean, square = (state.setdefault(name, torch.zeros_like(gradient)) for name in ("mean", "square"))
     count = state.setdefault("count", torch.zeros(()))
     count += 1
@@ -56,12 +58,15 @@ def _adam_update(state: dict[str, Any], gradient: Tensor) -> Tensor:
 
 
 def newton_schulz(matrix: Tensor) -> Tensor:
-    """About the nearest matrix whose singular values are all 1, by Newton and Schulz's iteration."""
-    first, second, third = NS_COEFFICIENTS
-    x = matrix / (matrix.norm() + 1e-7)
+    """Return approximately the nearest (semi-)orthogonal matrix to a float32 (rows, columns) matrix.
+
+    Each step applies the polynomial a s + b s^3 + c s^5 to every singular value s and keeps the singular vectors.
+    """
+    a, b, c = NS_COEFFICIENTS
+    x = matrix / (matrix.norm() + 1e-7)  # the iteration needs singular values of at most 1
     tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
+    x = x.T if tall else x  # so that the square below is the smaller one
     for _ in range(NS_STEPS):
         square = x @ x.T
-        x = first * x + (second * square + third * square @ square) @ x
+        x = a * x + (b * square + c * square @ square) @ x
     return x.T if tall else x

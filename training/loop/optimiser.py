@@ -1,4 +1,4 @@
-"""What moves the weights, and how far at each step. Knows no data and no loss."""
+"""Builds the optimizer of a recipe and computes its learning rate schedule."""
 
 import math
 from collections.abc import Generator
@@ -13,7 +13,7 @@ from training.recipe import OptimizerSection
 
 
 def build_optimizer(config: OptimizerSection, net: nn.Module) -> Optimizer:
-    """The plan's method over the net's weights."""
+    """Return the optimizer that `config` names, over all parameters of `net`."""
     if config.name == "sgd":
         return SGD(net.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     if config.name == "muon":
@@ -24,17 +24,20 @@ def build_optimizer(config: OptimizerSection, net: nn.Module) -> Optimizer:
 
 
 def learning_rate(config: OptimizerSection, step: int, total: int) -> float:
-    """Of one step, counted from 0: linear up to the peak through the warm-up, times half a cosine down to 0."""
-    warm = min(1.0, (step + 1) / (config.warmup + 1))
-    return config.lr * warm * 0.5 * (1 + math.cos(math.pi * step / total))
+    """Return the learning rate of a step, counted from 0, of `total` steps.
+
+    Linear warm-up times cosine annealing from the peak to 0 (Loshchilov and Hutter 2017), without restarts.
+    """
+    warmup = min(1.0, (step + 1) / (config.warmup + 1))
+    return config.lr * warmup * 0.5 * (1 + math.cos(math.pi * step / total))
 
 
 @contextmanager
 def flush_denormals() -> Generator[None]:
-    """Numbers too small for float32's normal form count as zero meanwhile, in torch and what it starts.
+    """Treat denormal floats as zero, in torch and the threads that it starts.
 
-    Units that no longer learn leave momentum that decays into such numbers, and a processor takes a hundred times as
-    long over each: after 1500 steps of Muon the whole step took three times as long.
+    The momentum of units that no longer learn decays into denormals, which are about a hundred times slower to compute
+    with: after 1500 steps of Muon, a whole training step took three times as long.
     """
     torch.set_flush_denormal(True)
     try:

@@ -1,7 +1,7 @@
-"""How well a net denoises while it is trained, to choose the weights by: PSNR on real pairs and on each kind of noise.
+"""Validation by denoising: PSNR on real pairs and on each kind of noise, to choose the weights to publish.
 
-The loss on held-out items goes on falling while real noise is removed less well, so real pairs have a third of the
-vote. Knows no loss.
+The loss on held-out items keeps falling while the net gets worse at real noise. Therefore real pairs make up a third
+of the mean.
 """
 
 from dataclasses import dataclass
@@ -22,26 +22,30 @@ from training.recipe import Recipe
 PAIRS = "pairs"
 GAUSSIAN = frozenset(str(level) for level in EVALUATION_SIGMAS)
 CHUNK = 4
-"""Pictures that are denoised at once."""
+"""Images in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoisySet:
-    """Pictures under one kind of noise: uint8 N,C,H,W both."""
+    """Images with one kind of noise, and the same images without: both uint8 (N, C, H, W)."""
 
     noisy: Tensor
     clean: Tensor
 
 
 def noisy_sets(recipe: Recipe, data: Dataset, pictures: int) -> dict[str, NoisySet]:
-    """The real pairs, and so many test pictures, spread evenly, under each kind of noise that the recipe trains with.
+    """Return the real pairs, and test images with each kind of noise that the recipe trains with, by name.
 
-    The noise is the same in every run. Raises DataError where the items are no pictures.
+    The images are evenly spaced in the test set, at most `pictures` of them. The noise is the same in every run.
+    Raises DataError if the items are not images, or the folder of the pairs does not exist.
     """
     if data.test.ndim != 4:
-        raise DataError("[validation] is for pictures, and these are vectors: leave the table out")
+        raise DataError("[validation] needs images, but the data has vectors: remove the table")
     if isinstance(recipe.data, PhotosSection) and recipe.data.pairs and data.pairs is None:
-        raise DataError(f"there is no folder {recipe.data.pairs.path} to validate with: get it, or remove [data.pairs]")
+        raise DataError(
+            f"the folder {recipe.data.pairs.path} of validation pairs does not exist: download it or remove "
+            "[data.pairs]"
+        )
     spread = np.linspace(0, len(data.test) - 1, min(pictures, len(data.test))).round().astype(int)
     clean = as_tensor(data.test[spread])
     sets: dict[str, NoisySet] = {}
@@ -55,7 +59,7 @@ def noisy_sets(recipe: Recipe, data: Dataset, pictures: int) -> dict[str, NoisyS
 
 @torch.no_grad()
 def measure_psnr(net: Autoencoder, sets: dict[str, NoisySet]) -> dict[str, float]:
-    """PSNR in dB of the 8-bit output, averaged over the pictures of each set."""
+    """Return the mean PSNR in dB of the 8-bit output over the images of each set, by its name."""
     training = net.training
     net.eval()
     figures = {name: float(_psnr(net, pictures).mean()) for name, pictures in sets.items()}
@@ -64,7 +68,7 @@ def measure_psnr(net: Autoencoder, sets: dict[str, NoisySet]) -> dict[str, float
 
 
 def mean_of_groups(figures: dict[str, float]) -> float:
-    """The mean of up to three means in dB: of the real pairs, of the levels of Gaussian noise, of all other kinds."""
+    """Return the mean of up to three mean PSNRs in dB: real pairs, levels of Gaussian noise, and all other kinds."""
     groups: dict[str, list[float]] = {}
     for name, figure in figures.items():
         group = PAIRS if name == PAIRS else "gaussian" if name in GAUSSIAN else "other"
@@ -73,7 +77,7 @@ def mean_of_groups(figures: dict[str, float]) -> float:
 
 
 def _psnr(net: Autoencoder, pictures: NoisySet) -> Tensor:
-    """Of each picture: N."""
+    """Return the PSNR in dB of each image, float32 (N,)."""
     errors = [
         (to_bytes(net.activate_output(net(to_float(noisy)))).float() - clean).square().flatten(1).mean(1)
         for noisy, clean in zip(pictures.noisy.split(CHUNK), pictures.clean.split(CHUNK), strict=True)

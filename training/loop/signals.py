@@ -11,27 +11,30 @@ from typing import Any
 
 @dataclass
 class StopRequest:
-    """Whether a signal asked to stop, and which."""
+    """The number of the signal that requested a stop, or None."""
 
     signal: int | None = None
 
 
 @contextmanager
 def stop_on_signal() -> Generator[StopRequest]:
-    """SIGINT and SIGTERM set `signal` once; a second one acts as ever. Outside the main thread nothing is changed."""
+    """Record SIGINT and SIGTERM in the returned StopRequest. A second signal has its former effect.
+
+    Does nothing outside the main thread.
+    """
     stop = StopRequest()
 
-    def ask(number: int, _: object) -> None:
+    def request_stop(number: int, _: object) -> None:
         stop.signal = number
         signal.signal(number, before[number])
 
-    with _signal_handler(ask) as before:
+    with _signal_handler(request_stop) as before:
         yield stop
 
 
 @contextmanager
 def interrupt_on_signal() -> Generator[None]:
-    """SIGINT and SIGTERM raise KeyboardInterrupt with their number. Outside the main thread nothing is changed."""
+    """Raise KeyboardInterrupt with the signal's number on SIGINT and SIGTERM. Does nothing outside the main thread."""
 
     def interrupt(number: int, _: object) -> None:
         raise KeyboardInterrupt(number)
@@ -42,7 +45,7 @@ def interrupt_on_signal() -> Generator[None]:
 
 @contextmanager
 def _signal_handler(handler: Callable[[int, FrameType | None], None]) -> Generator[dict[int, Any]]:
-    """SIGINT and SIGTERM go to the handler; gives the handlers from before."""
+    """Install a handler of SIGINT and SIGTERM, and yield the former handlers by signal number."""
     if threading.current_thread() is not threading.main_thread():
         yield {}
         return
@@ -52,5 +55,5 @@ def _signal_handler(handler: Callable[[int, FrameType | None], None]) -> Generat
     try:
         yield before
     finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        for number, former in before.items():
+            signal.signal(number, former)

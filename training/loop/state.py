@@ -1,6 +1,6 @@
-"""Where a fit stands: everything that changes while it runs, to and from a checkpoint, bit for bit.
+"""The state of a fit: everything that changes during training, and its conversion to and from checkpoints.
 
-Knows no data and no loop.
+A restored state continues bit for bit as the saved one would have.
 """
 
 from copy import deepcopy
@@ -20,7 +20,20 @@ from training.recipe import Recipe
 
 @dataclass
 class TrainingState:
-    """`ema_net` and `best_weights` are the net itself, and empty, where the recipe wants none of them."""
+    """Weights, optimizer, random numbers and counters of a fit.
+
+    Attributes:
+        net: the net that is trained.
+        ema_net: the moving average of its weights; `net` itself if the recipe has no `ema_decay`.
+        optimizer: over the parameters of `net`.
+        generator: the source of augmentation, noise and samples.
+        best_weights: the state dict of the best validated `ema_net`; empty without validation.
+        step: the steps done.
+        seconds: the time of all steps.
+        epoch_sums: sums of the loss terms over the steps of the current epoch, by name.
+        best_loss: the lowest validation loss so far.
+        epochs_without_improvement: validations since then.
+    """
 
     net: Autoencoder
     ema_net: Autoencoder
@@ -34,25 +47,29 @@ class TrainingState:
     epochs_without_improvement: int = 0
 
     def best_net(self) -> Autoencoder:
-        """The net that is published: the best one seen, or else the averaged one. A copy."""
+        """Return a copy of the net to publish: the best validated one, or else the averaged one; in eval mode."""
         net = deepcopy(self.ema_net).eval()
         if self.best_weights:
             net.load_state_dict(self.best_weights)
         return net.requires_grad_(False)
 
     def update_ema(self, decay: float) -> None:
-        """Moves the averaged weights towards the net's; early on faster, so that the random start is forgotten."""
+        """Update the exponential moving average of the weights, with a `decay` in 0..1.
+
+        Early in training the decay is (1 + step) / (10 + step), if that is less, so that the average forgets the
+        initial weights: the rule of `num_updates` in TensorFlow's ExponentialMovingAverage. Buffers are copied.
+        """
         if self.ema_net is self.net:
             return
-        share = 1 - min(decay, (1 + self.step) / (10 + self.step))
+        weight = 1 - min(decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mine, theirs in zip(self.ema_net.parameters(), self.net.parameters(), strict=True):
-                mine.lerp_(theirs, share)
-            for mine, theirs in zip(self.ema_net.buffers(), self.net.buffers(), strict=True):
-                mine.copy_(theirs)
+            for average, current in zip(self.ema_net.parameters(), self.net.parameters(), strict=True):
+                average.lerp_(current, weight)
+            for average, current in zip(self.ema_net.buffers(), self.net.buffers(), strict=True):
+                average.copy_(current)
 
     def record_validation(self, loss: float) -> None:
-        """Keeps the averaged weights where this validation loss is the best so far."""
+        """Keep the averaged weights if this validation loss is the lowest so far."""
         if self.best_loss is None or loss < self.best_loss:
             self.best_loss, self.epochs_without_improvement = loss, 0
             self.best_weights = {name: tensor.clone() for name, tensor in self.ema_net.state_dict().items()}
@@ -60,7 +77,7 @@ class TrainingState:
             self.epochs_without_improvement += 1
 
     def to_checkpoint(self, run_identity: dict[str, Any]) -> Checkpoint:
-        """Return everything that changes while the run proceeds, and what identifies the run."""
+        """Return the state as a checkpoint, with the data that identifies the run."""
         tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         if self.ema_net is not self.net:
             tensors |= {f"ema_net.{name}": tensor for name, tensor in self.ema_net.state_dict().items()}
@@ -77,23 +94,22 @@ class TrainingState:
         return Checkpoint(self.step, tensors, {**state, "run_identity": run_identity})
 
     def load_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Goes back to where the checkpoint was written. Raises RunError where it is of another net."""
+        """Restore the state from a checkpoint. Raises RunError if it was written for another net."""
         try:
             self.net.load_state_dict(checkpoint.with_prefix("net"))
             if self.ema_net is not self.net:
                 self.ema_net.load_state_dict(checkpoint.with_prefix("ema_net"))
         except RuntimeError as error:
-            raise RunError(f"the checkpoint holds another net than the recipe makes: {error}") from error
+            raise RunError(f"the checkpoint was written for another net than the recipe's: {error}") from error
         weights = list(self.net.parameters())
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in checkpoint.with_prefix("optimizer").items():
             number, slot = name.split(".")
             weight = weights[int(number)]
-            # The fused optimiser walks memory: its tensors must lie as the weights do, channels last or not.
-            laid = (
-                torch.empty_like(weight, requires_grad=False).copy_(tensor) if tensor.shape == weight.shape else tensor
-            )
-            slots.setdefault(int(number), {})[slot] = laid
+            if tensor.shape == weight.shape:
+                # Fused optimizers need the memory format of the weight (channels last or not), which files don't keep.
+                tensor = torch.empty_like(weight, requires_grad=False).copy_(tensor)
+            slots.setdefault(int(number), {})[slot] = tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
         self.generator.set_state(checkpoint.tensors["generator"])
         self.best_weights = checkpoint.with_prefix("best")
@@ -106,23 +122,30 @@ class TrainingState:
 
 
 def initial_state(recipe: Recipe, items: Tensor, weights: dict[str, Tensor] | None = None) -> TrainingState:
-    """A fresh course on these training items: weights drawn from the recipe's seed, or given.
+    """Return the state before the first step.
 
-    Raises RunError where given ones don't fit.
+    Args:
+        recipe: the experiment.
+        items: the training items, uint8 (N, C, H, W) or float32 (N, F), from which some nets are initialized.
+        weights: the initial state dict of the net; drawn from the recipe's seed if None.
+
+    Raises:
+        RecipeError: the net does not fit the shape of the items.
+        RunError: `weights` do not fit the net.
     """
-    plan = recipe.optimizer
-    with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator; we leave it as it was
-        torch.manual_seed(plan.seed)
+    config = recipe.optimizer
+    with torch.random.fork_rng(devices=[]):  # torch's layers use the global generator: restore its state afterwards
+        torch.manual_seed(config.seed)
         net = recipe.net.build(tuple(items.shape[1:]))
     net.init_from_data(items)
     if weights is not None:
         try:
             net.load_state_dict(weights)
         except RuntimeError as error:
-            raise RunError(f"the weights given are of another net than the recipe makes: {error}") from error
+            raise RunError(f"the weights of --init belong to another net than the recipe's: {error}") from error
     return TrainingState(
         net=net,
-        ema_net=deepcopy(net).requires_grad_(False) if plan.ema_decay else net,
-        optimizer=build_optimizer(plan, net),
-        generator=Generator().manual_seed(plan.seed),
+        ema_net=deepcopy(net).requires_grad_(False) if config.ema_decay else net,
+        optimizer=build_optimizer(config, net),
+        generator=Generator().manual_seed(config.seed),
     )

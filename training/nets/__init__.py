@@ -1,4 +1,7 @@
-"""NETS: every family on one screen. A new family is one file beside this one and one line here."""
+"""Families of autoencoders. NETS maps `net.family` of a recipe to the family's section.
+
+To add a family, add a module to this package and an entry to NETS.
+"""
 
 from functools import reduce
 from operator import or_
@@ -23,7 +26,7 @@ NETS: dict[str, type[NetSection]] = {
 
 if TYPE_CHECKING:
     Net = NetSection
-else:  # the union of what NETS holds, which no type checker can see
+else:  # the union of the values of NETS, which type checkers cannot compute
     Net = Annotated[reduce(or_, NETS.values()), Discriminator("family")]
 
 __all__ = ["NETS", "Autoencoder", "ForwardResult", "Net", "NetSection", "Operation", "Shape"]

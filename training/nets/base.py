@@ -1,8 +1,9 @@
-"""What every family says of itself: its table of the recipe, encode and decode, and what it can offer.
+"""Base classes of all families: the network (`Autoencoder`) and its table of the recipe (`NetSection`).
 
-Shapes have N first. Pictures are float32 N,C,H,W in 0..1 (the graphs turn uint8 N,H,W,C into that), vectors N,F.
-Nets know no corruption and no loss. Without a generator and in `eval` the same item always gives the same output,
-whatever lies beside it in the batch; a net may draw from a generator that it is given, and look around while training.
+Pictures are float32 tensors (N, C, H, W) in 0..1, vectors float32 (N, F). Corruption and loss are applied outside.
+
+In `eval` mode and without a generator, the output for an item is deterministic and does not depend on the other items
+of the batch. In training mode a network may sample from the generator it receives and use statistics of the batch.
 """
 
 from abc import ABC, abstractmethod
@@ -19,37 +20,41 @@ OPERATIONS: tuple[Operation, ...] = ("encode", "decode", "reconstruct", "denoise
 
 
 class ForwardResult(NamedTuple):
-    """One pass: the raw output (before `activate_output`), N and the item's shape, and the code it went through.
-
-    `log_variance`: where the code is a normal distribution, the logarithm of its variance; `code` is then its mean.
-    `samples`: the codes drawn of it, if any, all items' first draws before their second; `output` is then of each draw.
-    `code_nll`: where the net knows how probable its codes are, minus the logarithm of that, one number for each item.
-    """
+    """Result of one forward pass. All tensors are floating point, of the precision of the pass."""
 
     output: Tensor
+    """Raw output before `activate_output`: (N, *shape), or (S * N, *shape) with S samples per item."""
     code: Tensor
+    """Code: (N, *code_shape). For a normal distribution, its mean."""
     log_variance: Tensor | None = None
+    """Logarithm of the variance of a normal code: (N, code)."""
     samples: Tensor | None = None
+    """Sampled codes (S * N, code): the first samples of all items, then the second ones, and so on."""
     code_nll: Tensor | None = None
+    """Negative log-likelihood of each code in nats: (N,). Set by families with a model of their codes."""
 
     def in_float32(self) -> "ForwardResult":
-        """The same in float32, whatever precision it was computed in."""
+        """Return the result with all tensors converted to float32."""
         return ForwardResult._make(None if part is None else part.float() for part in self)
 
 
 class Autoencoder(nn.Module, ABC):
-    """A net with a code in the middle. `code_shape`: of one code; None where it follows the picture's size.
+    """Network with an encoder and a decoder.
 
-    A net for pictures of any size states `receptive_radius` and `stride` in pixels: an output pixel depends on no input
-    further away than the radius, and shifting the input by a multiple of the stride shifts the output.
+    Args:
+        shape: Shape of one item, (C, H, W) or (F,).
+        code_shape: Shape of one code. A side that depends on the size of the picture is None.
+        sigmoid: Whether `activate_output` applies a sigmoid to the raw output.
     """
 
     any_size: bool = False
+    """Whether the network takes pictures of any size."""
     receptive_radius: int | None = None
+    """Largest distance in pixels from an output pixel to an input pixel that it depends on; set with `any_size`."""
     stride: int | None = None
+    """Shifting the input by a multiple of so many pixels shifts the output by as many; set with `any_size`."""
 
     def __init__(self, shape: Shape, code_shape: tuple[int | None, ...], *, sigmoid: bool) -> None:
-        """`shape`: of one item, (C, H, W) or (F,)."""
         super().__init__()
         self.shape = shape
         self.code_shape = code_shape
@@ -57,50 +62,61 @@ class Autoencoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """Items to codes."""
+        """Encode items (N, *shape) as codes (N, *code_shape)."""
 
     @abstractmethod
     def decode(self, code: Tensor) -> Tensor:
-        """Codes to raw outputs of the items' shape: logits where `sigmoid`, else the values themselves."""
+        """Decode codes (N, *code_shape) to raw outputs (N, *shape): logits with `sigmoid`, otherwise values."""
 
-    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:  # noqa: ARG002 - for nets that draw
-        """The whole way, keeping the code for the penalties."""
+    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:  # noqa: ARG002 - for families that sample
+        """Encode and decode items (N, *shape); return the raw output and the code.
+
+        The penalties of the objective need the code. Families that sample during training use `generator`.
+        """
         code = self.encode(x)
         return ForwardResult(self.decode(code), code)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`decode(encode(x))`, raw."""
+        """Return the raw reconstruction (N, *shape) of items (N, *shape)."""
         return self.forward_with_code(x).output
 
     def init_from_data(self, items: Tensor) -> None:
-        """Takes from the training items what the net keeps of them, once, before the first step: nothing, for most."""
+        """Initialise weights or buffers from the training items, once, before the first step.
+
+        `items` are uint8 or float32 (N, *shape). Does nothing by default.
+        """
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Items on the scale that losses compare: as they are, for most."""
+        """Scale items (N, *shape) for the loss. Returns them unchanged by default."""
         return x
 
     def activate_output(self, output: Tensor) -> Tensor:
-        """Raw outputs as values on the scale of the data."""
+        """Convert raw outputs (N, *shape) to values on the scale of the data."""
         return torch.sigmoid(output) if self.sigmoid else output
 
     def parameter_count(self) -> int:
+        """Return the number of parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
 
 class NetSection(StrictModel, ABC):
-    """The `[net]` table of a family; each adds `family`, its name in NETS."""
+    """The `[net]` table of a recipe. Each family adds the key `family`, its name in NETS."""
 
     output: Literal["sigmoid", "linear"] = "sigmoid"
-    """What the last layer's numbers go through: `sigmoid` for values in 0..1, `linear` for any."""
+    """Activation of the output: `sigmoid` for values in 0..1, `linear` for any values."""
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """What such a net can offer."""
+        """Operations that a network of this section supports."""
         return OPERATIONS
 
     @abstractmethod
     def build(self, shape: Shape) -> Autoencoder:
-        """The net for items of `shape`, with fresh weights. Raises RecipeError where they don't fit."""
+        """Return a network with new weights for items of `shape`, (C, H, W) or (F,).
+
+        Raises:
+            RecipeError: The section does not fit items of that shape.
+        """
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -111,4 +127,4 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 Activation = Literal["linear", "relu", "gelu", "tanh", "sigmoid"]
-"""The names in ACTIVATIONS; a test holds the two together."""
+"""The keys of ACTIVATIONS. A test compares the two."""

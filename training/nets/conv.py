@@ -1,6 +1,7 @@
-"""Convolutional nets: plain 3x3 convolutions in residual blocks, on pixels folded into channels.
+"""Convolutional autoencoders: 3x3 convolutions in residual blocks, on pixels rearranged into channels.
 
-No normalisation, no gating, no global operation: cheap on a CPU, and what lies far away in a picture cannot matter.
+There is no normalisation, no gating and no global operation. The networks are cheap on a CPU, and their receptive field
+is bounded, so that large pictures can be processed in tiles.
 """
 
 from itertools import pairwise
@@ -17,7 +18,10 @@ from training.nets.base import Autoencoder, ForwardResult, NetSection, Operation
 
 
 class Block(nn.Module):
-    """x + conv(relu(conv(x))); the second starts at zero, so that a fresh block is the identity."""
+    """Residual block x + conv(relu(conv(x))) without normalisation, as in EDSR (Lim et al., CVPRW 2017).
+
+    The weights of the second convolution start at zero, so that a new block is close to the identity.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -26,13 +30,16 @@ class Block(nn.Module):
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to float (N, width, H, W); the shape is kept."""
         return x + self.second(F.relu(self.first(x)))
 
 
 def pixel_unshuffle(x: Tensor, side: int) -> Tensor:
-    """N,C,H,W -> N,side*side*C,H/side,W/side: each square of pixels becomes the channels of one, row by row.
+    """Rearrange (N, C, H, W) to (N, side * side * C, H / side, W / side): squares of pixels become channels.
 
-    Written with the channels last, where it moves whole pixels, and only rows of squares; onnxruntime keeps it so.
+    The channels of a square are ordered by row, column and channel; `torch.nn.functional.pixel_unshuffle` orders them
+    by channel first. In this order and with channels last, whole rows of a square are contiguous and are moved at once,
+    in PyTorch as in onnxruntime.
     """
     count, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(count, height // side, side, width // side, side * channels)
@@ -40,24 +47,24 @@ def pixel_unshuffle(x: Tensor, side: int) -> Tensor:
 
 
 def pixel_shuffle(x: Tensor, side: int) -> Tensor:
-    """The way back from `pixel_unshuffle`."""
+    """Invert `pixel_unshuffle` (sub-pixel convolution, Shi et al., CVPR 2016)."""
     count, channels, height, width = x.shape
     squares = x.permute(0, 2, 3, 1).reshape(count, height, width, side, channels // side)
     return squares.transpose(2, 3).reshape(count, height * side, width * side, channels // side**2).permute(0, 3, 1, 2)
 
 
 class Conv(Autoencoder):
-    """Levels of residual blocks, each half the size of the one before, down to the code and up again.
+    """Convolutional autoencoder with levels of residual blocks, each level half the size of the one before.
 
-    With skips each level of the way up adds what the way down saw. Then the code alone does not decode, nor does it
-    where pictures of any size are cut back after padding: such nets offer whole passes only.
+    With skip connections (U-Net, Ronneberger et al., MICCAI 2015), each level of the decoder adds the features of the
+    same level of the encoder. The code alone then does not determine the output. Nor does it for pictures of any size,
+    whose output is cropped to the input. Such networks only support `reconstruct` and `denoise`.
     """
 
     def __init__(self, section: "ConvSection", shape: Shape) -> None:
         channels, height, width = shape
-        self.total_stride = section.unshuffle * 2 ** (
-            len(section.widths) - 1
-        )  # pixels along the side of one cell of the code
+        levels = len(section.widths)
+        self.total_stride = section.unshuffle * 2 ** (levels - 1)  # side in pixels of the cell of one code position
         sides = (None, None) if section.any_size else (-(-height // self.total_stride), -(-width // self.total_stride))
         super().__init__(shape, (section.code, *sides), sigmoid=section.output == "sigmoid")
         self.any_size, self.skips, self.unshuffle = section.any_size, section.skips, section.unshuffle
@@ -76,39 +83,41 @@ class Conv(Autoencoder):
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - trains 1.5 times as fast on a CPU
 
     def encode(self, x: Tensor) -> Tensor:
-        """N,C,H,W -> N,code,H/cell,W/cell, sides rounded up."""
+        """Encode pictures (N, C, H, W) as codes (N, code, H / total_stride, W / total_stride), sides rounded up."""
         return self._encode_levels(x)[0]
 
     def decode(self, code: Tensor) -> Tensor:
-        """N,code,h,w -> N,C,H,W, raw; only for nets without skips."""
+        """Decode codes (N, code, h, w) to raw outputs (N, C, H, W). Only for networks without skip connections."""
         return self._decode_levels(code, [])[:, :, : self.shape[1], : self.shape[2]]
 
-    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:  # noqa: ARG002 - it draws nothing
-        code, seen = self._encode_levels(x)
-        output = self._decode_levels(code, seen if self.skips else [])[:, :, : x.shape[2], : x.shape[3]]
+    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:  # noqa: ARG002 - nothing is sampled
+        """Encode and decode pictures (N, C, H, W). With `residual`, the output is the input minus the prediction."""
+        code, features = self._encode_levels(x)
+        output = self._decode_levels(code, features if self.skips else [])[:, :, : x.shape[2], : x.shape[3]]
         return ForwardResult(x - output.float() if self.residual else output, code)
 
     def _encode_levels(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The code, and what each level but the last saw, finest first."""
-        seen: list[Tensor] = []
+        """Return the code and the features of each level but the last, finest first."""
+        features: list[Tensor] = []
         x = self.head(pixel_unshuffle(self._pad(x), self.unshuffle))
         for level, blocks in enumerate(self.down):
             x = blocks(x)
             if level < len(self.downsample):
-                seen.append(x)
+                features.append(x)
                 x = self.downsample[level](x)
-        return self.to_code(x), seen
+        return self.to_code(x), features
 
-    def _decode_levels(self, code: Tensor, seen: list[Tensor]) -> Tensor:
+    def _decode_levels(self, code: Tensor, features: list[Tensor]) -> Tensor:
+        """Return raw outputs at the padded size; `features`, if any, are added level by level."""
         x = self.up[-1](self.from_code(code))
         for level in reversed(range(len(self.upsample))):
             x = _ort_layout_hint(pixel_shuffle(self.upsample[level](x), 2))
-            x = self.up[level](x + seen[level] if seen else x)
+            x = self.up[level](x + features[level] if features else x)
         return pixel_shuffle(self.tail(x), self.unshuffle)
 
     def _pad(self, x: Tensor) -> Tensor:
-        """To whole cells at the right and the bottom, by the edge's pixels."""
-        # Written (c - H % c) % c because the exporter cannot follow -H % c where H is free.
+        """Pad at the right and the bottom to a multiple of `total_stride` by repeating the edge pixels."""
+        # (c - H % c) % c instead of -H % c, which torch.export does not support for a dynamic H.
         bottom, right = ((self.total_stride - side % self.total_stride) % self.total_stride for side in x.shape[2:])
         if not self.any_size and not bottom and not right:
             return x
@@ -116,9 +125,9 @@ class Conv(Autoencoder):
 
 
 def _ort_layout_hint(x: Tensor) -> Tensor:
-    """The same. In a graph a pool of single pixels, after which onnxruntime goes on in blocks of channels.
+    """Return `x`. In an exported graph, a 1x1 max pool after which onnxruntime keeps its blocked (NCHWc) layout.
 
-    Without it the additions that follow, and what they need of the way down, were carried out in the plain order: it
+    Without it, onnxruntime converts the following additions and the features of the encoder to the plain layout, which
     took an eighth longer.
     """
     return F.max_pool2d(x, 1) if torch.compiler.is_exporting() else x
@@ -129,51 +138,61 @@ def _blocks(width: int, count: int) -> nn.Sequential:
 
 
 def _radius(section: "ConvSection") -> int:
-    """Pixels. Every 3x3 convolution reaches one cell of its level further; cells nest, which costs one cell less 1."""
+    """Return the receptive radius in pixels.
+
+    Each 3x3 convolution adds one cell of its level: two per block, and the head and the tail at the finest level. An
+    output pixel may lie anywhere in a cell of the coarsest level, which adds the side of that cell minus 1.
+    """
     cells = [section.unshuffle * 2**level for level in range(len(section.widths))]
     reach = sum(2 * sum(counts) * cell for counts, cell in zip(section.per_level, cells, strict=True))
     return reach + 2 * cells[0] + cells[-1] - 1
 
 
 class ConvSection(NetSection):
-    """`family = "conv"`."""
+    """The `[net]` table of a convolutional autoencoder, `family = "conv"`."""
 
     family: Literal["conv"] = "conv"
     widths: Annotated[list[PositiveInt], Len(min_length=1)]
-    """Channels of each level, finest first; each level has half the height and width of the one before."""
+    """Channels of each level, finest first. Each level has half the height and width of the one before."""
     code: PositiveInt
-    """Channels of the code, at the size of the coarsest level."""
+    """Channels of the code, which has the size of the coarsest level."""
     blocks: PositiveInt | list[Annotated[list[NonNegativeInt], Len(2, 2)]] = 1
-    """Residual blocks a level has on each way; or for every level, finest first, [on the way down, on the way up]."""
+    """Residual blocks per level of encoder and decoder; or [encoder, decoder] of each level, finest first."""
     unshuffle: Literal[1, 2, 4] = 2
-    """Side of the square of pixels that is folded into channels first: most of the speed, at little loss."""
+    """Side of the squares of pixels that become channels of the first level. Larger squares are faster."""
     skips: bool = False
     """Add each level of the way down to the way up: better pictures, but no code that decodes."""
     any_size: bool = False
-    """Take pictures of any size, not only the data's."""
+    """Accept pictures of any size, not only the size of the training data."""
     residual: bool = False
-    """Let the net say what to take away from its input (Zhang et al. 2017), so that a clean picture needs nothing."""
+    """Predict the noise to subtract from the input (DnCNN, Zhang et al. 2017) instead of the clean picture."""
 
     @model_validator(mode="after")
     def _fits_itself(self) -> Self:
         if isinstance(self.blocks, list) and len(self.blocks) != len(self.widths):
-            raise ValueError(f"blocks has {len(self.blocks)} levels and widths has {len(self.widths)}")
+            raise ValueError(f"blocks has {len(self.blocks)} levels, but widths has {len(self.widths)}")
         if self.residual and not (self.skips and self.output == "linear"):
             raise ValueError("residual needs skips = true and output = 'linear'")
         return self
 
     @property
     def per_level(self) -> list[tuple[int, int]]:
-        """Residual blocks of every level, finest first: on the way down, on the way up."""
+        """Residual blocks (encoder, decoder) of each level, finest first."""
         if isinstance(self.blocks, int):
             return [(self.blocks, self.blocks)] * len(self.widths)
         return [(down, up) for down, up in self.blocks]
 
     @property
     def operations(self) -> tuple[Operation, ...]:
+        """Operations that a network of this section supports."""
         return ("reconstruct", "denoise") if self.skips or self.any_size else super().operations
 
     def build(self, shape: Shape) -> Conv:
+        """Return a convolutional autoencoder with new weights for pictures (C, H, W).
+
+        Raises:
+            RecipeError: The items are vectors.
+        """
         if len(shape) != 3:
-            raise RecipeError("the conv family takes pictures, not vectors: choose family = 'dense'")
+            raise RecipeError("net.family = 'conv' takes pictures, not vectors: choose net.family = 'dense'")
         return Conv(self, shape)

@@ -1,24 +1,31 @@
-"""Sparsity that is enforced, not paid for: which numbers of a code are kept, the others become 0. No parameters."""
+"""Sparsity constraints on codes: the largest activations are kept and the others set to 0. No parameters."""
 
 from torch import Tensor
 
 
 def top_k(code: Tensor, count: int) -> Tensor:
-    """N,code -> the same with all but each item's `count` largest numbers at 0 (k-sparse, Makhzani and Frey 2014)."""
-    least = code.topk(count, 1, sorted=True).values[:, -1:]
-    return code * (code >= least).to(code.dtype)
+    """Keep the `count` largest numbers of each code (N, code) and set the others to 0.
+
+    k-sparse autoencoders: Makhzani and Frey, "k-Sparse autoencoders" (ICLR 2014).
+    """
+    threshold = code.topk(count, 1, sorted=True).values[:, -1:]
+    return code * (code >= threshold).to(code.dtype)
 
 
 def lifetime_sparsity(code: Tensor, share: float) -> Tensor:
-    """N,code -> the same with each unit kept for the `share` of the batch where it is largest, and 0 for the others.
+    """Keep each unit of codes (N, code) for the fraction `share` of the batch where it is largest; set the rest to 0.
 
-    So every unit learns from some items and none from many (winner-take-all, Makhzani and Frey 2015).
+    Every unit is then active for some items and none for many. Makhzani and Frey, "Winner-take-all autoencoders"
+    (NIPS 2015).
     """
     return code * (code >= lifetime_threshold(code, share)).to(code.dtype)
 
 
 def lifetime_threshold(code: Tensor, share: float) -> Tensor:
-    """N,code -> code: the least value of each unit among the `share` of the batch where it is largest; no gradient."""
+    """Return for each unit the smallest activation among the fraction `share` of the batch where it is largest.
+
+    `code` is (N, code), the result (code,), without gradient. At least one item is kept per unit.
+    """
     count = max(1, round(share * len(code)))
-    columns = code.detach().t().contiguous()  # the values of a unit side by side: many times as fast
+    columns = code.detach().t().contiguous()  # kthvalue is many times faster along contiguous memory
     return columns.kthvalue(len(code) - count + 1, 1).values

@@ -1,6 +1,6 @@
-"""Variational nets: the code is a normal distribution, held near the standard one, so that any code can be decoded.
+"""Variational autoencoders: the encoder returns a normal distribution of codes, kept close to the standard normal.
 
-After Kingma and Welling, Auto-Encoding Variational Bayes (2014).
+Kingma and Welling, "Auto-encoding variational Bayes" (ICLR 2014).
 """
 
 from math import prod
@@ -16,7 +16,7 @@ from training.nets.dense import mlp_layers
 
 
 class Variational(Autoencoder):
-    """features -> hidden -> mean and log-variance of the code; a draw of it -> hidden reversed -> features."""
+    """Variational autoencoder of two multilayer perceptrons with a diagonal normal posterior."""
 
     def __init__(self, section: "VariationalSection", shape: Shape) -> None:
         super().__init__(shape, (section.code,), sigmoid=section.output == "sigmoid")
@@ -28,41 +28,46 @@ class Variational(Autoencoder):
         )
 
     def encode(self, x: Tensor) -> Tensor:
-        """N and the item's shape -> N,code: the means."""
+        """Encode items (N, *shape) as the means (N, code) of their posteriors."""
         return self.posterior(x)[0]
 
     def decode(self, code: Tensor) -> Tensor:
-        """N,code -> N and the item's shape, raw."""
+        """Decode codes (N, code) to raw outputs (N, *shape)."""
         return self.decoder(code)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """N and the item's shape -> the mean and the log-variance of the code, N,code each."""
-        mean, spread = self.encoder(x).chunk(2, 1)
-        return mean, spread
+        """Return the mean and the log-variance, (N, code) each, of the codes of items (N, *shape)."""
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        return mean, log_variance
 
     def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:
-        """With a generator codes are drawn; without one the code is the mean."""
-        mean, spread = self.posterior(x)
+        """Encode and decode items (N, *shape).
+
+        With a generator, `draws` codes per item are sampled from the posterior and decoded: the outputs are
+        (draws * N, *shape). Without one, the mean is decoded.
+        """
+        mean, log_variance = self.posterior(x)
         if generator is None:
-            return ForwardResult(self.decode(mean), mean, spread)
-        mean, spread = mean.float(), spread.float()  # the draw and its density are of the same numbers
+            return ForwardResult(self.decode(mean), mean, log_variance)
+        mean, log_variance = mean.float(), log_variance.float()  # samples and their density use the same numbers
         noise = torch.randn((self.draws, *mean.shape), generator=generator)
-        drawn = (mean + (spread / 2).exp() * noise).flatten(0, 1)
-        return ForwardResult(self.decode(drawn), mean, spread, drawn)
+        samples = (mean + (log_variance / 2).exp() * noise).flatten(0, 1)  # reparameterisation: z = mu + sigma * eps
+        return ForwardResult(self.decode(samples), mean, log_variance, samples)
 
 
 class VariationalSection(NetSection):
-    """`family = "variational"`."""
+    """The `[net]` table of a variational autoencoder, `family = "variational"`."""
 
     family: Literal["variational"] = "variational"
     code: PositiveInt
     """Numbers in the code."""
     hidden: Annotated[list[PositiveInt], Len(min_length=1)]
-    """Widths between the input and the code; the decoder has them in reverse."""
+    """Widths of the hidden layers of the encoder; the decoder has them in reverse."""
     activation: Activation = "gelu"
-    """After each hidden layer."""
+    """Activation after each hidden layer."""
     draws: PositiveInt = 1
-    """Codes drawn of each item's distribution at every step."""
+    """Codes sampled per item at every step."""
 
     def build(self, shape: Shape) -> Variational:
+        """Return a variational autoencoder with new weights for items of `shape`."""
         return Variational(self, shape)

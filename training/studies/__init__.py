@@ -1,4 +1,7 @@
-"""STUDIES: every question of the lecture on one screen. A new one is a file beside this one and a line here."""
+"""The studies, each of which answers one question of the lecture. STUDIES maps their names to them.
+
+To add a study, add a module or package to this package and its `STUDY` to IN_ORDER.
+"""
 
 from collections.abc import Sequence
 
@@ -34,12 +37,16 @@ IN_ORDER = (
     faces.STUDY,
     photos.STUDY,
 )
-"""The lecture's, and what came of it."""
+"""The studies in the order of the report: first those of the lecture, then those that followed from it."""
 STUDIES: dict[str, Study] = {study.name: study for study in IN_ORDER}
 
 
 def find_studies(names: Sequence[str]) -> list[Study]:
-    """The studies of these names, all of them for `all`. Raises RecipeError with the near match of an unknown one."""
+    """Return the studies with these names, or all of them for `all`, in the order of the report.
+
+    Raises:
+        RecipeError: A name is unknown. The message suggests a similar one.
+    """
     for name in names:
         if name not in STUDIES and name != "all":
             raise RecipeError(f"no study {name!r}: {suggestion(name, list(STUDIES))}")

@@ -1,4 +1,4 @@
-"""Digits through a net that counts its bits, against JPEG, WebP and principal components; then the same on clothes."""
+"""Compression of digits by a compressive network, compared with JPEG, WebP and PCA; clothes by the same codecs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,19 +25,27 @@ from training.workspace import TrainedModel, Workspace
 
 RECIPE = "digits-codec"
 FITS = ((0.04, 1.1), (0.02, 0.85), (0.007, 0.5), (0.002, 0.3), (0.001, 0.22))
-"""Weight of the bits, from few bytes to many, and the step that the net's rounding begins with."""
+"""Weight of the rate in the loss and initial rounding step of each network, from few bytes to many."""
 PCA_STEPS = (1.6, 1.0, 0.7, 0.5, 0.37, 0.28)
-"""Of the codec of principal components, pixels in 0..1."""
+"""Rounding steps of the PCA codec, for pixels in 0..1."""
 QUALITIES: dict[FileKind, tuple[int, ...]] = {"JPEG": (1, 5, 10, 25, 50, 75), "WEBP": (0, 1, 5, 10, 25, 50)}
+LABELS = {
+    "as it is": "original",
+    "the net": "network",
+    "principal components": "PCA",
+    "WebP at its least": "smallest WebP",
+}
+"""Labels of rows of pictures by the names in results that were stored before these were shortened."""
 COMPARED_BYTES = (25, 64)
+"""Bytes per picture at which codecs are compared."""
 TARGET_GAIN = 2.0
 NUM_PICTURES = 10
-NAMES = {"ours": "the net", "pca": "principal components", "jpeg": "JPEG", "webp": "WebP"}
-SETS = {"digits": "digits (MNIST test set)", "clothes": "clothes (Fashion-MNIST), by the digits' models"}
+NAMES = {"ours": "network", "pca": "PCA", "jpeg": "JPEG", "webp": "WebP"}
+SETS = {"digits": "digits (MNIST test set)", "clothes": "clothes (Fashion-MNIST), by codecs for digits"}
 
 
 def measure(workspace: Workspace) -> Results:
-    """Bytes and PSNR of every codec at several qualities, on the digits' test set and on that of Fashion-MNIST."""
+    """Measure bytes and PSNR of every codec at several qualities, on the test sets of MNIST and Fashion-MNIST."""
     nets = fit_nets(workspace)
     train, sets = nets[0].data.train, {"digits": nets[0].data.test}
     sets["clothes"] = workspace.data(RECIPE, "data.source=fashion-mnist").test
@@ -60,7 +68,7 @@ def measure(workspace: Workspace) -> Results:
 
 
 def fit_nets(workspace: Workspace) -> list[TrainedModel]:
-    """One net for each of FITS; the recipe's own is among them."""
+    """Train one network for each entry of FITS, among them the recipe's own."""
     return [
         workspace.fit(
             RECIPE,
@@ -73,21 +81,20 @@ def fit_nets(workspace: Workspace) -> list[TrainedModel]:
 
 
 def _curves(ours: Sequence[SymbolCodec], pca: Sequence[SymbolCodec], items: Items) -> dict[str, list[list[float]]]:
-    """Points of bytes and PSNR for each codec."""
+    """Return the points of bytes and PSNR of each codec on `items`."""
     curves = {"ours": [codec.round_trip(items).point(items) for codec in ours]}
     curves["pca"] = [codec.round_trip(items).point(items) for codec in pca]
     for kind, qualities in QUALITIES.items():
-        coded = [file_codec(kind, quality, items) for quality in qualities]
-        curves[kind.lower()] = [made.point(items) for made in coded]
+        curves[kind.lower()] = [file_codec(kind, quality, items).point(items) for quality in qualities]
     return curves
 
 
 def _pictures(
     ours: Sequence[SymbolCodec], components: PcaBasis, curves: Mapping[str, Any], items: Items
 ) -> list[dict[str, Any]]:
-    """Rows of pictures, each with the mean bytes of its codec over the whole set."""
+    """Return rows of decoded pictures, each with the mean bytes of its codec over the whole set."""
     shown = items[:NUM_PICTURES]
-    rows = [_row("as it is", shown, items[0].size)]
+    rows = [_row("original", shown, items[0].size)]
     for number in range(0, len(ours), 2):
         size = curves["ours"][number][0]
         sizes = [point[0] for point in curves["pca"]]
@@ -100,27 +107,28 @@ def _pictures(
                 float(np.clip(size, min(sizes), max(sizes))),
             )
         )
-    least: CodecResult = file_codec("WEBP", QUALITIES["WEBP"][0], shown)
-    return [*rows, _row("WebP at its least", least.pictures, curves["webp"][0][0])]
+    smallest: CodecResult = file_codec("WEBP", QUALITIES["WEBP"][0], shown)
+    return [*rows, _row("smallest WebP", smallest.pictures, curves["webp"][0][0])]
 
 
-def _row(what: str, pictures: Items, size: float) -> dict[str, Any]:
-    return {"what": what, "bytes": size, "pictures": pack(pictures)}
+def _row(label: str, pictures: Items, size: float) -> dict[str, Any]:
+    return {"what": label, "bytes": size, "pictures": pack(pictures)}
 
 
 def psnr_gain(results: Results, name: str, size: float) -> float:
-    """dB of the net over the codec of principal components at that many bytes."""
+    """Return the PSNR of the network minus that of the PCA codec in dB, at `size` bytes on the set `name`."""
     curves = results["curves"][name]
     return psnr_at(curves["ours"], size) - psnr_at(curves["pca"], size)
 
 
 def rows(results: Results) -> Sequence[Row]:
+    """Return the gains over the PCA codec, and the sizes of the smallest files."""
     digits = results["curves"]["digits"]
     return [
         Row(
-            f"digits in {size} bytes: dB over the codec of principal components",
+            f"digits in {size} bytes: PSNR over that of the PCA codec, dB",
             psnr_gain(results, "digits", size),
-            f"that codec: {psnr_at(digits['pca'], size):.1f} dB; the net: {psnr_at(digits['ours'], size):.1f} dB",
+            f"PCA codec: {psnr_at(digits['pca'], size):.1f} dB; network: {psnr_at(digits['ours'], size):.1f} dB",
             "measured here, PCA by scikit-learn",
             TARGET_GAIN,
             higher_is_better=True,
@@ -128,26 +136,27 @@ def rows(results: Results) -> Sequence[Row]:
         for size in COMPARED_BYTES
     ] + [
         Row(
-            "fewest bytes of a digit as a WebP file",
+            "smallest WebP file of a digit, bytes",
             digits["webp"][0][0],
-            f"at {digits['webp'][0][1]:.1f} dB; JPEG's fewest: {digits['jpeg'][0][0]:.0f}",
+            f"at {digits['webp'][0][1]:.1f} dB; smallest JPEG file: {digits['jpeg'][0][0]:.0f}",
             "Pillow",
         ),
         Row(
-            "clothes by the digits' net in 64 bytes: dB over the digits' principal components",
+            "clothes in 64 bytes by the codecs for digits: PSNR over that of the PCA codec, dB",
             psnr_gain(results, "clothes", 64),
-            f"those: {psnr_at(results['curves']['clothes']['pca'], 64):.1f} dB",
+            f"PCA codec: {psnr_at(results['curves']['clothes']['pca'], 64):.1f} dB",
         ),
     ]
 
 
 def plot(results: Results) -> Mapping[str, Figure]:
-    made = new_figure("Bytes and quality of 28x28 pictures, every picture by itself", 9.0, 4.5)
-    for axes, name in zip(made.subplots(1, 2, sharex=True, sharey=True), SETS, strict=True):
+    """Plot the rate-distortion curves, and decoded pictures of both sets."""
+    figure = new_figure("Size and quality of 28x28 pictures, each encoded by itself", 9.0, 4.5)
+    for axes, name in zip(figure.subplots(1, 2, sharex=True, sharey=True), SETS, strict=True):
         _plot_curves(axes, results["curves"][name], SETS[name])
-    made.axes[0].set_ylabel("PSNR of the mean squared error, dB")
-    made.axes[0].legend(loc="lower right")
-    return {"curves": made, **{name: _picture_figure(results, name) for name in SETS}}
+    figure.axes[0].set_ylabel("PSNR of the mean squared error, dB")
+    figure.axes[0].legend(loc="lower right")
+    return {"curves": figure, **{name: _picture_figure(results, name) for name in SETS}}
 
 
 def _plot_curves(axes: Axes, curves: Mapping[str, Curve], title: str) -> None:
@@ -157,44 +166,44 @@ def _plot_curves(axes: Axes, curves: Mapping[str, Curve], title: str) -> None:
 
 
 def _picture_figure(results: Results, name: str) -> Figure:
-    made = new_figure(f"What is left of {SETS[name]}", 8.0, 4.4)
-    found = results["pictures"][name]
-    labels = [f"{row['what']},\n{row['bytes']:.0f} bytes" for row in found]
-    show_rows(made.subplots(), [unpack(row["pictures"]) for row in found], labels)
-    return made
+    figure = new_figure(f"Decoded {SETS[name]}", 8.0, 4.4)
+    stored = results["pictures"][name]
+    labels = [f"{LABELS.get(row['what'], row['what'])},\n{row['bytes']:.0f} bytes" for row in stored]
+    show_rows(figure.subplots(), [unpack(row["pictures"]) for row in stored], labels)
+    return figure
 
 
 def summary(results: Results) -> str:
+    """Return the answer as text."""
     digits, clothes = results["curves"]["digits"], results["curves"]["clothes"]
     small, large = (psnr_gain(results, "digits", size) for size in COMPARED_BYTES)
     gap = results["training_curve"][-1][1] - digits["ours"][-1][1]
     lost = [psnr_at(digits[kind], 64) - psnr_at(clothes[kind], 64) for kind in ("ours", "pca")]
     return (
-        f"On pictures as small as these it is easy to beat JPEG and says little: a JPEG file of a digit takes at least "
-        f"{digits['jpeg'][0][0]:.0f} bytes and a WebP file {digits['webp'][0][0]:.0f}, much of it headers, where raw "
-        "pixels take 784. Whatever has no header wins. The honest opponent is a linear codec made for the same data: "
-        "all principal components, rounded to one step, written by a range coder whose tables are counted on the "
-        f"training set. Over it the net gains {small:.1f} dB at {COMPARED_BYTES[0]} bytes and {large:.1f} dB at "
-        f"{COMPARED_BYTES[1]}. Both write every picture by itself, and all figures are of pictures read again from "
-        f"those bytes. The tables and the net's {results['parameters'] / 1e6:.1f} million weights are not counted: "
-        "whoever reads has them.\n\n"
-        "The net begins as the linear codec behind a sigmoid and learns what layers beside it add, in "
+        "Beating JPEG on pictures as small as these is easy and says little: a JPEG file of a digit has at least "
+        f"{digits['jpeg'][0][0]:.0f} bytes and a WebP file {digits['webp'][0][0]:.0f}, many of them headers; the raw "
+        "pixels have 784. Any codec without headers wins. A fair competitor is a linear codec for the same data: all "
+        "principal components, rounded with one step size and encoded by a range coder whose tables are counted on the "
+        f"training set. The network gains {small:.1f} dB over it at {COMPARED_BYTES[0]} bytes and {large:.1f} dB at "
+        f"{COMPARED_BYTES[1]}. Both encode every picture by itself, and all figures are of pictures decoded from these "
+        f"bytes. The tables and the network's {results['parameters'] / 1e6:.1f} million weights are not counted, since "
+        "they belong to the decoder.\n\n"
+        "The network is initialised as the linear codec followed by a sigmoid; its nonlinear layers learn the rest in "
         f"{results['epochs']} epochs for each of the {len(results['rates'])} points "
         f"of its curve (seed {results['seed']}, {min(results['seconds']):.0f} to {max(results['seconds']):.0f} s on a "
-        f"machine with much else to do). At its most bytes it is {gap:.1f} dB better on its training set than on the "
-        "test set.\n\n"
-        "It is specific to its data, as the lecture says. On Fashion-MNIST, coded by what was made for digits, the net "
-        f"is {lost[0]:.1f} dB worse than on digits at 64 bytes and the components {lost[1]:.1f} dB: "
-        f"{psnr_at(clothes['ours'], 64):.1f} dB and {psnr_at(clothes['pca'], 64):.1f} dB are left, and more bytes help "
-        "the linear codec alone, which can write any picture. WebP knows nothing of either and gives "
-        f"clothes {clothes['webp'][0][1]:.1f} dB in {clothes['webp'][0][0]:.0f} bytes."
+        f"busy machine). At its highest rate it is {gap:.1f} dB better on its training set than on the test set.\n\n"
+        "The codec is specific to its data. On Fashion-MNIST, encoded by the codecs for digits in 64 bytes, the "
+        f"network is {lost[0]:.1f} dB worse than on digits and PCA {lost[1]:.1f} dB; they reach "
+        f"{psnr_at(clothes['ours'], 64):.1f} dB and {psnr_at(clothes['pca'], 64):.1f} dB. More bytes only help the "
+        "linear codec, which can represent any picture. WebP, made for neither set, encodes "
+        f"clothes with {clothes['webp'][0][1]:.1f} dB in {clothes['webp'][0][0]:.0f} bytes."
     )
 
 
 STUDY = Study(
     name="compression",
     title="Compression: the codec and the data",
-    question="Autoencoders compress: why is it almost impossible for one to beat JPEG, and on what can it?",
+    question="Autoencoders compress: why is it almost impossible for one to beat JPEG, and on which data can it?",
     command=f"hourglass-train fit {RECIPE}",
     measure=measure,
     rows=rows,

@@ -1,19 +1,18 @@
-"""Undercomplete codes of digits: three nets of 32 numbers against principal component analysis with as many."""
+"""Undercomplete codes of digits: three networks with 32 numbers, compared with 32 principal components."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from training.data import Dataset, Items
 from training.evaluation.figures import error_figures, run_in_batches, to_uint8
-from training.export.onnx_graph import ExportModule
 from training.studies.base.packing import pack, unpack
 from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show_rows
 from training.studies.base.study import Results, Row, Study
+from training.studies.measures.arrays import flatten64, torch_operation
 from training.workspace import Workspace
 
 CODE, NUM_PICTURES, FASHION_EPOCHS = 32, 12, 60
@@ -23,31 +22,31 @@ TARGETS: dict[str, tuple[float, float | None]] = {
     "digits-wide": (0.076, None),
 }
 SHAPES = {"digits": "784-32-784", "digits-deep": "784-128-64-32", "digits-wide": "784-512-256-32"}
-SOURCES = {"digits": "the Keras blog's simple one: 0.09 to 0.11", "digits-deep": "the Keras blog's deep one: 0.097"}
+SOURCES = {"digits": "Keras blog, one layer: 0.09 to 0.11", "digits-deep": "Keras blog, deep: 0.097"}
 
 
 def measure(workspace: Workspace) -> Results:
-    """Errors on training and test pictures as served, of the nets and of PCA; the first net on Fashion-MNIST too."""
+    """Measure the errors of networks and PCA on training and test pictures; the first network on Fashion-MNIST too."""
     nets: Results = {}
     for name in TARGETS:
         model = workspace.model(name)
-        made = {part: run_in_batches(model.graphs["reconstruct"], items) for part, items in _splits(model.data)}
+        outputs = {part: run_in_batches(model.graphs["reconstruct"], items) for part, items in _splits(model.data)}
         nets[name] = {
-            **{part: error_figures(made[part], items)["mse"] for part, items in _splits(model.data)},
+            **{part: error_figures(outputs[part], items)["mse"] for part, items in _splits(model.data)},
             "bce": model.card.quality.figures["reconstruct_bce"],
             "parameters": model.card.parameters,
             "seconds": model.card.made.seconds,
             "seed": model.card.made.seed,
-            "pictures": pack(made["test"][:NUM_PICTURES]),
+            "pictures": pack(outputs["test"][:NUM_PICTURES]),
         }
     data = workspace.data("digits")
     pca = _fit_pca(data.train)
-    cut = {part: _pca_round_trip(pca, items) for part, items in _splits(data)}
+    projections = {part: _pca_round_trip(pca, items) for part, items in _splits(data)}
     return {
         "nets": nets,
-        "pca": {part: error_figures(to_uint8(cut[part]), items)["mse"] for part, items in _splits(data)},
-        "pca_uncut": float(np.square(cut["test"] - _to_unit_range(data.test)).mean()),
-        "pca_pictures": pack(to_uint8(cut["test"][:NUM_PICTURES])),
+        "pca": {part: error_figures(to_uint8(projections[part]), items)["mse"] for part, items in _splits(data)},
+        "pca_uncut": float(np.square(projections["test"] - flatten64(data.test).reshape(data.test.shape)).mean()),
+        "pca_pictures": pack(to_uint8(projections["test"][:NUM_PICTURES])),
         "originals": pack(data.test[:NUM_PICTURES]),
         "entropy": pixel_entropy(data.test),
         "fashion": _fashion(workspace),
@@ -55,85 +54,87 @@ def measure(workspace: Workspace) -> Results:
 
 
 def _fashion(workspace: Workspace) -> Results:
-    """The recipe of digits with one word changed, and fewer epochs."""
+    """Train the recipe `digits` on Fashion-MNIST with fewer epochs; return its error and that of PCA."""
     changes = ("data.source=fashion-mnist", f"optimizer.epochs={FASHION_EPOCHS}")
     trained = workspace.fit("digits", *changes, variant="fashion")
-    test, served = trained.data.test, ExportModule(trained.result.net, "reconstruct")
-    with torch.no_grad():
-        made = run_in_batches(lambda items: served(torch.from_numpy(items.copy())).numpy(), test)
+    test = trained.data.test
+    outputs = run_in_batches(torch_operation(trained.result.net, "reconstruct"), test)
     return {
-        "net": error_figures(made, test)["mse"],
+        "net": error_figures(outputs, test)["mse"],
         "pca": error_figures(to_uint8(_pca_round_trip(_fit_pca(trained.data.train), test)), test)["mse"],
         "seconds": trained.result.seconds,
     }
 
 
 def rows(results: Results) -> Sequence[Row]:
-    found: list[Row] = []
-    for name, (bar, stretch) in TARGETS.items():
+    """Return the cross-entropies and squared errors, with their targets."""
+    table: list[Row] = []
+    for name, (target, stretch) in TARGETS.items():
         net = results["nets"][name]
         facts = f"{SHAPES[name]}, {net['parameters']:,} weights, {net['seconds']:.0f} s, seed {net['seed']}"
-        found.append(
+        table.append(
             Row(
-                f"{name} ({facts}): test BCE, nats a pixel",
+                f"{name} ({facts}): test BCE, nats per pixel",
                 net["bce"],
                 f"perfect pictures: {results['entropy']:.4f}; {SOURCES.get(name, 'digits-deep: 5x fewer weights')}",
                 "keras-blog" if name in SOURCES else "measured here",
-                bar,
+                target,
                 stretch,
             )
         )
-        found.append(Row(f"{name}: test MSE, as served", net["test"], _pca_text(results), "scikit-learn"))
+        table.append(Row(f"{name}: test MSE, as served", net["test"], _pca_text(results), "scikit-learn"))
     fashion = results["fashion"]
-    what = (
-        f"digits on Fashion-MNIST by one changed word ({FASHION_EPOCHS} epochs, {fashion['seconds']:.0f} s): test MSE"
-    )
-    found.append(Row(what, fashion["net"], f"PCA-32 of Fashion-MNIST: {fashion['pca']:.5f}", "scikit-learn"))
-    return found
+    label = f"recipe digits on Fashion-MNIST ({FASHION_EPOCHS} epochs, {fashion['seconds']:.0f} s): test MSE"
+    table.append(Row(label, fashion["net"], f"PCA-32 of Fashion-MNIST: {fashion['pca']:.5f}", "scikit-learn"))
+    return table
 
 
 def plot(results: Results) -> Mapping[str, Figure]:
-    pictures = new_figure("Test digits through codes of 32 numbers", width=8, height=3.6)
-    made = [unpack(results["nets"][name]["pictures"]) for name in TARGETS]
+    """Plot reconstructed test digits, and the errors on training and test digits."""
+    pictures = new_figure("Test digits reconstructed from codes of 32 numbers", width=8, height=3.6)
+    reconstructions = [unpack(results["nets"][name]["pictures"]) for name in TARGETS]
     show_rows(
         pictures.subplots(),
-        [unpack(results["originals"]), unpack(results["pca_pictures"]), *made],
+        [unpack(results["originals"]), unpack(results["pca_pictures"]), *reconstructions],
         ["original", "PCA-32", *TARGETS],
     )
-    bars = new_figure("Codes of 32 numbers: error on training and on test digits", width=7, height=4)
+    bars = new_figure("Codes of 32 numbers: errors on training and test digits", width=7, height=4)
     axes = add_grid(bars.subplots())
     names = ["PCA-32", *TARGETS]
-    found = [results["pca"], *(results["nets"][name] for name in TARGETS)]
+    errors = [results["pca"], *(results["nets"][name] for name in TARGETS)]
     colours = [COLOURS["pca"], *[COLOURS["ours"]] * len(TARGETS)]
     places = np.arange(len(names))
     for offset, part, strength in ((-0.2, "train", 0.45), (0.2, "test", 1.0)):
-        heights = [1000 * each[part] for each in found]
-        drawn = axes.bar(places + offset, heights, 0.38, color=colours, alpha=strength)
-        axes.bar_label(drawn, [f"{part}\n{height:.2f}" for height in heights], fontsize=8)
+        heights = [1000 * error[part] for error in errors]
+        container = axes.bar(places + offset, heights, 0.38, color=colours, alpha=strength)
+        axes.bar_label(container, [f"{part}\n{height:.2f}" for height in heights], fontsize=8)
     axes.set_xticks(places, names)
-    axes.set(xlabel="net", ylabel="mean squared error a pixel, thousandths", ylim=(0, 1200 * found[0]["test"]))
+    axes.set(xlabel="model", ylabel="mean squared error per pixel, thousandths", ylim=(0, 1200 * errors[0]["test"]))
     return {"pictures": pictures, "errors": bars}
 
 
 def summary(results: Results) -> str:
+    """Return the answer as text."""
     nets, pca = results["nets"], results["pca"]
     gain = {name: 10 * np.log10(pca["test"] / net["test"]) for name, net in nets.items()}
     wide, fashion = nets["digits-wide"], results["fashion"]
     return (
-        f"More than PCA's. With 32 numbers PCA leaves an error of {pca['test']:.5f} on test digits (as 8-bit pictures; "
-        f"{results['pca_uncut']:.5f} before they are cut to 0..1); one layer each way with a sigmoid at the end leaves "
-        f"{nets['digits']['test']:.5f} ({gain['digits']:.1f} dB less), three layers {nets['digits-deep']['test']:.5f} "
-        f"({gain['digits-deep']:.1f} dB), and 1.1 million weights {wide['test']:.5f} ({gain['digits-wide']:.1f} dB). "
-        "The digits lie on a curved surface that a plane of 32 directions cannot follow.\n\n"
-        "What the weights buy is not free: the error on test digits is "
-        f"{nets['digits']['test'] / nets['digits']['train']:.2f} times that on training digits for the smallest net, "
-        f"and {wide['test'] / wide['train']:.2f} times for the widest, which begins to know its training digits by "
-        f"heart. Of a cross-entropy, {results['entropy']:.4f} is there even for perfect pictures, since their pixels "
-        "are grey: the nets are to be compared by what is above it. One layer each way stands at "
-        f"{nets['digits']['bce']:.4f}, {_gap_text(nets['digits']['bce'], 0.09)}: depth buys more than time does. "
-        "Seconds were taken on two cores that other fits shared.\n\n"
-        f"One changed word, data.source, trains the same recipe on pictures of clothes: {fashion['net']:.5f} after "
-        f"{FASHION_EPOCHS} epochs, where PCA-32 of those pictures leaves {fashion['pca']:.5f}."
+        f"More detail. With 32 numbers, PCA has an error of {pca['test']:.5f} on test digits (rounded to 8 bits; "
+        f"{results['pca_uncut']:.5f} before clipping to 0..1). A network with one layer in encoder and decoder and a "
+        f"sigmoid output has {nets['digits']['test']:.5f} ({gain['digits']:.1f} dB less), one with three layers "
+        f"{nets['digits-deep']['test']:.5f} ({gain['digits-deep']:.1f} dB), and one with 1.1 million weights "
+        f"{wide['test']:.5f} ({gain['digits-wide']:.1f} dB). The digits lie near a curved surface, which a linear "
+        "subspace of 32 dimensions cannot follow.\n\n"
+        "More weights also overfit more: the error on test digits is "
+        f"{nets['digits']['test'] / nets['digits']['train']:.2f} times the error on training digits for the smallest "
+        f"network, and {wide['test'] / wide['train']:.2f} times for the widest, which begins to memorise its training "
+        f"digits. The cross-entropy of perfect pictures is {results['entropy']:.4f}, since their pixels are grey; only "
+        "the difference from that is an error. The network with one layer has a cross-entropy of "
+        f"{nets['digits']['bce']:.4f}, {_gap_text(nets['digits']['bce'], 0.09)}: depth helps more than time. "
+        "Times were measured on two cores shared with other training runs.\n\n"
+        "With one key changed, `data.source`, the same recipe trains on pictures of clothes: the error is "
+        f"{fashion['net']:.5f} after {FASHION_EPOCHS} epochs, and that of PCA-32 on these pictures "
+        f"{fashion['pca']:.5f}."
     )
 
 
@@ -141,31 +142,30 @@ def _splits(data: Dataset) -> tuple[tuple[str, Items], tuple[str, Items]]:
     return ("train", data.train), ("test", data.test)
 
 
-def _gap_text(figure: float, bar: float) -> str:
-    if figure <= bar:
-        return f"within the stretch goal of {bar:.4f}"
-    return f"{figure - bar:.4f} over the stretch goal of {bar:.4f}"
+def _gap_text(value: float, stretch: float) -> str:
+    if value <= stretch:
+        return f"within the stretch goal of {stretch:.4f}"
+    return f"{value - stretch:.4f} above the stretch goal of {stretch:.4f}"
 
 
 def _pca_text(results: Results) -> str:
     return f"PCA-{CODE}: {results['pca']['test']:.5f}"
 
 
-def _to_unit_range(items: Items) -> NDArray[np.float64]:
-    return items.astype(np.float64) / 255
-
-
 def _fit_pca(train: Items) -> PCA:
-    return PCA(CODE, svd_solver="covariance_eigh").fit(_to_unit_range(train).reshape(len(train), -1))
+    return PCA(CODE, svd_solver="covariance_eigh").fit(flatten64(train))
 
 
 def _pca_round_trip(pca: PCA, items: Items) -> NDArray[np.float64]:
-    flat = _to_unit_range(items).reshape(len(items), -1)
-    return np.asarray(pca.inverse_transform(pca.transform(flat))).reshape(items.shape)
+    """Return the projections of pictures on the principal components, float64 in the shape of `items`."""
+    return np.asarray(pca.inverse_transform(pca.transform(flatten64(items)))).reshape(items.shape)
 
 
 def pixel_entropy(items: Items) -> float:
-    """Mean of the pixels' own, in nats: the cross-entropy of perfect answers."""
+    """Return the cross-entropy of perfect reconstructions of pictures uint8 (N, H, W, C), in nats per pixel.
+
+    It is the mean of -p log p - (1 - p) log(1 - p) with p = pixel / 255.
+    """
     grey = np.arange(256) / 255
     inside = np.clip(grey, 1e-12, 1 - 1e-12)
     nats = -(grey * np.log(inside) + (1 - grey) * np.log1p(-inside))
@@ -175,7 +175,7 @@ def pixel_entropy(items: Items) -> float:
 STUDY = Study(
     name="undercomplete",
     title="Undercomplete codes: beyond PCA",
-    question="With a code smaller than the input, what does a nonlinear autoencoder keep that PCA cannot?",
+    question="With a code smaller than the input, what does a nonlinear autoencoder preserve that PCA cannot?",
     command="hourglass-train fit digits-deep",
     measure=measure,
     rows=rows,

@@ -22,7 +22,7 @@ GRAPH = "DENOISER_GRAPH"  # BentoML imports this file in its worker: the path tr
 
 @bentoml.service(workers=1, logging={"access": {"enabled": False}})
 class Denoiser:
-    """One session of one thread."""
+    """A denoiser with one onnxruntime session of one thread."""
 
     def __init__(self) -> None:
         options = ort.SessionOptions()
@@ -32,7 +32,7 @@ class Denoiser:
 
     @bentoml.api(route="/denoise")
     def denoise(self, image: PIL.Image.Image, /) -> Annotated[PIL.Image.Image, ContentType("image/png")]:
-        """The restored picture; BentoML reads and writes the PNG by Pillow."""
+        """Return the restored picture; BentoML decodes and encodes the PNG with Pillow."""
         pixels = np.asarray(image.convert("L"))
         (restored,) = self.session.run(None, {self.name: pixels[np.newaxis, :, :, np.newaxis]})
         return PIL.Image.fromarray(restored[0, :, :, 0])
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     parser.add_argument("--port", required=True)
     given = parser.parse_args()
     os.environ |= {GRAPH: str(Path(given.graph).resolve()), "BENTOML_DO_NOT_TRACK": "True"}
-    os.environ.setdefault("BENTOML_HOME", str(Path(sys.prefix) / "bentoml"))  # else it makes ~/bentoml
+    os.environ.setdefault("BENTOML_HOME", str(Path(sys.prefix) / "bentoml"))  # otherwise it creates ~/bentoml
     here = str(Path(__file__).parent)
     command = ["bentoml", "serve", "serve:Denoiser", "--working-dir", here, "--host", "127.0.0.1", "--port", given.port]
     os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell is wanted

@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 
 class Denoiser(Model):
-    """One session of one thread."""
+    """A denoiser with one onnxruntime session of one thread."""
 
     def __init__(self, graph: str) -> None:
         super().__init__("denoise")
@@ -31,7 +31,7 @@ class Denoiser(Model):
         headers: dict[str, str] | None = None,  # noqa: ARG002 - KServe's signature
         response_headers: dict[str, str] | None = None,  # noqa: ARG002
     ) -> InferResponse:
-        """The restored pictures of the first tensor."""
+        """Return the restored pictures of the first tensor."""
         (restored,) = self.session.run(None, {self.graph_input: payload.inputs[0].as_numpy()})
         output = InferOutput(name=self.graph_output, shape=list(restored.shape), datatype="UINT8")
         output.set_data_from_numpy(restored, binary_data=False)
@@ -44,6 +44,6 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
     server = ModelServer(http_port=given.port, workers=1, enable_grpc=False, enable_latency_logging=False)
-    for chatty in ("uvicorn.access", "kserve.trace"):  # their lines per request would be timed along
+    for chatty in ("uvicorn.access", "kserve.trace"):  # access logs would add to the measured time
         logging.getLogger(chatty).setLevel(logging.WARNING)
     server.start([Denoiser(given.graph)])

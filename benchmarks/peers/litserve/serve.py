@@ -20,44 +20,44 @@ import onnxruntime as ort
 
 
 class Denoiser(ls.LitAPI):
-    """A picture of a form in, a picture out; the net sees what came within ten milliseconds at once."""
+    """Denoise the picture of a form, with batches of requests that arrive within 10 ms."""
 
     def __init__(self, graph: str, **options: Any) -> None:
         super().__init__(**options)
         self.graph = graph
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
-        """One session of one thread, made in the worker."""
+        """Create the session of one thread in the worker."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self.session = ort.InferenceSession(self.graph, options, providers=["CPUExecutionProvider"])
         self.name = self.session.get_inputs()[0].name
 
     def decode_request(self, request: Request) -> np.ndarray:
-        """The pixels, with a last axis of one grey channel."""
+        """Return the pixels with a last axis of one grey channel."""
         return np.asarray(Image.open(request["image"].file).convert("L"))[:, :, np.newaxis]
 
     def batch(self, inputs: list[np.ndarray]) -> np.ndarray:
-        """All that wait, as one tensor."""
+        """Stack the waiting requests."""
         return np.stack(inputs)
 
     def predict(self, batch: np.ndarray) -> np.ndarray:
-        """One run for all."""
+        """Run the batch."""
         return self.session.run(None, {self.name: batch})[0]
 
     def unbatch(self, output: np.ndarray) -> list[np.ndarray]:
-        """Each caller's own."""
+        """Split the batch by request."""
         return list(output)
 
     def encode_response(self, output: np.ndarray) -> Response:
-        """The picture as a PNG."""
+        """Encode the picture as PNG."""
         out = io.BytesIO()
         Image.fromarray(output[:, :, 0]).save(out, "PNG")
         return Response(out.getvalue(), media_type="image/png")
 
 
 def end(*_: object) -> None:
-    """Takes the workers along, which LitServe itself leaves behind on this signal."""
+    """End the workers too, which LitServe does not do on this signal."""
     for child in multiprocessing.active_children():
         child.kill()
     os._exit(0)

@@ -18,10 +18,10 @@ import onnxruntime as ort
 
 
 class Denoiser(MLModel):
-    """The graph at the model's URI."""
+    """A denoiser with the graph at the URI of the model."""
 
     async def load(self) -> bool:
-        """One session of one thread."""
+        """A denoiser with one onnxruntime session of one thread."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         graph = self.settings.parameters.uri
@@ -30,7 +30,7 @@ class Denoiser(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """The restored pictures of the first tensor."""
+        """Return the restored pictures of the first tensor."""
         pixels = NumpyCodec.decode_input(payload.inputs[0])
         (restored,) = self.session.run(None, {self.graph_input: pixels})
         output = NumpyCodec.encode_output(self.graph_output, restored)
@@ -38,13 +38,13 @@ class Denoiser(MLModel):
 
 
 def serve(graph: str, port: int) -> None:
-    """As `mlserver start` does, without its settings files."""
+    """Serve as `mlserver start` does, without settings files."""
     settings = Settings(debug=False, host="127.0.0.1", http_port=port, grpc_port=0, metrics_port=0, parallel_workers=0)
     model = ModelSettings(name="denoise", implementation="serve.Denoiser", parameters=ModelParameters(uri=graph))
     install_uvloop_event_loop()
 
     async def run() -> None:
-        await MLServer(settings).start([model])  # it takes the signals of the loop that runs
+        await MLServer(settings).start([model])  # it installs signal handlers on the running loop
 
     asyncio.run(run())
 

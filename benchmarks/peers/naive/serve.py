@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 
 def create_app(graph: str) -> FastAPI:
-    """The application around one session of one thread."""
+    """Create the application with one session of one thread."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""The deployment and the cluster of this machine alone; ends when its standard input does. Started by serve.py."""
+"""A deployment on a local Ray cluster; it ends when its standard input is closed. Started by serve.py."""
 
 import argparse
 import io
@@ -28,7 +28,7 @@ from starlette.responses import Response
 
 @serve.deployment(num_replicas=1, max_ongoing_requests=128, ray_actor_options={"num_cpus": 1})
 class Denoiser:
-    """One session of one thread."""
+    """A denoiser with one onnxruntime session of one thread."""
 
     def __init__(self, graph: str) -> None:
         options = ort.SessionOptions()
@@ -37,7 +37,7 @@ class Denoiser:
         self.name = self.session.get_inputs()[0].name
 
     async def __call__(self, request: Request) -> Response:
-        """PNG to PNG; a GET tells that the replica is there, which Ray's own health check answers too early for."""
+        """Denoise a PNG; a GET reports readiness, because Ray's own health check passes too early."""
         if request.method == "GET":
             return Response()
         pixels = np.asarray(Image.open(io.BytesIO(await request.body())).convert("L"))
@@ -48,16 +48,16 @@ class Denoiser:
 
 
 def run(graph: str, port: int) -> None:
-    """A cluster of this machine alone, until the process that started us lets go of our input, or is gone."""
+    """Run a local cluster until standard input is closed."""
     threading.Thread(target=end_with_input, daemon=True).start()
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     serve.run(Denoiser.bind(graph), route_prefix="/denoise", logging_config={"enable_access_log": False})
-    signal.pause()  # Ray's own handler of SIGTERM ends us and all that it started
+    signal.pause()  # Ray's handler of SIGTERM ends this process and its children
 
 
 def end_with_input() -> None:
-    """Waits in a thread of its own, as the cluster may still be on its way up."""
+    """Wait in a thread, because the cluster may still be starting."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
 

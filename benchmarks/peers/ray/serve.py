@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Ray in a session of its own: a signal to all its processes at once would leave HAProxy behind, on its ports."""
+    """Run Ray in a new session: a signal to all of its processes at once would leave HAProxy on its ports."""
     command = [sys.executable, str(Path(__file__).with_name("cluster.py")), *sys.argv[1:]]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as cluster:
         signal.signal(signal.SIGTERM, lambda *_: cluster.stdin.close())

@@ -19,24 +19,24 @@ import onnxruntime as ort
 
 
 def free_port() -> int:
-    """For the metrics, which have a fixed port else."""
+    """Return a free port for the metrics, which would use a fixed one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def serve(graph: str, port: int) -> None:
-    """Until the signal to end, which stops Triton with us."""
+    """Serve until SIGTERM, which stops Triton too."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    (given,), (made,) = session.get_inputs(), session.get_outputs()
+    (graph_input,), (graph_output,) = session.get_inputs(), session.get_outputs()
 
     @batch
     def denoise(**inputs: np.ndarray) -> dict[str, np.ndarray]:
-        return {made.name: session.run(None, {given.name: inputs[given.name]})[0]}
+        return {graph_output.name: session.run(None, {graph_input.name: inputs[graph_input.name]})[0]}
 
-    # Triton's Python stub must load the libpython that this interpreter is of, not whichever the system has.
+    # Triton's Python stub must load the libpython of this interpreter, not that of the system.
     os.environ["LD_LIBRARY_PATH"] = ":".join(
         filter(None, [sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")])
     )
@@ -51,8 +51,8 @@ def serve(graph: str, port: int) -> None:
         triton.bind(
             model_name="denoise",
             infer_func=denoise,
-            inputs=[Tensor(name=given.name, dtype=np.uint8, shape=tuple(given.shape[1:]))],
-            outputs=[Tensor(name=made.name, dtype=np.uint8, shape=tuple(made.shape[1:]))],
+            inputs=[Tensor(name=graph_input.name, dtype=np.uint8, shape=tuple(graph_input.shape[1:]))],
+            outputs=[Tensor(name=graph_output.name, dtype=np.uint8, shape=tuple(graph_output.shape[1:]))],
             config=ModelConfig(max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=100)),
         )
         triton.serve()

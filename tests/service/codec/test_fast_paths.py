@@ -1,4 +1,4 @@
-"""The shorter way of plain pictures: the same pixels and the same verdicts as the reference, and really taken."""
+"""The fast decoders of plain pictures: they are used, and give the pixels and errors of the reference."""
 
 import struct
 import zlib
@@ -31,17 +31,17 @@ def opened(blob: bytes) -> LazyPicture:
 
 
 def verdict(blob: bytes) -> tuple[Any, ...]:
-    """All that a caller could tell from the answer."""
+    """Return everything that a response can depend on: the decoded picture, or the problem."""
     try:
-        found = opened(blob).decode()
+        decoded = opened(blob).decode()
     except Problem as problem:
         return problem.status, problem.type, problem.detail
-    alpha = None if found.alpha is None else found.alpha.tobytes()
-    return found.pixels.shape, found.pixels.tobytes(), alpha, found.media_type, found.icc, found.bit_depth
+    alpha = None if decoded.alpha is None else decoded.alpha.tobytes()
+    return decoded.pixels.shape, decoded.pixels.tobytes(), alpha, decoded.media_type, decoded.icc, decoded.bit_depth
 
 
 def reference(blob: bytes) -> tuple[Any, ...]:
-    """The verdict by Pillow alone."""
+    """Return the verdict of Pillow only."""
     with patch.dict(picture.FAST_PARSERS, clear=True):
         return verdict(blob)
 
@@ -53,14 +53,14 @@ def written(pixels: Array, kind: str, **options: Any) -> bytes:
 
 
 def smooth(height: int, width: int, channels: int) -> Array:
-    """Waves with some noise: every filter of a PNG row is chosen somewhere."""
+    """Return waves with some noise, so that every PNG row filter is used: uint8 H,W,C."""
     y, x, c = np.mgrid[:height, :width, :channels]
     noise = np.random.default_rng(height * width).integers(0, 9, y.shape)
     return (118 + 100 * np.sin(y / 7 + c) * np.cos(x / 5) + noise).astype(np.uint8)
 
 
 def strokes(height: int, width: int) -> Array:
-    """Bright on pure black, as digits are."""
+    """Return a bright ring on black, similar to a digit: uint8 H,W,1."""
     y, x = np.mgrid[:height, :width]
     distance = np.abs(np.hypot(y - height / 2, x - width / 2) - min(height, width) / 3)
     light = 255 * np.exp(-((distance / 2) ** 2))
@@ -72,13 +72,13 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def chunks(blob: bytes) -> list[tuple[bytes, bytes]]:
-    found: list[tuple[bytes, bytes]] = []
+    parts: list[tuple[bytes, bytes]] = []
     at = 8
     while at < len(blob):
         length = int.from_bytes(blob[at : at + 4])
-        found.append((blob[at + 4 : at + 8], blob[at + 8 : at + 8 + length]))
+        parts.append((blob[at + 4 : at + 8], blob[at + 8 : at + 8 + length]))
         at += 12 + length
-    return found
+    return parts
 
 
 def joined(parts: list[tuple[bytes, bytes]]) -> bytes:
@@ -96,7 +96,7 @@ any_pixels = shapes.flatmap(lambda shape: hnp.arrays(np.uint8, shape)) | shapes.
 
 @given(pixels=any_pixels, level=st.integers(0, 9))
 @settings(max_examples=150, deadline=None)
-def test_plain_png_is_read_as_the_reference_reads_it(pixels: Array, level: int) -> None:
+def test_plain_png_equals_the_reference(pixels: Array, level: int) -> None:
     blob = written(pixels, "PNG", compress_level=level)
     assert is_fast_path(blob)
     assert verdict(blob) == reference(blob)
@@ -104,7 +104,7 @@ def test_plain_png_is_read_as_the_reference_reads_it(pixels: Array, level: int) 
 
 @given(pixels=any_pixels, cuts=st.lists(st.integers(0, 400), max_size=5))
 @settings(max_examples=80, deadline=None)
-def test_data_in_several_chunks_are_one(pixels: Array, cuts: list[int]) -> None:
+def test_several_idat_chunks_are_joined(pixels: Array, cuts: list[int]) -> None:
     head, (_, body), end = chunks(written(pixels, "PNG"))
     places = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
     pieces = [(b"IDAT", body[start:stop]) for start, stop in pairwise(places)]
@@ -113,7 +113,7 @@ def test_data_in_several_chunks_are_one(pixels: Array, cuts: list[int]) -> None:
     assert verdict(blob) == reference(blob)
 
 
-def test_data_over_the_block_that_pillow_reads_are_read_alike() -> None:
+def test_data_over_pillow_block_size_equal_the_reference() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     for blob in (png(noise, compress_level=1), codec.encode(Picture(noise, ""), "image/png")):
         assert is_fast_path(blob)
@@ -129,7 +129,7 @@ def test_data_over_the_block_that_pillow_reads_are_read_alike() -> None:
     rows=st.integers(0, 2),
 )
 @settings(max_examples=200, deadline=None)
-def test_plain_jpeg_is_read_as_the_reference_reads_it(
+def test_plain_jpeg_equals_the_reference(
     pixels: Array, quality: int, subsampling: int, progressive: bool, rows: int
 ) -> None:
     blob = written(
@@ -203,20 +203,20 @@ SPECIAL = {
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_plain_picture_takes_the_shorter_way_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = reference(PLAIN[name])
+def test_plain_picture_is_decoded_by_the_fast_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = reference(PLAIN[name])
     monkeypatch.delattr(picture.Image, "open")
-    assert verdict(PLAIN[name]) == wanted
+    assert verdict(PLAIN[name]) == expected
 
 
 @pytest.mark.parametrize("name", SPECIAL)
-def test_any_other_picture_is_left_to_the_reference(name: str) -> None:
+def test_other_pictures_are_decoded_by_pillow(name: str) -> None:
     assert not is_fast_path(SPECIAL[name])
     assert verdict(SPECIAL[name]) == reference(SPECIAL[name])
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_picture_cut_anywhere_has_the_verdict_of_the_reference(name: str) -> None:
+def test_truncated_picture_has_the_reference_result(name: str) -> None:
     blob = PLAIN[name]
     ends = (b"", b"\0", b"\xff\xd9", blob[-12:])
     for at in range(len(blob)):
@@ -227,7 +227,7 @@ def test_a_picture_cut_anywhere_has_the_verdict_of_the_reference(name: str) -> N
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_one_broken_byte_has_the_verdict_of_the_reference(name: str) -> None:
+def test_corrupt_byte_has_the_reference_result(name: str) -> None:
     draw = np.random.default_rng(len(PLAIN[name]))
     for at in range(len(PLAIN[name])):
         for value in {*draw.integers(0, 256, 3).tolist(), PLAIN[name][at] ^ 1}:
@@ -237,7 +237,7 @@ def test_one_broken_byte_has_the_verdict_of_the_reference(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if "PNG" in name])
-def test_broken_chunks_under_a_right_sum_have_the_verdict_of_the_reference(name: str) -> None:
+def test_corrupt_chunk_with_valid_crc_has_the_reference_result(name: str) -> None:
     draw = np.random.default_rng(1)
     parts = chunks(PLAIN[name])
     for place, (kind, body) in enumerate(parts):
@@ -252,30 +252,30 @@ def test_broken_chunks_under_a_right_sum_have_the_verdict_of_the_reference(name:
                 assert verdict(blob) == reference(blob), (kind, at, changed)
 
 
-def test_what_fails_on_the_shorter_way_is_judged_by_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_path_failure_falls_back_to_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: SimplePng) -> Array:
         raise MemoryError
 
-    wanted = verdict(PLAIN["RGB PNG"])
+    expected = verdict(PLAIN["RGB PNG"])
     monkeypatch.setattr(SimplePng, "pixels", fail)
-    assert verdict(PLAIN["RGB PNG"]) == wanted
+    assert verdict(PLAIN["RGB PNG"]) == expected
 
 
 @given(pixels=any_pixels)
 @settings(max_examples=150, deadline=None)
-def test_what_is_written_is_read_back_by_pillow(pixels: Array) -> None:
+def test_pillow_reads_encoded_png(pixels: Array) -> None:
     channels = pixels.shape[2]
     alpha = None if channels in (1, 3) else pixels[:, :, -1]
     colour = pixels if alpha is None else pixels[:, :, :-1]
     blob = codec.encode(Picture(colour, "", alpha), "image/png")
-    found = np.asarray(Image.open(BytesIO(blob)))
-    assert (found.reshape(pixels.shape) == pixels).all()
-    assert len(blob) < 1.02 * pixels.size + 200  # what cannot be packed grows by next to nothing
+    decoded = np.asarray(Image.open(BytesIO(blob)))
+    assert (decoded.reshape(pixels.shape) == pixels).all()
+    assert len(blob) < 1.02 * pixels.size + 200  # incompressible data grows hardly at all
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("side", [28, 64, 300])
-def test_files_are_hardly_larger_than_pillow_s(side: int, channels: int) -> None:
+def test_encoded_png_is_hardly_larger_than_by_pillow(side: int, channels: int) -> None:
     pixels = smooth(side, side, channels)
     alpha = pixels[:, :, 3] if channels == 4 else None
     blob = codec.encode(Picture(pixels[:, :, :3], "", alpha), "image/png")
@@ -284,7 +284,7 @@ def test_files_are_hardly_larger_than_pillow_s(side: int, channels: int) -> None
 
 
 @pytest.mark.parametrize("side", [28, 64, 300])
-def test_strokes_are_smaller_than_pillow_s_unless_they_fit_a_packet_anyway(side: int) -> None:
+def test_strokes_are_smaller_than_by_pillow_or_fit_a_packet(side: int) -> None:
     blob = codec.encode(Picture(strokes(side, side), ""), "image/png")
     one_packet = side * (side + 1) <= MIN_DEFLATE_BYTES
     assert len(blob) <= (

@@ -1,4 +1,4 @@
-"""Bytes to arrays and back, by property: what is written is read, and whatever is read is an array or a Problem."""
+"""Pictures and npy files, by property: round trips, and any bytes give an array or a Problem."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ ALL = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
 
 @contextmanager
 def or_problem(*statuses: int) -> Generator[None]:
-    """The block succeeds, or fails with a Problem of one of these statuses."""
+    """Accept a block that succeeds or raises a Problem with one of these statuses."""
     try:
         yield
     except Problem as problem:
@@ -46,27 +46,27 @@ alphas = st.booleans()
 @settings(max_examples=60, deadline=None)
 def test_png_keeps_every_pixel_and_alpha(pixels: Array, alpha: bool) -> None:
     mask = np.roll(pixels[:, :, 0], 1) if alpha and pixels[:, :, 0].min() < 255 else None
-    found = decode(codec.encode(Picture(pixels, "image/png", mask), "image/png"))
-    assert (found.pixels == pixels).all()
-    assert found.media_type == "image/png"
-    assert found.alpha is None if mask is None else (found.alpha == mask).all()
+    decoded = decode(codec.encode(Picture(pixels, "image/png", mask), "image/png"))
+    assert (decoded.pixels == pixels).all()
+    assert decoded.media_type == "image/png"
+    assert decoded.alpha is None if mask is None else (decoded.alpha == mask).all()
 
 
 @given(pixels=pictures)
 @settings(max_examples=30, deadline=None)
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/webp"])
-def test_other_types_keep_the_size_and_grey(kind: str, pixels: Array) -> None:
-    found = decode(codec.encode(Picture(pixels, kind), kind))
-    assert found.media_type == kind
-    assert found.pixels.shape[:2] == pixels.shape[:2]
+def test_jpeg_and_webp_keep_size_and_grey(kind: str, pixels: Array) -> None:
+    decoded = decode(codec.encode(Picture(pixels, kind), kind))
+    assert decoded.media_type == kind
+    assert decoded.pixels.shape[:2] == pixels.shape[:2]
     if kind == "image/jpeg":
-        assert found.pixels.shape == pixels.shape
+        assert decoded.pixels.shape == pixels.shape
 
 
 @given(data=st.binary(max_size=300))
 @settings(max_examples=200, deadline=None)
 @pytest.mark.parametrize("magic", MAGICS)
-def test_any_bytes_are_a_picture_or_a_problem(magic: bytes, data: bytes) -> None:
+def test_decoding_any_bytes_raises_only_problems(magic: bytes, data: bytes) -> None:
     with or_problem(413, 415, 422):
         assert decode(magic + data).pixels.dtype == np.uint8
 
@@ -74,12 +74,12 @@ def test_any_bytes_are_a_picture_or_a_problem(magic: bytes, data: bytes) -> None
 @given(at=st.integers(0, 10_000), value=st.integers(0, 255))
 @settings(max_examples=200, deadline=None)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
-def test_one_broken_byte_is_a_picture_or_a_problem(kind: str, at: int, value: int) -> None:
+def test_decoding_corrupt_picture_raises_only_problems(kind: str, at: int, value: int) -> None:
     blob = bytearray(png(np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8), kind))
     blob[at % len(blob)] = value
     with or_problem(413, 415, 422):
-        found = decode(bytes(blob), max_pixels=10_000)
-        assert found.pixels.shape[0] * found.pixels.shape[1] <= 10_000
+        decoded = decode(bytes(blob), max_pixels=10_000)
+        assert decoded.pixels.shape[0] * decoded.pixels.shape[1] <= 10_000
 
 
 dtypes = st.sampled_from([np.dtype(kind) for kind in ("u1", "<f4", ">f4", "<f8", ">i2", "?", "<f2")])
@@ -87,24 +87,24 @@ dtypes = st.sampled_from([np.dtype(kind) for kind in ("u1", "<f4", ">f4", "<f8",
 
 @given(array=hnp.arrays(dtypes, hnp.array_shapes(max_dims=5, max_side=5)), fortran=st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_npy_is_read_as_numpy_reads_it(array: Array, fortran: bool) -> None:
+def test_npy_equals_the_array_that_numpy_reads(array: Array, fortran: bool) -> None:
     out = BytesIO()
     np.save(out, np.asfortranarray(array) if fortran else array)
-    found = codec.read_npy(out.getvalue())
-    assert found.dtype.isnative
-    np.testing.assert_array_equal(found, array)
-    again = BytesIO(codec.write_npy(found))
+    array_read = codec.read_npy(out.getvalue())
+    assert array_read.dtype.isnative
+    np.testing.assert_array_equal(array_read, array)
+    again = BytesIO(codec.write_npy(array_read))
     np.testing.assert_array_equal(np.load(again, allow_pickle=False), array)
 
 
 @given(data=st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_any_bytes_are_an_npy_or_a_problem(data: bytes) -> None:
+def test_reading_any_npy_bytes_raises_only_problems(data: bytes) -> None:
     with or_problem(400, 422):
         codec.read_npy(b"\x93NUMPY\x01\0" + data)
 
 
-def test_pixels_are_counted_from_the_header_before_decoding() -> None:
+def test_pixel_limit_is_checked_before_decoding() -> None:
     blob = png(np.zeros((10, 10, 1), np.uint8))
     assert codec.LazyPicture(blob, formats=ALL, max_pixels=100).width == 10
     with pytest.raises(ImageTooLarge):
@@ -115,23 +115,23 @@ GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "P", "LA", "RGBA", "I;16"])
-def test_the_same_picture_in_any_mode_is_the_same(mode: str) -> None:
+def test_picture_is_equal_in_every_pillow_mode(mode: str) -> None:
     image = Image.fromarray(GREY.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(GREY).convert(mode)
     out = BytesIO()
     image.save(out, "PNG")
-    found = decode(out.getvalue())
-    assert found.alpha is None
-    assert (codec.fit_to_size(found.pixels, None, None, 1)[:, :, 0] == GREY).all()
+    decoded = decode(out.getvalue())
+    assert decoded.alpha is None
+    assert (codec.fit_to_size(decoded.pixels, None, None, 1)[:, :, 0] == GREY).all()
 
 
-def test_cmyk_is_read_as_the_colours_it_shows() -> None:
+def test_cmyk_is_converted_to_rgb() -> None:
     blob = png(np.full((8, 8, 3), (250, 10, 10), np.uint8))
     out = BytesIO()
     Image.open(BytesIO(blob)).convert("CMYK").save(out, "JPEG", quality=95)
     assert decode(out.getvalue()).pixels.mean(axis=(0, 1)) == pytest.approx([250, 10, 10], abs=6)
 
 
-def test_an_icc_profile_passes_through() -> None:
+def test_icc_profile_is_kept() -> None:
     from PIL import ImageCms
 
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -140,24 +140,24 @@ def test_an_icc_profile_passes_through() -> None:
         assert decode(codec.encode(picture, kind)).icc == profile
 
 
-def test_a_broken_exif_block_does_not_matter() -> None:
+def test_corrupt_exif_is_ignored() -> None:
     blob = png(np.full((4, 4, 3), 9, np.uint8), "JPEG", exif=b"Exif\0\0nonsense")
     assert decode(blob).pixels.shape == (4, 4, 3)
 
 
-def test_shrinking_never_aliases() -> None:
+def test_downscaling_does_not_alias() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (80, 40))[:, :, None]
-    assert np.abs(codec.fit_to_size(stripes, 10, 10, 1)[:, 1:-1] - 127.5).max() < 3  # even grey, no other stripes
+    assert np.abs(codec.fit_to_size(stripes, 10, 10, 1)[:, 1:-1] - 127.5).max() < 3  # even grey, no stripes
     assert codec.fit_to_size(stripes, 10, 10, 3).shape == (10, 10, 3)
 
 
 @given(pixels=pictures)
 @settings(max_examples=30, deadline=None)
-def test_what_fits_is_left_alone(pixels: Array) -> None:
+def test_picture_of_the_right_size_is_not_copied(pixels: Array) -> None:
     assert codec.fit_to_size(pixels, pixels.shape[0], pixels.shape[1], pixels.shape[2]) is pixels
 
 
-@pytest.mark.parametrize(("background", "wanted"), [("black", 50), ("white", 50 + 204)])
-def test_a_background_shows_through(background: Any, wanted: int) -> None:
+@pytest.mark.parametrize(("background", "expected"), [("black", 50), ("white", 50 + 204)])
+def test_alpha_is_composited_on_the_background(background: Any, expected: int) -> None:
     pixels, alpha = np.full((1, 1, 3), 250, np.uint8), np.full((1, 1), 51, np.uint8)
-    assert (codec.composite(pixels, alpha, background) == wanted).all()
+    assert (codec.composite(pixels, alpha, background) == expected).all()

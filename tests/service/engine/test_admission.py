@@ -1,4 +1,4 @@
-"""Who may wait, and how long whoever may not is told to stay away."""
+"""Admission: which requests are admitted, and the Retry-After of rejected ones."""
 
 from contextlib import ExitStack, suppress
 
@@ -21,14 +21,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def work(place: Admission, clock: Clock, size: int, seconds: int) -> None:
-    """So many bytes come and go each second."""
+    """Admit and finish a number of bytes each second."""
     for _ in range(seconds):
         place.acquire(Demand(1, size, GraphLoad(), 1), 1)
         clock.now += 1
         place.release(Demand(1, size, GraphLoad(), 1))
 
 
-def test_the_wait_is_what_is_under_way_at_the_pace_of_late(clock: Clock) -> None:
+def test_retry_after_is_inflight_work_at_recent_throughput(clock: Clock) -> None:
     place = Admission(max_items=100, max_bytes=10_000)
     work(place, clock, 100, 20)
     place.acquire(Demand(1, 700, GraphLoad(), 1), 1)
@@ -37,7 +37,7 @@ def test_the_wait_is_what_is_under_way_at_the_pace_of_late(clock: Clock) -> None
     assert place.retry_after() == 1
 
 
-def test_what_was_long_ago_tells_nothing(clock: Clock) -> None:
+def test_old_throughput_is_ignored(clock: Clock) -> None:
     place = Admission(max_items=100, max_bytes=10_000)
     work(place, clock, 1, 20)
     clock.now += 3600
@@ -45,14 +45,14 @@ def test_what_was_long_ago_tells_nothing(clock: Clock) -> None:
     assert place.retry_after() == 1
 
 
-def test_nobody_is_told_to_wait_for_ever(clock: Clock) -> None:
+def test_retry_after_is_bounded(clock: Clock) -> None:
     place = Admission(max_items=100, max_bytes=10_000)
     work(place, clock, 1, 20)
     place.acquire(Demand(1, 10_000, GraphLoad(), 1), 1)
     assert place.retry_after() == MAX_RETRY_AFTER
 
 
-def test_more_than_may_wait_is_told_when_to_come_back(clock: Clock) -> None:
+def test_items_over_the_limit_get_retry_after(clock: Clock) -> None:
     place = Admission(max_items=100, max_bytes=1000)
     work(place, clock, 100, 10)
     place.acquire(Demand(1, 900, GraphLoad(), 1), 1)
@@ -65,21 +65,21 @@ def test_more_than_may_wait_is_told_when_to_come_back(clock: Clock) -> None:
         place.acquire(Demand(1, 1, GraphLoad(), 1), 1)
 
 
-def test_bodies_hold_no_more_than_the_bound_and_the_largest_gives_way() -> None:
+def test_largest_body_is_rejected_near_the_byte_limit() -> None:
     place = Admission(max_items=100, max_bytes=1000)
     with ExitStack() as stack:
         large = [stack.enter_context(BodyReservation(place)) for _ in range(9)]
         with suppress(Overloaded):
             for hold in large * 1000:
                 hold.add(1)
-        assert large[0].size == 100  # a tenth: as much as is left for whoever comes
+        assert large[0].size == 100  # a tenth: as much as is left for other requests
         assert place.reserved <= 1000
         with BodyReservation(place) as small:
             small.add(10)
     assert place.reserved == 0
 
 
-def test_a_body_alone_may_be_larger_than_the_bound() -> None:
+def test_single_body_may_exceed_the_byte_limit() -> None:
     place = Admission(max_items=100, max_bytes=1000)
     with BodyReservation(place) as alone:
         alone.add(600)
@@ -93,7 +93,7 @@ def waiting(line: GraphLoad, *works: int) -> None:
         line.acquire(work, 1e9)
 
 
-def test_a_newcomer_who_would_not_be_done_in_time_is_told_so_at_once() -> None:
+def test_request_that_cannot_finish_in_time_is_rejected() -> None:
     line = GraphLoad(runners=2)
     line.record(50, 1.0)
     assert line.throughput == 100
@@ -106,7 +106,7 @@ def test_a_newcomer_who_would_not_be_done_in_time_is_told_so_at_once() -> None:
     assert (line.requests, line.load) == (20, 200)
 
 
-def test_a_small_one_waits_for_no_more_of_a_large_one_than_it_has_itself() -> None:
+def test_small_request_waits_for_its_own_size_of_a_large_one() -> None:
     line = GraphLoad()
     line.record(100, 1.0)
     waiting(line, 10_000)
@@ -115,7 +115,7 @@ def test_a_small_one_waits_for_no_more_of_a_large_one_than_it_has_itself() -> No
         line.acquire(200, 2)
 
 
-def test_whoever_is_alone_or_comes_before_the_pace_is_known_is_let_in() -> None:
+def test_lone_request_or_unknown_throughput_is_admitted() -> None:
     line = GraphLoad()
     waiting(line, 5, 5)
     line.acquire(1000, 0.001)
@@ -124,7 +124,7 @@ def test_whoever_is_alone_or_comes_before_the_pace_is_known_is_let_in() -> None:
     alone.acquire(1000, 0.001)
 
 
-def test_a_slower_run_says_little_and_a_faster_one_all() -> None:
+def test_estimate_follows_faster_runs_at_once() -> None:
     line = GraphLoad()
     line.record(100, 1.0)
     line.record(1, 1.0)
@@ -136,7 +136,7 @@ def test_a_slower_run_says_little_and_a_faster_one_all() -> None:
     assert line.throughput == 100
 
 
-def test_a_place_refused_by_the_whole_is_no_place_in_the_line_nor_the_other_way() -> None:
+def test_rejected_request_holds_no_slot() -> None:
     place, line = Admission(max_items=2, max_bytes=10), GraphLoad()
     place.acquire(Demand(1, 10, line, 1), 1)
     with pytest.raises(Overloaded):

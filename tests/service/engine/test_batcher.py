@@ -1,4 +1,4 @@
-"""The batcher: every caller gets exactly its own answer, whoever else fails, leaves or floods."""
+"""The batcher: every request gets its own outputs while others fail, are cancelled or fill the queue."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -24,7 +24,7 @@ POISON = 666.0
 
 
 def double(items: Array) -> Array:
-    """A graph that fails on poison."""
+    """Double the items; raise ValueError for a failing item."""
     if (items == POISON).any():
         raise ValueError("poison")
     return items * 2
@@ -39,19 +39,19 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_a_poison_item_among_31_good_ones_fails_alone(pooled: bool) -> None:
+def test_failing_item_among_31_good_ones_fails_alone(pooled: bool) -> None:
     async def work() -> list[Any]:
         with ThreadPoolExecutor(2) as pool:
             batcher = Batcher(double, max_batch=32, pool=pool if pooled else None, runners=2)
             values = [POISON if at == 13 else float(at) for at in range(32)]
             return await asyncio.gather(*(batcher.submit(items(value)) for value in values), return_exceptions=True)
 
-    found = run(work)
-    assert isinstance(found.pop(13), InferenceError)
-    assert [done.outputs[0, 0] for done in found] == [2.0 * at for at in range(32) if at != 13]
+    results = run(work)
+    assert isinstance(results.pop(13), InferenceError)
+    assert [done.outputs[0, 0] for done in results] == [2.0 * at for at in range(32) if at != 13]
 
 
-def test_what_waits_together_runs_together_and_never_over_the_limit() -> None:
+def test_waiting_items_run_in_batches_up_to_the_limit() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
@@ -62,7 +62,7 @@ def test_what_waits_together_runs_together_and_never_over_the_limit() -> None:
     assert sizes == [8, 8, 4]
 
 
-def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_but_not_beyond_its_limit() -> None:
+def test_batch_grows_while_items_arrive_up_to_its_limit() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
@@ -77,7 +77,7 @@ def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_but_not_beyond_i
     assert sizes == [8, 8, 4]
 
 
-def test_an_observer_that_fails_leaves_nobody_waiting() -> None:
+def test_failing_observer_does_not_block_callers() -> None:
     def fail(_: int) -> None:
         raise ValueError("observer")
 
@@ -89,7 +89,7 @@ def test_an_observer_that_fails_leaves_nobody_waiting() -> None:
     assert [type(outcome) for outcome in run(work)] == [InferenceError] * 3
 
 
-def test_a_lone_caller_waits_for_nobody() -> None:
+def test_single_item_runs_immediately() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
@@ -101,7 +101,7 @@ def test_a_lone_caller_waits_for_nobody() -> None:
     assert sizes == [1, 1, 1]
 
 
-def test_a_single_caller_overtakes_the_rest_of_a_bulk() -> None:
+def test_single_item_overtakes_a_bulk_request() -> None:
     order: list[str] = []
 
     async def work() -> None:
@@ -117,7 +117,7 @@ def test_a_single_caller_overtakes_the_rest_of_a_bulk() -> None:
     assert order == ["single", "bulk"]
 
 
-def test_items_of_a_caller_who_left_never_run() -> None:
+def test_cancelled_items_are_not_run() -> None:
     seen: list[float] = []
 
     def note(batch: Array) -> Array:
@@ -136,7 +136,7 @@ def test_items_of_a_caller_who_left_never_run() -> None:
     assert seen == [2]
 
 
-def test_a_pool_that_was_shut_down_leaves_nobody_waiting() -> None:
+def test_pool_shutdown_fails_waiting_requests() -> None:
     async def work() -> None:
         pool = ThreadPoolExecutor(1)
         pool.shutdown()
@@ -146,7 +146,7 @@ def test_a_pool_that_was_shut_down_leaves_nobody_waiting() -> None:
         run(work)
 
 
-def test_a_graph_that_answers_too_few_items_fails_its_callers() -> None:
+def test_too_few_outputs_fail_the_batch() -> None:
     async def work() -> None:
         await Batcher(lambda batch: batch[:-1], max_batch=4).submit(items(1, 2))
 
@@ -160,21 +160,19 @@ def test_a_graph_that_answers_too_few_items_fails_its_callers() -> None:
     pooled=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_caller_gets_exactly_its_own_answer(
-    callers: list[tuple[int, bool, bool]], max_batch: int, pooled: bool
-) -> None:
-    """Callers of 1 to 9 items, some poisoned, some of another shape, under any batch limit."""
+def test_every_caller_gets_its_own_outputs(callers: list[tuple[int, bool, bool]], max_batch: int, pooled: bool) -> None:
+    """Submit requests of 1 to 9 items, some failing and some of another shape, with any batch limit."""
 
     async def work() -> list[Any]:
         with ThreadPoolExecutor(2) as pool:
             batcher = Batcher(double, max_batch=max_batch, pool=pool if pooled else None, runners=2)
-            return await asyncio.gather(*(batcher.submit(given) for given in wanted), return_exceptions=True)
+            return await asyncio.gather(*(batcher.submit(item) for item in inputs), return_exceptions=True)
 
-    wanted = [
+    inputs = [
         np.full((count, 2 if wide else 1), POISON if poisoned else float(at), np.float32)
         for at, (count, poisoned, wide) in enumerate(callers)
     ]
-    for given_items, (_, poisoned, _), outcome in zip(wanted, callers, run(work), strict=True):
+    for given_items, (_, poisoned, _), outcome in zip(inputs, callers, run(work), strict=True):
         if poisoned:
             assert isinstance(outcome, InferenceError)
         else:
@@ -182,7 +180,7 @@ def test_every_caller_gets_exactly_its_own_answer(
             assert outcome.outputs.shape == given_items.shape
 
 
-def test_an_answer_that_is_no_number_is_a_problem_of_its_own_caller_alone() -> None:
+def test_nonfinite_output_fails_its_own_request_only() -> None:
     def invert(batch: Array) -> Array:
         with np.errstate(divide="ignore"):
             return 1 / batch

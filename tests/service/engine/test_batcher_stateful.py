@@ -1,4 +1,4 @@
-"""The batcher as a machine that anything may happen to: whoever is admitted gets one answer, and it is their own."""
+"""A state machine of the batcher: every admitted request gets exactly one result, its own."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ POISON = -1.0
 
 
 class ByHand(Executor):
-    """A pool whose work is done when the test says so, in whatever order."""
+    """An executor whose work runs when the test starts it, in any order."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
@@ -36,7 +36,7 @@ class ByHand(Executor):
 
 
 class Machine(RuleBasedStateMachine):
-    """Callers come, leave, and send poison; runs end in any order, and the limit of a batch changes meanwhile."""
+    """Requests arrive, fail and are cancelled; runs end in any order, and the batch limit changes."""
 
     jobs = Bundle("jobs")
 
@@ -60,7 +60,7 @@ class Machine(RuleBasedStateMachine):
         return items * 2 + 1
 
     def turn(self, turns: int = 6) -> None:
-        """Let the loop do what it can."""
+        """Run the event loop until nothing is ready."""
 
         async def nothing() -> None:
             for _ in range(turns):
@@ -115,14 +115,14 @@ class Machine(RuleBasedStateMachine):
                 break
             self.pool.work(0)
         for number, (future, items) in enumerate(self.sent):
-            assert future.done(), "nobody waits for ever"
+            assert future.done(), "a request is still waiting"
             if number in self.left and future.cancelled():
                 continue
             error = future.exception()
             if (items[:, 1] == POISON).any():
-                assert isinstance(error, InferenceError), "poison fails"
+                assert isinstance(error, InferenceError), "a failing item must fail its request"
             else:
-                assert error is None, "and nobody else"
+                assert error is None, "other requests must not fail"
                 np.testing.assert_array_equal(future.result().outputs, items * 2 + 1)
         assert self.largest <= self.limit
         assert not self.batcher.running

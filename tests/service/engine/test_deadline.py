@@ -1,4 +1,4 @@
-"""A deadline ends its block and nothing else."""
+"""Deadlines: a timeout cancels its block only."""
 
 import asyncio
 
@@ -10,19 +10,19 @@ from service.errors import DeadlineExceeded
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_block_that_takes_too_long_ends_in_its_problem() -> None:
+async def test_block_over_its_timeout_raises_its_problem() -> None:
     with pytest.raises(DeadlineExceeded, match="not done within"), Deadline(0.01):
         await asyncio.sleep(60)
-    await asyncio.sleep(0)  # the task itself goes on
+    await asyncio.sleep(0)  # the task continues
 
 
-async def test_a_block_that_is_done_in_time_is_left_alone() -> None:
+async def test_block_within_its_timeout_is_not_cancelled() -> None:
     with Deadline(0.02):
         pass
     await asyncio.sleep(0.05)
 
 
-async def test_a_callers_own_cancelling_is_not_a_deadline() -> None:
+async def test_cancellation_is_not_reported_as_timeout() -> None:
     async def work() -> None:
         with Deadline(60):
             await asyncio.sleep(60)
@@ -34,13 +34,13 @@ async def test_a_callers_own_cancelling_is_not_a_deadline() -> None:
         await task
 
 
-async def test_what_the_block_raises_comes_through() -> None:
+async def test_exception_of_the_block_is_raised() -> None:
     with pytest.raises(KeyError), Deadline(60):
         raise KeyError("mine")
 
 
-@pytest.mark.parametrize(("asked", "wanted"), [(None, 0.4), (5.0, 0.4), (0.2, 0.2)])
-async def test_more_is_allowed_up_to_what_the_caller_asked(asked: float | None, wanted: float) -> None:
+@pytest.mark.parametrize(("asked", "expected"), [(None, 0.4), (5.0, 0.4), (0.2, 0.2)])
+async def test_timeout_grows_with_pixels_up_to_client_timeout(asked: float | None, expected: float) -> None:
     async def scene() -> None:
         with Deadline(0.1, asked) as deadline:
             deadline.extend(0.3)
@@ -48,6 +48,6 @@ async def test_more_is_allowed_up_to_what_the_caller_asked(asked: float | None, 
 
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    with pytest.raises(DeadlineExceeded, match=f"within {wanted:g} s"):
+    with pytest.raises(DeadlineExceeded, match=f"within {expected:g} s"):
         await scene()
-    assert loop.time() - begun >= wanted - 0.01
+    assert loop.time() - begun >= expected - 0.01

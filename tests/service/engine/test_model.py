@@ -1,4 +1,4 @@
-"""How a graph is run: the curve of batches and what follows from it, measured only while nobody waits."""
+"""How a model runs: batch costs and the choices from them, measured only while no request waits."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +25,12 @@ from service.runtime.tuning import (
 
 
 def costs(fixed: float, item: float, largest: int) -> dict[int, float]:
-    """What batches of 1, 2, 4 ... items take where they take fixed + item * items."""
+    """Return the seconds of batches of 1, 2, 4 ... items for a cost of fixed + item * items."""
     return {2**at: fixed + item * 2**at for at in range(largest.bit_length())}
 
 
 class Timed:
-    """A session whose runs take a known time, and which remembers what was measured."""
+    """A session whose runs take a known time, and which records the measured batch sizes."""
 
     def __init__(self, fixed: float, item: float) -> None:
         self.fixed, self.item = fixed, item
@@ -52,38 +52,38 @@ def limit(model: Runner) -> int:
 
 @pytest.fixture
 def opened(models: Path) -> Runner:
-    """The tiny digits' denoiser, not measured yet."""
+    """Return the denoise model of the tiny digits, before its batch sizes are measured."""
     card = load_card(models / "digits" / "1")
     with ThreadPoolExecutor(1) as pool:
         return load_runner(models / "digits" / "1", card, "denoise", LoadOptions("cpu", 0, 64, pool, 1))
 
 
-def test_the_curve_is_found_again() -> None:
-    found = costs(50e-6, 9e-6, 64)
-    curve = BatchCost.fit(list(found), list(found.values()))
+def test_batch_cost_fit_recovers_overhead_and_item_time() -> None:
+    measured = costs(50e-6, 9e-6, 64)
+    curve = BatchCost.fit(list(measured), list(measured.values()))
     assert curve.overhead == pytest.approx(50e-6)
     assert curve.per_item == pytest.approx(9e-6)
 
 
 @pytest.mark.parametrize(
-    ("fixed", "item", "wanted"),
+    ("fixed", "item", "expected"),
     [(45e-6, 9e-6, 128), (7e-6, 30e-6, 8), (0.0, 30e-6, 1), (100e-6, 1e-6, 256)],
     ids=["dense", "convolutional", "nothing gained", "never enough"],
 )
-def test_a_batch_is_as_large_as_pays(fixed: float, item: float, wanted: int) -> None:
+def test_batch_size_has_little_overhead(fixed: float, item: float, expected: int) -> None:
     chosen = choose_batch(costs(fixed, item, 256), 256)
-    assert chosen.value == wanted
+    assert chosen.value == expected
     assert "ms per item" in chosen.reason
 
 
-def test_the_reason_names_what_bounds_a_batch() -> None:
+def test_batch_reason_names_the_bound() -> None:
     assert "the setting" in choose_batch(costs(1e-3, 1e-6, 16), 16).reason
     assert "a single request" in choose_batch(costs(1e-3, 1e-6, 16), 128).reason
     assert choose_batch({1: 0.2}, 128).value == 1
 
 
 @pytest.mark.parametrize(("place", "bound"), [("event loop", INLINE_BATCH_SECONDS), ("pool", POOL_BATCH_SECONDS)])
-def test_no_batch_is_measured_that_would_be_too_long(opened: Runner, place: str, bound: float) -> None:
+def test_too_long_batches_are_not_measured(opened: Runner, place: str, bound: float) -> None:
     session = Timed(fixed=0.0, item=bound / 20)
     opened.session = cast("Session", session)
     opened.inline = place == "event loop"
@@ -93,16 +93,16 @@ def test_no_batch_is_measured_that_would_be_too_long(opened: Runner, place: str,
     assert limit(opened) == opened.choices["batch"].value == 1
 
 
-def test_the_batcher_takes_what_was_measured_to_pay(opened: Runner) -> None:
+def test_batcher_uses_the_measured_batch_size(opened: Runner) -> None:
     assert "not measured yet" in opened.choices["batch"].reason
     opened.session = cast("Session", Timed(fixed=20e-6, item=20e-6))
     while not opened.measured:
         opened.measure_next()
     assert limit(opened) == opened.choices["batch"].value == 32
-    assert max(cast("Timed", opened.session).sizes) == 64, "the setting is the largest that is tried"
+    assert max(cast("Timed", opened.session).sizes) == 64, "no batch over the setting is measured"
 
 
-def test_a_graph_that_fails_on_larger_batches_keeps_to_those_that_work(opened: Runner) -> None:
+def test_failing_batch_sizes_are_not_used(opened: Runner) -> None:
     class Fixed(Timed):
         def time_run(self, batch: NDArray[Any]) -> float:
             if len(batch) > 4:
@@ -117,7 +117,7 @@ def test_a_graph_that_fails_on_larger_batches_keeps_to_those_that_work(opened: R
 
 
 @pytest.mark.anyio
-async def test_nothing_is_measured_while_somebody_waits(opened: Runner) -> None:
+async def test_batch_is_not_measured_while_requests_wait(opened: Runner) -> None:
     session = Timed(fixed=20e-6, item=20e-6)
     opened.session = cast("Session", session)
     looks: list[bool] = []
@@ -139,7 +139,7 @@ async def test_nothing_is_measured_while_somebody_waits(opened: Runner) -> None:
     [(2, 64 << 20, 2, 1), (2, 512 << 20, 1, 2), (8, 1 << 20, 4, 2), (8, 1 << 40, 1, 8), (1, 1, 1, 1)],
     ids=["little memory", "room for two", "one run gains nothing of all", "room for all", "nearly none"],
 )
-def test_tiles_run_side_by_side_as_far_as_memory_lets_them_be_large(
+def test_tile_concurrency_is_limited_by_memory(
     models: Path, cores: int, memory: int, threads: int, side_by_side: int
 ) -> None:
     card = load_card(models / "photos" / "1").model_copy(update={"receptive_radius": 63})
@@ -150,7 +150,7 @@ def test_tiles_run_side_by_side_as_far_as_memory_lets_them_be_large(
     assert tiles.pixels.value * side_by_side * 100 <= memory
 
 
-def test_a_card_that_states_no_memory_gets_smaller_tiles(models: Path) -> None:
+def test_card_without_memory_gets_smaller_tiles(models: Path) -> None:
     card = load_card(models / "photos" / "1")
     with ThreadPoolExecutor(1) as pool:
         loading = LoadOptions("cpu", 2, 64, pool, 2, tile_memory_bytes=100 << 20)
@@ -161,7 +161,7 @@ def test_a_card_that_states_no_memory_gets_smaller_tiles(models: Path) -> None:
     assert unstated == int((100 << 20) / DEFAULT_BYTES_PER_PIXEL) < stated
 
 
-def test_small_inputs_take_one_processor_each(models: Path) -> None:
+def test_small_inputs_use_one_thread_each(models: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         card = load_card(models / "digits" / "1")
         runner = load_runner(models / "digits" / "1", card, "denoise", LoadOptions("cpu", 0, 64, pool, cores=8))

@@ -1,4 +1,4 @@
-"""The tiler: whose tile runs next, what failures and departures cost, and that nothing is begun for nobody."""
+"""The tile scheduler: order of tiles, failures, and cancelled requests."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ def invert(tile: Array) -> Array:
 
 
 class Gate:
-    """A graph that notes what it is given, and waits for leave."""
+    """A graph that records its inputs and waits for a semaphore."""
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -46,23 +46,25 @@ def run(work: Callable[[ThreadPoolExecutor], Coroutine[Any, Any, T]]) -> T:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is waited for happens in threads
-        await asyncio.sleep(0.001)
+    """Wait for what happens in threads, at most 20 s."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - threads set no event of the loop
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_picture_is_answered_however_it_lies_in_memory(order: Any) -> None:
-    given = np.asarray(np.random.default_rng(0).integers(0, 256, (1, 33, 47, 3), np.uint8), order=order)
+def test_picture_in_any_memory_order_is_processed(order: Any) -> None:
+    image = np.asarray(np.random.default_rng(0).integers(0, 256, (1, 33, 47, 3), np.uint8), order=order)
 
     async def work(pool: ThreadPoolExecutor) -> Array:
-        return (await TileScheduler(invert, grid=GRID, pool=pool, runners=2, fast_lane_pixels=0).submit(given)).outputs
+        return (await TileScheduler(invert, grid=GRID, pool=pool, runners=2, fast_lane_pixels=0).submit(image)).outputs
 
-    found = run(work)
-    assert (found == 255 - given).all()
-    assert found.flags.c_contiguous
+    output = run(work)
+    assert (output == 255 - image).all()
+    assert output.flags.c_contiguous
 
 
-def test_callers_take_turns_by_the_tile() -> None:
+def test_requests_take_turns_by_the_tile() -> None:
     gate = Gate()
 
     async def work(pool: ThreadPoolExecutor) -> None:
@@ -81,7 +83,7 @@ def test_callers_take_turns_by_the_tile() -> None:
     assert gate.seen.count(1) == 16
 
 
-def test_a_small_picture_waits_for_no_tile_of_a_large_one() -> None:
+def test_small_picture_waits_for_no_tile_of_a_large_one() -> None:
     gate = Gate()
 
     async def work(pool: ThreadPoolExecutor) -> None:
@@ -94,9 +96,10 @@ def test_a_small_picture_waits_for_no_tile_of_a_large_one() -> None:
         await asyncio.gather(large, small)
 
     run(work)
+    assert gate.seen == [1, 2, 1, 1, 1]
 
 
-def test_a_lone_picture_is_shared_by_all_runs_and_others_are_not_cut_for_it() -> None:
+def test_only_a_lone_picture_is_split_among_all_runners() -> None:
     gate = Gate()
     sides = 400
 
@@ -113,12 +116,12 @@ def test_a_lone_picture_is_shared_by_all_runs_and_others_are_not_cut_for_it() ->
         gate.leave.release(100)
         return [done.outputs for done in await asyncio.gather(first, second)]
 
-    found = run(work)
+    outputs = run(work)
     assert gate.seen == [1, 2, 2, 3]
-    assert [set(answer.flat) for answer in found] == [{253}, {252}]
+    assert [set(answer.flat) for answer in outputs] == [{253}, {252}]
 
 
-def test_the_tiles_of_a_caller_who_has_gone_are_not_begun() -> None:
+def test_tiles_of_a_cancelled_request_are_not_run() -> None:
     gate = Gate()
 
     async def work(pool: ThreadPoolExecutor) -> Array:
@@ -134,7 +137,7 @@ def test_the_tiles_of_a_caller_who_has_gone_are_not_begun() -> None:
     assert gate.seen == [1, 2, 2, 2, 2]
 
 
-def test_a_failing_tile_fails_its_picture_alone() -> None:
+def test_failing_tile_fails_its_picture_only() -> None:
     def poisoned(tile: Array) -> Array:
         if (tile == 66).all():
             raise ValueError("poison")
@@ -150,7 +153,7 @@ def test_a_failing_tile_fails_its_picture_alone() -> None:
     assert (third.outputs == 252).all()
 
 
-def test_a_graph_of_another_size_is_no_answer() -> None:
+def test_output_of_wrong_size_fails_the_request() -> None:
     async def work(pool: ThreadPoolExecutor) -> None:
         await TileScheduler(lambda tile: tile[:, ::2], grid=GRID, pool=pool).submit(picture(1))
 
@@ -158,7 +161,7 @@ def test_a_graph_of_another_size_is_no_answer() -> None:
         run(work)
 
 
-def test_nobody_waits_for_a_pool_that_was_shut_down() -> None:
+def test_pool_shutdown_fails_tile_requests() -> None:
     async def work(pool: ThreadPoolExecutor) -> None:
         pool.shutdown()
         await TileScheduler(invert, grid=GRID, pool=pool).submit(picture(1))
@@ -167,7 +170,7 @@ def test_nobody_waits_for_a_pool_that_was_shut_down() -> None:
         run(work)
 
 
-def test_memory_is_given_back_once_when_all_is_quiet_after_a_large_tile() -> None:
+def test_memory_is_released_once_when_idle_after_a_large_tile() -> None:
     tidied: list[int] = []
     gate = Gate()
 

@@ -1,4 +1,4 @@
-"""Photographs over HTTP: their notes and profiles, how strongly they are cleaned, their noise, and their tiles."""
+"""Photographs over HTTP: metadata and profiles, strength, noise estimate, tiles, disconnects."""
 
 import asyncio
 import base64
@@ -22,7 +22,7 @@ def post(client: TestClient, path: str, body: bytes, kind: str) -> Any:
 
 
 def camera(orientation: int = 1) -> Image.Exif:
-    """The notes of a camera: its make, a place, an orientation."""
+    """Return EXIF of a camera: make, position and orientation."""
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "Hourglass", orientation
     exif.get_ifd(0x8825)[1] = "N"
@@ -31,7 +31,7 @@ def camera(orientation: int = 1) -> Image.Exif:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_a_cameras_notes_are_kept_upright_or_stripped(client: TestClient, serve: Serve, kind: str) -> None:
+def test_exif_is_kept_with_upright_orientation_or_stripped(client: TestClient, serve: Serve, kind: str) -> None:
     picture = np.full((6, 9, 3), 128, np.uint8)
     blob, media = png(picture, kind, exif=camera(6)), f"image/{kind.lower()}"
     kept = Image.open(BytesIO(post(client, "/denoise?model=photos", blob, media).content))
@@ -43,41 +43,40 @@ def test_a_cameras_notes_are_kept_upright_or_stripped(client: TestClient, serve:
     stripped = Image.open(BytesIO(post(client, "/denoise?model=photos&metadata=strip", blob, media).content))
     assert not dict(stripped.getexif())
     strict = serve(metadata="strip")
-    for query, found in (("", False), ("&metadata=keep", True)):
+    for query, has_exif in (("", False), ("&metadata=keep", True)):
         answer = Image.open(BytesIO(post(strict, f"/denoise?model=photos{query}", blob, media).content))
-        assert bool(dict(answer.getexif())) is found
+        assert bool(dict(answer.getexif())) is has_exif
 
 
-def test_a_colour_profile_stays_whatever_becomes_of_the_notes(client: TestClient) -> None:
+def test_icc_profile_is_kept_with_and_without_metadata(client: TestClient) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     blob = png(np.full((6, 9, 3), 128, np.uint8), icc_profile=profile, exif=camera())
     answer = Image.open(BytesIO(post(client, "/denoise?model=photos&metadata=strip", blob, "image/png").content))
     assert answer.info["icc_profile"] == profile
 
 
-def test_exif_of_a_resized_image_states_the_new_size(client: TestClient) -> None:
+def test_exif_of_resized_response_states_the_new_size(client: TestClient) -> None:
     blob = png(np.full((30, 20, 3), 128, np.uint8), exif=camera())
     answer = Image.open(BytesIO(post(client, "/denoise", blob, "image/png").content))
-    width, height = answer.size
     assert answer.size != (20, 30)
     assert answer.getexif()[0x010F] == "Hourglass"
     exif = answer.getexif().get_ifd(0x8769)
-    assert (exif[0xA002], exif[0xA003]) == (width, height)
+    assert (exif[0xA002], exif[0xA003]) == answer.size
 
 
-def test_strength_blends_with_what_came(client: TestClient) -> None:
+def test_strength_blends_output_with_input(client: TestClient) -> None:
     picture = np.random.default_rng(2).integers(0, 256, (31, 17, 3), np.uint8)
     for strength in (0.0, 0.3, 1.0):
         answer = post(client, f"/denoise?model=photos&strength={strength}", png(picture), "image/png")
-        wanted = np.rint(picture + np.float32(strength) * (255 - picture.astype(np.float32) - picture))
-        assert (pixels(answer.content) == wanted).all()
+        expected = np.rint(picture + np.float32(strength) * (255 - picture.astype(np.float32) - picture))
+        assert (pixels(answer.content) == expected).all()
     many = np.stack([picture, picture[::-1]])
     for array in (many, np.asfortranarray(many)):
         answer = post(client, "/denoise?model=photos&strength=0", write_npy(array), NPY)
         assert (np.load(BytesIO(answer.content), allow_pickle=False) == many).all()
 
 
-def test_a_picture_that_fails_among_many_fails_alone_and_is_run_once(serve: Serve) -> None:
+def test_failing_picture_fails_alone_and_runs_once(serve: Serve) -> None:
     client = serve()
     runner = client.app_state["service"].store.snapshot.loaded["photos"].runners["denoise"]
     ran: list[int] = []
@@ -96,7 +95,7 @@ def test_a_picture_that_fails_among_many_fails_alone_and_is_run_once(serve: Serv
     assert sorted(ran) == [0, 1, 2, 3, 4]
 
 
-def test_grey_makes_a_colour_picture_grey_and_answers_so(client: TestClient) -> None:
+def test_grayscale_returns_a_grey_picture(client: TestClient) -> None:
     picture = np.full((9, 7, 3), (200, 100, 50), np.uint8)
     answer = post(client, "/denoise?model=photos&grayscale=true", png(picture), "image/png")
     assert (pixels(answer.content) == 255 - round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
@@ -106,21 +105,21 @@ def test_grey_makes_a_colour_picture_grey_and_answers_so(client: TestClient) -> 
 
 
 @pytest.mark.parametrize(
-    "query", ["strength=1.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grayscale=1",
+    "query", ["strength=1.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grayscale=2",
               "grayscale=", "metadata=drop", "metadata="]
 )  # fmt: skip
-def test_parameters_out_of_range_are_refused(client: TestClient, query: str) -> None:
+def test_parameters_out_of_range_are_rejected(client: TestClient, query: str) -> None:
     answer = post(client, f"/denoise?model=photos&{query}", png(np.zeros((4, 4, 3), np.uint8)), "image/png")
     assert (answer.status_code, answer.json()["type"]) == (400, "/problems/invalid-parameter")
 
 
-def test_only_denoise_takes_its_parameters(client: TestClient) -> None:
+def test_other_operations_reject_parameters_of_denoise(client: TestClient) -> None:
     answer = post(client, "/reconstruct?strength=1", png(digit()), "image/png")
     assert answer.status_code == 400
     assert "/reconstruct takes model, version, format" in answer.json()["detail"]
 
 
-def test_the_noise_of_a_photograph_is_told_by_itself(client: TestClient) -> None:
+def test_response_states_estimated_noise(client: TestClient) -> None:
     flat = np.full((120, 160, 3), 128)
     noisy = np.clip(np.rint(np.random.default_rng(0).normal(flat, 10)), 0, 255).astype(np.uint8)
     answer = post(client, "/denoise?model=photos", png(noisy), "image/png")
@@ -131,7 +130,7 @@ def test_the_noise_of_a_photograph_is_told_by_itself(client: TestClient) -> None
     assert same["noise_sigma"] == pytest.approx(10 / 255, rel=0.05)
 
 
-def test_a_large_picture_is_cut_into_tiles(serve: Serve) -> None:
+def test_large_picture_is_run_in_tiles(serve: Serve) -> None:
     client = serve(tile_memory_mib=16)
     picture = np.random.default_rng(3).integers(0, 256, (700, 600, 3), np.uint8)
     runner = client.app_state["service"].store.snapshot.loaded["photos"].runners["denoise"]
@@ -144,7 +143,7 @@ def test_a_large_picture_is_cut_into_tiles(serve: Serve) -> None:
     assert max(ran) <= runner.choices["tile"].value
 
 
-def test_a_caller_who_leaves_stops_the_work() -> None:
+def test_disconnect_cancels_the_work() -> None:
     async def scene() -> bool:
         stopped = asyncio.Event()
 
@@ -167,7 +166,7 @@ def test_a_caller_who_leaves_stops_the_work() -> None:
     assert asyncio.run(scene())
 
 
-def test_work_that_ends_is_answered_and_nobody_is_watched_any_more() -> None:
+def test_finished_work_stops_watching_for_disconnect() -> None:
     async def scene() -> tuple[int, int]:
         async def work() -> int:
             return 7
@@ -175,14 +174,14 @@ def test_work_that_ends_is_answered_and_nobody_is_watched_any_more() -> None:
         async def receive() -> Any:
             await asyncio.sleep(60)
 
-        found = await cancel_on_disconnect(receive, work())
+        result = await cancel_on_disconnect(receive, work())
         await asyncio.sleep(0)
-        return found, len(asyncio.all_tasks())
+        return result, len(asyncio.all_tasks())
 
     assert asyncio.run(scene()) == (7, 1)
 
 
-def test_work_that_fails_fails_as_it_did() -> None:
+def test_exception_of_the_work_is_raised() -> None:
     async def scene() -> None:
         async def work() -> int:
             raise ValueError("its own")
@@ -194,3 +193,13 @@ def test_work_that_fails_fails_as_it_did() -> None:
 
     with pytest.raises(ValueError, match="its own"):
         asyncio.run(scene())
+
+
+@pytest.mark.parametrize("hidden", [0, 255, 77])
+def test_the_noise_of_a_cut_out_is_that_of_its_visible_pixels(client: TestClient, hidden: int) -> None:
+    noisy = np.random.default_rng(0).normal(128, 10, (120, 160, 3)).round().astype(np.uint8)
+    noisy[:, 70:] = hidden
+    opaque = np.zeros((120, 160, 1), np.uint8)
+    opaque[:, :70] = 255
+    answer = post(client, "/denoise?model=photos", png(np.dstack([noisy, opaque])), "image/png")
+    assert float(answer.headers["x-noise-sigma"]) == pytest.approx(10 / 255, rel=0.05)

@@ -1,4 +1,4 @@
-"""JSON bodies: the same numbers and refusals whether they are read whole or by pieces, and never much at once."""
+"""JSON bodies: parsing in chunks gives the same values and errors, and no chunk is large."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ MOST = 50
 
 @pytest.fixture(autouse=True)
 def little(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Pieces of a few rows; the sizes of those that were parsed."""
+    """Parse in chunks of a few rows, and return the sizes of the chunks."""
     sizes: list[int] = []
     parse = json_body._parse_rows  # pyright: ignore[reportPrivateUsage]
 
@@ -38,15 +38,15 @@ def body(rows: Any) -> bytes:
 @pytest.mark.parametrize("shape", [(1, 3), (40, 3), (MOST, 1), (7, 2, 3, 4), (30, 1, 1, 1)])
 @given(blank=BLANKS, other=BLANKS)
 @settings(max_examples=20, deadline=None)
-def test_rows_by_pieces_are_the_rows(shape: tuple[int, ...], blank: str, other: str) -> None:
+def test_chunked_parsing_returns_the_same_rows(shape: tuple[int, ...], blank: str, other: str) -> None:
     rows = np.random.default_rng(0).normal(0, 100, shape).astype(np.float32)
     text = body(rows.tolist()).decode().replace("]", f"{blank}]").replace(",", f"{other},{blank}")
-    found = parse_values(text.encode(), MOST, rows[0].size, rows.ndim - 1)
-    assert found.dtype == np.float32
-    assert (found == rows).all()
+    parsed = parse_values(text.encode(), MOST, rows[0].size, rows.ndim - 1)
+    assert parsed.dtype == np.float32
+    assert (parsed == rows).all()
 
 
-def test_a_parser_is_never_given_much(little: list[int]) -> None:
+def test_parser_gets_small_chunks_only(little: list[int]) -> None:
     parse_values(body([[1.5, 2.5]] * MOST), MOST, 2, 1)
     assert len(little) > 5
     with pytest.raises(InvalidArray):
@@ -77,12 +77,12 @@ ROW = b"[1, 2, 3],"
         (b"[" * 5000, InvalidArray, "begin with"),
     ],
 )
-def test_what_is_wrong_with_a_large_body_is_told(data: bytes, kind: type[Problem], said: str) -> None:
+def test_error_in_a_large_body_is_named(data: bytes, kind: type[Problem], said: str) -> None:
     with pytest.raises(kind, match=said):
         parse_values(data, MOST, 3, 1)
 
 
-def test_as_many_pictures_as_may_be_are_read_and_not_one_more() -> None:
+def test_json_images_are_limited_to_the_maximum() -> None:
     texts = ["data:image/png;base64,aaaa"] * MOST
     assert parse_images(json.dumps({"images": texts}).encode(), MOST) == texts
     with pytest.raises(TooManyItems):
@@ -90,7 +90,7 @@ def test_as_many_pictures_as_may_be_are_read_and_not_one_more() -> None:
 
 
 @pytest.mark.parametrize("data", [b'{"images": [' + b"{}," * 200 + b"{}]}", b"{" + b'"a":1,' * 200 + b'"b":1}'])
-def test_what_cannot_be_pictures_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_body_without_images_is_not_parsed(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_body, "_parse_model", None)
     with pytest.raises(InvalidImage, match="begin with"):
         parse_images(data, MOST)

@@ -1,4 +1,4 @@
-"""What operators ask: health, metrics, models."""
+"""Health, metrics and models over HTTP."""
 
 import asyncio
 import re
@@ -15,12 +15,12 @@ from tests.conftest import Serve, digit, listening, png
 from tests.support.tiny_models import publish
 
 
-def test_alive_and_ready(client: TestClient) -> None:
+def test_livez_and_readyz_return_200(client: TestClient) -> None:
     assert client.get("/livez").json() == {"status": "alive"}
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
-def test_without_a_model_it_is_alive_but_not_ready(serve: Serve, tmp_path: Path) -> None:
+def test_without_models_livez_passes_and_readyz_fails(serve: Serve, tmp_path: Path) -> None:
     client = serve(models_dir=tmp_path)
     assert client.get("/livez").status_code == 200
     assert client.get("/readyz").status_code == 503
@@ -28,13 +28,13 @@ def test_without_a_model_it_is_alive_but_not_ready(serve: Serve, tmp_path: Path)
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/models/nobody", "/docs", "/openapi.json", "/none"])
-def test_head_is_answered_as_get_is(client: TestClient, path: str) -> None:
-    asked, told = client.get(path), client.head(path)
-    assert told.status_code == asked.status_code
-    assert all(told.headers[name] == asked.headers[name] for name in ("content-type", "content-length"))
+def test_head_has_the_headers_of_get(client: TestClient, path: str) -> None:
+    asked, head_answer = client.get(path), client.head(path)
+    assert head_answer.status_code == asked.status_code
+    assert all(head_answer.headers[name] == asked.headers[name] for name in ("content-type", "content-length"))
 
 
-def test_nothing_follows_the_head_and_who_may_ask_for_it_is_told(models: Path) -> None:
+def test_head_has_no_body_and_is_listed_in_allow(models: Path) -> None:
     with listening(Settings.model_validate({"models_dir": models, "model_watch": "off"})) as address:
         connection = HTTPConnection(address.removeprefix("http://"), timeout=20)
         for method, status in (("HEAD", 200), ("GET", 200), ("PUT", 405), ("GET", 200)):
@@ -45,19 +45,19 @@ def test_nothing_follows_the_head_and_who_may_ask_for_it_is_told(models: Path) -
         connection.close()
 
 
-def test_models_are_listed_with_what_was_chosen_and_why(client: TestClient) -> None:
+def test_models_are_listed_with_choices_and_reasons(client: TestClient) -> None:
     listed = {model["name"]: model for model in client.get("/models").json()["models"]}
     assert set(listed) == {"digits", "photos", "points"}
     assert listed["digits"]["default_for"] == ["encode", "decode", "reconstruct", "denoise"]
-    wanted = {"photos": {"device", "precision", "threads", "tile"}}
-    wanted["digits"] = {"device", "precision", "threads", "executor", "batch"}
-    for name, choices in wanted.items():
+    expected = {"photos": {"device", "precision", "threads", "tile"}}
+    expected["digits"] = {"device", "precision", "threads", "executor", "batch"}
+    for name, choices in expected.items():
         chosen = listed[name]["execution"]["denoise"]
         assert set(chosen) == choices
         assert all(choice["reason"] for choice in chosen.values())
 
 
-def test_a_refused_version_is_listed_with_its_reason(serve: Serve, tmp_path: Path) -> None:
+def test_rejected_version_is_listed_with_its_reason(serve: Serve, tmp_path: Path) -> None:
     (publish(tmp_path, "digits") / "encode.onnx").write_bytes(b"")
     client = serve(models_dir=tmp_path)
     assert client.get("/models").json() == {
@@ -70,7 +70,7 @@ def test_a_refused_version_is_listed_with_its_reason(serve: Serve, tmp_path: Pat
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/model-rejected")
 
 
-def test_one_model_shows_its_card(client: TestClient) -> None:
+def test_model_detail_contains_the_card(client: TestClient) -> None:
     shown = client.get("/models/points").json()
     assert shown["card"]["input"] == {"kind": "vector", "features": 3}
     assert client.get("/models/nobody").status_code == 404
@@ -89,14 +89,14 @@ def test_metrics_count_requests_items_and_stages(serve: Serve) -> None:
     assert "hourglass_inflight_items 0.0" in text
 
 
-def test_metrics_never_hold_a_callers_words(serve: Serve) -> None:
+def test_metrics_contain_no_text_of_clients(serve: Serve) -> None:
     client = serve()
     client.post("/denoise?model=secret", content=png(digit()))
     client.get("/secret")
     assert "secret" not in client.get("/metrics").text
 
 
-def test_a_request_that_is_cancelled_is_not_counted_as_answered(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_request_is_not_counted_as_completed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     async def cancelled(*_: object) -> None:
         raise asyncio.CancelledError
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document: it describes what answers, its examples run, and answers are what its schemas say."""
+"""The OpenAPI document: its examples run, and responses match its schemas."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def document(client: TestClient) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_examples_run(client: TestClient, document: dict[str, Any], operation: str) -> None:
+def test_openapi_examples_get_200(client: TestClient, document: dict[str, Any], operation: str) -> None:
     body = document["paths"][f"/{operation}"]["post"]["requestBody"]["content"]["application/json"]["example"]
     answer = client.post(f"/{operation}", json=body, headers={"accept": "application/json"})
     assert answer.status_code == 200
@@ -36,16 +36,14 @@ def test_the_examples_run(client: TestClient, document: dict[str, Any], operatio
 @pytest.mark.parametrize(
     ("path", "kind"), [("/encode", EncodeResponse), ("/reconstruct", ImageResponse), ("/denoise", ImageResponse)]
 )
-def test_answers_are_what_the_schemas_say(
-    client: TestClient, path: str, kind: type[EncodeResponse | ImageResponse]
-) -> None:
+def test_responses_match_the_schemas(client: TestClient, path: str, kind: type[EncodeResponse | ImageResponse]) -> None:
     files = [("image", png(digit(seed))) for seed in range(3)] + [("image", b"no picture")]
     answer = kind.model_validate_json(client.post(path, files=files).content)
     assert len(answer.results) == 4
     assert (answer.model, answer.version, answer.operation) == ("digits", 1, path[1:])
 
 
-def test_values_and_problems_are_what_the_schemas_say(client: TestClient) -> None:
+def test_values_and_problems_match_the_schemas(client: TestClient) -> None:
     vectors = client.post("/reconstruct?model=points", json={"values": [[1, 2, 3]]})
     ImageResponse.model_validate_json(vectors.content)
     codes = {"values": np.repeat(encode_oracle(digit()[None]), 2, 0).tolist()}
@@ -55,7 +53,7 @@ def test_values_and_problems_are_what_the_schemas_say(client: TestClient) -> Non
     TypeAdapter(ModelDetail).validate_json(client.get("/models/digits").content)
 
 
-def test_the_page_of_the_documents_needs_no_network(client: TestClient) -> None:
+def test_docs_page_needs_no_network(client: TestClient) -> None:
     page = client.get("/docs").text
     assert "http://" not in page
     assert "https://" not in page
@@ -64,7 +62,7 @@ def test_the_page_of_the_documents_needs_no_network(client: TestClient) -> None:
         assert client.get(f"/{asset}").status_code == 200
 
 
-def test_every_documented_status_of_an_operation_is_a_problem(document: dict[str, Any]) -> None:
+def test_documented_error_statuses_are_problems(document: dict[str, Any]) -> None:
     for operation in OPERATIONS:
         responses = document["paths"][f"/{operation}"]["post"]["responses"]
         assert {"200", "400", "404", "406", "409", "413", "415", "422", "500", "503", "504"} <= set(responses)
@@ -73,8 +71,8 @@ def test_every_documented_status_of_an_operation_is_a_problem(document: dict[str
                 assert list(response["content"]) == ["application/problem+json"]
 
 
-def test_requests_made_from_the_document_are_answered_as_it_says(models: Path) -> None:
-    """Every path with what the document says may be sent, and with what it says may not, through a real socket."""
+def test_generated_requests_get_documented_responses(models: Path) -> None:
+    """Send generated valid and invalid requests to every path through a socket."""
     defaults = {f"default_{operation}": "digits" for operation in OPERATIONS}
     tried: set[str] = set()
     load_all_checks()
@@ -82,16 +80,16 @@ def test_requests_made_from_the_document_are_answered_as_it_says(models: Path) -
     unsayable = [CHECKS.get_one("positive_data_acceptance")]
     with listening(Settings.model_validate({"models_dir": models, "model_watch": "off", **defaults})) as address:
         # schemathesis's own pytest plugin does not know pytest 9; its strategies need none.
-        found: Any
-        for found in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():
-            operation = found.ok()
+        result: Any
+        for result in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():
+            operation = result.ok()
 
             @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(NO_CHECKS))
             @given(case=operation.as_strategy())
             def check(case: Any) -> None:
                 tried.add(case.path)
                 for name in [name for name in case.headers or {} if name.lower() == "x-request-timeout"]:
-                    del case.headers[name]  # whoever will not wait is answered 504, and lawfully so
+                    del case.headers[name]  # a short client timeout correctly gets 504
                 case.call_and_validate(excluded_checks=unsayable)
 
             check()

@@ -1,4 +1,4 @@
-"""The four operations over HTTP: every body and every answer of the tables, against what numpy says."""
+"""The four operations over HTTP: every body type and response type, against numpy."""
 
 import base64
 import threading
@@ -37,7 +37,7 @@ def b64(blob: bytes) -> str:
 @pytest.mark.parametrize(
     "kind", ["image/png", "image/x-anything", "application/octet-stream", "application/x-www-form-urlencoded", ""]
 )
-def test_a_raw_picture_is_recognised_by_its_bytes_and_answered_in_its_type(client: TestClient, kind: str) -> None:
+def test_raw_picture_type_is_detected_and_returned(client: TestClient, kind: str) -> None:
     answer = post(client, "/denoise", png(digit()), kind)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "image/png"
@@ -49,7 +49,7 @@ def test_a_raw_picture_is_recognised_by_its_bytes_and_answered_in_its_type(clien
 
 
 @pytest.mark.parametrize(("name", "kind"), [("JPEG", "image/jpeg"), ("WEBP", "image/webp"), ("GIF", "image/png")])
-def test_the_answer_has_the_type_that_came_in_or_png(client: TestClient, name: str, kind: str) -> None:
+def test_response_type_is_the_input_type_or_png(client: TestClient, name: str, kind: str) -> None:
     answer = post(client, "/denoise", png(digit(), name), "image/*")
     assert answer.headers["content-type"] == kind
     assert Image.open(BytesIO(answer.content)).size == (SIDE, SIDE)
@@ -68,16 +68,16 @@ def test_the_answer_has_the_type_that_came_in_or_png(client: TestClient, name: s
         ("image/png;q=0, */*", "image/jpeg"),
     ],
 )
-def test_accept_chooses_the_type(client: TestClient, accept: str, kind: str) -> None:
+def test_accept_selects_the_response_type(client: TestClient, accept: str, kind: str) -> None:
     assert post(client, "/denoise", png(digit()), "image/png", accept=accept).headers["content-type"] == kind
 
 
-def test_format_beats_accept(client: TestClient) -> None:
+def test_format_overrides_accept(client: TestClient) -> None:
     answer = post(client, "/denoise?format=json", png(digit()), "image/png", accept="image/png")
     assert answer.headers["content-type"] == JSON
 
 
-def test_reconstruct_says_how_well_it_did(client: TestClient) -> None:
+def test_reconstruct_returns_the_error(client: TestClient) -> None:
     answer = post(client, "/reconstruct", png(digit()), "image/png")
     error = np.mean((pixels(answer.content) / 255 - digit()[:, :, 0] / 255) ** 2)
     assert float(answer.headers["x-mse"]) == pytest.approx(error, rel=1e-4)
@@ -87,7 +87,7 @@ def test_reconstruct_says_how_well_it_did(client: TestClient) -> None:
     )  # tiny's percentiles are 0..1
 
 
-def test_the_same_picture_has_the_same_answer_by_every_transport(client: TestClient) -> None:
+def test_same_picture_gets_same_result_in_every_body_type(client: TestClient) -> None:
     blob = png(digit())
     raw = post(client, "/reconstruct", blob, "image/png", accept=JSON).json()["results"]
     form = client.post("/reconstruct", files=[("image", ("a.png", blob, "image/png"))]).json()["results"]
@@ -97,7 +97,7 @@ def test_the_same_picture_has_the_same_answer_by_every_transport(client: TestCli
     assert raw == form == text == uri == array
 
 
-def test_many_pictures_come_back_in_order_with_failures_in_their_place(client: TestClient) -> None:
+def test_batch_results_keep_order_with_errors_in_place(client: TestClient) -> None:
     images = [b64(png(digit(0))), "!", b64(png(digit(1))), b64(b"\x89PNG\r\n\x1a\n cut")]
     answer = client.post("/reconstruct", json={"images": images})
     assert answer.status_code == 200
@@ -108,14 +108,14 @@ def test_many_pictures_come_back_in_order_with_failures_in_their_place(client: T
     assert results[2] == one[0]
 
 
-def test_a_failed_item_fails_an_answer_that_has_no_place_for_it(client: TestClient) -> None:
+def test_failed_item_fails_a_response_without_item_errors(client: TestClient) -> None:
     body = {"images": [b64(png(digit())), "!"]}
     answer = client.post("/reconstruct", json=body, headers={"accept": NPY})
     assert answer.status_code == 422
     assert "item 1" in answer.json()["detail"]
 
 
-def test_encode_answers_numbers(client: TestClient) -> None:
+def test_encode_returns_codes(client: TestClient) -> None:
     answer = post(client, "/encode", png(digit()), "image/png")
     assert answer.json()["operation"] == "encode"
     assert answer.json()["results"][0]["code"] == pytest.approx(encode_oracle(digit()[None])[0], rel=1e-5)
@@ -124,8 +124,8 @@ def test_encode_answers_numbers(client: TestClient) -> None:
     assert array.dtype == np.float32
 
 
-def test_npy_goes_in_and_out(client: TestClient) -> None:
-    batch = np.stack([digit(seed) for seed in range(70)])  # more than a batch: cut and put together again
+def test_npy_is_accepted_and_returned(client: TestClient) -> None:
+    batch = np.stack([digit(seed) for seed in range(70)])  # more than a batch: split and joined
     answer = post(client, "/encode", write_npy(batch), NPY)
     assert answer.headers["content-type"] == NPY
     assert load(answer.content) == pytest.approx(encode_oracle(batch), rel=1e-4, abs=1e-5)
@@ -133,7 +133,7 @@ def test_npy_goes_in_and_out(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("dtype", [">f8", "<f4", "<f2"])
-def test_npy_of_floats_is_taken_in_any_byte_order_and_layout(client: TestClient, dtype: str) -> None:
+def test_float_npy_in_any_byte_order_and_layout_is_accepted(client: TestClient, dtype: str) -> None:
     batch = np.stack([digit(seed) for seed in range(3)])
     floats = np.asfortranarray((batch / 255).astype(dtype))
     assert (load(post(client, "/denoise", write_npy_raw(floats), NPY).content) == 255 - batch).all()
@@ -145,7 +145,7 @@ def write_npy_raw(array: Array) -> bytes:
     return out.getvalue()
 
 
-def test_decode_of_one_code_is_a_picture_of_many_json(client: TestClient) -> None:
+def test_decode_returns_picture_for_one_code_json_for_many(client: TestClient) -> None:
     code = encode_oracle(digit()[None])
     one = client.post("/decode", json={"values": code.tolist()})
     assert one.headers["content-type"] == "image/png"
@@ -156,7 +156,7 @@ def test_decode_of_one_code_is_a_picture_of_many_json(client: TestClient) -> Non
     assert (array[0, :, :, 0] == pixels(one.content)).all()
 
 
-def test_vectors_go_in_and_out_as_values(client: TestClient) -> None:
+def test_vectors_are_accepted_and_returned_as_values(client: TestClient) -> None:
     answer = client.post("/reconstruct?model=points", json={"values": [[1, 2, 3], [0, 0, 1]]}).json()
     assert [result["values"] for result in answer["results"]] == [[0.5, 1, 1.5], [0, 0, 0.5]]
     assert answer["results"][0]["mse"] == pytest.approx((0.25 + 1 + 2.25) / 3)
@@ -166,17 +166,17 @@ def test_vectors_go_in_and_out_as_values(client: TestClient) -> None:
     assert back.json()["results"][0]["values"] == [1, 2, 3]
 
 
-def test_another_size_is_fitted_and_said(client: TestClient) -> None:
+def test_resized_input_is_reported(client: TestClient) -> None:
     picture = np.full((30, 20, 3), (200, 100, 50), np.uint8)
     answer = post(client, "/denoise", png(picture), "image/png")
     assert answer.headers["x-original-size"] == "20x30"
-    found = pixels(answer.content)
-    assert found.shape == (SIDE, SIDE)  # the model is grey, so is its answer
-    assert (found == 255 - round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
+    output = pixels(answer.content)
+    assert output.shape == (SIDE, SIDE)  # the model is grey, so is its answer
+    assert (output == 255 - round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)).all()
     assert post(client, "/encode", png(picture), "image/png").json()["results"][0]["original_size"] == [20, 30]
 
 
-def test_pictures_of_any_size_keep_theirs(client: TestClient) -> None:
+def test_any_size_model_keeps_the_picture_size(client: TestClient) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (31, 17, 3), np.uint8)
     answer = post(client, "/denoise?model=photos", png(picture), "image/png")
     assert (pixels(answer.content) == 255 - picture).all()
@@ -185,7 +185,7 @@ def test_pictures_of_any_size_keep_theirs(client: TestClient) -> None:
     assert (pixels(grey.content) == 255 - picture[:, :, 0]).all()
 
 
-def test_pictures_of_several_sizes_fit_one_json_answer_but_no_array(client: TestClient) -> None:
+def test_mixed_sizes_are_returned_as_json_but_not_npy(client: TestClient) -> None:
     blobs = [png(np.zeros((4, side, 3), np.uint8)) for side in (5, 6)]
     body = {"images": [b64(blob) for blob in blobs]}
     results = client.post("/denoise?model=photos", json=body).json()["results"]
@@ -193,23 +193,23 @@ def test_pictures_of_several_sizes_fit_one_json_answer_but_no_array(client: Test
     assert client.post("/denoise?model=photos", json=body, headers={"accept": NPY}).status_code == 406
 
 
-def test_alpha_is_kept_by_denoise_and_stands_on_black_elsewhere(client: TestClient) -> None:
+def test_denoise_keeps_alpha_others_composite_on_black(client: TestClient) -> None:
     picture = np.dstack([np.full((SIDE, SIDE, 3), 200, np.uint8), np.full((SIDE, SIDE), 51, np.uint8)])
-    found = pixels(post(client, "/denoise", png(picture), "image/png").content)
-    assert (found[:, :, 0] == 255 - 200).all()
-    assert (found[:, :, 1] == 51).all()
+    output = pixels(post(client, "/denoise", png(picture), "image/png").content)
+    assert (output[:, :, 0] == 255 - 200).all()
+    assert (output[:, :, 1] == 51).all()
     seen = post(client, "/encode", png(picture), "image/png").json()["results"][0]["code"]
     assert seen == pytest.approx(encode_oracle(np.full((1, SIDE, SIDE, 1), 40, np.uint8))[0], rel=1e-4)
 
 
-def test_sixteen_bits_are_scaled_and_said(client: TestClient) -> None:
+def test_sixteen_bit_input_is_scaled_and_reported(client: TestClient) -> None:
     deep = digit().astype(np.uint16) * 257
     answer = post(client, "/denoise", png(deep), "image/png")
     assert answer.headers["x-original-bit-depth"] == "16"
     assert (pixels(answer.content) == 255 - digit()[:, :, 0]).all()
 
 
-def test_orientation_is_applied(client: TestClient) -> None:
+def test_exif_orientation_is_applied(client: TestClient) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     picture = np.random.default_rng(1).integers(0, 256, (4, 9, 3), np.uint8)
@@ -217,7 +217,7 @@ def test_orientation_is_applied(client: TestClient) -> None:
     assert (pixels(answer.content) == 255 - np.rot90(picture, -1)).all()
 
 
-def test_every_answer_carries_an_id_and_its_timing(client: TestClient) -> None:
+def test_responses_have_request_id_and_timing(client: TestClient) -> None:
     mine = post(client, "/denoise", png(digit()), "image/png", **{"x-request-id": "my-id.1"})
     assert mine.headers["x-request-id"] == "my-id.1"
     assert [part.split(";")[0] for part in mine.headers["server-timing"].split(", ")] == [
@@ -233,7 +233,7 @@ def test_every_answer_carries_an_id_and_its_timing(client: TestClient) -> None:
     assert evil.headers["x-request-id"] != "a b\x7f"
 
 
-def test_the_default_model_is_a_setting_a_lone_candidate_or_asked_for(client: TestClient, serve: Serve) -> None:
+def test_default_model_is_a_setting_or_the_only_candidate(client: TestClient, serve: Serve) -> None:
     plain = serve(default_denoise="")
     ambiguous = post(plain, "/encode", b"[]", JSON)
     assert ambiguous.status_code == 400
@@ -242,7 +242,7 @@ def test_the_default_model_is_a_setting_a_lone_candidate_or_asked_for(client: Te
     assert post(client, "/denoise", png(digit()), "image/png").headers["x-model"] == "digits"
 
 
-def test_the_app_without_its_front_answers_alike(client: TestClient) -> None:
+def test_app_without_dispatcher_responds_alike(client: TestClient) -> None:
     front = cast("Any", client.app)
     inner = TestClient(front.app)
     with inner:
@@ -253,7 +253,7 @@ def test_the_app_without_its_front_answers_alike(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(("count", "accept", "thread"), [(1, JSON, "loop"), (4000, JSON, "pool"), (4000, NPY, "loop")])
-def test_what_takes_long_to_write_is_written_off_the_loop(
+def test_large_responses_are_encoded_in_the_pool(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, count: int, accept: str, thread: str
 ) -> None:
     seen: list[str] = []
@@ -269,6 +269,6 @@ def test_what_takes_long_to_write_is_written_off_the_loop(
     assert [name.startswith("pool") for name in seen] == [thread == "pool"]
 
 
-def test_the_error_of_large_numbers_is_a_number(client: TestClient) -> None:
+def test_error_of_large_values_is_finite(client: TestClient) -> None:
     (result,) = client.post("/reconstruct?model=points", json={"values": [[1e20, 0, 0]]}).json()["results"]
     assert result["mse"] == pytest.approx((0.5e20) ** 2 / 3, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Graphs that reach out of their file, or for operators of others, are refused before onnxruntime sees them."""
+"""External data and custom operators are rejected before onnxruntime reads the graph."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -48,9 +48,9 @@ def in_a_branch() -> onnx.ModelProto:
 
 
 def of_a_domain() -> onnx.ModelProto:
-    found = model([helper.make_node("Own", ["x"], ["y"], domain="my.own")])
-    found.opset_import.append(helper.make_opsetid("my.own", 1))
-    return found
+    proto = model([helper.make_node("Own", ["x"], ["y"], domain="my.own")])
+    proto.opset_import.append(helper.make_opsetid("my.own", 1))
+    return proto
 
 
 def of_an_undeclared_domain() -> onnx.ModelProto:
@@ -67,12 +67,12 @@ def deep(levels: int) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: f"{path.parts[-3]} {path.stem}")
-def test_shipped_graphs_are_taken(path: Path) -> None:
+def test_shipped_graphs_are_accepted(path: Path) -> None:
     check_model(path.read_bytes(), path.name)
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("build", "said"),
     [
         (lambda: model(initializer=[elsewhere()]), "another file"),
         (lambda: model(initializer=[elsewhere("*/_ORT_MEM_ADDR_/*")]), "another file"),
@@ -85,8 +85,8 @@ def test_shipped_graphs_are_taken(path: Path) -> None:
     ],
     ids=["dense", "memory", "sparse", "in a branch", "domain", "undeclared domain", "deep", "too deep"],
 )
-def test_graphs_that_reach_out_are_refused(made: Any, said: str) -> None:
-    content = made().SerializeToString()
+def test_external_data_and_custom_operators_are_rejected(build: Any, said: str) -> None:
+    content = build().SerializeToString()
     if said == "taken":
         check_model(content, "a.onnx")
         return
@@ -95,7 +95,7 @@ def test_graphs_that_reach_out_are_refused(made: Any, said: str) -> None:
     assert said in refused.value.detail
 
 
-def test_a_plain_graph_is_taken_and_a_cut_one_is_not() -> None:
+def test_truncated_graph_is_rejected() -> None:
     content = model().SerializeToString()
     check_model(content, "a.onnx")
     with pytest.raises(ModelRejected, match="truncated or corrupt"):
@@ -103,13 +103,13 @@ def test_a_plain_graph_is_taken_and_a_cut_one_is_not() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_judged(data: bytes) -> None:
+def test_checking_any_bytes_raises_only_model_rejected(data: bytes) -> None:
     with suppress(ModelRejected):
         check_model(data, "a.onnx")
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
-def test_one_broken_byte_is_judged(at: int, value: int) -> None:
+def test_checking_corrupt_graph_raises_only_model_rejected(at: int, value: int) -> None:
     content = bytearray(in_a_branch().SerializeToString())
     content[at % len(content)] = value
     with suppress(ModelRejected):

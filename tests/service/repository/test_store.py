@@ -1,4 +1,4 @@
-"""The models folder while serving: what is good is served, what is bad is refused with its reason, nothing is lost."""
+"""The models folder while serving: valid versions are served, invalid ones rejected with a reason."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ from tests.support.tiny_models import SIDE, publish
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """A store of one good version of digits."""
+    """Yield a store with one valid version of digits."""
     publish(tmp_path, "digits")
     loading = LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1)
     store = Store(tmp_path, loading, max_old_versions=1)
@@ -36,7 +36,7 @@ def served(store: Store) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_version_is_refused_with_its_reason_and_the_old_one_serves(store: Store, case: str) -> None:
+def test_bad_version_is_rejected_and_the_old_one_serves(store: Store, case: str) -> None:
     spoil, reason = BAD[case]
     spoil(publish(store.folder, "digits", version=2))
     before = store.snapshot.loaded["digits"]
@@ -44,11 +44,11 @@ def test_a_bad_version_is_refused_with_its_reason_and_the_old_one_serves(store: 
     assert store.snapshot.loaded["digits"] is before
     assert reason in store.snapshot.rejected["digits", 2].reason
     assert "\n" not in store.snapshot.rejected["digits", 2].reason
-    assert not store.refresh()  # a second look finds nothing new
+    assert not store.refresh()  # a second refresh loads nothing
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError("too large")])
-def test_whatever_a_version_raises_is_its_own_fault_alone(
+def test_exception_of_one_version_rejects_only_that_version(
     store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(folder: Path, *rest: Any) -> Any:
@@ -65,21 +65,21 @@ def test_whatever_a_version_raises_is_its_own_fault_alone(
 
 
 @pytest.mark.anyio
-async def test_of_two_looks_at_once_one_loads_and_the_other_finds_it_done(store: Store) -> None:
+async def test_concurrent_refreshes_load_a_version_once(store: Store) -> None:
     publish(store.folder, "digits", version=2)
     assert sorted(await asyncio.gather(store.refresh_async(), store.refresh_async())) == [False, True]
     assert served(store) == {"digits": 2}
 
 
 @pytest.mark.anyio
-async def test_asked_for_by_number_a_refused_version_says_why(store: Store) -> None:
+async def test_request_for_rejected_version_states_the_reason(store: Store) -> None:
     flip(publish(store.folder, "digits", version=2) / "encode.onnx")
     store.refresh()
     with pytest.raises(ModelRejected, match="SHA-256"):
         await store.get("digits", 2)
 
 
-def test_a_mended_version_is_taken(store: Store) -> None:
+def test_repaired_version_is_loaded(store: Store) -> None:
     folder = publish(store.folder, "digits", version=2)
     good = (folder / "encode.onnx").read_bytes()
     flip(folder / "encode.onnx")
@@ -90,7 +90,7 @@ def test_a_mended_version_is_taken(store: Store) -> None:
     assert not store.snapshot.rejected
 
 
-def test_a_served_version_tampered_with_goes_on_as_it_was_loaded(store: Store) -> None:
+def test_loaded_version_ignores_changes_on_disk(store: Store) -> None:
     flip(store.folder / "digits/1/encode.onnx")
     before = store.snapshot.loaded["digits"]
     store.refresh()
@@ -99,7 +99,7 @@ def test_a_served_version_tampered_with_goes_on_as_it_was_loaded(store: Store) -
     assert "SHA-256" in store.snapshot.rejected["digits", 1].reason
 
 
-def test_removed_models_are_gone_and_removed_versions_fall_back(store: Store) -> None:
+def test_removed_models_disappear_and_versions_fall_back(store: Store) -> None:
     publish(store.folder, "digits", version=2)
     publish(store.folder, "photos")
     store.refresh()
@@ -111,14 +111,14 @@ def test_removed_models_are_gone_and_removed_versions_fall_back(store: Store) ->
 
 
 @pytest.mark.anyio
-async def test_older_versions_are_loaded_when_asked_for_and_kept_in_bounds(store: Store) -> None:
+async def test_old_versions_are_loaded_on_demand_up_to_the_limit(store: Store) -> None:
     for version in (2, 3):
         publish(store.folder, "digits", version=version)
     store.refresh()
     first = await store.get("digits", 1)
     assert first.card.version == 1
     assert await store.get("digits", 1) is first
-    await store.get("digits", 2)  # one older version is kept: the first is let go
+    await store.get("digits", 2)  # one old version is kept: the first is unloaded
     assert await store.get("digits", 1) is not first
 
 
@@ -135,7 +135,7 @@ async def test_older_versions_are_loaded_when_asked_for_and_kept_in_bounds(store
         "digits/0",
     ],
 )
-def test_other_entries_of_the_folder_are_passed_over(store: Store, name: str) -> None:
+def test_other_folder_entries_are_ignored(store: Store, name: str) -> None:
     (store.folder / name).mkdir(parents=True)
     store.refresh()
     assert served(store) == {"digits": 1}
@@ -145,12 +145,12 @@ def test_other_entries_of_the_folder_are_passed_over(store: Store, name: str) ->
 def wait_until(fact: Callable[[], bool], seconds: float = 20) -> None:
     end = monotonic() + seconds
     while not fact():
-        assert monotonic() < end, "it never came to pass"
+        assert monotonic() < end, "the condition was not met in time"
         sleep(0.02)
 
 
 @pytest.mark.parametrize("how", ["auto", "poll"])
-def test_a_folder_changed_under_load_loses_no_request(tmp_path: Path, how: str) -> None:
+def test_folder_change_under_load_loses_no_request(tmp_path: Path, how: str) -> None:
     publish(tmp_path, "digits")
     settings = Settings.model_validate({"models_dir": tmp_path, "default_denoise": "digits", "model_watch": how})
     seen: list[tuple[int, str]] = []
@@ -158,11 +158,11 @@ def test_a_folder_changed_under_load_loses_no_request(tmp_path: Path, how: str) 
     stop = threading.Event()
 
     def ask(address: str, seed: int) -> None:
-        picture, wanted = png(digit(seed)), 255 - digit(seed)
+        picture, expected = png(digit(seed)), 255 - digit(seed)
         with httpx2.Client(base_url=address) as client:
             while not stop.is_set():
                 answer = client.post("/denoise?format=npy", content=picture)
-                if answer.status_code != 200 or answer.content[-SIDE * SIDE :] != wanted.tobytes():
+                if answer.status_code != 200 or answer.content[-SIDE * SIDE :] != expected.tobytes():
                     wrong.append(answer)
                 seen.append((answer.status_code, answer.headers.get("x-model-version", "")))
 

@@ -1,4 +1,4 @@
-"""The models folder watched: late, replaced, unreadable, or on a system that sends no events."""
+"""Watching the models folder: created late, replaced, unreadable, or without file events."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.support.tiny_models import publish
 
 @pytest.fixture
 def store(tmp_path: Path) -> Generator[Store]:
-    """A store of one good version of digits."""
+    """Yield a store with one valid version of digits."""
     folder = tmp_path / "models"
     publish(folder, "digits")
     with ThreadPoolExecutor(1) as pool:
@@ -33,16 +33,16 @@ def served(store: Store) -> dict[str, int]:
     return {name: model.card.version for name, model in store.snapshot.loaded.items()}
 
 
-async def until_served(store: Store, wanted: dict[str, int]) -> None:
+async def until_served(store: Store, expected: dict[str, int]) -> None:
     for _ in range(1000):
-        if served(store) == wanted:
+        if served(store) == expected:
             return
         await asyncio.sleep(0.02)
-    raise AssertionError(f"{served(store)} is served, not {wanted}")
+    raise AssertionError(f"{served(store)} is served, not {expected}")
 
 
 @pytest.mark.anyio
-async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_watching_continues_after_a_failed_refresh(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     good = store.refresh_async
 
@@ -65,7 +65,7 @@ async def test_watching_outlives_a_look_that_fails(store: Store, monkeypatch: py
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("how", ["auto", "poll"])
-async def test_a_folder_made_later_or_put_in_anothers_place_is_watched(
+async def test_folder_created_or_replaced_later_is_watched(
     tmp_path: Path, store: Store, how: Literal["auto", "poll"]
 ) -> None:
     late = Store(tmp_path / "late", store.load_options, max_old_versions=0)
@@ -88,9 +88,9 @@ async def test_a_folder_made_later_or_put_in_anothers_place_is_watched(
 
 
 @pytest.mark.anyio
-async def test_what_comes_just_before_the_watch_stands_is_seen(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_change_just_before_watching_starts_is_loaded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def late(*places: Path, **options: Any) -> Any:
-        publish(store.folder, "digits", version=2)  # after the look at the start, before the first snapshot
+        publish(store.folder, "digits", version=2)  # after the first refresh, before the first snapshot of the watcher
         return awatch(*places, **options)
 
     monkeypatch.setattr("service.repository.watcher.awatch", late)
@@ -100,7 +100,7 @@ async def test_what_comes_just_before_the_watch_stands_is_seen(store: Store, mon
 
 
 @pytest.mark.anyio
-async def test_a_folder_that_sends_no_events_is_polled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_folder_without_events_is_polled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited(*places: Path, force_polling: bool | None, **options: Any) -> Any:
         if not force_polling:
             raise OSError("OS file watch limit reached")
@@ -115,9 +115,7 @@ async def test_a_folder_that_sends_no_events_is_polled(store: Store, monkeypatch
 
 
 @pytest.mark.parametrize("unreadable", [".", "digits"])
-def test_what_cannot_be_read_for_a_while_goes_on_serving(
-    store: Store, monkeypatch: pytest.MonkeyPatch, unreadable: str
-) -> None:
+def test_unreadable_folder_keeps_loaded_models(store: Store, monkeypatch: pytest.MonkeyPatch, unreadable: str) -> None:
     def unless_forbidden(read: Callable[[Path], Any], folder: Path) -> Any:
         if Path(folder) == store.folder / unreadable:
             raise PermissionError(13, "Permission denied")

@@ -1,4 +1,4 @@
-"""What is counted, in one process and over several that share a folder."""
+"""Metrics of one process and of several that share a folder."""
 
 import os
 from pathlib import Path
@@ -10,45 +10,45 @@ from service.telemetry.metrics import Metrics
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """A scrape, as Prometheus' own parser reads it."""
+    """Return the samples of a scrape, read by the parser of Prometheus."""
     families = text_string_to_metric_families(metrics.render().decode())
     return {(it.name, tuple(sorted(it.labels.items()))): it.value for family in families for it in family.samples}
 
 
 @pytest.fixture
 def workers(tmp_path: Path) -> tuple[Metrics, Metrics]:
-    """Two processes' numbers, both of this one here."""
+    """Return the metrics of two workers, both in this process."""
     return Metrics(lambda: 3, tmp_path), Metrics(lambda: 4, tmp_path)
 
 
-def test_a_histogram_counts_what_is_at_or_below_each_bound() -> None:
+def test_histogram_buckets_are_cumulative() -> None:
     metrics = Metrics(lambda: 0)
     for items in (1, 2, 3, 128, 500):
         metrics.observe_batch("digits", "encode", items)
-    found = samples(metrics)
+    values = samples(metrics)
     at = (("model", "digits"), ("operation", "encode"))
-    below = {bound: found["hourglass_batch_size_bucket", (("le", bound), *at)] for bound in ("1.0", "2.0", "4.0")}
+    below = {bound: values["hourglass_batch_size_bucket", (("le", bound), *at)] for bound in ("1.0", "2.0", "4.0")}
     assert below == {"1.0": 1, "2.0": 2, "4.0": 3}
-    assert found["hourglass_batch_size_bucket", (("le", "128.0"), *at)] == 4
-    assert found["hourglass_batch_size_bucket", (("le", "+Inf"), *at)] == 5
-    assert found["hourglass_batch_size_count", at] == 5
-    assert found["hourglass_batch_size_sum", at] == 634
+    assert values["hourglass_batch_size_bucket", (("le", "128.0"), *at)] == 4
+    assert values["hourglass_batch_size_bucket", (("le", "+Inf"), *at)] == 5
+    assert values["hourglass_batch_size_count", at] == 5
+    assert values["hourglass_batch_size_sum", at] == 634
 
 
-def test_a_scrape_adds_all_workers_up(workers: tuple[Metrics, Metrics]) -> None:
+def test_scrape_sums_all_workers(workers: tuple[Metrics, Metrics]) -> None:
     for worker, count in zip(workers, (2, 5), strict=True):
         for _ in range(count):
             worker.count_request("/denoise", "digits", 200, 0.002)
         worker.flush()
     for worker in workers:
-        found = samples(worker)
+        values = samples(worker)
         at = (("code", "200"), ("model", "digits"), ("route", "/denoise"))
-        assert found["hourglass_requests_total", at] == 7
-        assert found["hourglass_request_duration_seconds_count", (("route", "/denoise"),)] == 7
-        assert found["hourglass_inflight_items", ()] == 7
+        assert values["hourglass_requests_total", at] == 7
+        assert values["hourglass_request_duration_seconds_count", (("route", "/denoise"),)] == 7
+        assert values["hourglass_inflight_items", ()] == 7
 
 
-def test_no_sum_falls_from_one_workers_scrape_to_anothers(workers: tuple[Metrics, Metrics]) -> None:
+def test_counters_never_decrease_between_workers(workers: tuple[Metrics, Metrics]) -> None:
     first, second = workers
     seen = [0.0]
     for at in range(20):
@@ -59,23 +59,23 @@ def test_no_sum_falls_from_one_workers_scrape_to_anothers(workers: tuple[Metrics
     assert max(seen) >= 19
 
 
-def test_what_a_dead_worker_answered_still_counts_and_what_it_held_does_not(tmp_path: Path) -> None:
+def test_dead_worker_keeps_counters_and_drops_gauges(tmp_path: Path) -> None:
     dead, alive = Metrics(lambda: 9, tmp_path), Metrics(lambda: 1, tmp_path)
     dead.count_request("other", "", 200, 0.001)
     dead.flush()
     (file,) = tmp_path.glob(f"{os.getpid()}-*.json")
     file.rename(tmp_path / "999999999-1.json")
-    found = samples(alive)
-    assert found["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))] == 1
-    assert found["hourglass_inflight_items", ()] == 1
+    values = samples(alive)
+    assert values["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))] == 1
+    assert values["hourglass_inflight_items", ()] == 1
 
 
-def test_a_half_written_file_is_passed_over(workers: tuple[Metrics, Metrics], tmp_path: Path) -> None:
+def test_partially_written_file_is_ignored(workers: tuple[Metrics, Metrics], tmp_path: Path) -> None:
     (tmp_path / "77-7.json").write_bytes(b'{"rows": {')
     assert samples(workers[0])["hourglass_inflight_items", ()] == 3
 
 
-def test_numbers_that_cannot_be_saved_are_kept(workers: tuple[Metrics, Metrics], tmp_path: Path) -> None:
+def test_unsaved_metrics_stay_in_memory(workers: tuple[Metrics, Metrics], tmp_path: Path) -> None:
     first, _ = workers
     first.count_request("other", "", 200, 0.001)
     tmp_path.rename(tmp_path.with_name("gone"))

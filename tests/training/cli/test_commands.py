@@ -1,4 +1,4 @@
-"""`hourglass-train`: from a recipe to a published model, and one sentence for everything that goes wrong."""
+"""`hourglass-train`: from a recipe to a published model, and one sentence for every error."""
 
 import json
 import os
@@ -23,7 +23,7 @@ HERE = ("blobs.toml", "--data", "data")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with a recipe and its data."""
+    """Return a working folder with a recipe and its data."""
     workplace(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -31,13 +31,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_and_export_reuse_the_run_of_fit(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ("blobs.toml", "--data", "data", "--set", "optimizer.epochs=2")
     assert call("fit", *common) == 0
     out, err = capsys.readouterr()
     assert "published models/blobs/1 after 22 steps" in out
     assert "pca-4" in out
-    assert not err  # nobody watches: no progress bar
+    assert not err  # no terminal: no progress bar
     card = read_card((place / "models/blobs/1/card.json").read_bytes())
     assert from_tables(card.recipe).optimizer.epochs == 2
     run = place / "runs/blobs"
@@ -54,7 +54,7 @@ def test_fit_publishes_and_evaluate_and_export_take_up_its_run(place: Path, caps
     assert first == second
 
 
-def test_the_data_folder_may_come_from_the_environment(
+def test_data_folder_is_read_from_the_environment(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOURGLASS_DATA", str(place / "nowhere"))
@@ -70,18 +70,22 @@ def test_the_data_folder_may_come_from_the_environment(
         (("fit", "blobs.toml"), 1, "blobs.npy cannot be read"),
         (("export", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
-        (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none is no weights file"),
-        (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "give one of them"),
-        (("fit", *HERE, "--run", "blobs.toml"), 1, "blobs.toml cannot hold a run (File exists): give another folder"),
-        (("fit", *HERE, "--run", "blobs.toml/below"), 1, "cannot hold a run (Not a directory): give another folder"),
-        (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: fit a smaller net or batch"),
+        (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none cannot be read as a safetensors file"),
+        (("fit", "blobs.toml", "--data", "data", "--init", "a", "--resume"), 1, "use only one of them"),
+        (
+            ("fit", *HERE, "--run", "blobs.toml"),
+            1,
+            "cannot write a run to blobs.toml (File exists): choose another folder",
+        ),
+        (("fit", *HERE, "--run", "blobs.toml/below"), 1, "(Not a directory): choose another folder"),
+        (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: reduce the net or the batch"),
         (("fit", *HERE, "--set", "data.test_fraction=0.999"), 1, "a set of 100 cannot be split"),
         (("fit", *HERE, "--set", "optimizer.lr=1e38"), 1, "lower optimizer.lr"),
         (("fit", "blobs.toml", "--data", "data", "--set", "optimizer.batch=500"), 1, "set optimizer.batch below"),
     ],
 )
 @pytest.mark.usefixtures("place")
-def test_errors_are_one_sentence_with_the_mend(
+def test_errors_are_one_sentence_with_the_remedy(
     arguments: tuple[str, ...],
     status: int,
     words: str,
@@ -96,30 +100,32 @@ def test_errors_are_one_sentence_with_the_mend(
 
 
 @pytest.mark.parametrize(("out", "why"), [("blobs.toml", "Not a directory"), ("/proc", "No such file or directory")])
-def test_where_models_cannot_be_put_is_said_before_anything_is_fitted(
+def test_unwritable_output_is_reported_before_fitting(
     place: Path, capsys: pytest.CaptureFixture[str], out: str, why: str
 ) -> None:
     assert call("fit", *HERE, "--out", out) == 1
     assert capsys.readouterr().err == (
-        f"hourglass-train: {out} cannot hold models ({why}): give another folder by --out\n"
+        f"hourglass-train: cannot write models to {out} ({why}): choose another folder with --out\n"
     )
     assert not (place / "runs").exists()
 
 
-def test_lack_of_memory_is_no_mistake_of_the_program_and_mistakes_are_shown_whole() -> None:
+def test_out_of_memory_is_a_sentence_bugs_show_a_traceback() -> None:
     for error in (MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")):
         assert "not enough memory" in (user_message(error) or "")
     assert user_message(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
 
 
-@pytest.mark.parametrize("command", ["fit", "evaluate", "export", "data", "schema"])
+@pytest.mark.parametrize(
+    "command", ["fit", "export", "evaluate", "pictures", "noise", "study", "report", "data", "schema"]
+)
 def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(command, "--help") == 0
     assert f"Example: hourglass-train {command}" in capsys.readouterr().out
     assert command in app
 
 
-def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     assert capsys.readouterr().out.strip() == version("hourglass")
 
@@ -130,7 +136,7 @@ def test_help_and_data_load_no_torch() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_with_a_sentence_that_says_how_to_go_on(place: Path, number: signal.Signals) -> None:
+def test_signal_ends_with_a_sentence_on_how_to_resume(place: Path, number: signal.Signals) -> None:
     command = [
         sys.executable,
         "-m",

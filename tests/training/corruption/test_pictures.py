@@ -1,4 +1,4 @@
-"""The noise of photographs: what all kinds promise, and each kind's statistics against what it is said to be."""
+"""Noise of photographs: properties of all kinds, and the statistics of each kind."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ UNPROCESSED = Camera(
     first_jpeg=0,
     jpeg=0,
 )
-"""A sensor with three colours in every pixel, and nothing after it but the sRGB curve."""
+"""A sensor with three colours in every pixel, followed by the sRGB curve only."""
 
 
 def seeded(seed: int = 0) -> Generator:
@@ -49,20 +49,20 @@ def seeded(seed: int = 0) -> Generator:
 
 
 def scenes(count: int, side: int = 48) -> Tensor:
-    """Smooth colour pictures N,3,side,side within 0.1..0.9, unlike their own shifts."""
+    """Return smooth colour pictures in 0.1..0.9 that differ from their shifts: float32 N,3,side,side."""
     coarse = torch.rand(count, 3, 12, 12, generator=seeded(9)) * 0.8 + 0.1
     return torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
 
 
 def flat(value: float, count: int, side: int = 48) -> Tensor:
-    """Colour pictures of almost one grey: blue is a little off, so that they do not count as grey."""
+    """Return flat, almost grey pictures; blue differs slightly, so that they count as colour pictures."""
     pictures = torch.full((count, 3, side, side), value)
     pictures[:, 2] += 1e-3
     return pictures
 
 
 def correlation(field: Tensor, down: int, right: int) -> float:
-    """Of N,C,H,W with itself some pixels away."""
+    """Return the correlation of N,C,H,W with itself at an offset in pixels."""
     height, width = field.shape[2:]
     field = field - field.mean((2, 3), keepdim=True)
     one, other = field[:, :, : height - down, : width - right], field[:, :, down:, right:]
@@ -70,7 +70,7 @@ def correlation(field: Tensor, down: int, right: int) -> float:
 
 
 @every_kind
-def test_all_randomness_comes_from_the_generator(corruption: Any) -> None:
+def test_noise_depends_on_the_generator_only(corruption: Any) -> None:
     state, clean = torch.get_rng_state(), scenes(8)
     first, again, other = (corruption(clean, seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
@@ -81,7 +81,7 @@ def test_all_randomness_comes_from_the_generator(corruption: Any) -> None:
 
 @every_kind
 @pytest.mark.parametrize("shape", [(5, 3, 40, 56), (3, 1, 24, 24), (1, 3, 33, 47), (0, 3, 16, 16)])
-def test_pictures_keep_their_shape_and_have_eight_bits(corruption: Any, shape: tuple[int, ...]) -> None:
+def test_noise_keeps_shape_and_8_bit_values(corruption: Any, shape: tuple[int, ...]) -> None:
     noisy = corruption(torch.rand(shape, generator=seeded(3)), seeded())
     assert noisy.shape == shape
     assert noisy.dtype == torch.float32
@@ -90,7 +90,7 @@ def test_pictures_keep_their_shape_and_have_eight_bits(corruption: Any, shape: t
 
 
 @every_kind
-def test_grey_pictures_stay_grey_and_others_do_not_become_so(corruption: Any) -> None:
+def test_grey_stays_grey_and_colour_stays_colour(corruption: Any) -> None:
     clean = scenes(12)
     clean[::2] = clean[::2, :1]
     noisy = corruption(clean, seeded())
@@ -117,25 +117,25 @@ def test_noise_keeps_the_mean(corruption: Any) -> None:
 
 
 @every_kind
-def test_a_recipe_can_say_each_kind_with_its_fields(corruption: Any) -> None:
+def test_recipe_accepts_every_kind_with_its_fields(corruption: Any) -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(Corruption)
     assert adapter.validate_python(corruption.model_dump(mode="json")) == corruption
 
 
 @every_kind
-def test_vectors_are_refused(corruption: Any) -> None:
+def test_vectors_are_rejected(corruption: Any) -> None:
     with pytest.raises(RecipeError, match="pictures"):
         corruption(torch.zeros(3, 10), seeded())
 
 
-def test_a_range_is_written_as_an_array_and_rises() -> None:
+def test_range_is_an_ascending_pair() -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(Corruption)
     assert adapter.validate_python({"kind": "camera", "shot": [0.001, 0.002]}).shot == (0.001, 0.002)
     with pytest.raises(ValidationError, match="smaller first"):
         adapter.validate_python({"kind": "camera", "shot": [0.002, 0.001]})
 
 
-def test_sensor_noise_has_the_variance_of_poisson_and_gaussian_noise_together() -> None:
+def test_sensor_noise_has_poisson_gaussian_variance() -> None:
     shot, count = 0.002, 400
     camera = UNPROCESSED.model_copy(update={"shot": (shot, shot)})
     variances: list[float] = []
@@ -153,7 +153,7 @@ def test_sensor_noise_has_the_variance_of_poisson_and_gaussian_noise_together() 
     assert variances[0] - shot * light[0] == pytest.approx(read, abs=4e-5)
 
 
-def test_red_and_blue_are_noisier_by_the_gains_of_the_white_balance() -> None:
+def test_white_balance_gains_scale_red_and_blue_noise() -> None:
     camera = UNPROCESSED.model_copy(update={"shot": (0.002, 0.002), "white_balance": (2, 2)})
     clean = flat(0.6, 100)
     deviations = (srgb_to_linear(camera(clean, seeded())) - srgb_to_linear(clean)).transpose(0, 1).flatten(1).std(1)
@@ -161,7 +161,7 @@ def test_red_and_blue_are_noisier_by_the_gains_of_the_white_balance() -> None:
     assert (deviations[2] / deviations[1]).item() == pytest.approx(2**0.5, rel=0.06)
 
 
-def test_demosaicing_makes_white_noise_smooth_and_full_colour_leaves_it_white() -> None:
+def test_demosaicing_correlates_white_noise() -> None:
     clean = flat(0.5, 40)
     white = UNPROCESSED(clean, seeded()) - clean
     demosaiced = UNPROCESSED.model_copy(update={"full_colour": 0.0})(clean, seeded()) - clean
@@ -170,7 +170,7 @@ def test_demosaicing_makes_white_noise_smooth_and_full_colour_leaves_it_white() 
     assert correlation(rgb_to_ycc(demosaiced)[:, 1:], 0, 1) > 0.4
 
 
-def test_the_noise_of_a_resized_picture_is_coarser() -> None:
+def test_resizing_makes_noise_coarser() -> None:
     enlarged = UNPROCESSED.model_copy(update={"resizing": 1.0, "scale": (0.5, 0.5)})
     clean = flat(0.5, 40)
     assert correlation(enlarged(clean, seeded()) - clean, 0, 1) > 0.5
@@ -185,12 +185,12 @@ def test_row_noise_is_equal_along_rows_or_columns() -> None:
     assert noise.std().item() == pytest.approx(0.03, rel=0.25)
 
 
-def test_the_bands_are_strongest_in_shadows() -> None:
+def test_banding_is_strongest_in_shadows() -> None:
     noise = [Banding(jpeg=0)(flat(value, 60), seeded()) - flat(value, 60) for value in (0.2, 0.8)]
     assert noise[0].std() > 1.5 * noise[1].std()
 
 
-def test_film_grain_is_strongest_at_middle_grey_and_of_one_colour_in_some_pictures() -> None:
+def test_film_grain_peaks_at_middle_grey_and_may_be_monochrome() -> None:
     film = FilmGrain(strength=(0.05, 0.05), jpeg=0)
     dark, middle, bright = (film(flat(value, 80), seeded()) - flat(value, 80) for value in (0.04, 0.5, 0.96))
     assert middle.std().item() == pytest.approx(0.05, rel=0.12)
@@ -200,14 +200,14 @@ def test_film_grain_is_strongest_at_middle_grey_and_of_one_colour_in_some_pictur
     assert (single - single[:, :1]).abs().max() < 1.5 / 255
 
 
-def test_film_grain_has_its_size() -> None:
+def test_film_grain_has_the_set_size() -> None:
     clean = flat(0.5, 40)
     fine, coarse = (FilmGrain(size=(size, size), jpeg=0)(clean, seeded()) - clean for size in (0.3, 1.5))
     assert abs(correlation(fine, 0, 1)) < 0.15
     assert correlation(coarse, 0, 1) > 0.6
 
 
-def test_a_screen_has_its_period_and_the_tones_of_the_picture() -> None:
+def test_halftone_has_its_period_and_keeps_tones() -> None:
     clean = flat(0.5, 20, 96)
     noise = Halftone(period=(4, 4), softness=(0.25, 0.35), jpeg=0)(clean, seeded()) - clean
     spectrum = torch.fft.rfft2(noise[:, 0] - noise[:, 0].mean((1, 2), keepdim=True)).abs()
@@ -219,7 +219,7 @@ def test_a_screen_has_its_period_and_the_tones_of_the_picture() -> None:
     assert blocks.abs().max() < 0.03
 
 
-def test_dust_covers_little_and_leaves_the_rest_as_it_was() -> None:
+def test_dust_changes_a_small_area_only() -> None:
     clean = scenes(60, 96)
     changed = (Dust(noise=(0, 0), jpeg=0)(clean, seeded()) - clean).abs().amax(1) > 2 / 255
     covered = changed.float().mean((1, 2))
@@ -227,20 +227,20 @@ def test_dust_covers_little_and_leaves_the_rest_as_it_was() -> None:
     assert covered.max() < 0.3
 
 
-def test_paper_is_stronger_on_white_than_on_black() -> None:
+def test_paper_texture_is_stronger_on_white_than_on_black() -> None:
     paper = Paper(noise=(0, 0), jpeg=0)
     dark, bright = (paper(flat(value, 60), seeded()) - flat(value, 60) for value in (0.1, 0.8))
     assert bright.std() > 1.5 * dark.std()
 
 
-def test_blotches_are_wide_and_of_colour_alone() -> None:
+def test_blotches_are_wide_and_change_chroma_only() -> None:
     clean = flat(0.4, 40)
     noise = rgb_to_ycc(ChromaBlotches(luma_share=(0, 0), size=(3, 3), jpeg=0)(clean, seeded()) - clean)
     assert noise[:, :1].std() < 0.1 * noise[:, 1:].std()
     assert correlation(noise[:, 1:], 0, 2) > 0.7
 
 
-def test_jpeg_is_worse_at_lower_quality_and_its_blocks_lie_anywhere() -> None:
+def test_jpeg_error_grows_and_block_offset_varies() -> None:
     clean = torch.rand(200, 3, 32, 32, generator=seeded(3)) * 0.05 + scenes(200, 32)
     good, bad = (Jpeg(quality=(quality, quality), twice=0)(clean, seeded()) - clean for quality in (90, 10))
     assert bad.square().mean() > 4 * good.square().mean()
@@ -250,7 +250,7 @@ def test_jpeg_is_worse_at_lower_quality_and_its_blocks_lie_anywhere() -> None:
     assert len(places.unique()) == 7
 
 
-def test_shares_say_how_often_each_kind_comes() -> None:
+def test_shares_are_frequencies_of_kinds() -> None:
     mixture = Mixture(of=[Identity(), BlindGaussian(low=0.2, high=0.2), Jpeg(quality=(90, 90))], shares=[6.0, 3.0, 1.0])
     clean = scenes(2000, 16)
     error = (mixture(clean, seeded()) - clean).flatten(1).std(1)
@@ -259,11 +259,11 @@ def test_shares_say_how_often_each_kind_comes() -> None:
     assert counts[1] == pytest.approx(600, abs=6 * (2000 * 0.21) ** 0.5)
 
 
-def test_there_is_a_share_for_each_kind() -> None:
+def test_shares_must_match_the_kinds() -> None:
     with pytest.raises(ValidationError, match="2 corruptions in `of` and 1 shares"):
         Mixture(of=[Identity(), Jpeg()], shares=[1.0])
 
 
-def test_of_a_mixture_for_photographs_each_kind_is_measured() -> None:
+def test_mixture_is_evaluated_by_kind() -> None:
     mixture = Mixture(of=[Camera(), BlindGaussian(high=0.2), Identity()], shares=[2.0, 1.0, 1.0])
     assert evaluation_levels(mixture) == {"_camera": Camera(), **evaluation_levels(BlindGaussian(high=0.2))}

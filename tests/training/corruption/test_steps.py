@@ -1,4 +1,4 @@
-"""The steps that the noise of photographs consists of, against other libraries and against loops over pixels."""
+"""The steps of the noise of photographs, against other libraries and against loops over pixels."""
 
 import numpy as np
 import pytest
@@ -23,22 +23,22 @@ def pictures(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("srgb", "linear"), [(0.0, 0.0), (0.04, 0.0030960), (0.5, 0.2140411), (1.0, 1.0)])
-def test_srgb_is_the_standards_curve(srgb: float, linear: float) -> None:
+def test_srgb_curve_equals_the_standard(srgb: float, linear: float) -> None:
     assert colour.srgb_to_linear(torch.tensor(srgb)).item() == pytest.approx(linear, abs=1e-6)
     assert colour.linear_to_srgb(torch.tensor(linear)).item() == pytest.approx(srgb, abs=1e-5)
 
 
-def test_luma_and_colour_are_what_jpeg_makes_of_them() -> None:
+def test_ycbcr_equals_pillow() -> None:
     pixels = (pictures(1, 3, 16, 16) * 255).round()
-    wanted = np.asarray(Image.fromarray(pixels[0].byte().permute(1, 2, 0).numpy()).convert("YCbCr"), np.float32)
+    expected = np.asarray(Image.fromarray(pixels[0].byte().permute(1, 2, 0).numpy()).convert("YCbCr"), np.float32)
     ycc = colour.rgb_to_ycc(pixels)
-    assert np.abs(ycc[0].permute(1, 2, 0).numpy() + np.array([0, 128, 128]) - wanted).max() <= 1
+    assert np.abs(ycc[0].permute(1, 2, 0).numpy() + np.array([0, 128, 128]) - expected).max() <= 1
     assert torch.allclose(colour.ycc_to_rgb(ycc), pixels, atol=1e-3)
     assert torch.allclose(colour.luma(pixels), ycc[:, :1], atol=1e-3)
 
 
 @pytest.mark.parametrize("contrast", [0.8, 1.0, 1.4])
-def test_a_tone_curve_rises_from_black_to_white_and_can_be_undone(contrast: float) -> None:
+def test_tone_curve_is_monotonic_and_invertible(contrast: float) -> None:
     values, bend = torch.linspace(0, 1, 101), torch.tensor(contrast)
     bent = colour.tone(values, bend)
     assert (bent.diff() > 0).all()
@@ -46,7 +46,7 @@ def test_a_tone_curve_rises_from_black_to_white_and_can_be_undone(contrast: floa
     assert torch.allclose(colour.tone(bent, 1 / bend), values, atol=1e-5)
 
 
-def test_each_picture_is_blurred_with_its_own_gaussian() -> None:
+def test_blur_width_is_per_picture() -> None:
     items, sigmas = pictures(3, 2, 20, 30), [0.4, 1.0, 2.0]
     blurred = blur(items, torch.tensor(sigmas).view(3, 1, 1, 1))
     for item, result, sigma in zip(items, blurred, sigmas, strict=True):
@@ -54,23 +54,23 @@ def test_each_picture_is_blurred_with_its_own_gaussian() -> None:
             assert np.abs(gaussian_filter(channel, sigma, radius=5, mode="mirror") - plane).max() < 1e-5
 
 
-def test_a_blur_may_be_wider_in_one_direction() -> None:
+def test_blur_may_be_anisotropic() -> None:
     item = pictures(1, 1, 20, 30)
     blurred = blur(item, torch.tensor([2.0, 0.5]).view(1, 1, 1, 2))
-    wanted = gaussian_filter(item[0, 0].numpy(), (2.0, 0.5), radius=(5, 2), mode="mirror")
-    assert np.abs(wanted - blurred[0, 0].numpy()).max() < 1e-5
+    expected = gaussian_filter(item[0, 0].numpy(), (2.0, 0.5), radius=(5, 2), mode="mirror")
+    assert np.abs(expected - blurred[0, 0].numpy()).max() < 1e-5
 
 
-def test_no_width_is_no_blur() -> None:
+def test_zero_width_blur_changes_nothing() -> None:
     items = pictures(2, 3, 8, 8)
     assert torch.equal(blur(items, torch.zeros(2, 1, 1, 1)), items)
 
 
-def test_fields_get_unit_deviation_each() -> None:
+def test_fields_have_unit_deviation() -> None:
     assert unit_deviation(pictures(4, 3, 9, 9) * 7).flatten(1).std(1).tolist() == pytest.approx([1.0] * 4)
 
 
-def test_draws_cover_their_range() -> None:
+def test_samples_cover_their_range() -> None:
     plain, logarithmic = uniform((2, 6), 4000, seeded()), log_uniform((0.01, 1), 4000, seeded())
     assert plain.shape == (4000, 1, 1, 1)
     assert (plain.min().item(), plain.mean().item(), plain.max().item()) == pytest.approx((2, 4, 6), abs=0.1)
@@ -78,7 +78,7 @@ def test_draws_cover_their_range() -> None:
     assert 0.01 <= logarithmic.min() < 0.011
 
 
-def test_the_pattern_has_twice_as_much_green_and_begins_anywhere() -> None:
+def test_bayer_pattern_is_half_green_with_random_offset() -> None:
     sites = mosaic.bayer_sites(pictures(100, 3, 8, 8), seeded())
     assert (sites.sum(1) == 1).all()
     assert sites.sum((0, 2, 3)).tolist() == [1600, 3200, 1600]
@@ -88,7 +88,7 @@ def test_the_pattern_has_twice_as_much_green_and_begins_anywhere() -> None:
 
 
 @pytest.mark.parametrize("method", ["bilinear", "malvar", "edge_directed"])
-def test_demosaicing_keeps_what_was_sampled_and_is_exact_on_grey_ramps(method: str) -> None:
+def test_demosaicing_keeps_samples_and_grey_ramps(method: str) -> None:
     rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(20.0), indexing="ij")
     ramp = (0.1 + 0.02 * rows + 0.01 * columns).expand(6, 3, -1, -1).contiguous()
     sites = mosaic.bayer_sites(ramp, seeded())
@@ -102,7 +102,7 @@ def test_demosaicing_keeps_what_was_sampled_and_is_exact_on_grey_ramps(method: s
 
 
 def naive_bilinear(mosaicked: NDArray[np.float32], sites: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The mean of the sampled pixels of a colour among a pixel and its eight neighbours; of green among four."""
+    """Return the mean of the samples of a colour among a pixel and its eight neighbours (four for green)."""
     _, height, width = sites.shape
     result = np.zeros(sites.shape, np.float32)
     for channel in range(3):
@@ -121,11 +121,11 @@ def test_bilinear_demosaicing_averages_the_nearest_neighbours() -> None:
     sites = mosaic.bayer_sites(clean, seeded(1))
     result = mosaic.bilinear(mosaic.sample(clean, sites), sites)
     for number in range(2):
-        wanted = naive_bilinear(mosaic.sample(clean, sites)[number, 0].numpy(), sites[number].numpy())
-        assert np.abs(wanted - result[number].numpy())[:, 1:-1, 1:-1].max() < 1e-6
+        expected = naive_bilinear(mosaic.sample(clean, sites)[number, 0].numpy(), sites[number].numpy())
+        assert np.abs(expected - result[number].numpy())[:, 1:-1, 1:-1].max() < 1e-6
 
 
-def test_malvars_method_beats_the_bilinear_one_on_grey_detail() -> None:
+def test_malvar_beats_bilinear_on_grey_detail() -> None:
     detail = blur(pictures(8, 1, 40, 40), torch.full((8, 1, 1, 1), 0.8)).expand(-1, 3, -1, -1).contiguous()
     sites = mosaic.bayer_sites(detail, seeded())
     sampled = mosaic.sample(detail, sites)
@@ -136,7 +136,7 @@ def test_malvars_method_beats_the_bilinear_one_on_grey_detail() -> None:
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_edges_are_followed_where_the_guide_has_them() -> None:
+def test_guided_filter_keeps_edges_of_the_guide() -> None:
     stripes = (torch.arange(16) // 4 % 2).float().view(1, 1, 1, 16).expand(2, 3, 16, 16).contiguous()
     sites = mosaic.bayer_sites(stripes, seeded())
     sampled = mosaic.sample(stripes, sites)
@@ -144,7 +144,7 @@ def test_edges_are_followed_where_the_guide_has_them() -> None:
     assert torch.allclose(green[:, 3:-3, 3:-3], stripes[:, 1, 3:-3, 3:-3], atol=1e-6)
 
 
-def test_the_best_jpeg_changes_little_and_small_pictures_can_be_compressed() -> None:
+def test_jpeg_at_best_quality_changes_little() -> None:
     smooth = blur(pictures(6, 3, 20, 20), torch.full((6, 1, 1, 1), 2.0))
     assert (jpeg_round_trip(smooth, (100, 100), seeded()) - smooth).abs().max() < 10 / 255
     assert jpeg_round_trip(pictures(2, 3, 3, 5), (50, 90), seeded()).shape == (2, 3, 3, 5)

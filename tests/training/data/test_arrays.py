@@ -1,4 +1,4 @@
-"""Files of numbers: every form that is read, and what is refused."""
+"""Array files: every supported form, and rejected files."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from training.errors import DataError
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".tsv", ".txt"])
-def test_vectors_come_in_every_form(tmp_path: Path, suffix: str) -> None:
+def test_vectors_are_read_from_every_format(tmp_path: Path, suffix: str) -> None:
     items, path = vectors(20), tmp_path / f"items{suffix}"
     match suffix:
         case ".npy":
@@ -27,12 +27,12 @@ def test_vectors_come_in_every_form(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(train, items)
 
 
-def test_a_table_may_have_no_header(tmp_path: Path) -> None:
+def test_csv_without_header_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1;2\n3;4\n5;6\n7;8\n")
     assert read_arrays(tmp_path / "a.csv")[0].tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
 
 
-def test_an_archive_may_bring_its_own_test_set(tmp_path: Path) -> None:
+def test_npz_may_contain_a_test_set(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2, seed=1))
     train, test = read_arrays(tmp_path / "a.npz")
     assert (train == pictures(5)).all()
@@ -46,7 +46,7 @@ HEAD = "{{'descr': '<f8', 'fortran_order': False, 'shape': {}}}"
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_files_that_are_no_arrays_are_refused(tmp_path: Path, name: str) -> None:
+def test_files_without_arrays_are_rejected(tmp_path: Path, name: str) -> None:
     objects = np.array([{"a": 1}], dtype=object)
     np.save(tmp_path / "objects.npy", objects, allow_pickle=True)
     np.savez(tmp_path / "objects.npz", allow_pickle=True, train=objects)
@@ -68,7 +68,7 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path, name: str) -> None
         read_arrays(tmp_path / name)
 
 
-def test_pictures_may_be_floats_or_lack_their_channel() -> None:
+def test_float_and_channelless_pictures_are_read() -> None:
     items = pictures(4)
     assert (as_items(items[..., 0]) == items).all()
     assert (as_items(items / np.float32(255)) == items).all()
@@ -87,6 +87,6 @@ def test_pictures_may_be_floats_or_lack_their_channel() -> None:
     ],
     ids=["two channels", "floats over 1", "int16 pictures", "one side", "no items", "nan", "words"],
 )
-def test_arrays_of_no_meaning_are_refused(array: Any) -> None:
+def test_arrays_of_invalid_shape_are_rejected(array: Any) -> None:
     with pytest.raises(DataError):
         as_items(array)

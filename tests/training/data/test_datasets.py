@@ -1,4 +1,4 @@
-"""Data sets: every form that is read, and that what is broken is named, skipped or refused."""
+"""Data sets: every supported form; corrupt files are named, skipped or rejected."""
 
 import os
 import struct
@@ -38,7 +38,7 @@ def save_pictures(folder: Path, items: Items) -> None:
         Image.fromarray(item[:, :, 0]).save(folder / f"{number:03}.png")
 
 
-def test_idx_holds_pictures() -> None:
+def test_idx_pictures_are_read() -> None:
     items = pictures(3)
     content = struct.pack(">IIII", 0x803, 3, 8, 8) + items.tobytes()
     assert (read_idx(content) == items).all()
@@ -47,7 +47,7 @@ def test_idx_holds_pictures() -> None:
             read_idx(broken)
 
 
-def test_idx_holds_labels() -> None:
+def test_idx_labels_are_read() -> None:
     content = struct.pack(">II", 0x801, 4) + bytes([3, 0, 9, 1])
     assert read_labels(content).tolist() == [3, 0, 9, 1]
     for broken in (content[:-1], content + b"\0", content[:7], b"", b"\0\0\x08\x03" + content[4:]):
@@ -55,14 +55,14 @@ def test_idx_holds_labels() -> None:
             read_labels(broken)
 
 
-def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
+def test_folder_is_read_in_path_order(tmp_path: Path) -> None:
     items = pictures(5)
     save_pictures(tmp_path, items)
     (tmp_path / "notes.txt").write_text("no picture")
     assert (read_folder(tmp_path, folder_section(tmp_path)) == items).all()
 
 
-def test_pictures_are_fitted_to_the_recipes_size_and_colour(tmp_path: Path) -> None:
+def test_pictures_are_fitted_to_size_and_channels(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (200, 100, 50)).save(tmp_path / "a.jpg", quality=95)
     Image.new("RGBA", (5, 9), (255, 255, 255, 0)).save(tmp_path / "b.png")
     grey, black = read_folder(tmp_path, folder_section(tmp_path, height=6, width=7))
@@ -73,13 +73,13 @@ def test_pictures_are_fitted_to_the_recipes_size_and_colour(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_any_picture_is_prepared_as_the_service_prepares_it(tmp_path: Path, models: Path, channels: int) -> None:
+def test_pictures_are_preprocessed_as_in_the_service(tmp_path: Path, models: Path, channels: int) -> None:
     card = load_card(models / "digits" / "1")
     card = card.model_copy(update={"input": card.input.model_copy(update={"channels": channels})})
     served: list[Items] = []
     for number, (name, blob) in enumerate({**PLAIN, **SPECIAL}.items()):
         (tmp_path / f"{number:02} {name}.png").write_bytes(blob)
-        with suppress(Problem):  # what the service refuses is skipped
+        with suppress(Problem):  # what the service rejects is skipped
             picture = decode(blob, formats=Settings().allowed_formats, max_pixels=1000)
             served.append(preprocess(picture, card, "reconstruct", Settings()))
     assert len(served) > 20
@@ -88,7 +88,7 @@ def test_any_picture_is_prepared_as_the_service_prepares_it(tmp_path: Path, mode
     ).all()
 
 
-def test_a_broken_picture_is_named_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_corrupt_picture_is_named_and_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save_pictures(tmp_path, pictures(10))
     (tmp_path / "004.png").write_bytes(b"\x89PNG\r\n\x1a\n cut off")
     assert len(read_folder(tmp_path, folder_section(tmp_path, max_broken_fraction=0.1))) == 9
@@ -97,18 +97,18 @@ def test_a_broken_picture_is_named_and_skipped(tmp_path: Path, caplog: pytest.Lo
         read_folder(tmp_path, folder_section(tmp_path, max_broken_fraction=0.09))
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_folder_without_pictures_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no pictures"):
         read_folder(tmp_path / "none", folder_section(tmp_path))
 
 
-def test_one_picture_alone_is_refused(tmp_path: Path) -> None:
+def test_single_picture_is_rejected(tmp_path: Path) -> None:
     save_pictures(tmp_path, pictures(1))
     with pytest.raises(DataError, match=r"a set of 1 cannot be split .*: more items are needed"):
         load(folder_section(tmp_path), None)
 
 
-def test_what_is_held_out_is_fixed_and_nothing_is_lost() -> None:
+def test_held_out_items_are_fixed_and_complete() -> None:
     items = np.arange(50, dtype=np.float32)[:, np.newaxis]
     rest, held = hold_out(items, 0.2, seed=3)
     assert (len(rest), len(held)) == (40, 10)
@@ -120,7 +120,7 @@ def test_what_is_held_out_is_fixed_and_nothing_is_lost() -> None:
         hold_out(items[:2], 0.1)
 
 
-def test_the_hash_is_of_type_shape_and_content() -> None:
+def test_hash_depends_on_dtype_shape_and_content() -> None:
     items = pictures(4)
     changed = items.copy()
     changed[3, 7, 7, 0] ^= 1
@@ -129,21 +129,21 @@ def test_the_hash_is_of_type_shape_and_content() -> None:
     assert Dataset("c", "d", items.copy(), changed).sha256 == Dataset("a", "b", items, items).sha256
 
 
-def test_a_section_is_loaded_from_the_folder_given(tmp_path: Path) -> None:
+def test_section_is_loaded_from_the_given_folder(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", pictures(10))
     section = ArraysSection(source="arrays", path="a.npy", licence="CC0-1.0", limit=4)
     data = load(section, tmp_path)
     assert (data.name, data.licence, len(data.train), len(data.test)) == ("a.npy", "CC0-1.0", 4, 1)
 
 
-def test_an_archive_keeps_its_own_test_set(tmp_path: Path) -> None:
+def test_npz_test_set_is_used(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2, seed=1))
     data = load(ArraysSection(source="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
     assert (data.train == pictures(5)).all()
     assert (data.test == pictures(2, seed=1)).all()
 
 
-def test_an_archive_names_what_is_trained_on(tmp_path: Path) -> None:
+def test_npz_array_is_selected_by_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", faces=pictures(10), trees=pictures(4, seed=1))
     data = load(ArraysSection(source="arrays", path="a.npz", array="faces", licence="CC0-1.0"), tmp_path)
     assert len(data.train) + len(data.test) == 10
@@ -154,7 +154,7 @@ def test_an_archive_names_what_is_trained_on(tmp_path: Path) -> None:
         load(ArraysSection(source="arrays", path="a.npz", licence="CC0-1.0"), tmp_path)
 
 
-def test_an_archive_may_hold_classes(tmp_path: Path) -> None:
+def test_npz_labels_are_read(tmp_path: Path) -> None:
     section = ArraysSection(source="arrays", path="a.npz", licence="CC0-1.0")
     labels = np.array([0, 1, 2, 0, 1], np.uint8)
     np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2), train_labels=labels, test_labels=labels[:2])
@@ -167,14 +167,14 @@ def test_an_archive_may_hold_classes(tmp_path: Path) -> None:
         load(section, tmp_path)
 
 
-def test_labels_are_cut_with_the_items() -> None:
+def test_limit_applies_to_labels_too() -> None:
     labels = np.arange(5)
     data = Dataset("a", "b", pictures(5), pictures(2), labels, labels[:2]).head(3)
     assert data.train_labels is not None
     assert (len(data.train), data.train_labels.tolist(), len(data.test)) == (3, [0, 1, 2], 2)
 
 
-def test_the_sheet_is_curved_and_the_same_for_a_seed() -> None:
+def test_surface_is_curved_and_reproducible() -> None:
     points = cylinder_points(500, 90, 0.0, seed=1)
     assert (points == cylinder_points(500, 90, 0.0, seed=1)).all()
     assert (points != cylinder_points(500, 90, 0.0, seed=2)).any()
@@ -184,7 +184,7 @@ def test_the_sheet_is_curved_and_the_same_for_a_seed() -> None:
     assert len(load(SurfaceSection(source="surface", limit=100), None).train) == 100
 
 
-def test_whitening_evens_the_spectrum_out() -> None:
+def test_whitening_flattens_the_spectrum() -> None:
     rings = np.hypot(np.fft.fftfreq(128)[:, np.newaxis], np.fft.fftfreq(128))
     white = np.fft.fft2(np.random.default_rng(0).normal(size=(128, 128)))
     natural = np.fft.ifft2(white / np.maximum(rings, 1e-3)).real.astype(np.float32)
@@ -212,19 +212,19 @@ def test_patches_are_vectors_without_a_mean(tmp_path: Path) -> None:
         load(section.model_copy(update={"side": 40}), tmp_path)
 
 
-def test_patches_have_one_contrast_but_for_the_faintest(tmp_path: Path) -> None:
+def test_patches_have_unit_contrast_except_the_faintest(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(size=(90, 90))
     contrast = np.where(np.arange(90) < 45, 5, 60)
     Image.fromarray(np.uint8(np.clip(128 + contrast * noise, 0, 255))).save(tmp_path / "a.png")
-    found = load(PatchesSection(source="patches", path=".", side=6, count=300, licence="CC0-1.0"), tmp_path).train.std(
-        1
-    )
-    assert np.percentile(found, 90) / np.median(found) < 1.5
-    assert found.min() < 0.5 * np.median(found)
+    deviations = load(
+        PatchesSection(source="patches", path=".", side=6, count=300, licence="CC0-1.0"), tmp_path
+    ).train.std(1)
+    assert np.percentile(deviations, 90) / np.median(deviations) < 1.5
+    assert deviations.min() < 0.5 * np.median(deviations)
 
 
 @pytest.mark.skipif("HOURGLASS_DATA" not in os.environ, reason="HOURGLASS_DATA names no folder with the real MNIST")
-def test_the_real_digits_are_all_there() -> None:
+def test_installed_digits_are_complete() -> None:
     data = load(read_recipe("digits").data, Path(os.environ["HOURGLASS_DATA"]))
     assert (data.train.shape, data.test.shape) == ((60000, 28, 28, 1), (10000, 28, 28, 1))
     assert abs(data.train.mean() / 255 - 0.1307) < 1e-4

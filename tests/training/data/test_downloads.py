@@ -1,4 +1,4 @@
-"""Where data is looked for, in which order, and that no byte of it may be another."""
+"""Downloads: the search order of data, and the check of its hashes."""
 
 import gzip
 import hashlib
@@ -26,49 +26,49 @@ def fill(folder: Path, *, packed: bool = True) -> Path:
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("inside", ["", "tiny"])
-def test_the_folder_given_comes_first(tmp_path: Path, inside: str, packed: bool) -> None:
-    given = fill(tmp_path / "given" / inside, packed=packed)
+def test_given_folder_is_searched_first(tmp_path: Path, inside: str, packed: bool) -> None:
+    given_folder = fill(tmp_path / "given" / inside, packed=packed)
     system, cache = fill(tmp_path / "system"), tmp_path / "cache"
     fill(cache / "tiny")
-    found = fetch(dataset(folders=(system,)), tmp_path / "given", cache)
-    assert {name: file.content for name, file in found.items()} == CONTENT
-    assert {file.path.parent for file in found.values()} == {given}
+    paths = fetch(dataset(folders=(system,)), tmp_path / "given", cache)
+    assert {name: file.content for name, file in paths.items()} == CONTENT
+    assert {file.path.parent for file in paths.values()} == {given_folder}
 
 
-def test_then_the_system_then_the_cache_then_the_addresses(tmp_path: Path) -> None:
+def test_search_order_is_system_cache_download(tmp_path: Path) -> None:
     system, cache, mirror = tmp_path / "system", tmp_path / "cache", fill(tmp_path / "mirror")
-    wanted = dataset(tmp_path / "down", mirror, folders=(system,))
-    fetch(wanted, tmp_path, cache)
+    source = dataset(tmp_path / "down", mirror, folders=(system,))
+    fetch(source, tmp_path, cache)
     assert sorted(path.name for path in (cache / "tiny").iterdir()) == ["test.gz", "train.gz"]
     for path in mirror.iterdir():
         path.unlink()
-    assert fetch(wanted, None, cache)["train"].path == cache / "tiny" / "train.gz"
+    assert fetch(source, None, cache)["train"].path == cache / "tiny" / "train.gz"
     fill(system)
-    assert fetch(wanted, None, cache)["train"].path == system / "train.gz"
+    assert fetch(source, None, cache)["train"].path == system / "train.gz"
 
 
 @pytest.mark.parametrize("position", [0, 9, 18])
-def test_a_flipped_bit_is_passed_over_with_a_warning(
+def test_corrupt_file_is_skipped_with_a_warning(
     tmp_path: Path, position: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    given, system = fill(tmp_path / "given", packed=False), fill(tmp_path / "system")
+    given_folder, system = fill(tmp_path / "given", packed=False), fill(tmp_path / "system")
     broken = bytearray(CONTENT["train"])
     broken[position] ^= 1
-    (given / "train").write_bytes(broken)
-    found = fetch(dataset(folders=(system,)), given, tmp_path / "cache")
-    assert found["train"].path == system / "train.gz"
-    assert found["train"].content == CONTENT["train"]
+    (given_folder / "train").write_bytes(broken)
+    paths = fetch(dataset(folders=(system,)), given_folder, tmp_path / "cache")
+    assert paths["train"].path == system / "train.gz"
+    assert paths["train"].content == CONTENT["train"]
     assert "train is passed over" in caplog.text
 
 
-def test_a_cut_off_archive_is_passed_over(tmp_path: Path) -> None:
-    given = fill(tmp_path / "given")
-    (given / "train.gz").write_bytes((given / "train.gz").read_bytes()[:-9])
+def test_truncated_archive_is_skipped(tmp_path: Path) -> None:
+    given_folder = fill(tmp_path / "given")
+    (given_folder / "train.gz").write_bytes((given_folder / "train.gz").read_bytes()[:-9])
     with pytest.raises(DataError):
-        fetch(dataset(), given, tmp_path / "cache")
+        fetch(dataset(), given_folder, tmp_path / "cache")
 
 
-def test_a_wrong_download_never_reaches_the_cache(tmp_path: Path) -> None:
+def test_corrupt_download_is_not_cached(tmp_path: Path) -> None:
     mirror = fill(tmp_path / "mirror")
     (mirror / "test.gz").write_bytes(gzip.compress(b"something else"))
     with pytest.raises(DataError):
@@ -76,21 +76,21 @@ def test_a_wrong_download_never_reaches_the_cache(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "cache" / "tiny").iterdir()] == ["train.gz"]
 
 
-def test_offline_names_the_folder_and_the_files(tmp_path: Path) -> None:
+def test_offline_error_names_folder_and_files(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refusal:
         fetch(dataset(tmp_path / "down"), None, tmp_path / "cache")
     assert str(tmp_path / "cache" / "tiny") in str(refusal.value)
     assert "train.gz, test.gz" in str(refusal.value)
 
 
-def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cache_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "hourglass"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "hourglass"
 
 
-def test_every_known_data_set_has_four_files_with_distinct_hashes() -> None:
+def test_known_data_sets_have_four_distinct_files() -> None:
     hashes = [sha256 for known in DATASETS.values() for sha256 in known.files.values()]
     assert len(set(hashes)) == 8
     assert {len(bytes.fromhex(sha256)) for sha256 in hashes} == {32}

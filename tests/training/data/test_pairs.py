@@ -1,4 +1,4 @@
-"""Pairs of noisy and clean pictures: which belong together, and which are taken."""
+"""Pairs of noisy and clean pictures: matching and selection."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def scene(number: int, height: int = 20, width: int = 30) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five pairs; picture n of the noisy ones is scene n, of the clean ones scene 100 + n."""
+    """Return a folder with five pairs: noisy picture n is scene n, clean picture n is scene 100 + n."""
     (tmp_path / "real").mkdir()
     for number in range(5):
         (tmp_path / "real" / f"{number}_real.png").write_bytes(png(scene(number)))
@@ -31,9 +31,7 @@ def section(**changes: Any) -> PairsSection:
 
 
 @pytest.mark.parametrize(("part", "numbers"), [("all", [0, 1, 2, 3, 4]), ("odd", [0, 2, 4]), ("even", [1, 3])])
-def test_a_part_of_the_pairs_is_taken_from_the_middle_of_the_pictures(
-    folder: Path, part: str, numbers: list[int]
-) -> None:
+def test_pairs_are_center_crops_of_the_selected_part(folder: Path, part: str, numbers: list[int]) -> None:
     pairs = section(part=part).read(folder)
     assert pairs
     for index, number in enumerate(numbers):
@@ -46,15 +44,15 @@ def test_a_part_of_the_pairs_is_taken_from_the_middle_of_the_pictures(
     ("changes", "message"),
     [({"noisy": "_raw"}, "ends in _raw"), ({"clean": "_truth"}, "0_truth.png is missing"), ({"side": 24}, "30x20")],
 )
-def test_what_is_missing_is_named(folder: Path, changes: dict[str, Any], message: str) -> None:
+def test_missing_picture_of_a_pair_is_named(folder: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         section(**changes).read(folder)
 
 
-def test_without_the_folder_there_are_no_pairs(tmp_path: Path) -> None:
+def test_missing_folder_means_no_pairs(tmp_path: Path) -> None:
     assert section().read(tmp_path) is None
 
 
-def test_the_middle_is_a_copy() -> None:
+def test_center_crop_is_a_copy() -> None:
     pixels = scene(1)
     assert not np.shares_memory(middle(pixels, 8), pixels)

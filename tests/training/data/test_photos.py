@@ -1,4 +1,4 @@
-"""Photographs as training data: squares that cover every picture, cut once, found again, and never half there."""
+"""Photographs as training data: squares that cover every picture, and their cache."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def scene(height: int, width: int, seed: int = 0, channels: int = 3) -> Pixels:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Twenty pictures, one of them grey, in two folders; and a cache of their own."""
+    """Return two folders with twenty pictures, one of them grey, and set a separate cache."""
     monkeypatch.setattr(photos, "cache_folder", lambda: tmp_path / "cache")
     for number in range(20):
         place = tmp_path / ("own" if number % 2 else "other")
@@ -44,7 +44,7 @@ def read(folder: Path, **changes: Any) -> Dataset:
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 16), (40, 50), (33, 100)])
-def test_squares_cover_a_picture_and_no_more(height: int, width: int) -> None:
+def test_squares_cover_the_picture(height: int, width: int) -> None:
     places = np.arange(height * width).reshape(height, width, 1)
     squares = tile_squares(places.astype(np.uint8), SIDE)
     assert squares.shape[1:] == (SIDE, SIDE, 1)
@@ -52,7 +52,7 @@ def test_squares_cover_a_picture_and_no_more(height: int, width: int) -> None:
     assert len(np.unique(tile_squares(places, SIDE))) == height * width  # pyright: ignore[reportArgumentType]
 
 
-def test_training_squares_and_middles_to_measure_with_come_from_different_pictures(folder: Path) -> None:
+def test_train_and_test_squares_are_of_different_pictures(folder: Path) -> None:
     data = read(folder)
     assert data.train.shape == (18 * 12, SIDE, SIDE, 3)
     assert data.test.shape == (2, 24, 24, 3)
@@ -61,7 +61,7 @@ def test_training_squares_and_middles_to_measure_with_come_from_different_pictur
                for at in range(20) for left in range(20))  # fmt: skip
 
 
-def test_a_folder_for_validation_is_measured_with_and_named(folder: Path) -> None:
+def test_test_path_is_the_named_test_set(folder: Path) -> None:
     data = read(folder, paths=["own"], test_path="other")
     assert data.train.shape[0] == 10 * 12
     assert (data.test.shape[0], data.test_name) == (10, "other")
@@ -69,7 +69,7 @@ def test_a_folder_for_validation_is_measured_with_and_named(folder: Path) -> Non
     assert (grey == grey[:, :, :1]).all()
 
 
-def test_pictures_are_decoded_once_and_mapped_from_then_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_decoded_once_then_memory_mapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = read(folder, paths=["own"], test_path="other")
     assert isinstance(first.train, np.memmap)
 
@@ -83,18 +83,18 @@ def test_pictures_are_decoded_once_and_mapped_from_then_on(folder: Path, monkeyp
     assert (batch[1].permute(1, 2, 0).numpy() == first.train[0].astype(np.float32) / 255).all()
 
 
-def test_a_changed_picture_is_cut_anew(folder: Path) -> None:
+def test_changed_picture_is_read_again(folder: Path) -> None:
     before = read(folder, paths=["own"], test_path="other").sha256
     (folder / "own" / "01.png").write_bytes(png(scene(40, 50, 99)))
     assert read(folder, paths=["own"], test_path="other").sha256 != before
 
 
-def test_a_death_while_cutting_leaves_nothing_half(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_read_leaves_no_partial_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = photos.tile_squares
     left = iter(range(3))
 
     def dying(pixels: Pixels, side: int) -> Pixels:
-        next(left)  # StopIteration, in the middle
+        next(left)  # raises StopIteration before the end
         return whole(pixels, side)
 
     monkeypatch.setattr(photos, "tile_squares", dying)
@@ -105,27 +105,27 @@ def test_a_death_while_cutting_leaves_nothing_half(folder: Path, monkeypatch: py
     assert len(read(folder).train) == 18 * 12
 
 
-def test_what_is_too_small_is_left_out_and_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_too_small_pictures_are_skipped_and_reported(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "own" / "zz.png").write_bytes(png(scene(8, 50)))
     assert len(read(folder, paths=["own"], test_path="other").train) == 10 * 12
     assert "1 of 11 pictures are skipped" in caplog.text
 
 
-def test_what_is_measured_with_may_not_be_trained_on(folder: Path) -> None:
+def test_test_folder_must_not_be_a_training_folder(folder: Path) -> None:
     (folder / "own" / "within").mkdir()
     (folder / "own" / "within" / "a.png").write_bytes(png(scene(40, 50, 77)))
     with pytest.raises(DataError, match="nothing there may be trained on"):
         read(folder, paths=["own"], test_path="own/within")
 
 
-def test_nothing_large_enough_is_an_error_with_the_mend(folder: Path) -> None:
+def test_only_small_pictures_are_an_error_with_a_remedy(folder: Path) -> None:
     with pytest.raises(DataError, match=r"data\.side"):
         read(folder, paths=["own"], side=64, test_path="other")
     with pytest.raises(DataError, match="no pictures"):
         read(folder, paths=["nowhere"])
 
 
-def test_squares_without_detail_are_left_out_where_so_much_is_wanted(folder: Path) -> None:
+def test_min_detail_drops_flat_squares(folder: Path) -> None:
     half = scene(32, 64)
     half[:, :32] = 100  # smooth: four of its eight squares
     (folder / "half").mkdir()

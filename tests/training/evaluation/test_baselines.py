@@ -1,4 +1,4 @@
-"""Baselines against the textbook, computed another way."""
+"""Baselines against textbook formulas, computed in another way."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def flat(count: int, seed: int = 0) -> Floats:
 
 
 @pytest.mark.parametrize("components", [1, 3, 6])
-def test_pca_leaves_the_small_singular_values(components: int) -> None:
+def test_pca_error_equals_discarded_singular_values(components: int) -> None:
     items = vectors(200)
     centred = items.astype(np.float64) - items.mean(0, dtype=np.float64)
     left = np.square(np.linalg.svd(centred, compute_uv=False)[components:]).sum()
@@ -20,25 +20,25 @@ def test_pca_leaves_the_small_singular_values(components: int) -> None:
     assert error == pytest.approx(left, rel=1e-4, abs=1e-8)
 
 
-def test_lmmse_is_the_least_squares_fit_with_a_constant() -> None:
+def test_lmmse_equals_least_squares_with_intercept() -> None:
     clean = vectors(500)
     noisy = clean + np.random.default_rng(1).normal(0, 0.3, clean.shape).astype(np.float32)
     design = np.hstack([noisy, np.ones((500, 1))]).astype(np.float64)
-    wanted = design @ np.linalg.lstsq(design, clean.astype(np.float64))[0]
-    np.testing.assert_allclose(lmmse(noisy, clean)(noisy), wanted, atol=1e-5)
+    expected = design @ np.linalg.lstsq(design, clean.astype(np.float64))[0]
+    np.testing.assert_allclose(lmmse(noisy, clean)(noisy), expected, atol=1e-5)
 
 
-def test_lmmse_stands_pixels_that_never_vary() -> None:
+def test_lmmse_accepts_constant_pixels() -> None:
     clean = flat(200)
     clean[:, :8] = 0
     noisy = clean.copy()
     noisy[:, 8:] += np.random.default_rng(1).normal(0, 0.1, (200, 56)).astype(np.float32)
-    made = lmmse(noisy, clean)(noisy)
-    assert np.isfinite(made).all()
-    assert np.square(made - clean).mean() < np.square(noisy - clean).mean()
+    restored = lmmse(noisy, clean)(noisy)
+    assert np.isfinite(restored).all()
+    assert np.square(restored - clean).mean() < np.square(noisy - clean).mean()
 
 
-def test_the_mean_is_the_best_constant() -> None:
+def test_mean_baseline_is_the_best_constant() -> None:
     items = vectors(50)
     np.testing.assert_allclose(mean_item(items)(vectors(3, seed=1)), np.tile(items.mean(0), (3, 1)), rtol=1e-6)
 

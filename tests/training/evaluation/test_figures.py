@@ -24,39 +24,39 @@ Array = NDArray[Any]
 NOISE = {"kind": "gaussian", "sigma": 0.5}
 
 
-def test_errors_are_on_the_scale_of_0_to_1() -> None:
-    wanted = pictures(10)
-    made = wanted.copy()
-    made[0] = 255 - made[0]
-    by_hand = ((made.astype(float) - wanted) ** 2).mean((1, 2, 3)) / 255**2
-    np.testing.assert_allclose(mse_per_item(made, wanted), by_hand, rtol=1e-6)
-    figures = error_figures(made, wanted)
+def test_errors_are_on_scale_0_to_1() -> None:
+    clean = pictures(10)
+    output = clean.copy()
+    output[0] = 255 - output[0]
+    by_hand = ((output.astype(float) - clean) ** 2).mean((1, 2, 3)) / 255**2
+    np.testing.assert_allclose(mse_per_item(output, clean), by_hand, rtol=1e-6)
+    figures = error_figures(output, clean)
     assert figures["mse"] == pytest.approx(by_hand.mean())
     assert figures["psnr"] == pytest.approx(10 * np.log10(1 / by_hand.mean()))
     assert error_figures(vectors(4), vectors(4)) == {"mse": 0.0}
 
 
-def test_every_item_is_answered_in_order() -> None:
+def test_batched_run_returns_items_in_order() -> None:
     items = pictures(1203)
     assert (run_in_batches(lambda batch: batch[..., ::-1, :], items) == items[..., ::-1, :]).all()
 
 
-def test_two_halves_reconstruct_where_no_graph_does(tmp_path: Path) -> None:
+def test_reconstruction_composes_encode_and_decode(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     net = recipe.net.build((1, 8, 8))
     halves: dict[Operation, GraphFunction] = {
         "encode": lambda items: items[..., 0, 0] / 255,
         "decode": lambda codes: np.full((len(codes), 8, 8, 1), 9, np.uint8),
     }
-    found = evaluate(recipe, data, net, halves)
-    wanted = error_figures(np.full_like(data.test, 9), data.test)
-    assert found.figures["reconstruct_mse"] == wanted["mse"]
-    assert "pca-4" in found.baselines
-    assert found.percentiles is None
+    evaluation = evaluate(recipe, data, net, halves)
+    expected = error_figures(np.full_like(data.test, 9), data.test)
+    assert evaluation.figures["reconstruct_mse"] == expected["mse"]
+    assert "pca-4" in evaluation.baselines
+    assert evaluation.percentiles is None
     assert "reconstruct_mse" not in evaluate(recipe, data, net, {"encode": halves["encode"]}).figures
 
 
-def test_the_noise_on_the_test_set_is_fixed_and_storable(tmp_path: Path) -> None:
+def test_test_noise_is_fixed_and_8_bit(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, corruption=NOISE)
     noisy = corrupt(recipe.corruption, data.test, NOISE_SEED)
     assert noisy.dtype == np.uint8
@@ -64,7 +64,7 @@ def test_the_noise_on_the_test_set_is_fixed_and_storable(tmp_path: Path) -> None
     assert (corrupt(recipe.corruption, data.test, NOISE_SEED + 1) != noisy).any()
 
 
-def test_a_perfect_graph_has_no_error_and_baselines_have(tmp_path: Path) -> None:
+def test_perfect_graph_has_no_error_but_baselines_do(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, model={"operations": ["reconstruct"]})
     measured = evaluate(recipe, data, recipe.net.build((1, 8, 8)), {"reconstruct": lambda batch: batch})
     assert measured.figures["reconstruct_mse"] == 0
@@ -89,17 +89,17 @@ def test_denoising_is_measured_against_the_clean_items(tmp_path: Path) -> None:
     assert measured.percentiles is None
 
 
-def test_cross_entropy_is_of_the_net_before_rounding(tmp_path: Path) -> None:
+def test_cross_entropy_uses_unrounded_outputs(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     net = recipe.net.build((1, 8, 8)).requires_grad_(False)
     measured = evaluate(recipe, data, net, {"reconstruct": lambda batch: batch})
     clean = to_float(as_tensor(data.test))
-    made, wanted = net.activate_output(net(clean)).double().numpy(), clean.double().numpy()
-    by_hand = -(wanted * np.log(made) + (1 - wanted) * np.log(1 - made)).mean()
+    output, target = net.activate_output(net(clean)).double().numpy(), clean.double().numpy()
+    by_hand = -(target * np.log(output) + (1 - target) * np.log(1 - output)).mean()
     assert measured.figures["reconstruct_bce"] == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_an_overcomplete_code_is_compared_by_its_active_numbers(tmp_path: Path) -> None:
+def test_overcomplete_code_is_compared_by_active_units(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, net={"family": "dense", "code": 100})
 
     def codes(batch: Array) -> Array:
@@ -112,7 +112,7 @@ def test_an_overcomplete_code_is_compared_by_its_active_numbers(tmp_path: Path) 
     assert "pca-7" in measured.baselines
 
 
-def test_vectors_are_measured_on_their_own_scale(tmp_path: Path) -> None:
+def test_vector_errors_are_on_their_own_scale(tmp_path: Path) -> None:
     recipe, data = small(
         tmp_path, vectors(100), net={"family": "dense", "code": 2, "output": "linear"}, objective={"loss": "mse"}
     )

@@ -1,4 +1,4 @@
-"""Likelihoods by importance against the integral over the code, which one number allows."""
+"""Likelihoods by importance sampling against the integral over a one-dimensional code."""
 
 import math
 
@@ -26,7 +26,7 @@ def made() -> Autoencoder:
 
 @torch.no_grad()
 def integral(net: Autoencoder) -> float:
-    """Mean of -log of the integral of p(x|z) p(z) over the line."""
+    """Return the mean of -log of the integral of p(x|z) p(z) dz."""
     drawn = torch.bernoulli(to_float(as_tensor(ITEMS)), generator=torch.Generator().manual_seed(SEED))
     places = torch.linspace(-8, 8, 4001)
     logits = net.decode(places[:, None]).flatten(1)
@@ -36,15 +36,15 @@ def integral(net: Autoencoder) -> float:
     return -(logs.double().logsumexp(0) + math.log(16 / 4000)).mean().item()
 
 
-def test_many_draws_find_the_likelihood_and_one_draw_bounds_it() -> None:
+def test_many_samples_give_likelihood_and_one_bounds_it() -> None:
     net = made()
-    found, wanted = likelihood(net, ITEMS, 2000), integral(net)
-    assert found.nll == pytest.approx(wanted, abs=0.02)
-    assert found.elbo > found.nll
-    assert (found.items, found.samples) == (12, 2000)
-    assert likelihood(net, ITEMS, 2000) == found
+    estimate, exact = likelihood(net, ITEMS, 2000), integral(net)
+    assert estimate.nll == pytest.approx(exact, abs=0.02)
+    assert estimate.elbo > estimate.nll
+    assert (estimate.items, estimate.samples) == (12, 2000)
+    assert likelihood(net, ITEMS, 2000) == estimate
 
 
-def test_a_code_without_a_distribution_has_no_likelihood() -> None:
+def test_deterministic_code_has_no_likelihood() -> None:
     with pytest.raises(RecipeError, match="variational"):
         likelihood(DenseSection(code=2).build((1, 8, 8)), ITEMS.astype(np.uint8), 100)

@@ -1,4 +1,4 @@
-"""The sheet of test pictures and answers: its rows are what it says, in order."""
+"""The grid of test pictures: its rows, in order."""
 
 from io import BytesIO
 from pathlib import Path
@@ -16,23 +16,23 @@ SCALE = MIN_SIDE // SIDE
 CELL = SIDE * SCALE + 2 * PADDING
 
 
-def test_rows_are_clean_given_and_answered(tmp_path: Path) -> None:
+def test_grid_rows_are_clean_noisy_and_output(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, corruption={"kind": "gaussian", "sigma": 0.2}, model={"operations": ["denoise"]})
     sheet = np.asarray(Image.open(BytesIO(sample_grid(recipe, data, {"denoise": lambda items: 255 - items}))))
     count = min(COLUMNS, len(data.test))
     assert sheet.shape[:2] == (3 * CELL, count * CELL)
-    given = corrupt(recipe.corruption, data.test[:COLUMNS], NOISE_SEED)
-    for row, wanted in enumerate((data.test, given, 255 - given)):
+    noisy = corrupt(recipe.corruption, data.test[:COLUMNS], NOISE_SEED)
+    for row, expected in enumerate((data.test, noisy, 255 - noisy)):
         for column in (0, count - 1):
             cell = sheet[
                 row * CELL + PADDING : (row + 1) * CELL - PADDING,
                 column * CELL + PADDING : (column + 1) * CELL - PADDING,
                 0,
             ]
-            assert (cell[::SCALE, ::SCALE] == wanted[column, :, :, 0]).all()
+            assert (cell[::SCALE, ::SCALE] == expected[column, :, :, 0]).all()
 
 
-def test_vectors_cannot_be_drawn(tmp_path: Path) -> None:
+def test_vectors_have_no_picture_grid(tmp_path: Path) -> None:
     recipe, data = small(
         tmp_path, vectors(100), net={"family": "dense", "code": 2, "output": "linear"}, objective={"loss": "mse"}
     )

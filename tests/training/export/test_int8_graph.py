@@ -1,4 +1,4 @@
-"""A graph made ready for 8 bits: the same answers, in whole blocks of channels, with errors that cancel."""
+"""Preparation of a graph for int8: same output, whole blocks of channels, rounding errors that cancel."""
 
 import numpy as np
 import onnx
@@ -23,25 +23,25 @@ weights = hnp.arrays(
 
 
 @given(weights)
-def test_weights_are_whole_steps_whose_errors_cancel_within_a_channel(array: NDArray[np.float32]) -> None:
-    made = round_preserving_sum(array)
-    for before, after in zip(array.astype(float), made, strict=True):
+def test_rounded_weights_keep_the_channel_sum(array: NDArray[np.float32]) -> None:
+    rounded = round_preserving_sum(array)
+    for before, after in zip(array.astype(float), rounded, strict=True):
         step = np.abs(before).max() / INT8_MAX
-        assert np.abs(after - before).max() <= step * 1.001  # nothing is moved by more than a step
+        assert np.abs(after - before).max() <= step * 1.001  # no weight changes by more than a step
         assert abs((after - before).sum()) <= step * 0.501 + 1e-6
         if step > 1e-6:
             assert np.abs(after / step - np.rint(after / step)).max() < 1e-2
             assert np.abs(after).max() == pytest.approx(np.abs(before).max(), rel=1e-5)
 
 
-def test_rounding_to_the_nearest_alone_would_not_cancel() -> None:
+def test_rounding_to_nearest_changes_the_channel_sum() -> None:
     array = np.full((1, 3, 3, 3), 0.4 / INT8_MAX, np.float32)
     array[0, 0, 0, 0] = 1
     assert abs((np.rint(array * INT8_MAX) / INT8_MAX - array).sum()) > 10 / INT8_MAX
     assert abs((round_preserving_sum(array) - array).sum()) <= 0.5 / INT8_MAX
 
 
-def test_a_ready_graph_has_whole_blocks_and_answers_alike() -> None:
+def test_prepared_graph_has_fused_blocks_and_same_output() -> None:
     torch.manual_seed(0)
     net = SECTION.build((3, 16, 16)).eval()
     for parameter in net.parameters():

@@ -1,4 +1,4 @@
-"""Publishing: proven by the service's loader, equal to torch, bare of this machine; or nothing at all."""
+"""Publishing: verified by the loader of the service, equal to torch, without local paths, or rejected."""
 
 import hashlib
 from pathlib import Path
@@ -71,7 +71,7 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Dataset, Fi
     return recipe, data, fit(recipe, data, folder / "run", silent())
 
 
-def test_the_folder_holds_the_model_and_nothing_else(published: Published) -> None:
+def test_folder_contains_only_model_files(published: Published) -> None:
     recipe, _, _, target, card = published
     files = {path.name for path in target.iterdir()}
     assert files == {
@@ -83,23 +83,23 @@ def test_the_folder_holds_the_model_and_nothing_else(published: Published) -> No
     assert (card.name, card.version, card.operations) == ("blobs", 1, recipe.model.operations)
 
 
-def test_the_service_opens_it_and_it_answers_as_torch_does(published: Published) -> None:
+def test_published_model_equals_torch_in_the_service(published: Published) -> None:
     _, data, result, target, card = published
     for graph in card.graphs:
         session = load_graph(target, card, graph)
         served = ExportModule(result.net, graph.operation)
-        given = (
+        items = (
             data.test
             if graph.operation != "decode"
             else np.zeros((3, *(side or 1 for side in result.net.code_shape)), np.float32)
         )
-        wanted = served(torch.from_numpy(given.copy())).numpy().astype(float)
-        assert np.abs(session.run(given).astype(float) - wanted).max() <= (
+        expected = served(torch.from_numpy(items.copy())).numpy().astype(float)
+        assert np.abs(session.run(items).astype(float) - expected).max() <= (
             1 if session.output.dtype == "uint8" else 1e-4
         )
 
 
-def test_parity_is_stated_for_every_batch_and_odd_size(published: Published) -> None:
+def test_parity_covers_batches_and_odd_sizes(published: Published) -> None:
     *_, card = published
     for graph in card.graphs:
         assert {1, 2, 7, 64} <= {parity.batch for parity in graph.parity}
@@ -109,14 +109,14 @@ def test_parity_is_stated_for_every_batch_and_odd_size(published: Published) -> 
             assert any(side % 2 for parity in graph.parity for side in parity.shape[:2])
 
 
-def test_the_probe_is_a_held_out_item(published: Published) -> None:
+def test_probe_is_a_held_out_item(published: Published) -> None:
     _, data, _, _, card = published
     probe = to_array(card.graphs[0].probe.input)
     assert any((item == probe[0]).all() for item in data.test)
     assert not any((item == probe[0]).all() for item in data.train)
 
 
-def test_the_card_tells_the_whole_story(published: Published) -> None:
+def test_card_describes_the_training(published: Published) -> None:
     recipe, data, result, target, card = published
     assert card.recipe == recipe.model_dump(mode="json")
     assert (card.data.sha256, card.data.count) == (data.sha256, len(data.train))
@@ -130,20 +130,20 @@ def test_the_card_tells_the_whole_story(published: Published) -> None:
     assert all(torch.equal(weights[name], tensor) for name, tensor in result.net.state_dict().items())
 
 
-def test_percentiles_are_of_the_published_graph(published: Published) -> None:
+def test_percentiles_are_computed_by_the_published_graph(published: Published) -> None:
     _, data, _, target, card = published
     if "reconstruct" not in card.operations:
         assert card.error_percentiles is None
         return
     graph = next(graph for graph in card.graphs if graph.operation == "reconstruct")
     scale = 255 if data.test.dtype == np.uint8 else 1
-    made = load_graph(target, card, graph).run(data.test).astype(float) / scale
-    found = ((made - data.test.astype(float) / scale) ** 2).reshape(len(data.test), -1).mean(1)
+    output = load_graph(target, card, graph).run(data.test).astype(float) / scale
+    errors = ((output - data.test.astype(float) / scale) ** 2).reshape(len(data.test), -1).mean(1)
     assert card.error_percentiles is not None
-    np.testing.assert_allclose(card.error_percentiles[::50], np.percentile(found, [0, 50, 100]), rtol=1e-3)
+    np.testing.assert_allclose(card.error_percentiles[::50], np.percentile(errors, [0, 50, 100]), rtol=1e-3)
 
 
-def test_graphs_tell_nothing_of_this_machine(published: Published) -> None:
+def test_graphs_contain_no_local_paths(published: Published) -> None:
     _, _, _, target, card = published
     here = str(Path(__file__).parents[3]).encode()
     for graph in card.graphs:
@@ -157,24 +157,24 @@ def test_graphs_tell_nothing_of_this_machine(published: Published) -> None:
         assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
 
 
-def test_two_exports_are_the_same_bytes(blobs: tuple[Recipe, Dataset, FitResult]) -> None:
+def test_exports_are_reproducible(blobs: tuple[Recipe, Dataset, FitResult]) -> None:
     served = ExportModule(blobs[2].net, "reconstruct")
     assert export_onnx(served) == export_onnx(served)
 
 
-def test_weights_may_be_left_out(tmp_path: Path) -> None:
+def test_weights_can_be_omitted(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, model={"operations": ["encode"], "weights": False})
     target, _ = publish(recipe, data, fit(recipe, data, tmp_path / "run", silent()), tmp_path / "models")
     assert sorted(path.name for path in target.iterdir()) == ["card.json", "encode.onnx"]
 
 
-def test_versions_count_up(blobs: tuple[Recipe, Dataset, FitResult], tmp_path: Path) -> None:
+def test_versions_are_incremented(blobs: tuple[Recipe, Dataset, FitResult], tmp_path: Path) -> None:
     (tmp_path / "blobs" / "9").mkdir(parents=True)
     (tmp_path / "blobs" / "notes").mkdir()
     assert publish(*blobs, tmp_path)[0] == tmp_path / "blobs" / "10"
 
 
-def test_a_graph_that_differs_from_the_net_is_not_published(
+def test_graph_that_differs_from_the_net_is_rejected(
     blobs: tuple[Recipe, Dataset, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, data, result = blobs
@@ -185,11 +185,11 @@ def test_a_graph_that_differs_from_the_net_is_not_published(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_difference_over_the_bound_is_not_published(
+def test_parity_error_over_the_limit_is_rejected(
     blobs: tuple[Recipe, Dataset, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, _, result = blobs
-    # The probe's item comes out right, others do not: only the comparison with torch can tell.
+    # Only the item of the probe is right, so only the comparison with torch detects it.
     test = np.concatenate([np.zeros((1, 8, 8, 1), np.uint8), pictures(20, seed=5)])
     data = Dataset("a", "b", pictures(20), test)
     honest = artifact.load_graph
@@ -210,7 +210,7 @@ def test_a_difference_over_the_bound_is_not_published(
     assert not list(tmp_path.iterdir())
 
 
-def test_int8_is_published_beside_float32_with_what_it_costs(tmp_path: Path) -> None:
+def test_int8_is_published_with_its_quality_loss(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, None, **SMALL_PHOTO)
     result = fit(recipe, data, tmp_path / "run", silent())
     target, measured = publish(recipe, data, result, tmp_path / "models")
@@ -232,7 +232,7 @@ def test_int8_is_published_beside_float32_with_what_it_costs(tmp_path: Path) -> 
         assert abs(lost) < 0.2
 
 
-def test_int8_that_loses_too_much_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_with_too_much_loss_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, data = small(tmp_path, None, **SMALL_PHOTO)
     result = fit(recipe, data, tmp_path / "run", silent())
     monkeypatch.setattr("training.export.publish.MAX_INT8_LOSS_DB", -100.0)
@@ -241,7 +241,7 @@ def test_int8_that_loses_too_much_is_not_published(tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "models" / "blobs").exists()
 
 
-def test_colour_is_calibrated_and_measured_in_grey_too(tmp_path: Path) -> None:
+def test_colour_model_is_also_measured_on_grey(tmp_path: Path) -> None:
     colour = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
     recipe, data = small(tmp_path, colour, **SMALL_PHOTO)
     arrays = calibration_inputs(recipe, data, "denoise")

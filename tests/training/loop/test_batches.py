@@ -1,4 +1,4 @@
-"""Batches: every item once an epoch, in an order that a step number alone tells."""
+"""Batches: every item once per epoch, in an order that depends on the step number only."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from training.errors import DataError
 from training.loop.batches import Batches, as_tensor, to_float
 
 
-def test_an_epoch_sees_no_item_twice() -> None:
+def test_epoch_has_no_item_twice() -> None:
     batches = Batches(pictures(23), 5, seed=0)
     assert batches.steps_per_epoch == 4
     for epoch in range(3):
@@ -18,7 +18,7 @@ def test_an_epoch_sees_no_item_twice() -> None:
         assert set(seen) <= set(range(23))
 
 
-def test_the_order_follows_from_seed_and_step_alone() -> None:
+def test_batch_order_depends_on_seed_and_step_only() -> None:
     straight, jumping = Batches(pictures(20), 5, seed=1), Batches(pictures(20), 5, seed=1)
     order = [straight.indices(step) for step in range(12)]
     for step in (7, 2, 11, 0, 7):
@@ -34,11 +34,11 @@ def test_pictures_become_floats_with_channels_first() -> None:
     np.testing.assert_array_equal(taken.numpy(), np.moveaxis(items[[3, 1]], 3, 1) / np.float32(255))
 
 
-def test_vectors_stay_as_they_are() -> None:
+def test_vectors_are_not_scaled() -> None:
     items = vectors(7)
     assert np.array_equal(to_float(as_tensor(items)).numpy(), items)
 
 
-def test_too_few_items_for_one_batch_are_refused() -> None:
+def test_too_few_items_for_one_batch_are_rejected() -> None:
     with pytest.raises(DataError, match=r"set optimizer.batch"):
         Batches(pictures(3), 4, seed=0)

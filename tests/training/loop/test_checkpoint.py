@@ -1,4 +1,4 @@
-"""Checkpoints: what is read is what was written, or it is not read."""
+"""Checkpoints: exact round trips; corrupt files are not read."""
 
 from pathlib import Path
 
@@ -37,15 +37,15 @@ def same(one: Checkpoint | None, other: Checkpoint) -> bool:
     return tensors and (one.step, one.state) == (other.step, other.state)
 
 
-def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+def test_checkpoint_round_trip_keeps_the_state(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, checkpoint(7))
-    found = read_checkpoint(tmp_path)
-    assert same(found, checkpoint(7))
-    assert found is not None
-    assert list(found.with_prefix("net")) == ["last", "weight"]
+    restored = read_checkpoint(tmp_path)
+    assert same(restored, checkpoint(7))
+    assert restored is not None
+    assert list(restored.with_prefix("net")) == ["last", "weight"]
 
 
-def test_the_newest_are_kept(tmp_path: Path) -> None:
+def test_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (8, 9, 10, 11):
         write_checkpoint(tmp_path, checkpoint(step))
     assert len(list(tmp_path.iterdir())) == KEEP_LAST
@@ -55,7 +55,7 @@ def test_the_newest_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", [0.001, 0.05, 0.2, 0.5, 0.8, 0.999])
-def test_a_flipped_bit_anywhere_falls_back_and_says_so(
+def test_corrupt_checkpoint_falls_back_with_a_warning(
     tmp_path: Path, place: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_checkpoint(tmp_path, checkpoint(1))
@@ -68,7 +68,7 @@ def test_a_flipped_bit_anywhere_falls_back_and_says_so(
     assert "falling back" in caplog.text
 
 
-def test_when_all_are_broken_nothing_is_guessed(tmp_path: Path) -> None:
+def test_all_checkpoints_corrupt_is_an_error(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, checkpoint(1))
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-1])
@@ -77,8 +77,8 @@ def test_when_all_are_broken_nothing_is_guessed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [{}, {"format": "1"}, {"format": "99"}], ids=str)
-def test_what_another_version_wrote_is_refused_and_kept(tmp_path: Path, kind: dict[str, str]) -> None:
-    write_checkpoint(tmp_path, checkpoint(1))  # ours, and older: it is not fallen back to
+def test_checkpoint_of_other_format_is_rejected_and_kept(tmp_path: Path, kind: dict[str, str]) -> None:
+    write_checkpoint(tmp_path, checkpoint(1))  # older, and of this format: it is not used instead
     other = tmp_path / "checkpoint-000000002.safetensors"
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint(2).tensors.items()}
     save_file(tensors, other, {"step": "2", "state": "{}", "sha256": "0", **kind})
@@ -90,8 +90,8 @@ def test_what_another_version_wrote_is_refused_and_kept(tmp_path: Path, kind: di
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_weights_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_invalid_weights_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"no weights")
     for name in ("a", "b"):
-        with pytest.raises(RunError, match="no weights file"):
+        with pytest.raises(RunError, match="cannot be read as a safetensors file"):
             read_weights(tmp_path / name)

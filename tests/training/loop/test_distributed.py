@@ -1,4 +1,4 @@
-"""Several processes fit as one: by torchrun with gloo, against one process with the same global batch."""
+"""Distributed training: torchrun with gloo, against one process with the same global batch."""
 
 import os
 import subprocess
@@ -65,7 +65,7 @@ def weights(folder: Path) -> dict[str, Tensor]:
     return checkpoint.with_prefix("ema_net")
 
 
-def test_two_processes_fit_as_one_with_the_same_batch(tmp_path: Path) -> None:
+def test_two_processes_equal_one_with_the_same_batch(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, corruption={"kind": "gaussian", "sigma": 0.2}, optimizer={"grad_clip": 1.0})
     fit(recipe, data, tmp_path / "alone", silent())
     (tmp_path / "part.py").write_text(PART)
@@ -82,12 +82,12 @@ def test_two_processes_fit_as_one_with_the_same_batch(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr
     one, two = weights(tmp_path / "alone"), weights(tmp_path / "together")
-    for name, wanted in one.items():
-        torch.testing.assert_close(two[name], wanted, rtol=0, atol=2e-5)
+    for name, expected in one.items():
+        torch.testing.assert_close(two[name], expected, rtol=0, atol=2e-5)
 
 
-def test_a_batch_is_shared_out_whole() -> None:
+def test_batch_is_divided_without_remainder() -> None:
     batch = torch.arange(6)
     assert torch.cat([ProcessGroup(rank, 3).shard(batch) for rank in range(3)]).equal(batch)
-    with pytest.raises(RunError, match="cannot be shared by 4"):
+    with pytest.raises(RunError, match="cannot be split evenly between 4"):
         ProcessGroup(0, 4).shard(batch)

@@ -1,4 +1,4 @@
-"""The loop: exact resume, guards, early stop; and against the mathematics where it has an answer."""
+"""The training loop: exact resume, guards, early stopping, and known optima."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def same(one: FitResult, other: FitResult) -> bool:
 
 
 def killer(at: int, number: signal.Signals = signal.SIGTERM) -> ProgressCallback:
-    """Sends this process a signal after one step."""
+    """Return a callback that sends this process a signal after one step."""
 
     def tell(step: int, _total: int, _loss: float, _rate: float) -> None:
         if step == at:
@@ -75,48 +75,48 @@ def uninterrupted(
 
 
 @pytest.mark.parametrize("at", [1, 5, 7, 8, 10, 14, 16, 43])
-def test_an_interrupted_run_ends_bit_for_bit_as_if_it_had_not_been(
+def test_interrupted_run_resumes_to_the_same_bits(
     uninterrupted: tuple[Recipe, Dataset, Path, FitResult], tmp_path: Path, at: int
 ) -> None:
-    recipe, data, folder, wanted = uninterrupted
+    recipe, data, folder, expected = uninterrupted
     with pytest.raises(Interrupted, match=rf"step {at} of .* --resume") as stop:
         fit(recipe, data, tmp_path, killer(at))
     assert stop.value.status == 128 + signal.SIGTERM
-    assert same(fit(recipe, data, tmp_path, silent(), resume=True), wanted)
+    assert same(fit(recipe, data, tmp_path, silent(), resume=True), expected)
     assert untimed(tmp_path) == untimed(folder)
 
 
-def test_a_run_may_be_interrupted_again_and_again(
+def test_run_can_be_interrupted_repeatedly(
     uninterrupted: tuple[Recipe, Dataset, Path, FitResult], tmp_path: Path
 ) -> None:
-    recipe, data, _, wanted = uninterrupted
+    recipe, data, _, expected = uninterrupted
     for at in (3, 4, 20):
         with pytest.raises(Interrupted):
             fit(recipe, data, tmp_path, killer(at, signal.SIGINT), resume=True)
-    assert same(fit(recipe, data, tmp_path, silent(), resume=True), wanted)
+    assert same(fit(recipe, data, tmp_path, silent(), resume=True), expected)
 
 
-def test_a_broken_newest_checkpoint_costs_steps_but_not_the_result(
+def test_corrupt_newest_checkpoint_keeps_the_result(
     uninterrupted: tuple[Recipe, Dataset, Path, FitResult], tmp_path: Path
 ) -> None:
-    recipe, data, _, wanted = uninterrupted
+    recipe, data, _, expected = uninterrupted
     with pytest.raises(Interrupted):
         fit(recipe, data, tmp_path, killer(30))
     newest = max(tmp_path.glob("checkpoint-*"))
     newest.write_bytes(newest.read_bytes()[:-50])
-    assert same(fit(recipe, data, tmp_path, silent(), resume=True), wanted)
+    assert same(fit(recipe, data, tmp_path, silent(), resume=True), expected)
 
 
-def test_what_was_fitted_can_be_had_again(
+def test_finished_run_is_loaded_without_training(
     uninterrupted: tuple[Recipe, Dataset, Path, FitResult], tmp_path: Path
 ) -> None:
-    recipe, data, folder, wanted = uninterrupted
-    assert same(load_fitted(recipe, data, folder), wanted)
+    recipe, data, folder, expected = uninterrupted
+    assert same(load_fitted(recipe, data, folder), expected)
     with pytest.raises(RunError, match="no checkpoint"):
         load_fitted(recipe, data, tmp_path)
 
 
-def test_a_folder_that_holds_a_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_existing_run_is_not_overwritten(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     run = tmp_path / "run"
     first = fit(recipe, data, run, silent())
@@ -126,7 +126,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten_unasked(tmp_path: Path) ->
     assert len(read_log(run)) == 6
 
 
-def test_another_recipe_or_other_data_is_refused_by_name(tmp_path: Path) -> None:
+def test_resuming_with_other_recipe_or_data_is_rejected(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     run = tmp_path / "run"
     fit(recipe, data, run, silent())
@@ -140,13 +140,13 @@ def test_another_recipe_or_other_data_is_refused_by_name(tmp_path: Path) -> None
     fit(renamed, data, run, silent(), resume=True)
 
 
-def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
+def test_concurrent_runs_in_one_folder_are_rejected(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     with lock_run_folder(tmp_path / "run"), pytest.raises(RunError, match="in use"):
         fit(recipe, data, tmp_path / "run", silent())
 
 
-def test_numbers_next_to_nothing_slow_no_step(tmp_path: Path) -> None:
+def test_denormals_are_flushed_to_zero(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     tiny = torch.tensor([1e-39])
     seen: list[float] = []
@@ -155,7 +155,7 @@ def test_numbers_next_to_nothing_slow_no_step(tmp_path: Path) -> None:
     assert (tiny * 0.5).item() > 0
 
 
-def test_seeds_decide_everything(tmp_path: Path) -> None:
+def test_result_depends_on_the_seed(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     torch.manual_seed(1)
     one = fit(recipe, data, tmp_path / "one", silent())
@@ -165,19 +165,19 @@ def test_seeds_decide_everything(tmp_path: Path) -> None:
     assert not same(fit(other, data, tmp_path / "three", silent()), one)
 
 
-def test_early_stop_publishes_the_best_epoch(tmp_path: Path) -> None:
+def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
     plan = {"validation_fraction": 0.5, "patience": 3, "epochs": 200, "batch": 8, "ema_decay": 0.0, "lr": 0.03}
     recipe, data = small(tmp_path, pictures(40), net={"family": "dense", "code": 60}, optimizer=plan)
-    found = fit(recipe, data, tmp_path / "run", silent())
+    result = fit(recipe, data, tmp_path / "run", silent())
     losses = [line["validation"]["loss"] for line in read_log(tmp_path / "run")]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < 200
     assert losses[-1] > losses[best]
     held = to_float(as_tensor(hold_out(data.train, 0.5, seed=1)[1]))
-    assert binary_cross_entropy_with_logits(found.net(held), held).item() == pytest.approx(losses[best], rel=1e-6)
+    assert binary_cross_entropy_with_logits(result.net(held), held).item() == pytest.approx(losses[best], rel=1e-6)
 
 
-def test_a_linear_net_finds_the_principal_subspace(tmp_path: Path) -> None:
+def test_linear_net_reaches_the_error_of_pca(tmp_path: Path) -> None:
     recipe, data = small(
         tmp_path,
         vectors(625),
@@ -185,15 +185,15 @@ def test_a_linear_net_finds_the_principal_subspace(tmp_path: Path) -> None:
         objective={"loss": "mse"},
         optimizer={"epochs": 150, "batch": 50, "lr": 2e-2, "ema_decay": 0.0},
     )
-    made = fit(recipe, data, tmp_path / "run", silent()).net(torch.from_numpy(data.train)).numpy()
+    output = fit(recipe, data, tmp_path / "run", silent()).net(torch.from_numpy(data.train)).numpy()
     centred = data.train - data.train.mean(0)
     singular = np.linalg.svd(centred.astype(np.float64), compute_uv=False)
     optimum = np.square(singular[2:]).sum() / data.train.size
-    found = np.square(made.astype(np.float64) - data.train).mean()
-    assert optimum * (1 - 1e-6) <= found < optimum * 1.01
+    error = np.square(output.astype(np.float64) - data.train).mean()
+    assert optimum * (1 - 1e-6) <= error < optimum * 1.01
 
 
-def test_given_weights_are_where_it_starts(tmp_path: Path) -> None:
+def test_training_starts_from_given_weights(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     first = fit(recipe, data, tmp_path / "run", silent())
     save_file(first.net.state_dict(), tmp_path / "weights.safetensors")
@@ -205,7 +205,7 @@ def test_given_weights_are_where_it_starts(tmp_path: Path) -> None:
         fit(wider, data, tmp_path / "wider", silent(), init=tmp_path / "weights.safetensors")
 
 
-def test_a_loss_that_is_no_number_stops_with_its_cause(tmp_path: Path) -> None:
+def test_nonfinite_loss_stops_with_its_cause(tmp_path: Path) -> None:
     items = vectors(100)
     items[:, 0] = 1e30
     net = {"family": "dense", "code": 2, "output": "linear"}
@@ -216,9 +216,7 @@ def test_a_loss_that_is_no_number_stops_with_its_cause(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "left"), [("sgd", 1), ("adamw", None)])
-def test_the_last_finite_checkpoint_stays_and_the_cause_is_found_again(
-    tmp_path: Path, method: str, left: int | None
-) -> None:
+def test_nonfinite_run_keeps_the_last_finite_checkpoint(tmp_path: Path, method: str, left: int | None) -> None:
     plan = {"name": method, "lr": 1e38, "checkpoint_every": 1, "warmup": 0, "ema_decay": 0.0}
     recipe, data = small(tmp_path, optimizer=plan)
     causes: list[str] = []
@@ -227,28 +225,28 @@ def test_the_last_finite_checkpoint_stays_and_the_cause_is_found_again(
             fit(recipe, data, tmp_path / "run", silent(), resume=resume)
         causes.append(str(stop.value))
     assert causes[0] == causes[1]
-    found = read_checkpoint(tmp_path / "run")
-    assert (found and found.step) == left
+    checkpoint = read_checkpoint(tmp_path / "run")
+    assert (checkpoint and checkpoint.step) == left
 
 
-def test_a_collapsed_net_stops_with_its_cause(tmp_path: Path) -> None:
+def test_collapsed_net_stops_with_its_cause(tmp_path: Path) -> None:
     recipe, data = small(
         tmp_path,
         net={"family": "dense", "code": 4, "code_activation": "relu"},
         objective={"loss": "bce", "penalties": {"l1": 1e4}},
         optimizer={"lr": 0.3},
     )
-    with pytest.raises(Collapsed, match="answers every input alike"):
+    with pytest.raises(Collapsed, match="the same output for every input"):
         fit(recipe, data, tmp_path / "run", silent())
 
 
-def test_cross_entropy_wants_values_between_0_and_1(tmp_path: Path) -> None:
+def test_cross_entropy_requires_values_in_0_to_1(tmp_path: Path) -> None:
     recipe, data = small(tmp_path, vectors(100) - 3)
     with pytest.raises(DataError, match="use 'mse'"):
         fit(recipe, data, tmp_path / "run", silent())
 
 
-def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
+def test_learning_rate_warms_up_and_decays_to_zero() -> None:
     plan = OptimizerSection(epochs=1, lr=0.1, warmup=9)
     rates = [learning_rate(plan, step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.01)

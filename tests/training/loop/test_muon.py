@@ -1,4 +1,4 @@
-"""Muon: directions of one length, Adam's step for what is no matrix, and a state that goes through a checkpoint."""
+"""Muon: equal singular values, Adam for vectors, and a state that survives a checkpoint."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch import nn
 from training.loop.muon import Muon, newton_schulz
 
 
-def test_all_directions_come_out_about_equally_long() -> None:
+def test_muon_update_has_equal_singular_values() -> None:
     for rows, columns in ((8, 40), (40, 8), (16, 16)):
         matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows)) @ torch.diag(
             torch.logspace(0, 1, columns)
@@ -16,7 +16,7 @@ def test_all_directions_come_out_about_equally_long() -> None:
         assert values.max() < 1.3
 
 
-def test_a_bias_takes_adams_own_step() -> None:
+def test_biases_are_updated_by_adam() -> None:
     ours, theirs = (nn.Parameter(torch.tensor([1.0, -2.0, 3.0])) for _ in range(2))
     muon, adam = Muon([ours], lr=0.1), torch.optim.Adam([theirs], lr=0.1)
     for number in range(5):
@@ -26,7 +26,7 @@ def test_a_bias_takes_adams_own_step() -> None:
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
-def test_a_step_is_as_long_as_adams_whatever_the_gradients_scale() -> None:
+def test_muon_step_length_is_independent_of_gradient_scale() -> None:
     moved: list[float] = []
     for scale in (1e-4, 1e4):
         weight = nn.Parameter(torch.zeros(16, 4, 3, 3))
@@ -37,17 +37,17 @@ def test_a_step_is_as_long_as_adams_whatever_the_gradients_scale() -> None:
     assert 0.001 < moved[0] < 0.003  # 0.2 of the learning rate
 
 
-def test_it_goes_down_an_ill_conditioned_slope_and_leaves_what_has_no_gradient() -> None:
+def test_muon_descends_and_skips_weights_without_gradient() -> None:
     random = torch.Generator().manual_seed(2)
-    wanted, inputs = torch.randn(6, 12, generator=random), torch.randn(200, 12, generator=random)
+    target, inputs = torch.randn(6, 12, generator=random), torch.randn(200, 12, generator=random)
     inputs *= torch.logspace(0, -2, 12)
     weight, idle = nn.Parameter(torch.zeros(6, 12)), nn.Parameter(torch.ones(3))
     optimiser = Muon([weight, idle], lr=0.1)
     for step in range(300):
-        loss = (inputs @ (weight - wanted).T).square().mean()
+        loss = (inputs @ (weight - target).T).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
         optimiser.step()
-    assert (inputs @ (weight - wanted).T).square().mean() < 1e-4
+    assert (inputs @ (weight - target).T).square().mean() < 1e-4
     assert (idle == 1).all()

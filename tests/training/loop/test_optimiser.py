@@ -1,4 +1,4 @@
-"""What moves the weights: each method's price on large weights, where the loss itself has no slope."""
+"""Optimizers: the weight decay of each, where the loss has no gradient."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from training.recipe import OptimizerSection
     ("method", "left"),
     [("adamw", 4 * (1 - 0.1 * 0.5)), ("adam", 4 - 0.1), ("sgd", 4 - 0.1 * 0.5 * 4), ("muon", 4 * (1 - 0.1 * 0.5))],
 )
-def test_weights_without_a_slope_shrink(method: str, left: float) -> None:
+def test_weight_decay_shrinks_weights_without_gradient(method: str, left: float) -> None:
     net = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(net.weight, 4.0)
     plan = OptimizerSection.model_validate({"name": method, "epochs": 1, "lr": 0.1, "weight_decay": 0.5})

@@ -1,4 +1,4 @@
-"""Denoising measured while training: against the errors of nets whose output is known, and what it decides."""
+"""Validation of denoising during training: PSNR of nets with known output, and the selected weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ MIXTURE = {
 
 
 class Unchanged(nn.Module):
-    """A net that gives back what it gets."""
+    """A net that returns its input."""
 
     def forward(self, items: Tensor) -> Tensor:
         return items
@@ -45,7 +45,7 @@ def scenes(count: int, seed: int) -> NDArray[np.uint8]:
 
 
 def denoising(folder: Path, **changes: dict[str, Any]) -> tuple[Recipe, Dataset]:
-    """A small denoiser of colour pictures, and four real pairs."""
+    """Return the recipe of a small denoiser of colour pictures, and data with four real pairs."""
     settings: dict[str, Any] = {"model": MODEL, "net": NET, "corruption": MIXTURE, "objective": {"loss": "mse"}}
     recipe, data = small(folder, scenes(60, 1), **{**settings, "validation": {"pictures": 5}, **changes})
     clean = scenes(4, 2)
@@ -53,7 +53,7 @@ def denoising(folder: Path, **changes: dict[str, Any]) -> tuple[Recipe, Dataset]
     return recipe, Dataset(data.name, data.licence, data.train, data.test, pairs=Pairs(noisy, clean))
 
 
-def test_there_is_a_set_for_the_pairs_and_for_each_kind_of_noise(tmp_path: Path) -> None:
+def test_validation_has_sets_for_pairs_and_each_noise(tmp_path: Path) -> None:
     recipe, data = denoising(tmp_path)
     sets, again = noisy_sets(recipe, data, 5), noisy_sets(recipe, data, 5)
     assert list(sets) == [PAIRS, "camera", "15", "25", "50", "banding"]
@@ -61,23 +61,23 @@ def test_there_is_a_set_for_the_pairs_and_for_each_kind_of_noise(tmp_path: Path)
     assert all(torch.equal(sets[name].noisy, again[name].noisy) for name in sets)
 
 
-def test_psnr_is_the_mean_over_the_pictures(tmp_path: Path) -> None:
+def test_psnr_is_averaged_over_pictures(tmp_path: Path) -> None:
     recipe, data = denoising(tmp_path)
     net: Any = Unchanged()
     figures = measure_psnr(net, noisy_sets(recipe, data, 5))
     assert data.pairs is not None
     errors = (data.pairs.noisy.astype(float) - data.pairs.clean) ** 2
     assert figures[PAIRS] == pytest.approx(np.mean(10 * np.log10(255**2 / errors.mean((1, 2, 3)))), abs=1e-4)
-    assert figures["25"] == pytest.approx(20.2, abs=1)  # 20 log10(255 / 25), and less is lost by the clipping
+    assert figures["25"] == pytest.approx(20.2, abs=1)  # 20 log10(255 / 25); clipping reduces the error slightly
 
 
-def test_real_pairs_gaussian_noise_and_all_else_have_a_third_each() -> None:
+def test_score_weighs_pairs_gaussian_and_others_equally() -> None:
     figures = {PAIRS: 40.0, "15": 34.0, "25": 30.0, "50": 26.0, "camera": 38.0, "film": 30.0}
     assert mean_of_groups(figures) == pytest.approx((40 + 30 + 34) / 3)
     assert mean_of_groups({"15": 34.0, "25": 30.0}) == pytest.approx(32)
 
 
-def test_the_weights_that_denoise_best_are_the_ones_that_are_published(tmp_path: Path) -> None:
+def test_best_validation_weights_are_published(tmp_path: Path) -> None:
     recipe, data = denoising(tmp_path, optimizer={"epochs": 7, "lr": 0.05}, validation={"pictures": 5, "every": 3})
     fitted = fit(recipe, data, tmp_path / "run", silent())
     measured = {line["epoch"]: line["psnr"] for line in read_log(tmp_path / "run") if "psnr" in line}
@@ -90,20 +90,20 @@ def test_the_weights_that_denoise_best_are_the_ones_that_are_published(tmp_path:
     ("changes", "message"),
     [
         ({"model": {**MODEL, "operations": ["reconstruct"]}}, "add 'denoise'"),
-        ({"optimizer": {"validation_fraction": 0.1}}, "leave one of them out"),
+        ({"optimizer": {"validation_fraction": 0.1}}, "remove one of them"),
         ({"validation": {"evry": 2}}, "did you mean every"),
     ],
 )
-def test_a_table_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_invalid_validation_section_is_rejected(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     settings: dict[str, Any] = {"model": MODEL, "net": NET, "corruption": MIXTURE, "objective": {"loss": "mse"}}
     with pytest.raises(RecipeError, match=message):
         from_tables(tables(tmp_path, **{**settings, "validation": {}, **changes}))
 
 
-def test_a_fit_needs_the_pairs_that_its_recipe_names(tmp_path: Path) -> None:
+def test_missing_pairs_of_the_recipe_are_an_error(tmp_path: Path) -> None:
     recipe, data = denoising(tmp_path)
     photos = PhotosSection(source="photos", paths=["p"], licence="CC0-1.0", pairs=PairsSection(path="real"))
-    with pytest.raises(DataError, match="no folder real"):
+    with pytest.raises(DataError, match="the folder real of validation pairs does not exist"):
         noisy_sets(recipe.model_copy(update={"data": photos}), replace(data, pairs=None), 5)
 
 
@@ -118,5 +118,5 @@ def test_vectors_have_no_psnr(tmp_path: Path) -> None:
         objective={"loss": "mse"},
         validation={},
     )
-    with pytest.raises(DataError, match="pictures"):
+    with pytest.raises(DataError, match="needs images"):
         noisy_sets(recipe, data, 3)

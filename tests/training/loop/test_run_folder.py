@@ -12,7 +12,7 @@ from training.loop.run_folder import LOG_FILE, lock_run_folder, read_log, write_
 from training.loop.signals import StopRequest, interrupt_on_signal, stop_on_signal
 
 
-def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
+def test_run_folder_is_locked(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "a"
     with lock_run_folder(folder), pytest.raises(RunError, match="in use"), lock_run_folder(folder):
         pass
@@ -21,7 +21,7 @@ def test_a_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_asks_once_and_then_acts_as_ever(number: signal.Signals) -> None:
+def test_second_signal_has_its_default_action(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_on_signal() as stop:
         os.kill(os.getpid(), number)
@@ -30,21 +30,21 @@ def test_a_signal_asks_once_and_then_acts_as_ever(number: signal.Signals) -> Non
     assert signal.getsignal(number) == before
 
 
-def test_outside_the_main_thread_signals_are_left_alone() -> None:
-    found: list[StopRequest] = []
+def test_signals_are_untouched_outside_the_main_thread() -> None:
+    requests: list[StopRequest] = []
 
     def enter() -> None:
         with stop_on_signal() as stop:
-            found.append(stop)
+            requests.append(stop)
 
     thread = Thread(target=enter)
     thread.start()
     thread.join()
-    assert found == [StopRequest(None)]
+    assert requests == [StopRequest(None)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_outside_the_loop_a_signal_is_an_interruption_with_its_number(number: signal.Signals) -> None:
+def test_signal_outside_the_loop_raises_interrupted(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt) as stop, interrupt_on_signal():
         os.kill(os.getpid(), number)
@@ -52,11 +52,11 @@ def test_outside_the_loop_a_signal_is_an_interruption_with_its_number(number: si
     assert signal.getsignal(number) == before
 
 
-def test_a_log_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_log_round_trip_keeps_records(tmp_path: Path) -> None:
     assert read_log(tmp_path) == []
     records = [{"epoch": 1, "train": {"loss": 0.1 + 0.2}, "validation": None}, {"epoch": 2}]
     write_log(tmp_path, records)
     assert read_log(tmp_path) == records
     (tmp_path / LOG_FILE).write_text('{"epoch": 1}\n{"epo')
-    with pytest.raises(RunError, match=r"log.jsonl is broken .*: remove it"):
+    with pytest.raises(RunError, match=r"log.jsonl is broken .*: delete it"):
         read_log(tmp_path)

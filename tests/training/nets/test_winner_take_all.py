@@ -1,4 +1,4 @@
-"""Winner-take-all nets: who wins in training and afterwards, and that only winners are drawn with."""
+"""Winner-take-all nets: which responses are kept in training and evaluation."""
 
 import pytest
 import torch
@@ -24,27 +24,27 @@ def pictures(count: int) -> Tensor:
 
 
 def drawn_with(net: WinnerTakeAll, output: Tensor) -> int:
-    """Items of which anything is drawn beside the constant."""
+    """Return which items have an output that differs from the constant."""
     assert net.kernels.bias is not None
     return int((output - net.kernels.bias).abs().flatten(1).amax(1).gt(1e-5).sum())
 
 
-def test_the_least_kept_is_the_least_of_the_share_that_is_largest() -> None:
+def test_threshold_is_the_smallest_kept_response() -> None:
     code = torch.tensor([[1.0, 8.0], [4.0, 7.0], [3.0, 6.0], [2.0, 5.0]], requires_grad=True)
     assert lifetime_threshold(code, 0.5).tolist() == [3.0, 7.0]
     assert lifetime_threshold(code, 0.01).tolist() == [4.0, 8.0]
     assert not lifetime_threshold(code, 0.5).requires_grad
 
 
-def test_the_code_is_the_strongest_response_of_each_cell() -> None:
+def test_code_is_the_strongest_response_of_each_cell() -> None:
     net = net_of()
     responses = net.detectors(pictures(2))
     code = net.encode(pictures(2))
     assert code.shape == (2, 6, 3, 3)
-    assert torch.equal(code[:, :, 1, 2], responses[:, :, 4:8, 8:10].amax((2, 3)))  # the last cell is cut off
+    assert torch.equal(code[:, :, 1, 2], responses[:, :, 4:8, 8:10].amax((2, 3)))  # the last cell is partial
 
 
-def test_a_picture_is_drawn_with_one_cell_a_map() -> None:
+def test_decoding_uses_one_cell_per_map() -> None:
     net, code = net_of().eval(), torch.zeros(1, 6, 3, 3)
     code[0, 0, 1, 1] = 2.0
     alone = net.decode(code)
@@ -54,7 +54,7 @@ def test_a_picture_is_drawn_with_one_cell_a_map() -> None:
     assert not torch.equal(net.decode(code), alone)
 
 
-def test_in_training_a_map_wins_for_its_share_of_the_batch() -> None:
+def test_training_keeps_a_fraction_of_the_batch_per_map() -> None:
     net = net_of(lifetime=0.1).train()
     with torch.no_grad():
         net.kernels.weight[1:] = 0
@@ -62,7 +62,7 @@ def test_in_training_a_map_wins_for_its_share_of_the_batch() -> None:
 
 
 def trained() -> WinnerTakeAll:
-    """A net that has seen what a winner must reach."""
+    """Return a net with thresholds from training batches."""
     net = net_of(lifetime=0.1).train()
     with torch.no_grad():
         for _ in range(300):
@@ -70,7 +70,7 @@ def trained() -> WinnerTakeAll:
     return net.eval()
 
 
-def test_afterwards_a_map_wins_where_it_reaches_what_that_took() -> None:
+def test_evaluation_uses_the_threshold_of_training() -> None:
     net = trained()
     tops = net.pool(net.detectors(pictures(60))).amax((2, 3))
     torch.testing.assert_close(net.thresholds, lifetime_threshold(tops, 0.1), rtol=0.01, atol=0)
@@ -81,7 +81,7 @@ def test_afterwards_a_map_wins_where_it_reaches_what_that_took() -> None:
         assert drawn_with(net, net(pictures(60))) == 60
 
 
-def test_responses_below_the_floor_count_as_none() -> None:
+def test_responses_below_the_floor_are_zero() -> None:
     net = trained()
     responses = net.pool(net.detectors(pictures(60)))
     code = net.encode(pictures(60))
@@ -89,12 +89,12 @@ def test_responses_below_the_floor_count_as_none() -> None:
     assert 0 < (code > 0).float().mean() < 1
 
 
-def test_without_a_lifetime_every_map_wins() -> None:
+def test_without_lifetime_sparsity_all_maps_are_kept() -> None:
     net = net_of(lifetime=0.0).train()
     net(pictures(60))
     assert not net.thresholds.any()
 
 
-def test_vectors_are_refused() -> None:
+def test_vectors_are_rejected() -> None:
     with pytest.raises(RecipeError, match="pictures"):
         WinnerTakeAllSection(maps=[4]).build((6,))

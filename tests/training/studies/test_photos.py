@@ -1,4 +1,4 @@
-"""The study of photographs: the same noise for every method, PSNR as the field has it, and slow work done once."""
+"""The study of photographs: the same noise for every method, standard PSNR, cached results."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 
 
 def results() -> dict[str, Any]:
-    """What a study found, every figure another."""
+    """Return results of a study with distinct figures."""
     names = ["noisy input", "photo", "photo-fast", "gaussian 0.8", "gaussian 1.3", "median 3x3"]
-    found = {name: 20.0 + number for number, name in enumerate(names)}
-    every = {f"{colour} {protocol} {level}": found for colour, protocol, level in cases()}
-    some = {case: {**found, "BM3D": 21.1} for case in every}
+    psnrs = {name: 20.0 + number for number, name in enumerate(names)}
+    every = {f"{colour} {protocol} {level}": psnrs for colour, protocol, level in cases()}
+    some = {case: {**psnrs, "BM3D": 21.1} for case in every}
     return {
         "pictures": 200,
         "some_pictures": 20,
@@ -28,13 +28,13 @@ def results() -> dict[str, Any]:
     }
 
 
-def test_noise_is_the_same_whoever_asks_and_another_for_every_picture() -> None:
+def test_noise_depends_on_picture_number_only() -> None:
     first, again, other = (noisy_pair(PICTURE, number, "colour", "clipped", 25)[1] for number in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
 
-def test_the_protocols_differ_in_the_cut_alone() -> None:
+def test_protocols_differ_in_clipping_only() -> None:
     _, free = noisy_pair(PICTURE, 0, "colour", "unclipped", 50)
     _, cut = noisy_pair(PICTURE, 0, "colour", "clipped", 50)
     assert free.min() < 0
@@ -49,26 +49,26 @@ def test_noise_has_its_level_and_grey_has_one_channel() -> None:
     assert (noisy - clean / 255).std() == pytest.approx(25 / 255, rel=0.02)
 
 
-def test_psnr_is_of_the_answer_in_eight_bits() -> None:
+def test_psnr_is_of_8_bit_output() -> None:
     clean = np.full((4, 4, 3), 100, np.uint8)
     assert psnr(clean / 255 + 0.4 / 255, clean) == 120.0  # rounded away
     assert psnr((clean + 10.0) / 255, clean) == pytest.approx(20 * np.log10(25.5))
     assert psnr(np.full((4, 4, 3), 7.0), clean) == pytest.approx(20 * np.log10(255 / 155))
 
 
-def test_every_method_answers_colour_and_grey() -> None:
+def test_every_method_accepts_colour_and_grey() -> None:
     for channels in (1, 3):
         noisy = PICTURE[:, :, :channels] / 255
         for name, method in (fast() | slow()).items():
             assert method(noisy, 0.1).shape == noisy.shape, name
 
 
-def test_what_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_libraries_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classical_denoisers, "find_spec", lambda _: None)
     assert slow() == {}
 
 
-def test_slow_work_is_done_once(tmp_path: Path) -> None:
+def test_slow_results_are_cached(tmp_path: Path) -> None:
     calls: list[int] = []
 
     def work() -> float:
@@ -80,7 +80,7 @@ def test_slow_work_is_done_once(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
-def test_bars_are_held_against_bm3d() -> None:
+def test_targets_are_those_of_bm3d() -> None:
     rows = {row.label.split(":")[0]: row for row in STUDY.rows(results())}
     assert rows["photo, colour, sigma 25"].target == pytest.approx(21.4)
     assert rows["photo, colour, sigma 25"].status == "no"
@@ -89,6 +89,6 @@ def test_bars_are_held_against_bm3d() -> None:
     assert rows["photo-fast"].status == "no"
 
 
-def test_a_filter_of_several_sizes_is_told_by_its_best() -> None:
+def test_filter_is_reported_at_its_best_size() -> None:
     assert "gaussian 24.00" in STUDY.summary(results())
     assert list(STUDY.plot(results())) == ["levels"]

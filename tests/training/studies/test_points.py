@@ -1,4 +1,4 @@
-"""The study of points: its table obeys the law that it is made by, and its figures are drawn from stored results."""
+"""The study of points: the law of its table, and its figures of stored results."""
 
 from pathlib import Path
 from shutil import copytree
@@ -20,7 +20,7 @@ MODELS = Path(__file__).parents[3] / "models"
 
 def results() -> Results:
     random = np.random.default_rng(0)
-    found = {
+    figures = {
         "net_mse": 0.5,
         "pca_mse": 1.0,
         "parameters": 17,
@@ -30,10 +30,10 @@ def results() -> Results:
         "made": pack(random.uniform(size=(9, 3))),
         "codes": pack(random.uniform(size=(9, 2))),
     }
-    return {"sheet": found, "table": {**found, "net_mse": 2.0}, "nearly flat": found}
+    return {"sheet": figures, "table": {**figures, "net_mse": 2.0}, "nearly flat": figures}
 
 
-def test_the_table_is_a_beam_s_and_the_same_for_a_seed() -> None:
+def test_beam_table_obeys_its_law_and_is_reproducible() -> None:
     length, load, slope = beams(2000, seed=3).T
     assert (beams(2000, seed=3)[:, 2] == slope).all()
     stiffness = 9.81 * load * (length / 100) ** 2 / (2 * np.radians(slope))
@@ -43,11 +43,11 @@ def test_the_table_is_a_beam_s_and_the_same_for_a_seed() -> None:
     assert slope.min() < 1
 
 
-def test_the_bar_is_the_best_plane_on_the_same_points() -> None:
+def test_target_is_the_pca_error_on_the_same_points() -> None:
     assert [(row.target, row.status) for row in STUDY.rows(results())] == [(1.0, "yes"), (1.0, "no")]
 
 
-def test_both_are_drawn_before_between_and_after() -> None:
+def test_plots_show_input_code_and_reconstruction() -> None:
     drawn = STUDY.plot(results())
     assert list(drawn) == ["sheet", "table"]
     labels = [axes.get_xlabel() for axes in drawn["table"].axes]
@@ -55,7 +55,7 @@ def test_both_are_drawn_before_between_and_after() -> None:
     assert "0.50000" in STUDY.summary(results())
 
 
-def test_the_published_model_answers_a_point_as_the_net_does(tmp_path: Path, serve: Serve) -> None:
+def test_published_points_model_equals_torch(tmp_path: Path, serve: Serve) -> None:
     copytree(MODELS / "points-3d", tmp_path / "points-3d")
     client = serve(models_dir=tmp_path, default_denoise="", default_reconstruct="points-3d")
     recipe = read_recipe("points-3d")
@@ -65,6 +65,6 @@ def test_the_published_model_answers_a_point_as_the_net_does(tmp_path: Path, ser
     answer = client.post("/reconstruct", json={"values": [point]})
     assert answer.status_code == 200, answer.text
     with torch.no_grad():
-        wanted = net.activate_output(net(torch.tensor([point]))).numpy()
-    np.testing.assert_allclose([item["values"] for item in answer.json()["results"]], wanted, atol=1e-6)
-    assert np.abs(wanted - point).max() < 0.1
+        expected = net.activate_output(net(torch.tensor([point]))).numpy()
+    np.testing.assert_allclose([item["values"] for item in answer.json()["results"]], expected, atol=1e-6)
+    assert np.abs(expected - point).max() < 0.1

@@ -1,4 +1,4 @@
-"""The study of undercomplete codes: what it tells of stored results, and the entropy that is in grey pixels."""
+"""The study of undercomplete codes: its report of stored results, and the entropy of grey pixels."""
 
 from typing import Any
 
@@ -27,15 +27,15 @@ RESULTS = {
 }
 
 
-def test_every_net_is_held_against_its_bar() -> None:
+def test_nets_are_compared_with_their_targets() -> None:
     reached = [row.status for row in STUDY.rows(RESULTS)]
     assert reached == ["yes", "", "no", "", "yes", "", ""]
     assert set(STUDY.plot(RESULTS)) == {"pictures", "errors"}
-    assert "0.0005 over the stretch goal" in STUDY.summary(RESULTS)
+    assert "0.0005 above the stretch goal" in STUDY.summary(RESULTS)
 
 
-def test_black_and_white_pixels_have_no_entropy_and_grey_ones_have() -> None:
+def test_entropy_is_zero_for_black_and_white_pixels_only() -> None:
     assert pixel_entropy(np.array([[0, 255]], np.uint8)) == pytest.approx(0, abs=1e-9)
     grey = 51 / 255
-    wanted = -(grey * np.log(grey) + (1 - grey) * np.log(1 - grey))
-    assert pixel_entropy(np.array([[51, 51, 0, 255]], np.uint8)) == pytest.approx(wanted / 2)
+    expected = -(grey * np.log(grey) + (1 - grey) * np.log(1 - grey))
+    assert pixel_entropy(np.array([[51, 51, 0, 255]], np.uint8)) == pytest.approx(expected / 2)

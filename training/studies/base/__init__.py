@@ -1,1 +1,1 @@
-"""What all studies share: the interface of a study, its plots and its stored arrays."""
+"""Parts that all studies share: the interface of a study, the style of the plots, and arrays stored in JSON."""

@@ -1,4 +1,4 @@
-"""Small arrays inside JSON: base64 of their bytes, compressed, with type and shape."""
+"""Small arrays in JSON: type, shape, and the compressed bytes in base64."""
 
 import base64
 import zlib
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 
 def pack(array: NDArray[Any]) -> dict[str, Any]:
-    """The array as JSON values; floats in 16 bits, which a figure does not miss."""
-    kept = array.astype(np.float16) if array.dtype.kind == "f" else array
-    little = kept.astype(kept.dtype.newbyteorder("<"))
+    """Convert an array to JSON values. Floats are stored as float16, which is enough for figures."""
+    rounded = array.astype(np.float16) if array.dtype.kind == "f" else array
+    little = rounded.astype(rounded.dtype.newbyteorder("<"))
     return {
         "dtype": little.dtype.str,
         "shape": list(array.shape),
@@ -20,7 +20,7 @@ def pack(array: NDArray[Any]) -> dict[str, Any]:
 
 
 def unpack(packed: dict[str, Any]) -> NDArray[Any]:
-    """The array that `pack` was given; floats as float32."""
+    """Invert `pack`; floats are returned as float32. Also reads the older form with uncompressed bytes in `data`."""
     content = (
         base64.b64decode(packed["data"]) if "data" in packed else zlib.decompress(base64.b64decode(packed["zlib"]))
     )

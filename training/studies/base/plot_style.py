@@ -1,4 +1,4 @@
-"""One look for all figures: sizes, one colour for the same thing everywhere, pictures side by side."""
+"""Style of all figures: sizes, one colour per method, and rows of pictures."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,27 +20,27 @@ COLOURS = {
     "classical": "#bcbd22",
     "other": "#17becf",
 }
-"""By what is drawn: our plain net, a variational one, a sparse one, PCA, codecs, what was given, other methods."""
+"""Colours by method: plain, variational and sparse networks of ours, PCA, codecs, the input, other methods."""
 CLASSES = [f"C{number}" for number in range(10)]
-"""Of the ten digits."""
+"""Colours of the ten classes."""
 
 
 def new_figure(title: str, width: float = 7.0, height: float = 4.5) -> Figure:
-    """An empty figure, in inches."""
-    made = Figure(figsize=(width, height), layout="constrained")
-    made.suptitle(title, fontsize=11)
-    return made
+    """Return an empty figure with a title; width and height are in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    return figure
 
 
 def add_grid(axes: Axes) -> Axes:
-    """The same axes with faint lines behind."""
+    """Add faint grid lines behind the plot; return the axes."""
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.set_axisbelow(True)
     return axes
 
 
 def show_rows(axes: Axes, rows: Sequence[NDArray[Any]], labels: Sequence[str]) -> None:
-    """Rows of pictures with a label at each."""
+    """Show rows of pictures, uint8 (N, H, W, C) each, with a label at each row."""
     picture = make_grid(rows)
     axes.imshow(picture, interpolation="nearest")
     height = picture.shape[0] / len(rows)

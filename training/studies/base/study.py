@@ -1,4 +1,4 @@
-"""What a study is: a question of the lecture, what answers it in figures, and what is drawn of them. Knows no study."""
+"""Interface of a study: a question, the measurement that answers it, and the rows, plots and summary of its results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,28 +9,33 @@ from matplotlib.figure import Figure
 from training.workspace import Workspace
 
 Results = dict[str, Any]
-"""JSON values; arrays as `stored.pack` writes them."""
+"""JSON values by name. Arrays are stored as `packing.pack` returns them."""
 TargetStatus = Literal["stretch", "yes", "no", ""]
+"""Whether a row reaches its stretch goal, its target or neither; empty without a target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure of the report and what it is held against. `target`, `stretch`: what it is to reach, if anything."""
+    """One measured figure of the report, with a reference and, optionally, a target."""
 
     label: str
-    """In a few words, with the unit: `digits: BCE, nats a pixel`."""
+    """Name of the figure with its unit: `digits: BCE, nats per pixel`."""
     value: float
+    """The measured figure."""
     reference: str
-    """In words, with its number: `PCA-32: 0.0168`."""
+    """What the figure is compared with, with its number: `PCA-32: 0.0168`."""
     source: str = "measured here"
-    """Of the reference's number."""
+    """Origin of the reference."""
     target: float | None = None
+    """Value to reach."""
     stretch: float | None = None
+    """Stretch goal, beyond the target."""
     higher_is_better: bool = False
-    """Whether a higher figure is the better one."""
+    """Whether the target is a lower bound. Otherwise it is an upper bound."""
 
     @property
     def status(self) -> TargetStatus:
+        """Whether the value reaches the stretch goal, the target or neither; empty without a target."""
         if self.target is None:
             return ""
         if self.stretch is not None and self._reaches(self.stretch):
@@ -39,7 +44,7 @@ class Row:
 
     @property
     def target_text(self) -> str:
-        """The bars, in a few signs."""
+        """The target and the stretch goal as text: `≤ 0.091 / ≤ 0.09`."""
         sign = "≥" if self.higher_is_better else "≤"
         return " / ".join(f"{sign} {bar:g}" for bar in (self.target, self.stretch) if bar is not None)
 
@@ -49,17 +54,25 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """`measure` may take hours and only it needs data and torch; `plot`, `rows` and `summary` take seconds."""
+    """A question of the lecture and the functions that answer it.
+
+    `measure` trains models and may take hours. The other functions take its results, measured or read from a file, and
+    need seconds.
+    """
 
     name: str
+    """Name on the command line, and of the file of results."""
     title: str
+    """Heading in the report."""
     question: str
-    """As the lecture asks it."""
+    """Question that the study answers."""
     command: str
-    """What a reader types to see it for himself."""
+    """Command with which a reader trains the main model of the study."""
     measure: Callable[[Workspace], Results]
+    """Measure the results."""
     rows: Callable[[Results], Sequence[Row]]
+    """Return the rows of the report's table."""
     plot: Callable[[Results], Mapping[str, Figure]]
-    """By name; the caption is the figure's own title."""
+    """Return the figures by name. The caption is the figure's title."""
     summary: Callable[[Results], str]
-    """The answer: a few sentences with the figures in them, paragraphs parted by an empty line."""
+    """Return the answer as text with the figures in it. Paragraphs are separated by an empty line."""

@@ -1,4 +1,4 @@
-"""Do overcomplete autoencoders merely copy? The study `copying`."""
+"""The study `copying`: overcomplete autoencoders that learn to copy their input."""
 
 from training.studies.copying.measure import STUDY
 

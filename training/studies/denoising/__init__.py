@@ -1,4 +1,4 @@
-"""What does training on corrupted inputs teach? The study `denoising`."""
+"""The study `denoising`: denoising autoencoders, by kind and level of the corruption; masking and dropout."""
 
 from training.studies.denoising.measure import STUDY
 

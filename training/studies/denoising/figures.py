@@ -1,4 +1,4 @@
-"""The figures of the study of denoising, from its stored results."""
+"""Plots of the study `denoising`, from its results."""
 
 from collections.abc import Mapping
 
@@ -11,17 +11,18 @@ from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show
 from training.studies.base.study import Results
 
 MIN_PSNR, MAX_PSNR = 5, 25
-"""Decibels at the ends of the matrix's colours; what lies beyond has the colour of the end."""
+"""PSNRs in dB at the ends of the matrix's colour scale."""
 LABELS: dict[str, str] = {
-    "gaussian, cut": "gaussian,\ncut",
-    "gaussian, uncut": "gaussian,\nuncut",
+    "gaussian, cut": "Gaussian,\nclipped",
+    "gaussian, uncut": "Gaussian,\nunclipped",
     "masking": "half masked",
     "salt and pepper": "30 % salt\nand pepper",
-    "occlusion": "a quarter\nhidden",
+    "occlusion": "a quarter\noccluded",
 }
 
 
 def plot(results: Results) -> Mapping[str, Figure]:
+    """Plot pictures, the matrix of corruptions, the levels of noise, and the comparison with dropout."""
     return {
         "pictures": _pictures(results["pictures"]),
         "matrix": _matrix(results["matrix"]),
@@ -31,15 +32,15 @@ def plot(results: Results) -> Mapping[str, Figure]:
 
 
 def _pictures(stored: Results) -> Figure:
-    made = new_figure("Corrupted test digits, and what the net trained on that corruption answers", height=9)
-    labels = ["the answer" if name.endswith("answer") else LABELS.get(name, name) for name in stored]
-    show_rows(made.subplots(), [unpack(pictures) for pictures in stored.values()], labels)
-    return made
+    figure = new_figure("Corrupted test digits, restored by the network trained on that corruption", height=9)
+    labels = ["restored" if name.endswith("answer") else LABELS.get(name, name) for name in stored]
+    show_rows(figure.subplots(), [unpack(pictures) for pictures in stored.values()], labels)
+    return figure
 
 
 def _matrix(stored: Results) -> Figure:
-    made = new_figure("What nets make of the corruptions of others: PSNR on the test digits", width=8.5, height=6)
-    axes: Axes = made.subplots()
+    figure = new_figure("PSNR on test digits by corruption in training and in the test", width=8.5, height=6)
+    axes: Axes = figure.subplots()
     values = np.array(list(stored["psnr"].values()))
     image = axes.imshow(values, cmap="viridis", vmin=MIN_PSNR, vmax=MAX_PSNR, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
@@ -51,48 +52,48 @@ def _matrix(stored: Results) -> Figure:
     axes.set_yticks(range(len(values)), list(stored["psnr"]))
     axes.axhline(len(values) - 2.5, color="white", linewidth=4)
     axes.set(xlabel="tested on", ylabel="trained on")
-    made.colorbar(image, label="PSNR, dB", extend="both")
-    return made
+    figure.colorbar(image, label="PSNR, dB", extend="both")
+    return figure
 
 
 def _levels(stored: Results) -> Figure:
-    made = new_figure("The net of one level of noise, 0.5, at weaker and stronger noise")
-    axes = add_grid(made.subplots())
-    looks = {
-        "published net, trained at 0.5": ("published net, trained at 0.5", COLOURS["ours"], "-"),
+    figure = new_figure("A network trained at the noise level 0.5, at other levels")
+    axes = add_grid(figure.subplots())
+    styles = {
+        "published net, trained at 0.5": ("published network, trained at 0.5", COLOURS["ours"], "-"),
         "affine map for 0.5": ("affine map fitted at 0.5 (LMMSE)", COLOURS["other"], "-"),
         "median 3x3": ("median of 3x3 pixels", COLOURS["classical"], "-"),
-        "no net": ("the noisy picture itself", COLOURS["input"], ":"),
+        "no net": ("noisy picture", COLOURS["input"], ":"),
     }
-    for name, (label, colour, line) in looks.items():
+    for name, (label, colour, line) in styles.items():
         axes.plot(stored["sigma"], stored["psnr"][name], line, marker="o", markersize=4, color=colour, label=label)
-    axes.set(xlabel="standard deviation of the noise (1 is from black to white), then cut to 0..1", ylabel="PSNR, dB")
+    axes.set(xlabel="standard deviation of the noise, pixels in 0..1; noise is clipped", ylabel="PSNR, dB")
     axes.legend()
-    return made
+    return figure
 
 
 def _dropout(stored: Results) -> Figure:
-    made = new_figure("Is masking the same as dropout? One dense net, trained on four kinds of input", width=9)
-    axes = add_grid(made.subplots())
+    figure = new_figure("Masking and dropout: a dense network trained on four kinds of input", width=9)
+    axes = add_grid(figure.subplots())
     tested = {
         "nothing": "clean",
-        "nothing, halved": "clean,\nhalved in value",
-        "masking": "half masked,\nexactly",
-        "dropout, unscaled": "half masked,\nby chance",
-        "masking, doubled": "half masked,\nthe rest doubled",
+        "nothing, halved": "clean,\nvalues halved",
+        "masking": "exactly half\nmasked",
+        "dropout, unscaled": "half masked\nat random",
+        "masking, doubled": "exactly half\nmasked, doubled",
     }
-    looks = {
+    styles = {
         "nothing": ("clean digits", COLOURS["input"]),
         "masking": ("masking: exactly half", COLOURS["ours"]),
-        "dropout, unscaled": ("half by chance", COLOURS["other"]),
-        "dropout": ("dropout: half by chance, the rest doubled", COLOURS["classical"]),
+        "dropout, unscaled": ("dropout without scaling", COLOURS["other"]),
+        "dropout": ("dropout: half at random, the rest doubled", COLOURS["classical"]),
     }
-    for number, (name, (label, colour)) in enumerate(looks.items()):
+    for number, (name, (label, colour)) in enumerate(styles.items()):
         heights = [stored["psnr"][name][stored["tested"].index(column)] for column in tested]
         places = np.arange(len(tested)) + 0.2 * (number - 1.5)
         bars = axes.bar(places, heights, 0.19, color=colour, label=f"trained on {label}")
         axes.bar_label(bars, fmt="%.1f", fontsize=8)
     axes.set_xticks(range(len(tested)), list(tested.values()))
-    axes.set(xlabel="what is done to the test digits", ylabel="PSNR, dB")
+    axes.set(xlabel="test digits", ylabel="PSNR, dB")
     axes.legend(fontsize=9)
-    return made
+    return figure

@@ -1,6 +1,7 @@
-"""Nets that learn to undo a corruption: what each can do with the others' pictures, off its noise level, and its cost.
+"""Measurement of the study `denoising`.
 
-And whether masking is dropout. What is drawn and told of it stands in `denoising_drawn` and `denoising_told`.
+Denoising autoencoders (Vincent et al., ICML 2008) are tested on the corruption they were trained on, on others, and at
+other noise levels; masking of the input is compared with dropout (Srivastava et al., JMLR 2014).
 """
 
 from collections.abc import Mapping
@@ -37,9 +38,9 @@ KINDS = {
     "salt and pepper": {"kind": "salt-and-pepper", "probability": 0.3},
     "occlusion": {"kind": "occlusion", "fraction": 0.25},
 }
-"""What nets are trained and tested on, as the recipe's [corruption] says it."""
+"""Corruptions of training and test, as in the `[corruption]` table of a recipe."""
 LEVELS = tuple(round(0.1 * number, 1) for number in range(1, 9))
-"""Standard deviations of the noise."""
+"""Standard deviations of the noise, for pixels in 0..1."""
 MIXTURE = {"kind": "mixture", "of": list(KINDS.values())}
 SHORT = ("optimizer.epochs=3", "optimizer.precision=bfloat16", 'model.operations=["reconstruct"]')
 INPUTS = {
@@ -51,10 +52,11 @@ INPUTS = {
 DENSE = ("net.code=500", "net.code_activation=relu", "optimizer.epochs=8", "optimizer.precision=bfloat16")
 PICTURE_SLICE = slice(0, 8)
 BATCH_SIZES = (1, 32)
-"""Pictures at once, under the stopwatch."""
+"""Batch sizes of the timings."""
 
 
 def measure(workspace: Workspace) -> Results:
+    """Measure the published model, and networks trained for a short time on each corruption."""
     served = workspace.model("digits-denoise")
     published = _load_published_net(workspace, served)
     trained = {name: fit_conv(workspace, name, kind) for name, kind in (KINDS | {"mixture": MIXTURE}).items()}
@@ -74,12 +76,12 @@ def measure(workspace: Workspace) -> Results:
 
 
 def fit_conv(workspace: Workspace, name: str, kind: Mapping[str, Any]) -> TrainedModel:
-    """The recipe's net, trained for a short while on another corruption."""
+    """Train the network of `digits-denoise` for a short time on the corruption `kind`."""
     return workspace.fit("digits-denoise", f"corruption={as_toml(kind)}", *SHORT, variant=_variant_name(name))
 
 
 def fit_dense(workspace: Workspace, name: str, kind: Mapping[str, Any]) -> TrainedModel:
-    """A small dense net, trained on a corruption of its inputs."""
+    """Train a dense network on inputs with the corruption `kind`."""
     return workspace.fit("digits", f"corruption={as_toml(kind)}", *DENSE, variant=f"inputs-{_variant_name(name)}")
 
 
@@ -88,7 +90,7 @@ def _variant_name(name: str) -> str:
 
 
 def as_toml(value: Any) -> str:
-    """A value as TOML, tables inline."""
+    """Format a value as TOML, with inline tables."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{key} = {as_toml(inner)}' for key, inner in value.items())}}}"
     if isinstance(value, list):
@@ -97,7 +99,7 @@ def as_toml(value: Any) -> str:
 
 
 def _matrix(nets: Mapping[str, Autoencoder], affine: Mapping[str, Method], test: Tensor) -> Results:
-    """PSNR by what was trained on (rows) and tested on (columns), with no net and the best affine map below."""
+    """Return the PSNRs by corruption in training (rows) and in the test (columns), and those of two baselines."""
     table: dict[str, list[float]] = {name: [] for name in (*nets, "no net", "affine map for this kind")}
     for name, kind in KINDS.items():
         noisy = corrupt_pictures(kind, test)
@@ -109,7 +111,7 @@ def _matrix(nets: Mapping[str, Autoencoder], affine: Mapping[str, Method], test:
 
 
 def _levels(net: Autoencoder, affine: Method, test: Tensor) -> Results:
-    """PSNR at each level of the noise."""
+    """Return the PSNRs of all methods at each level of the noise."""
     height, width = test.shape[2:]
     methods: dict[str, Method] = {
         "published net, trained at 0.5": lambda noisy: restore(net, noisy),
@@ -117,16 +119,16 @@ def _levels(net: Autoencoder, affine: Method, test: Tensor) -> Results:
         "median 3x3": classical(baselines.median(height, width, 1)),
         "no net": lambda noisy: noisy,
     }
-    found: dict[str, list[float]] = {name: [] for name in methods}
+    psnrs: dict[str, list[float]] = {name: [] for name in methods}
     for level in LEVELS:
         noisy = corrupt_pictures({"kind": "gaussian", "sigma": level}, test)
         for name, method in methods.items():
-            found[name].append(psnr(method(noisy), test))
-    return {"sigma": list(LEVELS), "psnr": found}
+            psnrs[name].append(psnr(method(noisy), test))
+    return {"sigma": list(LEVELS), "psnr": psnrs}
 
 
 def _inputs(nets: Mapping[str, Autoencoder], test: Tensor) -> Results:
-    """PSNR of the dense nets by what is done to the inputs of the test."""
+    """Return the PSNRs of the dense networks (rows) by kind of test input (columns)."""
     inputs = {name: corrupt_pictures(kind, test) for name, kind in INPUTS.items()}
     inputs |= {"masking, doubled": 2 * inputs["masking"], "nothing, halved": 0.5 * inputs["nothing"]}
     table = {name: [psnr(restore(net, some), test) for some in inputs.values()] for name, net in nets.items()}
@@ -134,7 +136,7 @@ def _inputs(nets: Mapping[str, Autoencoder], test: Tensor) -> Results:
 
 
 def _pictures(nets: Mapping[str, Autoencoder], clean: Tensor) -> Results:
-    """Some test digits, corrupted, and as the net that was trained on that answers."""
+    """Return test digits, corrupted in each way, and restored by the network trained on that corruption."""
     shown: dict[str, Any] = {"clean": _pack_pictures(clean)}
     for name, net in nets.items():
         noisy = corrupt_pictures(KINDS[name], clean)
@@ -147,7 +149,7 @@ def _pack_pictures(pictures: Tensor) -> dict[str, Any]:
 
 
 def _load_published_net(workspace: Workspace, model: PublishedModel) -> Autoencoder:
-    """The published net in torch, for floats that its graph would not take."""
+    """Return the published network in PyTorch, which takes float pictures; its graph takes uint8."""
     channels_last = model.data.test.shape[1:]
     net = model.recipe.net.build((channels_last[2], *channels_last[:2]))
     net.load_state_dict(read_weights(latest_version(model.recipe, workspace.models) / WEIGHTS_FILE))
@@ -155,11 +157,11 @@ def _load_published_net(workspace: Workspace, model: PublishedModel) -> Autoenco
 
 
 def _published_results(model: PublishedModel, net: Autoencoder) -> Results:
-    """The published model as its callers have it: what it makes of the noise, what stands beside it, what it costs."""
-    found = figures.evaluate(model.recipe, model.data, net, model.graphs)
+    """Evaluate the published model as served, with its baselines and its time."""
+    evaluation = figures.evaluate(model.recipe, model.data, net, model.graphs)
     return {
-        "psnr": found.figures["denoise_psnr"],
-        "baselines": {name: figures["denoise_psnr"] for name, figures in found.baselines.items()},
+        "psnr": evaluation.figures["denoise_psnr"],
+        "baselines": {name: baseline["denoise_psnr"] for name, baseline in evaluation.baselines.items()},
         "parameters": model.card.parameters,
         "seconds": model.card.made.seconds,
         "seed": model.card.made.seed,
@@ -181,8 +183,8 @@ def _fit_facts(trained: TrainedModel) -> Results:
 
 STUDY = Study(
     name="denoising",
-    title="Nets that undo a corruption",
-    question="Corrupt the input, ask for the clean one: what is learnt, and is masking the same as dropout?",
+    title="Denoising autoencoders",
+    question="What does a network learn that restores corrupted inputs, and is masking the same as dropout?",
     command="hourglass-train fit digits-denoise --set model.name=digits-unmask "
     "--set \"corruption={kind='masking', fraction=0.5}\"",
     measure=measure,

@@ -1,4 +1,4 @@
-"""What the study of denoising says of its stored results: the report's rows, and the answer in words."""
+"""Rows and summary of the study `denoising`, from its results."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,16 +7,27 @@ import numpy as np
 from training.studies.base.study import Results, Row
 
 AFFINE = "affine map for this kind"
+LABELS = {"gaussian, uncut": "Gaussian noise 0.5, unclipped"}
+"""Labels of corruptions whose names in the results are not clear by themselves."""
 
 
 def rows(results: Results) -> Sequence[Row]:
-    served, beside = results["served"], results["served"]["baselines"]
-    linear = f"affine LMMSE: {beside['lmmse (affine)']:.2f}; calibrated BM3D: 17.1"
-    cited = "LMMSE measured here; BM3D by us earlier, on 100 pictures"
+    """Return the PSNRs, the number of parameters and the times."""
+    served, baselines = results["served"], results["served"]["baselines"]
+    reference = f"affine LMMSE: {baselines['lmmse (affine)']:.2f}; calibrated BM3D: 17.1"
+    source = "LMMSE measured here; BM3D measured earlier on 100 pictures"
     cost = f"{served['parameters']} parameters, {served['seconds']:.0f} s of training, seed {served['seed']}"
     return (
-        Row("gaussian 0.5, cut: PSNR as served, dB", served["psnr"], linear, cited, 20.0, 20.5, higher_is_better=True),
-        Row("parameters of the served net", served["parameters"], "the bar: 100 000", "counted", 100_000),
+        Row(
+            "Gaussian noise 0.5, clipped: PSNR as served, dB",
+            served["psnr"],
+            reference,
+            source,
+            20.0,
+            20.5,
+            higher_is_better=True,
+        ),
+        Row("parameters of the served network", served["parameters"], "target: 100 000", "counted", 100_000),
         *(_time_row(size, clocks, cost) for size, clocks in served["milliseconds"].items()),
         *(_own_corruption_row(results, name) for name in _corruption_names(results) if name != "gaussian, cut"),
         *(_dense_row(results, tested) for tested in ("nothing", "masking")),
@@ -25,24 +36,23 @@ def rows(results: Results) -> Sequence[Row]:
 
 def _time_row(size: str, clocks: Mapping[str, float], cost: str) -> Row:
     spread = f"rounds from {clocks['least']:.3f} to {clocks['most']:.3f}; by the wall clock {clocks['wall']:.3f}"
-    return Row(f"ms of one core a picture, batch of {size} ({spread})", clocks["own"], cost, "this net", 0.2)
+    return Row(f"CPU ms per picture, batch of {size} ({spread})", clocks["own"], cost, "this network", 0.2)
 
 
 def _own_corruption_row(results: Results, name: str) -> Row:
     reference = (
-        f"affine LMMSE: {_matrix_psnr(results, AFFINE, name):.2f}; no net: {_matrix_psnr(results, 'no net', name):.2f}"
+        f"affine LMMSE: {_matrix_psnr(results, AFFINE, name):.2f}; "
+        f"corrupted input: {_matrix_psnr(results, 'no net', name):.2f}"
     )
-    return Row(
-        f"{name}: PSNR of a net trained on it, dB", _matrix_psnr(results, name, name), reference, higher_is_better=True
-    )
+    label = f"{LABELS.get(name, name)}: PSNR of a network trained on it, dB"
+    return Row(label, _matrix_psnr(results, name, name), reference, higher_is_better=True)
 
 
 def _dense_row(results: Results, tested: str) -> Row:
-    what = (
-        f"{'clean' if tested == 'nothing' else 'half masked'} digits through a dense net trained on masking: PSNR, dB"
-    )
+    kind = "clean" if tested == "nothing" else "half masked"
+    label = f"{kind} digits, dense network trained on masking: PSNR, dB"
     reference = f"trained on dropout: {_inputs_psnr(results, 'dropout', tested):.2f}"
-    return Row(what, _inputs_psnr(results, "masking", tested), reference, higher_is_better=True)
+    return Row(label, _inputs_psnr(results, "masking", tested), reference, higher_is_better=True)
 
 
 def _corruption_names(results: Results) -> list[str]:
@@ -58,26 +68,26 @@ def _inputs_psnr(results: Results, trained: str, tested: str) -> float:
 
 
 def summary(results: Results) -> str:
-    return "\n\n".join(
-        tell(results) for tell in (_served_paragraph, _matrix_paragraph, _dropout_paragraph, _levels_paragraph)
-    )
+    """Return the answer as text."""
+    paragraphs = (_served_paragraph, _matrix_paragraph, _dropout_paragraph, _levels_paragraph)
+    return "\n\n".join(paragraph(results) for paragraph in paragraphs)
 
 
 def _served_paragraph(results: Results) -> str:
-    served, beside = results["served"], results["served"]["baselines"]
+    served, baselines = results["served"], results["served"]["baselines"]
     uncut, cut, short = "gaussian, uncut", "gaussian, cut", results["fits"]["gaussian, uncut"]["epochs"]
     alone, batch = served["milliseconds"]["1"], served["milliseconds"]["32"]
     return (
-        "What is learnt is what digits look like. Under noise of 0.5, cut to 0..1 and stored in 8 bits, the served net "
-        f"restores {served['psnr']:.2f} dB; the best affine map {beside['lmmse (affine)']:.2f}, the median of 3x3 "
-        f"pixels {beside['median 3x3']:.2f}, no net at all {beside['noisy input']:.2f}. On one core of a busy machine "
-        f"a picture takes it {batch['own']:.3f} ms in a batch of 32; alone {alone['own']:.3f}, the slowest round "
-        f"{alone['most']:.3f}. As the lecture writes the noise, uncut, a net that saw {short} epochs of it makes "
-        f"{_matrix_psnr(results, uncut, uncut):.2f} dB of it; one that saw as many of the cut noise makes "
-        f"{_matrix_psnr(results, cut, cut):.2f} of the cut. Crosswise: trained on uncut and given cut "
-        f"{_matrix_psnr(results, uncut, cut):.2f}, trained on cut and given uncut "
-        f"{_matrix_psnr(results, cut, uncut):.2f}. A service is given pictures, so the published net is trained on the "
-        "cut ones."
+        "It learns what digits look like. With Gaussian noise of standard deviation 0.5, clipped to 0..1 and rounded "
+        f"to 8 bits, the served network reaches {served['psnr']:.2f} dB, the best affine map "
+        f"{baselines['lmmse (affine)']:.2f} dB, the median of 3x3 pixels {baselines['median 3x3']:.2f} dB; the noisy "
+        f"pictures themselves have {baselines['noisy input']:.2f} dB. On one core of a busy machine, a picture takes "
+        f"{batch['own']:.3f} ms in a batch of 32 and {alone['own']:.3f} ms by itself, {alone['most']:.3f} ms in the "
+        f"slowest round. With unclipped noise, as in the lecture, a network trained for {short} epochs reaches "
+        f"{_matrix_psnr(results, uncut, uncut):.2f} dB; one trained as long on clipped noise reaches "
+        f"{_matrix_psnr(results, cut, cut):.2f} dB on clipped noise. Trained on unclipped and tested on clipped noise "
+        f"it is {_matrix_psnr(results, uncut, cut):.2f} dB, the reverse {_matrix_psnr(results, cut, uncut):.2f} dB. "
+        "The published network is trained on clipped noise, since a service receives pictures in 8 bits."
     )
 
 
@@ -94,15 +104,17 @@ def _matrix_paragraph(results: Results) -> str:
     ]
     epochs = results["fits"]["mixture"]["epochs"]
     return (
-        f"The matrix: each net is {min(gain):.1f} to {max(gain):.1f} dB ahead of the affine map fitted to its "
-        "corruption, and the one trained on clean digits only copies. Noise on every pixel prepares for other "
-        f"noise on every pixel: salt and pepper comes back at {cell('gaussian, cut', 'salt and pepper')} dB from a net "
-        f"that saw Gaussian noise alone ({cell('salt and pepper', 'salt and pepper')} from its own). What hides is "
-        f"another matter: half masked digits get {cell('masking', 'masking')} from their own net and "
-        f"{cell('gaussian, cut', 'masking')} from that one, and Gaussian noise gets {cell('masking', 'gaussian, cut')} "
-        "from a net that has learnt to believe whatever is not black. One net for all, trained as long "
-        f"({epochs} epochs, where the published one had {results['served']['epochs']}), is behind the nets of one "
-        f"corruption each by {np.mean(lost):.1f} dB on average and {max(lost):.1f} at most."
+        f"The matrix: each network is {min(gain):.1f} to {max(gain):.1f} dB better than the affine map fitted to its "
+        "corruption; the network trained on clean digits only copies. Training on one kind of noise generalises to "
+        "another if both affect every pixel: a network trained on Gaussian noise restores salt and pepper with "
+        f"{cell('gaussian, cut', 'salt and pepper')} dB, compared with "
+        f"{cell('salt and pepper', 'salt and pepper')} dB by the network trained on it. Masking is different: half "
+        f"masked digits are restored with {cell('masking', 'masking')} dB by the network trained on masking and "
+        f"{cell('gaussian, cut', 'masking')} dB by the one trained on Gaussian noise. Gaussian noise is restored with "
+        f"{cell('masking', 'gaussian, cut')} dB by the network trained on masking, which has learned that every pixel "
+        f"that is not black is correct. One network for all corruptions, trained as long ({epochs} epochs; the "
+        f"published one {results['served']['epochs']}), is {np.mean(lost):.1f} dB worse than the specialised networks "
+        f"on average and {max(lost):.1f} dB at most."
     )
 
 
@@ -111,30 +123,31 @@ def _dropout_paragraph(results: Results) -> str:
         return f"{_inputs_psnr(results, trained, tested):.1f}"
 
     return (
-        "Is masking the same as dropout? On the inputs, but for one factor. Whether exactly half is lost or each value "
-        "by chance does not matter: trained on either, and given exactly half, a dense net (784-500-784) makes "
-        f"{cell('masking', 'masking')} and {cell('dropout, unscaled', 'masking')} dB. The scale does: dropout doubles "
-        "what it leaves, so that whole inputs are to the net as bright as those it was trained on. On clean digits the "
-        f"net trained on dropout makes {cell('dropout', 'nothing')} dB and the one trained on masking "
-        f"{cell('masking', 'nothing')}, but {cell('masking', 'nothing, halved')} where it is given half their values. "
-        f"On half masked digits masking makes {cell('masking', 'masking')} and dropout {cell('dropout', 'masking')}, "
-        f"but {cell('dropout', 'masking, doubled')} where what is left is doubled. The rest is purpose: dropout may "
-        "stand at any layer and is off when the net is used; masking stands at the input because restoring it is the "
-        "task, with the clean input as the target."
+        "Is masking the same as dropout? Applied to the inputs, they only differ by a factor. Whether exactly half of "
+        "the values is masked or each value at random does not matter: trained on either and tested on exactly half, a "
+        f"dense network (784-500-784) reaches {cell('masking', 'masking')} and "
+        f"{cell('dropout, unscaled', 'masking')} dB. The scale matters: dropout doubles the remaining values, so that "
+        "complete inputs are as bright on average as those in training. On clean digits, the network trained on "
+        f"dropout reaches {cell('dropout', 'nothing')} dB and the one trained on masking {cell('masking', 'nothing')} "
+        f"dB, or {cell('masking', 'nothing, halved')} dB if their values are halved. On half masked digits, the one "
+        f"trained on masking reaches {cell('masking', 'masking')} dB and the one trained on dropout "
+        f"{cell('dropout', 'masking')} dB, or {cell('dropout', 'masking, doubled')} dB if the remaining values are "
+        "doubled. Their purposes differ: dropout regularises any layer and is switched off after training; masking "
+        "defines the task, which is to restore the clean input."
     )
 
 
 def _levels_paragraph(results: Results) -> str:
-    sigma, found = results["levels"]["sigma"], results["levels"]["psnr"]
+    sigma, psnrs = results["levels"]["sigma"], results["levels"]["psnr"]
     net, affine, median, none = (
-        found[name] for name in ("published net, trained at 0.5", "affine map for 0.5", "median 3x3", "no net")
+        psnrs[name] for name in ("published net, trained at 0.5", "affine map for 0.5", "median 3x3", "no net")
     )
     low, high = sigma[0], sigma[-1]
     clean = _matrix_psnr(results, "gaussian, cut (published)", "clean")
     return (
-        "Tied to one level, a net takes away what it expects, whether or not it is there. At "
-        f"{low} it makes {net[0]:.1f} dB of pictures that have {none[0]:.1f} untouched (the affine map, tied in the "
-        f"same way, {affine[0]:.1f}; the median {median[0]:.1f}), and of clean ones, which need nothing, no more than "
-        f"{clean:.1f}. At {high} it makes {net[-1]:.1f} and the affine map {affine[-1]:.1f}. What nets trained at "
-        "those levels would make is not measured here."
+        "A network trained at one noise level removes that much noise at any level. At a standard deviation of "
+        f"{low}, its output has {net[0]:.1f} dB, and its input {none[0]:.1f} dB (the affine map for the same level: "
+        f"{affine[0]:.1f} dB; the median: {median[0]:.1f} dB). On clean pictures it reaches only {clean:.1f} dB. At "
+        f"{high} it reaches {net[-1]:.1f} dB and the affine map {affine[-1]:.1f} dB. Networks trained at these levels "
+        "were not measured."
     )

@@ -1,1 +1,1 @@
-"""Measurements that several studies share."""
+"""Measures that several studies share."""

@@ -1,4 +1,4 @@
-"""How well a model's own words tell foreign pictures from its kind: the `percentile` of /reconstruct, as served."""
+"""Anomaly detection by the reconstruction error: the percentile that /reconstruct returns, as a score."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,16 @@ from training.workspace import PublishedModel
 
 
 def roc(model: PublishedModel, own: Items, other: Items) -> Results:
-    """The curve, and the area under it, of calling pictures foreign to the model by their percentile."""
+    """Compute the ROC curve of detecting foreign pictures by the percentile of their reconstruction error.
+
+    Args:
+        model: The published model; its card has the percentiles.
+        own: Held-out pictures of the kind that the model was trained on.
+        other: Pictures of another kind.
+
+    Returns:
+        `auroc`, and `curve` as pairs of false and true positive rate.
+    """
     run = model.graphs["reconstruct"]
     known = model.card.error_percentiles or [0.0] * 101
     scores = [percentiles(mse_per_item(run_in_batches(run, items), items), known) for items in (own, other)]
@@ -24,5 +33,8 @@ def roc(model: PublishedModel, own: Items, other: Items) -> Results:
 
 
 def percentiles(errors: NDArray[np.float64], known: list[float]) -> NDArray[np.float64]:
-    """What the service says of pictures with these errors: the share of held-out ones that fare better, 0..100."""
+    """Return the percentiles (N,) in 0..100 of mean squared errors (N,), interpolated as by the service.
+
+    `known` has the errors at the percentiles 0, 1, ..., 100 of the test set.
+    """
     return np.interp(errors, known, np.arange(101.0))

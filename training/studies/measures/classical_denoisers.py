@@ -1,7 +1,7 @@
-"""Classical methods against noise of a known level, one picture at a time: float H,W,C in 0..1, C 1 or 3.
+"""Classical denoisers for noise of a known level: float pictures (H, W, C) in 0..1 with 1 or 3 channels.
 
-Non-local means and BM3D are others' code, used where it is installed (scikit-image; bm3d, whose licence is for
-research); what they cost is why only some pictures are given to them. Answers are remembered in a file.
+Non-local means (scikit-image) and BM3D (bm3d, licensed for research only) are optional packages. They are slow, so
+that studies apply them to a subset of the pictures and cache the results in a file.
 """
 
 import json
@@ -19,39 +19,39 @@ from training import atomic_files
 
 Floats = NDArray[np.floating]
 Method = Callable[[Floats, float], Floats]
-"""From a noisy picture and its standard deviation to a clean one."""
+"""Function of a noisy picture (H, W, C) and the standard deviation of its noise that returns the denoised picture."""
 
 GAUSSIAN_SIGMAS = (0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
-"""Of the Gaussian, in pixels; the best of a level is told."""
+"""Standard deviations of the Gaussian filter in pixels. The best one for a noise level is reported."""
 MEDIAN_SIDES = (3, 5)
-"""Of the median's square; likewise."""
+"""Sides of the median filter's square in pixels. The best one for a noise level is reported."""
 
 
 def fast() -> dict[str, Method]:
-    """Filters whose one number does not depend on the noise: every choice of it."""
+    """Return Gaussian and median filters of all sizes. They ignore the noise level."""
     blurs = {f"gaussian {spread:g}": _gaussian(spread) for spread in GAUSSIAN_SIGMAS}
     return blurs | {f"median {side}x{side}": _median(side) for side in MEDIAN_SIDES}
 
 
 def slow() -> dict[str, Method]:
-    """What is installed of the two that look for likenesses all over a picture; both are told the level."""
-    found: dict[str, Method] = {}
+    """Return non-local means and BM3D as far as their packages are installed. Both use the noise level."""
+    methods: dict[str, Method] = {}
     if find_spec("skimage"):
-        found["non-local means"] = _non_local_means
+        methods["non-local means"] = _non_local_means
     if find_spec("bm3d"):
-        found["BM3D"] = _bm3d
-    return found
+        methods["BM3D"] = _bm3d
+    return methods
 
 
 class ResultCache:
-    """Numbers by name in a file, so that what took long is not done again."""
+    """Cache of numbers by name in a JSON file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._values: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
 
     def get(self, name: str, compute: Callable[[], float]) -> float:
-        """The number of that name; worked out, and written down at once, where it is new."""
+        """Return the number stored as `name`; if there is none, compute it and write the file."""
         if name not in self._values:
             self._values[name] = compute()
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -60,15 +60,17 @@ class ResultCache:
 
 
 def _gaussian(spread: float) -> Method:
+    """Return a Gaussian filter with a standard deviation of `spread` pixels."""
     return lambda noisy, _: gaussian_filter(noisy, (spread, spread, 0), mode="reflect")
 
 
 def _median(side: int) -> Method:
+    """Return a median filter over squares of `side` pixels."""
     return lambda noisy, _: median_filter(noisy, (side, side, 1), mode="reflect")
 
 
 def _non_local_means(noisy: Floats, sigma: float) -> Floats:
-    """Buades, Coll and Morel 2005, by scikit-image, with the strength that its documentation gives."""
+    """Apply non-local means (Buades, Coll and Morel, CVPR 2005) with the strength that scikit-image recommends."""
     restoration: Any = import_module("skimage.restoration")
     options = {"patch_size": 7, "patch_distance": 10, "h": 0.6 * sigma, "sigma": sigma, "fast_mode": True}
     if noisy.shape[2] == 1:
@@ -77,7 +79,7 @@ def _non_local_means(noisy: Floats, sigma: float) -> Floats:
 
 
 def _bm3d(noisy: Floats, sigma: float) -> Floats:
-    """Dabov, Foi, Katkovnik and Egiazarian 2007, by its authors; of colour the version that groups by luma."""
+    """Apply BM3D (Dabov, Foi, Katkovnik and Egiazarian, TIP 2007); colour pictures are matched by their luma."""
     library: Any = import_module("bm3d")
     if noisy.shape[2] == 1:
         return np.asarray(library.bm3d(noisy[:, :, 0], sigma))[:, :, np.newaxis]

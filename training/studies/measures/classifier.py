@@ -1,7 +1,8 @@
-"""A classifier of small pictures that no autoencoder has seen: it says whether what was decoded is anything.
+"""Calibrated convolutional classifier of small pictures. It judges whether a decoded picture shows a known class.
 
-Half of what it learns from are fades of two pictures, whose classes share the probability (mixup, Zhang et al. 2018):
-else it would be sure of everything. A temperature calibrates it on held-out training pictures. Knows no study.
+Half of each training batch is mixed pairs of pictures (mixup, Zhang et al., ICLR 2018), since a plain classifier is
+confident on any input. Its probabilities are then calibrated by temperature scaling (Guo et al., ICML 2017) on held-out
+training pictures.
 """
 
 from dataclasses import dataclass
@@ -18,60 +19,70 @@ from training.loop.batches import as_tensor, to_float
 
 EPOCHS, BATCH, LEARNING_RATE = 5, 128, 2e-3
 CALIBRATION_FRACTION = 1 / 12
-"""Of the training pictures, for the temperature."""
+"""Fraction of the training pictures that is held out to fit the temperature."""
 LOG_TEMPERATURES: list[float] = np.linspace(-1, 2, 61).tolist()
+"""Natural logarithms of the temperatures to choose from."""
 CHUNK = 1000
+"""Pictures that are classified at a time."""
 CONFIDENT = 0.9
-"""From this probability of a class on, a picture is called recognised."""
+"""Smallest probability at which a picture counts as recognised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Pictures uint8 N,H,W,C to the probabilities of their classes."""
+    """Classifier of pictures uint8 (N, H, W, C)."""
 
     net: nn.Module
+    """Network from float32 (N, C, H, W) in 0..1 to logits (N, classes)."""
     temperature: float
+    """Divisor of the logits."""
 
     @torch.no_grad()
     def probabilities(self, pictures: Items) -> NDArray[np.float32]:
-        """N,classes."""
+        """Return the probabilities of the classes, float32 (N, classes)."""
         chunks = as_tensor(pictures).split(CHUNK)
         return torch.cat([F.softmax(self.net(to_float(chunk)) / self.temperature, 1) for chunk in chunks]).numpy()
 
     def predict_confident(self, pictures: Items) -> NDArray[np.int64]:
-        """The class of each picture, -1 where no class has a probability of CONFIDENT."""
-        found = self.probabilities(pictures)
-        return np.where(found.max(1) >= CONFIDENT, found.argmax(1), -1)
+        """Return the class of each picture, int64 (N,), or -1 if no probability reaches CONFIDENT."""
+        probabilities = self.probabilities(pictures)
+        return np.where(probabilities.max(1) >= CONFIDENT, probabilities.argmax(1), -1)
 
     def confident_fraction(self, pictures: Items) -> float:
-        """Of the pictures that are recognised."""
+        """Return the fraction of pictures that are recognised."""
         return float((self.predict_confident(pictures) >= 0).mean())
 
     def accuracy(self, pictures: Items, labels: Labels) -> float:
+        """Return the fraction of pictures whose most probable class is their label (N,)."""
         return float((self.probabilities(pictures).argmax(1) == labels).mean())
 
 
 def train_classifier(pictures: Items, labels: Labels, seed: int = 0) -> Classifier:
-    """A convolutional net fitted to the pictures; always the same for the same seed."""
+    """Train a classifier on pictures uint8 (N, H, W, C) with labels int64 (N,). Deterministic for a seed."""
     order = np.random.default_rng(seed).permutation(len(pictures))
     held, train = np.split(order, [round(CALIBRATION_FRACTION * len(order))])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = _net(pictures.shape[1:], int(labels.max()) + 1)
     _fit(net, as_tensor(pictures[train]), torch.from_numpy(labels[train]), Generator().manual_seed(seed))
-    plain, wanted = Classifier(net.eval(), 1.0), labels[held]
-    logits = np.log(plain.probabilities(pictures[held]).astype(np.float64) + 1e-30)
-    return Classifier(net, _fit_temperature(logits, wanted))
+    uncalibrated = Classifier(net.eval(), 1.0)
+    logits = np.log(uncalibrated.probabilities(pictures[held]).astype(np.float64) + 1e-30)
+    return Classifier(net, _fit_temperature(logits, labels[held]))
 
 
 def get_labels(data: Dataset) -> tuple[Labels, Labels]:
-    """Of the training set and of the test set. Raises DataError where they are not known."""
+    """Return the labels of the training set and of the test set, int64 (N,) each.
+
+    Raises:
+        DataError: The data set has no labels.
+    """
     if data.train_labels is None or data.test_labels is None:
-        raise DataError(f"{data.name} has no classes: they cannot be told apart")
+        raise DataError(f"data set {data.name} has no labels, which this study needs: choose one with labels")
     return data.train_labels, data.test_labels
 
 
 def _net(shape: tuple[int, ...], classes: int) -> nn.Sequential:
+    """Return a new network for pictures of `shape` (H, W, C)."""
     height, width, channels = shape
     rest = -(-height // 4) * -(-width // 4)
     return nn.Sequential(
@@ -87,6 +98,7 @@ def _net(shape: tuple[int, ...], classes: int) -> nn.Sequential:
 
 
 def _fit(net: nn.Module, pictures: Tensor, labels: Tensor, generator: Generator) -> None:
+    """Train `net` on pictures uint8 (N, C, H, W) with labels int64 (N,)."""
     steps = EPOCHS * -(-len(pictures) // BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
@@ -100,17 +112,18 @@ def _fit(net: nn.Module, pictures: Tensor, labels: Tensor, generator: Generator)
 
 
 def _mixup_loss(net: nn.Module, items: Tensor, labels: Tensor, generator: Generator) -> Tensor:
-    """Cross-entropy of a batch whose first half is faded, each into the picture before it."""
+    """Return the cross-entropy of a batch float32 (N, C, H, W) whose first half is mixed with other items."""
+    # mixup: x = l x_i + (1 - l) x_j and loss = l CE(x, y_i) + (1 - l) CE(x, y_j), with l uniform; j is i - 1 here.
     share = torch.rand(len(items), generator=generator)
     share[len(items) // 2 :] = 1
     weight = share.view(-1, 1, 1, 1)
     logits = net(weight * items + (1 - weight) * items.roll(1, 0))
-    own, other = (F.cross_entropy(logits, wanted, reduction="none") for wanted in (labels, labels.roll(1, 0)))
+    own, other = (F.cross_entropy(logits, target, reduction="none") for target in (labels, labels.roll(1, 0)))
     return (share * own + (1 - share) * other).mean()
 
 
 def _fit_temperature(logits: NDArray[np.float64], labels: Labels) -> float:
-    """What the logits are to be divided by so that held-out classes are most likely."""
+    """Return the temperature that minimises the cross-entropy of logits (N, classes) with labels (N,)."""
 
     def negative_log_likelihood(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)

@@ -1,7 +1,7 @@
-"""Codecs of pictures: how many bytes they take and what they give back. JPEG, WebP, PCA, and a compressive net.
+"""Picture codecs and their results, bytes and decoded pictures: JPEG, WebP, PCA and compressive networks.
 
-JPEG and WebP write files; the others write symbols by tables counted on the training set, and what is measured of them
-has been read again from those bytes. Knows no study.
+JPEG and WebP are measured as files. The other codecs encode integers with a range coder whose tables are counted on the
+training set; their pictures are decoded from the encoded bytes.
 """
 
 from collections.abc import Callable
@@ -19,72 +19,90 @@ from training.data import Items
 from training.evaluation.figures import MAX_BATCH_ITEMS, error_figures, to_uint8
 from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
+from training.studies.measures.arrays import flatten
 from training.studies.measures.range_coder import RangeCoder, Symbols
 
 Floats = NDArray[np.floating]
 FileKind = Literal["JPEG", "WEBP"]
 OPTIONS: dict[FileKind, dict[str, Any]] = {"JPEG": {"optimize": True}, "WEBP": {"method": 6}}
-"""Each at its smallest."""
+"""Pillow's options for the smallest files of each format."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodecResult:
-    """Pictures after a codec: what they are now, and the mean bytes of one.
-
-    `clipped_share`: of the symbols, those out of the tables' reach.
-    """
+    """Result of encoding and decoding pictures."""
 
     pictures: Items
+    """Decoded pictures, uint8 (N, H, W, C)."""
     mean_bytes: float
+    """Mean size of an encoded picture in bytes."""
     clipped_share: float = 0.0
+    """Fraction of the symbols that were clipped to the range of the tables."""
 
-    def point(self, wanted: Items) -> list[float]:
-        """Bytes, and PSNR in dB of the mean squared error."""
-        return [self.mean_bytes, error_figures(self.pictures, wanted)["psnr"]]
+    def point(self, originals: Items) -> list[float]:
+        """Return the mean bytes and the PSNR in dB of the mean squared error over all pictures."""
+        return [self.mean_bytes, error_figures(self.pictures, originals)["psnr"]]
 
 
 def file_codec(kind: FileKind, quality: int, items: Items) -> CodecResult:
-    """Every picture as a whole file, which is how such pictures are sent."""
+    """Encode every picture of `items` uint8 (N, H, W, C) as a complete file of its own, and decode it."""
     sizes: list[int] = []
-    made: list[NDArray[np.uint8]] = []
+    decoded: list[NDArray[np.uint8]] = []
     for item in items:
         file = BytesIO()
         Image.fromarray(item.squeeze()).save(file, kind, quality=quality, **OPTIONS[kind])
         sizes.append(len(file.getvalue()))
-        opened = Image.open(file).convert("L" if item.shape[2] == 1 else "RGB")
-        made.append(np.asarray(opened).reshape(item.shape))
-    return CodecResult(np.stack(made), float(np.mean(sizes)))
+        picture = Image.open(file).convert("L" if item.shape[2] == 1 else "RGB")
+        decoded.append(np.asarray(picture).reshape(item.shape))
+    return CodecResult(np.stack(decoded), float(np.mean(sizes)))
 
 
 class SymbolCodec:
-    """Items to whole numbers, to bytes, and back. `encode`, `decode`: the two halves, of items and of symbols."""
+    """Codec of a transform to integers and a range coder.
+
+    Args:
+        train: Training pictures, whose symbols the tables of the range coder are counted on.
+        encode: Function from pictures uint8 (N, H, W, C) to symbols int32 (N, units).
+        decode: Function from symbols to pictures in 0..1, of any shape with N first.
+    """
 
     def __init__(self, train: Items, encode: Callable[[Items], Symbols], decode: Callable[[Symbols], Floats]) -> None:
         self.encode, self.decode = encode, decode
         self.coder = RangeCoder(encode(train))
 
     def round_trip(self, items: Items) -> CodecResult:
-        """Each item by itself; raises ValueError where the bytes do not give the symbols back."""
-        asked = self.encode(items)
-        symbols = self.coder.clip(asked)
-        written = self.coder.encode(symbols)
-        read = self.coder.decode(written)
-        if not np.array_equal(read, symbols):
-            raise ValueError("the bytes do not give the symbols back")
-        made = to_uint8(self.decode(read)).reshape(items.shape)
-        return CodecResult(made, float(np.mean([len(item) for item in written])), float(np.mean(asked != symbols)))
+        """Encode every picture by itself and decode it.
+
+        Raises:
+            ValueError: The decoded symbols differ from the encoded ones.
+        """
+        unclipped = self.encode(items)
+        symbols = self.coder.clip(unclipped)
+        encoded = self.coder.encode(symbols)
+        decoded = self.coder.decode(encoded)
+        if not np.array_equal(decoded, symbols):
+            raise ValueError("the decoded symbols differ from the encoded ones")
+        pictures = to_uint8(self.decode(decoded)).reshape(items.shape)
+        mean_bytes = float(np.mean([len(item) for item in encoded]))
+        return CodecResult(pictures, mean_bytes, float(np.mean(unclipped != symbols)))
 
 
 @dataclass(frozen=True, slots=True)
 class PcaBasis:
-    """The principal components of a training set, as many as there are."""
+    """All principal components of a training set."""
 
     train: Items
+    """Training pictures, uint8 (N, H, W, C)."""
     mean: Floats
+    """Mean picture in 0..1, float32 (features,)."""
     directions: Floats
+    """Orthonormal directions by decreasing variance, float32 (components, features)."""
 
     def codec(self, step: float) -> SymbolCodec:
-        """All components, rounded to the same step (pixels in 0..1): the smaller ones come to 0 and cost nothing."""
+        """Return a codec that rounds all components to multiples of `step`, for pixels in 0..1.
+
+        Components with a small variance round to 0 and cost almost nothing.
+        """
 
         def encode(items: Items) -> Symbols:
             return np.round((flatten(items) - self.mean) @ self.directions.T / step).astype(np.int32)
@@ -93,14 +111,14 @@ class PcaBasis:
 
 
 def fit_pca(train: Items) -> PcaBasis:
-    """Of the training set, by scikit-learn."""
+    """Compute all principal components of pictures uint8 (N, H, W, C) with scikit-learn."""
     solver = "covariance_eigh" if len(train) > train[0].size else "full"
     pca = PCA(svd_solver=solver).fit(flatten(train))
     return PcaBasis(train, np.asarray(pca.mean_, np.float32), np.asarray(pca.components_, np.float32))
 
 
 def net_codec(net: Autoencoder, train: Items) -> SymbolCodec:
-    """A compressive net: its codes are symbols already."""
+    """Return the codec of a compressive network, whose codes are integers."""
 
     @torch.no_grad()
     def encode(items: Items) -> Symbols:
@@ -110,12 +128,7 @@ def net_codec(net: Autoencoder, train: Items) -> SymbolCodec:
     @torch.no_grad()
     def decode(symbols: Symbols) -> Floats:
         chunks = torch.from_numpy(symbols.astype(np.float32)).split(MAX_BATCH_ITEMS)
-        made = torch.cat([net.activate_output(net.decode(chunk)) for chunk in chunks])
-        return np.moveaxis(made.numpy(), 1, 3)
+        outputs = torch.cat([net.activate_output(net.decode(chunk)) for chunk in chunks])
+        return np.moveaxis(outputs.numpy(), 1, 3)
 
     return SymbolCodec(train, encode, decode)
-
-
-def flatten(items: Items) -> NDArray[np.float32]:
-    """N,features in 0..1."""
-    return items.reshape(len(items), -1).astype(np.float32) / np.float32(255)

@@ -1,7 +1,7 @@
-"""Whole numbers as few bytes: a range coder with one table of probabilities for each unit, counted on training codes.
+"""Entropy coding of integer codes: a range coder (constriction) with one table of probabilities per unit.
 
-Every item is written by itself, without a header: whoever reads it has the same tables. Knows no nets and no pictures;
-the coder is constriction's, this file alone knows it.
+The tables are counted on training codes and shared by encoder and decoder. Every item is encoded by itself and has no
+header. Range coding: Martin, "Range encoding: an algorithm for removing redundancy from a digitised message" (1979).
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,24 @@ from constriction import stream  # pyright: ignore[reportAttributeAccessIssue, r
 from numpy.typing import NDArray
 
 Symbols = NDArray[np.int32]
-"""Codes N,units of whole numbers."""
+"""Integer codes, int32 (N, units)."""
 
 PSEUDOCOUNT, LAPLACE_WEIGHT = 0.02, 20.0
-"""How often every value is held to have been seen beyond its count; and, of the Laplace distribution that fits the
-unit, how many more were: with few training codes it says what the gaps between the counts are worth."""
+"""Counts added to the tables: PSEUDOCOUNT per value, and LAPLACE_WEIGHT in all, distributed as the Laplace distribution
+that fits the unit. They smooth the counts of few training codes."""
 RANGE_FACTOR = 2
-"""The tables reach this many times as far as the training codes did."""
+"""Ratio of the largest symbol of the tables to the largest symbol of the training codes."""
 FAMILY = stream.model.Categorical(perfect=False)
 WORD_BITS, STATE_BITS = 32, 64
-"""Bits of what the coder writes at a time, and of what it still holds back."""
+"""Bits of a word of the encoder's output, and of its internal state."""
 
 
 class RangeCoder:
-    """What writes and reads codes; values beyond the tables' reach are moved to its end by `clip`, before writing."""
+    """Encoder and decoder of integer codes in -max_symbol..max_symbol, with tables counted on training codes.
+
+    Args:
+        training: Training codes, int32 (N, units).
+    """
 
     def __init__(self, training: Symbols) -> None:
         self.max_symbol = RANGE_FACTOR * int(np.abs(training).max(initial=0)) + 1
@@ -33,22 +37,27 @@ class RangeCoder:
         self.probabilities = (counts / counts.sum(1, keepdims=True)).astype(np.float32)
 
     def clip(self, symbols: Symbols) -> Symbols:
-        """The nearest codes that can be written: the same, for all that resembles the training codes."""
+        """Clip codes to the range of the tables."""
         return np.clip(symbols, -self.max_symbol, self.max_symbol)
 
     def encode(self, symbols: Symbols) -> list[bytes]:
-        """The bytes of each item's code. Raises ValueError where a value is out of reach."""
+        """Encode each code of int32 (N, units) as bytes.
+
+        Raises:
+            ValueError: A symbol is outside the range of the tables. Call `clip` first.
+        """
         if np.abs(symbols).max(initial=0) > self.max_symbol:
-            raise ValueError(f"the tables reach from {-self.max_symbol} to {self.max_symbol}")
+            raise ValueError(f"symbols must be in {-self.max_symbol}..{self.max_symbol}: call clip() first")
         return [self._encode_item(item) for item in (symbols + self.max_symbol).astype(np.int32)]
 
-    def decode(self, written: Sequence[bytes]) -> Symbols:
-        """The codes again."""
-        return np.stack([self._decode_item(item) for item in written])
+    def decode(self, encoded: Sequence[bytes]) -> Symbols:
+        """Decode the bytes of each item; returns codes int32 (N, units)."""
+        return np.stack([self._decode_item(item) for item in encoded])
 
     def _smoothed_counts(self, unit: Symbols) -> NDArray[np.float64]:
-        """How often each value is held to have been seen."""
+        """Return the smoothed count of each value of a unit, (2 * max_symbol + 1,)."""
         values = np.arange(-self.max_symbol, self.max_symbol + 1)
+        # Maximum-likelihood Laplace distribution: its centre is the median, its scale the mean absolute deviation.
         centre = np.median(unit)
         laplace = np.exp(-np.abs(values - centre) / max(np.abs(unit - centre).mean(), 1 / (len(unit) + 1)))
         counts = np.bincount(unit + self.max_symbol, minlength=len(values))
@@ -65,17 +74,20 @@ class RangeCoder:
 
 
 def _shortest_bytes(encoder: Any) -> bytes:
-    """The fewest bytes that say the same. Any number in the coder's last interval does; the coder names one in words,
-    this the one that ends in most zeros, which the reader fills in by itself.
+    """Return the shortest bytes that decode to the encoder's symbols.
+
+    Any number in the encoder's final interval decodes to the same symbols. The encoder returns one in whole words. This
+    function returns the one with most trailing zero bytes and omits these; the decoder appends zeros.
     """
+    # As integers of `bits` bits, the interval is low..low + width, and the encoder's own number `point` lies in it.
     count, (lower, width) = encoder.pos()
     bits = WORD_BITS * count + STATE_BITS
     words: list[int] = encoder.get_compressed().tolist()
-    named = sum(word << (bits - WORD_BITS * (number + 1)) for number, word in enumerate(words))
-    low = named - (named - lower) % (1 << STATE_BITS)
+    point = sum(word << (bits - WORD_BITS * (number + 1)) for number, word in enumerate(words))
+    low = point - (point - lower) % (1 << STATE_BITS)
     for size in range(bits // 8 + 1):
         unit = 1 << (bits - 8 * size)
         rounded = -(-low // unit)
         if rounded * unit < low + width:
             return rounded.to_bytes(size, "big")
-    raise AssertionError("the interval holds its own lower end")
+    raise AssertionError("the interval contains its lower end")

@@ -1,6 +1,6 @@
-"""Pictures corrupted and restored outside the service: in floats, because noise that is not cut leaves 0..1.
+"""Corruption and restoration of pictures as float tensors, since unclipped noise leaves the range 0..1.
 
-What can be stored as a picture is rounded to 8 bits, as the service would be given it. Knows no study.
+Corrupted pictures within 0..1 are rounded to 8 bits, as in a picture sent to the service.
 """
 
 import time
@@ -18,51 +18,65 @@ from training.data import Items
 from training.evaluation import baselines
 from training.evaluation.figures import MAX_BATCH_ITEMS, NOISE_SEED, GraphFunction
 from training.nets import Autoencoder
+from training.studies.measures.arrays import psnr_of_mse
 
 Method = Callable[[Tensor], Tensor]
-"""From corrupted to restored, both N,C,H,W."""
-MSE_FLOOR = 1e-12
-"""The smallest mean squared error that is told apart from none: 120 dB."""
+"""Function from corrupted to restored pictures, both float32 (N, C, H, W)."""
 ROUNDS, RUNS, PAUSE_SECONDS = 15, 40, 1.0
-"""Of the stopwatch."""
+"""Rounds of a timing, runs per round, and the pause before each round in seconds."""
 
 
 def corrupt_pictures(kind: Mapping[str, Any], clean: Tensor, seed: int = NOISE_SEED) -> Tensor:
-    """The pictures under the corruption that a recipe's table says; in 8 bits, unless it leads out of 0..1."""
+    """Corrupt pictures float32 (N, C, H, W) in 0..1.
+
+    Args:
+        kind: The corruption, as in the `[corruption]` table of a recipe.
+        clean: The pictures.
+        seed: Seed of the generator.
+
+    Returns:
+        The corrupted pictures, rounded to 8 bits unless a value is outside 0..1.
+    """
     corruption: Any = TypeAdapter[Any](Corruption).validate_python(kind)
     generator = Generator().manual_seed(seed)
-    made = torch.cat([corruption(chunk, generator) for chunk in clean.split(MAX_BATCH_ITEMS)])
-    return made if made.min() < 0 or made.max() > 1 else made.mul(255).round_().div_(255)
+    noisy = torch.cat([corruption(chunk, generator) for chunk in clean.split(MAX_BATCH_ITEMS)])
+    return noisy if noisy.min() < 0 or noisy.max() > 1 else noisy.mul(255).round_().div_(255)
 
 
 @torch.no_grad()
 def restore(net: Autoencoder, pictures: Tensor) -> Tensor:
-    """What the net makes of pictures, not rounded."""
+    """Return the network's output for pictures float32 (N, C, H, W), not rounded."""
     return torch.cat([net.activate_output(net(chunk)) for chunk in pictures.split(MAX_BATCH_ITEMS)])
 
 
 def classical(method: baselines.Method) -> Method:
-    """A method for flat items, for pictures, its answers cut to 0..1."""
+    """Adapt a baseline for flat items to pictures (N, C, H, W). Its output is clipped to 0..1."""
     return lambda pictures: torch.from_numpy(method(pictures.flatten(1).numpy())).view(pictures.shape).clamp(0, 1)
 
 
 def affine_map(kind: Mapping[str, Any], train: Tensor) -> Method:
-    """The affine map of least squared error back from a corruption, its answers cut to 0..1."""
+    """Fit the affine map of least squared error (LMMSE) from corrupted to clean pictures `train` (N, C, H, W).
+
+    `kind` is the corruption as in a recipe. The output of the map is clipped to 0..1.
+    """
     noisy = corrupt_pictures(kind, train, NOISE_SEED + 1)
     return classical(baselines.lmmse(noisy.flatten(1).numpy(), train.flatten(1).numpy()))
 
 
-def psnr(made: Tensor, clean: Tensor) -> float:
-    """In dB, of the mean squared error over all pixels of all pictures."""
-    error = (made - clean).square().mean(dtype=torch.float64).item()
-    return -10 * float(np.log10(max(error, MSE_FLOOR)))
+def psnr(restored: Tensor, clean: Tensor) -> float:
+    """Return the PSNR in dB of the mean squared error over all pixels of all pictures (N, C, H, W) in 0..1."""
+    return psnr_of_mse((restored - clean).square().mean(dtype=torch.float64).item())
 
 
 def milliseconds(run: GraphFunction, batch: Items) -> dict[str, float]:
-    """One picture's time in a batch: of the medians of all rounds the median, least and most.
+    """Measure the time of one picture in a batch in milliseconds.
 
-    By this thread's own clock, which rests while others have the core; `wall` by the wall's. A pause between rounds
-    keeps them from sharing one moment of a busy machine.
+    Each round takes the median of RUNS runs. Rounds are spread over time by pauses, since other processes may use the
+    machine.
+
+    Returns:
+        Median, minimum and maximum (`own`, `least`, `most`) over the rounds by the CPU clock of the thread, and the
+        median by the wall clock (`wall`).
     """
     rounds: list[NDArray[np.float64]] = []
     for _ in range(ROUNDS):
@@ -78,7 +92,7 @@ def milliseconds(run: GraphFunction, batch: Items) -> dict[str, float]:
 
 
 def _time_once(run: GraphFunction, batch: Items) -> tuple[float, float]:
-    """Seconds by the thread's clock and by the wall's."""
+    """Return the duration of one run in seconds, by the CPU clock of the thread and by the wall clock."""
     thread, start = time.thread_time(), time.perf_counter()
     run(batch)
     return time.thread_time() - thread, time.perf_counter() - start

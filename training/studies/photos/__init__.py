@@ -1,4 +1,4 @@
-"""How well are photographs of any size denoised? The study `photos`."""
+"""The study `photos`: denoising of photographs of any size, compared with classical methods."""
 
 from training.studies.photos.measure import STUDY
 

@@ -1,4 +1,4 @@
-"""The figure of the study of photographs: what is left of the noise, by its level."""
+"""Plot of the study `photos`: PSNR by noise level."""
 
 from collections.abc import Mapping
 
@@ -16,27 +16,27 @@ LINES = {
     "median": (COLOURS["other"], ":"),
     "noisy input": (COLOURS["input"], ":"),
 }
-"""Colour and stroke; a filter of several sizes is drawn with its best at each level."""
+"""Colour and line style of each method. A filter of several sizes is plotted with its best one at each level."""
 
 
 def plot(results: Results) -> Mapping[str, Figure]:
-    made = new_figure("Photographs: PSNR over the noise, all methods on the same pictures", width=9.0)
-    for axes, colour in zip(made.subplots(1, 2, sharey=True), ("colour", "grey"), strict=True):
-        cases = {int(case.split()[2]): found for case, found in results["some"].items() if case.startswith(colour)}
-        clipped = {level: results["some"][f"{colour} clipped {level}"] for level in cases}
+    """Plot the PSNR of all methods by noise level, for colour and grey pictures."""
+    figure = new_figure("Denoising of photographs, all methods on the same pictures", width=9.0)
+    for axes, colour in zip(figure.subplots(1, 2, sharey=True), ("colour", "grey"), strict=True):
+        levels = {int(case.split()[2]) for case in results["some"] if case.startswith(colour)}
         for name, (shade, stroke) in LINES.items():
-            points = [(level, best_psnr(found, name)) for level, found in sorted(clipped.items())]
+            clipped = {level: results["some"][f"{colour} clipped {level}"] for level in sorted(levels)}
+            points = [(level, best_psnr(psnrs, name)) for level, psnrs in clipped.items()]
             if all(value is not None for _, value in points):
                 add_grid(axes).plot(*zip(*points, strict=True), stroke, color=shade, marker="o", label=name)
-        axes.set(xlabel="standard deviation of the noise, of 255", title=colour)
-    made.axes[0].set_ylabel("PSNR, dB")
-    made.axes[1].legend()
-    return {"levels": made}
+        axes.set(xlabel="standard deviation of the noise, grey levels of 255", title=colour)
+    figure.axes[0].set_ylabel("PSNR, dB")
+    figure.axes[1].legend()
+    return {"levels": figure}
 
 
-def best_psnr(found: Mapping[str, float], name: str) -> float | None:
-    """The highest figure of the methods that begin with that name; None where there is none."""
-    own = found.get(name)
-    return (
-        own if own is not None else max((value for key, value in found.items() if key.startswith(name)), default=None)
-    )
+def best_psnr(psnrs: Mapping[str, float], name: str) -> float | None:
+    """Return the PSNR of the method `name`, or the best of the methods whose names start with it; None without any."""
+    if name in psnrs:
+        return psnrs[name]
+    return max((value for key, value in psnrs.items() if key.startswith(name)), default=None)

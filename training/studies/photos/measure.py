@@ -1,7 +1,8 @@
-"""Photographs under noise of known levels, by the field's protocols, our models beside the classical methods.
+"""Measurement of the study `photos`: photographs with Gaussian noise, denoised by our models and by classical methods.
 
-PSNR of the 8-bit answer, averaged over the pictures. `clipped`: the noisy picture is what a file can hold, cut to
-0..255 and rounded. `unclipped`: as papers have it; a service that takes files cuts such noise on the way in.
+Figures are the PSNR of the output in 8 bits, averaged over the pictures. In the protocol `clipped` the noisy picture is
+clipped to 0..255 and rounded, as in a file. In `unclipped`, common in papers, it is not; the models still receive it in
+8 bits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from training.errors import DataError
 from training.evaluation.figures import to_uint8
 from training.imaging.colour import LUMA
 from training.studies.base.study import Results, Study
+from training.studies.measures.arrays import psnr_of_mse
 from training.studies.measures.classical_denoisers import Floats, Method, ResultCache, fast, slow
 from training.studies.photos.figures import plot
 from training.studies.photos.text import rows, summary
@@ -27,86 +29,96 @@ Pixels = NDArray[np.uint8]
 MODELS = ("photo", "photo-fast")
 LEVELS = (15, 25, 50)
 SUBSET_STRIDE = 20
-"""The other methods, of which one takes a third of a minute a picture, are given each so many-th picture."""
+"""The classical methods, of which one takes 20 s per picture, are measured on every SUBSET_STRIDE-th picture."""
 CHANNELS = {"colour": 3, "grey": 1}
 PROTOCOLS = ("clipped", "unclipped")
 
 
 def measure(workspace: Workspace) -> Results:
-    """`psnr`: of our models in every case, of all pictures; `some`: of all methods, of every so many-th picture."""
+    """Measure our models on all pictures (`psnr`), all methods on a subset (`some`), our models on clean pictures."""
     models = {name: workspace.model(name) for name in MODELS}
     pictures = load_test_pictures(models["photo"], workspace.folder)
     ours = {"noisy input": _identity} | {name: _model_method(model) for name, model in models.items()}
-    notes = ResultCache(workspace.runs / "photos" / "rivals.json")
-    some = range(0, len(pictures), SUBSET_STRIDE)
-    found: Results = {"pictures": len(pictures), "some_pictures": len(some), "psnr": {}, "some": {}}
+    cache = ResultCache(workspace.runs / "photos" / "rivals.json")
+    subset = range(0, len(pictures), SUBSET_STRIDE)
+    results: Results = {"pictures": len(pictures), "some_pictures": len(subset), "psnr": {}, "some": {}}
     for colour, protocol, level in cases():
         case = f"{colour} {protocol} {level}"
-        made: dict[str, list[float]] = {name: [] for name in ours}
-        others: dict[str, list[float]] = {name: [] for name in fast() | slow()}
+        psnrs: dict[str, list[float]] = {name: [] for name in ours}
+        classical: dict[str, list[float]] = {name: [] for name in fast() | slow()}
         for number, picture in enumerate(pictures):
-            clean, given = noisy_pair(picture, number, colour, protocol, level)
+            clean, noisy = noisy_pair(picture, number, colour, protocol, level)
             for name, method in ours.items():
-                made[name].append(psnr(method(given, level / 255), clean))
-            if number in some:
+                psnrs[name].append(psnr(method(noisy, level / 255), clean))
+            if number in subset:
                 for name, method in (fast() | slow()).items():
-                    work = _psnr_computation(method, given, level, clean)
-                    others[name].append(notes.get(f"{case} {number} {name}", work))
-        found["psnr"][case] = {name: float(np.mean(all_)) for name, all_ in made.items()}
-        found["some"][case] = {name: float(np.mean([all_[number] for number in some])) for name, all_ in made.items()}
-        found["some"][case] |= {name: float(np.mean(all_)) for name, all_ in others.items()}
-    return found | _clean_psnr(models, pictures)
+                    compute = _psnr_computation(method, noisy, level, clean)
+                    classical[name].append(cache.get(f"{case} {number} {name}", compute))
+        results["psnr"][case] = {name: float(np.mean(values)) for name, values in psnrs.items()}
+        results["some"][case] = {
+            name: float(np.mean([values[number] for number in subset])) for name, values in psnrs.items()
+        }
+        results["some"][case] |= {name: float(np.mean(values)) for name, values in classical.items()}
+    return results | _clean_psnr(models, pictures)
 
 
 def cases() -> Sequence[tuple[str, str, int]]:
-    """Colour, protocol and level."""
+    """Return all combinations of colour, protocol and noise level (standard deviation in grey levels of 255)."""
     return [(colour, protocol, level) for colour in CHANNELS for protocol in PROTOCOLS for level in LEVELS]
 
 
 def load_test_pictures(model: PublishedModel, folder: Path | None) -> list[Pixels]:
-    """The whole pictures that the model's recipe keeps for validation: uint8 H,W,3."""
+    """Read the complete test pictures of the model's recipe, uint8 (H, W, 3) each.
+
+    Raises:
+        DataError: The recipe has no folder of test pictures.
+    """
     section = model.recipe.data
     if not isinstance(section, PhotosSection) or section.test_path is None:
-        raise DataError("the recipe names no folder of pictures for validation: set data.test_path")
+        raise DataError("the recipe names no folder of test pictures: set data.test_path")
     return list(read_pictures(find_pictures((folder or Path()) / section.test_path), 0.0, colour=True))
 
 
 def noisy_pair(picture: Pixels, number: int, colour: str, protocol: str, level: int) -> tuple[Pixels, Floats]:
-    """A clean picture in 8 bits and the same under noise that every method is given alike."""
+    """Return a clean picture uint8 (H, W, C) and the same with noise, float64 in 0..1 unless `unclipped`.
+
+    `picture` is uint8 (H, W, 3), `level` the standard deviation in grey levels of 255. The seed of the noise
+    is the number of the picture, the level and the channels, so that all methods get the same noise.
+    """
     clean = picture if colour == "colour" else to_uint8(picture / 255 @ LUMA)[:, :, np.newaxis]
     random = np.random.default_rng([number, level, CHANNELS[colour]])
     noisy = clean / 255 + random.normal(0, level / 255, clean.shape)
     return clean, to_uint8(noisy) / 255 if protocol == "clipped" else noisy
 
 
-def psnr(made: Floats, clean: Pixels) -> float:
-    """In dB, of an answer rounded to 8 bits."""
-    gap = to_uint8(made).astype(np.float64) - clean
-    return float(-10 * np.log10(max(np.square(gap).mean() / 255**2, 1e-12)))
+def psnr(restored: Floats, clean: Pixels) -> float:
+    """Return the PSNR in dB of a picture (H, W, C) in 0..1, rounded to 8 bits, against uint8 `clean`."""
+    difference = to_uint8(restored).astype(np.float64) - clean
+    return psnr_of_mse(np.square(difference).mean() / 255**2)
 
 
 def _identity(noisy: Floats, _: float) -> Floats:
     return noisy
 
 
-def _psnr_computation(method: Method, given: Floats, level: int, clean: Pixels) -> Callable[[], float]:
-    return lambda: psnr(method(given, level / 255), clean)
+def _psnr_computation(method: Method, noisy: Floats, level: int, clean: Pixels) -> Callable[[], float]:
+    return lambda: psnr(method(noisy, level / 255), clean)
 
 
 def _model_method(model: PublishedModel) -> Method:
-    """The model as callers meet it: 8 bits in and out; grey as three equal channels, whose answers are made grey."""
+    """Return the model as served, with 8 bits in and out. Grey pictures are repeated to 3 channels and back."""
     run = model.graphs["denoise"]
 
     def denoise(noisy: Floats, _: float) -> Floats:
         colour = np.repeat(to_uint8(noisy), 3 // noisy.shape[2], axis=2)
-        made = run(colour[np.newaxis])[0] / 255
-        return made if noisy.shape[2] == 3 else (made @ LUMA)[:, :, np.newaxis]
+        restored = run(colour[np.newaxis])[0] / 255
+        return restored if noisy.shape[2] == 3 else (restored @ LUMA)[:, :, np.newaxis]
 
     return denoise
 
 
 def _clean_psnr(models: Mapping[str, PublishedModel], pictures: Sequence[Pixels]) -> dict[str, Any]:
-    """What becomes of pictures without noise."""
+    """Return the mean PSNR of each model's output for clean pictures."""
     return {
         "clean": {
             name: float(np.mean([psnr(_model_method(model)(picture / 255, 0.0), picture) for picture in pictures]))
@@ -118,7 +130,7 @@ def _clean_psnr(models: Mapping[str, PublishedModel], pictures: Sequence[Pixels]
 STUDY = Study(
     name="photos",
     title="Photographs of any size",
-    question="How much noise does a small net take out of a photograph, beside the methods that need no training?",
+    question="How well does a small network denoise photographs, compared with methods that need no training?",
     command="hourglass-train study photos",
     measure=measure,
     rows=rows,

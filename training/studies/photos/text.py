@@ -1,59 +1,60 @@
-"""What the study of photographs found, in rows and in words."""
+"""Rows and summary of the study `photos`, from its results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from training.studies.base.study import Results, Row
 from training.studies.photos.figures import LINES, best_psnr
 
 TARGETS = {"photo": {25: (0.3, 0.5)}, "photo-fast": {25: (0.0, 0.1), 50: (0.0, 0.1)}}
-"""Decibels over BM3D, in colour under clipped noise: to pass, and to be proud of."""
+"""Target and stretch goal by model and noise level, in dB above BM3D, for colour pictures with clipped noise."""
 CLEAN_TARGET = 42.0
-"""Decibels that a picture without noise is to keep."""
+"""Target for the PSNR in dB of the output for clean pictures."""
 SUBSET_TEXT = "every twentieth picture"
 
 
 def rows(results: Results) -> Sequence[Row]:
-    found: list[Row] = []
+    """Return the PSNRs of our models with targets relative to BM3D, and those on clean pictures."""
+    table: list[Row] = []
     for name, levels in TARGETS.items():
-        for level, (bar, stretch) in levels.items():
-            some = results["some"][f"colour clipped {level}"]
-            rival = some.get("BM3D")
-            found.append(
+        for level, (target, stretch) in levels.items():
+            psnrs = results["some"][f"colour clipped {level}"]
+            bm3d = psnrs.get("BM3D")
+            table.append(
                 Row(
                     f"{name}, colour, sigma {level}: PSNR in dB on {SUBSET_TEXT}",
-                    some[name],
-                    f"BM3D, told the level: {rival:.2f}" if rival else "BM3D was not installed",
+                    psnrs[name],
+                    f"BM3D with known noise level: {bm3d:.2f}" if bm3d else "BM3D was not installed",
                     "bm3d",
-                    round(rival + bar, 2) if rival else None,
-                    round(rival + stretch, 2) if rival else None,
+                    round(bm3d + target, 2) if bm3d else None,
+                    round(bm3d + stretch, 2) if bm3d else None,
                     higher_is_better=True,
                 )
             )
-        kept = results["clean"][name]
-        found.append(
+        table.append(
             Row(
-                f"{name}: PSNR in dB of clean pictures",
-                kept,
-                "the picture itself",
+                f"{name}: PSNR in dB on clean pictures",
+                results["clean"][name],
+                "the clean picture",
                 target=CLEAN_TARGET,
                 higher_is_better=True,
             )
         )
-    return found
+    return table
 
 
 def summary(results: Results) -> str:
-    lines = [
-        f"{case}: "
-        + ", ".join(f"{name} {value:.2f}" for name in LINES if (value := best_psnr(found, name)) is not None)
-        for case, found in results["psnr"].items()
-    ]
-    gaps = [
-        f"{case}: {', '.join(f'{name} {value:.2f}' for name in LINES if (value := best_psnr(found, name)) is not None)}"
-        for case, found in results["some"].items()
-    ]
+    """Return the answer as text."""
     return (
-        f"PSNR in dB, averaged over all {results['pictures']} pictures. {'; '.join(lines)}.\n\n"
-        f"The same on the {results['some_pictures']} pictures that the others were given; non-local means and BM3D "
-        f"are told the noise's level, which our nets are not, and of filters the best size is told. {'; '.join(gaps)}."
+        f"PSNR in dB, averaged over all {results['pictures']} pictures. {_cases_text(results['psnr'])}.\n\n"
+        f"The same on the {results['some_pictures']} pictures on which all methods were measured. Non-local means and "
+        "BM3D know the noise level and our networks do not; of each filter, the best size is given. "
+        f"{_cases_text(results['some'])}."
+    )
+
+
+def _cases_text(cases: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the PSNRs of all methods, case by case."""
+    return "; ".join(
+        f"{case}: {', '.join(f'{name} {value:.2f}' for name in LINES if (value := best_psnr(psnrs, name)) is not None)}"
+        for case, psnrs in cases.items()
     )

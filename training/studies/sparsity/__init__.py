@@ -1,4 +1,4 @@
-"""What do sparse codes look like, and what are they good for? The study `sparsity`."""
+"""The study `sparsity`: overcomplete sparse codes, their activity and their use for classification."""
 
 from training.studies.sparsity.text import STUDY
 

@@ -1,4 +1,4 @@
-"""The figures of the study of sparsity, from its stored results alone."""
+"""Plots of the study `sparsity`, from its results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +18,7 @@ PUBLISHED = {"k-sparse, 1000 units: 1.35 %": 1.35, "convolutional winner-take-al
 
 
 def plot(results: dict[str, Any]) -> Mapping[str, Figure]:
+    """Plot activity, units, probe errors with all and with few labels, and learning curves."""
     return {
         "activity": _activity(results),
         "units": _units(results["variants"]),
@@ -36,14 +37,14 @@ def colour(name: str) -> str:
 def _activity(results: dict[str, Any]) -> Figure:
     """The code of one digit in each net, and how often every unit is on."""
     variants = results["variants"]
-    made = new_figure("How much of a code is on: one digit, and every unit over the test set", 8.5, 5.6)
-    grid = made.add_gridspec(2, len(variants) + 1, height_ratios=(1, 1.9))
-    cells = [made.add_subplot(grid[0, column]) for column in range(len(variants) + 1)]
+    figure = new_figure("Active units: the code of one digit, and each unit's activity over the test set", 8.5, 5.6)
+    grid = figure.add_gridspec(2, len(variants) + 1, height_ratios=(1, 1.9))
+    cells = [figure.add_subplot(grid[0, column]) for column in range(len(variants) + 1)]
     _show(cells[0], unpack(results["digit"])[0, :, :, 0], "the digit", "28x28")
     for cell, (name, facts) in zip(cells[1:], variants.items(), strict=True):
         shape = "x".join(str(side) for side in facts["shape"])
         _show(cell, unpack(facts["code"]), name, f"{shape}\n{100 * facts['on']:.1f} % on")
-    curve_axes = add_grid(made.add_subplot(grid[1, :]))
+    curve_axes = add_grid(figure.add_subplot(grid[1, :]))
     for name, facts in variants.items():
         shares = unpack(facts["shares"])
         ranks = np.linspace(0, 100, len(shares))
@@ -51,7 +52,7 @@ def _activity(results: dict[str, Any]) -> Figure:
     curve_axes.set(xlabel="units of the code, the most active first, %", ylabel="test digits for which it is on, %")
     curve_axes.set(ylim=(0, 102), xlim=(0, 100))
     curve_axes.legend(fontsize=8)
-    return made
+    return figure
 
 
 def _show(axes: Axes, picture: Any, title: str, below: str) -> None:
@@ -62,15 +63,17 @@ def _show(axes: Axes, picture: Any, title: str, below: str) -> None:
 
 
 def _units(variants: dict[str, Any]) -> Figure:
-    made = new_figure("What single units draw, on grey, added to the picture of an empty code", 8.5, 5.0)
-    show_rows(made.subplots(), [unpack(facts["draws"]) for facts in variants.values()], list(variants))
-    return made
+    figure = new_figure("Contribution of single units to the output, on grey", 8.5, 5.0)
+    rows = {name: unpack(facts["draws"]) for name, facts in variants.items()}
+    rows = {name: pictures for name, pictures in rows.items() if len(pictures)}
+    show_rows(figure.subplots(), list(rows.values()), list(rows))
+    return figure
 
 
 def _classes(probes: dict[str, Any]) -> Figure:
     """The error of the same linear classifier from all features."""
-    made = new_figure("Logistic regression on the codes of 60 000 digits", 7.0, 4.2)
-    axes = add_grid(made.subplots())
+    figure = new_figure("Logistic regression on the codes of 60 000 digits", 7.0, 4.2)
+    axes = add_grid(figure.subplots())
     names = sorted(probes, key=lambda name: -probes[name]["error"])
     bars = axes.barh(names, [probes[name]["error"] for name in names], color=[colour(name) for name in names])
     for (label, error), line in zip(PUBLISHED.items(), ("--", ":"), strict=True):
@@ -80,12 +83,12 @@ def _classes(probes: dict[str, Any]) -> Figure:
     worst = max(probe["error"] for probe in probes.values())
     axes.set(xlabel="test digits named wrongly, %", ylabel="classified by what", xlim=(0, 1.5 * worst))
     axes.legend(loc="upper right")
-    return made
+    return figure
 
 
 def _labels(few: dict[str, Any]) -> Figure:
-    made = new_figure("The same features where labels are few")
-    axes = add_grid(made.subplots())
+    figure = new_figure("The same features where labels are few")
+    axes = add_grid(figure.subplots())
     for name, errors in few["errors"].items():
         axes.plot(
             few["labels"], errors, "o", color=colour(name), ls=LINES.get(name, "-"), lw=WIDTHS.get(name), label=name
@@ -96,12 +99,12 @@ def _labels(few: dict[str, Any]) -> Figure:
     axes.set_xticks(few["labels"], [f"{count:,}".replace(",", " ") for count in few["labels"]])
     axes.minorticks_off()
     axes.legend()
-    return made
+    return figure
 
 
 def _curves(curves: dict[str, Any]) -> Figure:
-    made = new_figure("Trained for long on 1000 digits, judged on 1000 others")
-    axes = add_grid(made.subplots())
+    figure = new_figure("Trained for long on 1000 digits, judged on 1000 others")
+    axes = add_grid(figure.subplots())
     for name, sides in curves.items():
         for side, line, said in (("train", "--", "trained on"), ("validation", "-", "held out")):
             epochs = range(1, len(sides[side]) + 1)
@@ -112,4 +115,4 @@ def _curves(curves: dict[str, Any]) -> Figure:
     lows = [value for sides in curves.values() for value in sides["train"]]
     axes.set(ylim=(min(lows) - 0.004, 0.2))
     axes.legend()
-    return made
+    return figure

@@ -1,6 +1,6 @@
-"""What the study of sparsity measures: activity, redrawing, classes found in the code, and fits that go on too long.
+"""Measurement of the study `sparsity`: activity, reconstruction, linear probes, and learning curves of long training.
 
-Every variant is a net of 1024 units fitted alike, but for the published L1 one; and one that is convolutional.
+All variants but the convolutional one have 1024 units, and all but the published ones are trained alike.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ FEW_LABELS_VARIANTS = ("no penalty", "lifetime", "strokes")
 
 
 def measure(workspace: Workspace) -> Results:
-    """All variants; the classical features; few labels; and the curves of fits that go on too long."""
+    """Measure all variants, classical features, probes with few labels, and learning curves of long training."""
     data = workspace.data("digits-sparse")
     found: dict[str, Any] = {}
     probes: dict[str, Any] = {}

@@ -1,0 +1,196 @@
+"""Runs the tasks of a command under a progress bar, and reports them for people or as JSON."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.card import Operation
+from service.cli import batch
+from service.cli.output_log import OutputLog
+from service.cli.plan import Plan
+from service.cli.sources import Sources, printable
+from service.config import Settings, supported_formats
+from service.state import State, create_state
+from service.telemetry.logs import configure_logging
+from service.types import Array
+
+FAILURE, INTERRUPTED = 1, 128  # exit status: some files failed; stopped by a signal, whose number is added
+
+
+class CommandError(Exception):
+    """A command cannot be executed. The message says why and how to fix it."""
+
+
+@Parameter(name="*", show_env_var=False)
+@dataclass(frozen=True)
+class BatchOptions:
+    """The options that all commands on files share."""
+
+    model: str = ""
+    """name of the model; default: that of the operation, or the only candidate"""
+    models_dir: Path | None = None
+    """folder of models; serve --help lists all settings"""
+    overwrite: Annotated[bool, Parameter(negative="")] = False
+    """replace files that exist already; without it only outputs of earlier runs are replaced"""
+    skip_existing: Annotated[bool, Parameter(negative="")] = False
+    """leave out images whose output exists already, so that a stopped run continues"""
+    suffix: Annotated[str, Parameter(allow_leading_hyphen=True)] = ""
+    """text to add to the names of outputs, before the last dot"""
+    quiet: Annotated[bool, Parameter(["--quiet", "-q"], negative="")] = False
+    """print failures only"""
+    json: Annotated[bool, Parameter(negative="")] = False
+    """print one JSON document on standard output: every file, and the summary"""
+
+
+DEFAULT_OPTIONS = BatchOptions()
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened to the files of a command. `total` counts those that were to be processed."""
+
+    operation: Operation
+    options: BatchOptions
+    sources: Sources
+    plan: Plan
+    log: OutputLog | None = None
+    total: int = 0
+    failed: int = 0
+    codes: list[tuple[str, Array]] = field(default_factory=list[tuple[str, Array]])
+    files: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    figures_to_stdout: bool = True
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+
+    def note(self, message: str, *, style: str = "", important: bool = False) -> None:
+        """Print a line on standard error; with --quiet only important ones."""
+        if important or not self.options.quiet:
+            self.console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def add(self, result: batch.FileResult) -> None:
+        """Add the result of one file: print its failure, notes and figures, and remember its output."""
+        task, source = result.task, str(result.task.source)
+        entry: dict[str, Any] = {"file": source, "output": printable(task.target) if task.target else None}
+        for message in result.notes:
+            self.note(f"{source}: {message}")
+        if result.problem:
+            self.failed += 1
+            self.note(f"{source}: {result.problem.detail}", style="red", important=True)
+            self.files.append({**entry, "output": None, "status": "failed", "error": result.problem.detail})
+            return
+        if task.target and self.log:
+            self.log.record(task.target)
+        many = len(result.outputs) > 1
+        for number, (output, figures) in enumerate(zip(result.outputs, result.figures, strict=True), 1):
+            name = f"{source}#page={number}" if many else source
+            if self.operation == "encode":
+                self.codes.append((name, output))
+            if figures and self.operation == "reconstruct" and not self.options.json:
+                line = " ".join([name, *(f"{key} {value:.5g}" for key, value in figures.items())])
+                print(line, file=sys.stderr if task.to_stdout else sys.stdout)
+        self.files.append({**entry, "status": "done", "figures": result.figures, "notes": result.notes})
+
+    def finish(self, *, to_stdout: bool) -> int:
+        """Print the summary, and with --json the document unless standard output holds an image. Return the status."""
+        skipped, passed_over = len(self.plan.skipped), self.sources.describe_passed_over()
+        parts = [f"{self.total - self.failed} of {self.total} done"]
+        parts += [f"{self.failed} of {self.total} failed"] if self.failed else []
+        parts += [f"{skipped} skipped because their outputs exist"] if skipped else []
+        self.note(", ".join(parts) + (f"; passed over: {passed_over}" if passed_over else ""))
+        for reason in self.sources.unreadable:
+            self.note(f"cannot read the folder {reason}", style="red", important=True)
+        if self.options.json and to_stdout:
+            print(json.dumps(self._document()))
+        return FAILURE if self.failed or self.sources.unreadable else 0
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "operation": self.operation,
+            "files": self.files,
+            "done": self.total - self.failed,
+            "failed": self.failed,
+            "skipped": [printable(path) for path in self.plan.skipped],
+            "passed_over": dict(self.sources.passed_over),
+            "unreadable": self.sources.unreadable,
+            "notes": self.plan.notes,
+        }
+
+
+def run_tasks(
+    operation: Operation,
+    sources: Sources,
+    plan: Plan,
+    settings: Settings,
+    options: BatchOptions,
+    log: OutputLog | None = None,
+) -> Report:
+    """Run the tasks under a progress bar and return the report. A failed file is reported and skipped."""
+    report = Report(operation, options, sources, plan, log, total=len(plan.tasks))
+    for message in plan.notes:
+        report.note(message)
+    if not plan.tasks:
+        return report
+    for kind in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(kind, _interrupt)
+    state = load_state(settings)
+    try:
+        asyncio.run(_run(state, report))
+    except KeyboardInterrupt as stop:
+        number = stop.args[0] if stop.args else signal.SIGINT
+        report.note(
+            f"stopped after {len(report.files)} of {report.total}: the same command with --skip-existing continues",
+            important=True,
+        )
+        sys.exit(INTERRUPTED + number)
+    finally:
+        state.store.close()
+        state.pool.shutdown()
+    return report
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(number)
+
+
+async def _run(state: State, report: Report) -> None:
+    model = await batch.select_model(state, report.operation, report.options.model)
+    async with _progress(report) as advance:
+        async for result in batch.process_files(state, model, report.operation, report.plan.tasks):
+            advance()
+            report.add(result)
+
+
+@asynccontextmanager
+async def _progress(report: Report) -> AsyncGenerator[Any]:
+    columns = (TextColumn(report.operation), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = report.options.quiet or not report.console.is_terminal
+    with Progress(*columns, console=report.console, transient=True, disable=hidden) as progress:
+        task = progress.add_task(report.operation, total=report.total)
+        yield lambda: progress.advance(task)
+
+
+def load_settings(models_dir: Path | None) -> Settings:
+    """Read the settings of the environment. Files may have any format, whatever the HTTP API accepts."""
+    formats = ",".join(sorted(supported_formats()))
+    flags: dict[str, object] = {"image_formats": formats, **({"models_dir": models_dir} if models_dir else {})}
+    return Settings.from_env(os.environ, flags)
+
+
+def load_state(settings: Settings) -> State:
+    """Load the models. Raises CommandError if their folder does not exist."""
+    if not settings.models_dir.is_dir():
+        raise CommandError(f"the models folder {settings.models_dir} does not exist; set it with --models-dir")
+    configure_logging(settings.log_format, settings.log_level)
+    state = create_state(settings)
+    state.store.refresh()
+    return state

@@ -1,0 +1,218 @@
+"""Finds the images that a command line names: files, folders, wildcards and standard input.
+
+What no person calls an image is ignored: hidden files, the folders of operating systems and storage devices, earlier
+outputs. What is left out and could have been meant is counted.
+"""
+
+import glob
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.config import supported_formats
+
+STREAM = "/dev/stdio"  # in place of "-", which the parser of the command line takes for an option
+FORMATS = {  # format by suffix
+    **dict.fromkeys((".png", ".apng"), "png"),
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "jpeg"),
+    **dict.fromkeys((".tif", ".tiff"), "tiff"),
+    **dict.fromkeys((".bmp", ".dib"), "bmp"),
+    **dict.fromkeys((".heic", ".heif", ".hif"), "heif"),
+    ".webp": "webp",
+    ".gif": "gif",
+    ".avif": "avif",
+    ".jxl": "jxl",
+}
+SUFFIXES = {suffix for suffix, name in FORMATS.items() if name in supported_formats()}
+HEIF_HINT = "to read them: pip install 'hourglass[heif]'"
+CONVERT_HINT = "convert them to PNG or JPEG first"
+RAW_SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"}
+CONVERTIBLE = {*FORMATS, *RAW_SUFFIXES, ".psd", ".jp2", ".ico", ".svg", ".pdf", ".eps", ".exr", ".hdr"}
+SYSTEM_FOLDERS = {
+    "__macosx",
+    "@eadir",
+    "@tmp",
+    "@recycle",
+    "@recently-snapshot",
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "recycler",
+    "lost+found",
+    "system volume information",
+    "network trash folder",
+    "temporary items",
+}
+SYSTEM_FILES = {
+    "thumbs.db",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "desktop.ini",
+    "folder.htt",
+    "icon\r",
+    "picasa.ini",
+    "zbthumbnail.info",
+    "synofile_thumb",
+}
+MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"II*\0": "tiff", b"MM\0*": "tiff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file to read, or None for standard input, and its name below the output folder."""
+
+    path: Path | None
+    name: Path
+    format: str = ""
+
+    def __str__(self) -> str:
+        return printable(self.path or "standard input")
+
+
+@dataclass(slots=True)
+class Sources:
+    """The files to read, how many were passed over for each reason, and folders that cannot be read."""
+
+    files: list[Source] = field(default_factory=list[Source])
+    passed_over: Counter[str] = field(default_factory=Counter[str])
+    unreadable: list[str] = field(default_factory=list[str])
+
+    def describe_passed_over(self) -> str:
+        """Return the counts by reason, most frequent first, or an empty string."""
+        return ", ".join(f"{count} {reason}" for reason, count in self.passed_over.most_common())
+
+
+def printable(path: Path | str) -> str:
+    """Return a path as one line of valid text: line ends, control characters and undecodable bytes are escaped."""
+    text = os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def find_sources(names: Sequence[str], output: Path | None, is_own: Callable[[Path], bool]) -> Sources:
+    """Return the images that the names stand for: files, folders with all below them, wildcards, and standard input.
+
+    Nothing below the folder `output` is read, and no file for which `is_own` holds. Raises ValueError if a name stands
+    for nothing.
+    """
+    sources = Sources()
+    paths = list(_expand(names))
+    for path in dict.fromkeys(paths):
+        if path == Path(STREAM):
+            sources.files.append(Source(None, Path("stdin")))
+        elif path.is_dir():
+            _add_folder(sources, path, output, is_own)
+        elif len(paths) == 1:
+            sources.files.append(Source(path, Path(path.name), _format(path)))
+        else:
+            _add_file(sources, path, Path(path.name))
+    return sources
+
+
+def _expand(names: Sequence[str]) -> Iterator[Path]:
+    """Yield the paths of names; the shell has not expanded wildcards in quotes, and none on Windows."""
+    if not names:
+        raise ValueError("name at least one image or folder, or - for standard input")
+    for name in names:
+        path = expand_home(name)
+        if name in ("-", STREAM):
+            yield Path(STREAM)
+        elif os.path.lexists(path):
+            yield path
+        elif glob.has_magic(name):
+            matches = sorted(glob.glob(os.fspath(path), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+            if not matches:
+                raise ValueError(f"no file matches {printable(name)}")
+            yield from map(Path, matches)
+        else:
+            raise ValueError(f"{printable(name)} does not exist")
+
+
+def expand_home(name: str) -> Path:
+    """Return a path with `~` replaced by the home folder, unless a file of that name exists."""
+    path = Path(name)
+    return path.expanduser() if name.startswith("~") and not path.exists() else path
+
+
+def _add_folder(sources: Sources, root: Path, output: Path | None, is_own: Callable[[Path], bool]) -> None:
+    """Add the images below a folder, sorted by path. Links are followed; a folder is visited once."""
+    seen = {_identity(root)}
+    output_identity = _identity(output) if output and not _is_same(output, root) else None
+    files: list[Path] = []
+    walk = os.walk(
+        root,
+        followlinks=True,
+        onerror=lambda error: sources.unreadable.append(f"{printable(error.filename)}: {error.strerror}"),
+    )
+    for folder, folders, names in walk:
+        keep: list[str] = []
+        for name in sorted(folders):
+            identity = _identity(Path(folder, name))
+            if name.startswith(".") or name.lower() in SYSTEM_FOLDERS or identity in (output_identity, None):
+                continue
+            if identity not in seen:
+                seen.add(identity)
+                keep.append(name)
+        folders[:] = keep
+        files += [Path(folder, name) for name in names]
+    for path in sorted(files):
+        if is_own(path):
+            sources.passed_over["outputs of earlier runs"] += 1
+        else:
+            _add_file(sources, path, path.relative_to(root))
+
+
+def _add_file(sources: Sources, path: Path, name: Path) -> None:
+    """Add an image, or count why it is none. System files and hidden files do not count."""
+    plain = path.name.lower()
+    if plain.startswith((".", "~$")) or plain in SYSTEM_FILES:
+        return
+    try:
+        status = path.stat()
+    except OSError:
+        sources.passed_over["broken links"] += 1
+        return
+    if not stat.S_ISREG(status.st_mode):
+        return  # pipes, sockets and devices
+    suffix = path.suffix.lower()
+    if not status.st_size:
+        sources.passed_over["empty files"] += 1
+    elif suffix in SUFFIXES or (suffix in {"", *FORMATS} and _format(path) in supported_formats()):
+        sources.files.append(Source(path, name, _format(path)))
+    else:
+        hint = ""
+        if FORMATS.get(suffix) == "heif":
+            hint = f" ({HEIF_HINT})"
+        elif suffix in CONVERTIBLE:
+            hint = f" ({CONVERT_HINT})"
+        sources.passed_over[f"{printable(suffix) or 'without a suffix'}{hint}"] += 1
+
+
+def _format(path: Path) -> str:
+    """Return the format of a file by its suffix, or else by its first bytes; an empty string if it is unknown."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        return FORMATS[suffix]
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return ""
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return "webp"
+    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    identity = _identity(one)
+    return identity is not None and identity == _identity(other)

@@ -1,0 +1,29 @@
+"""Limits of the sizes that image formats can hold, known before an image is decoded."""
+
+from service.errors import NotAcceptable
+
+# Largest width and height in pixels. PNG stores 31 bits and WebP 14 bits. JPEG stores 16 bits, of which libjpeg accepts
+# values up to JPEG_MAX_DIMENSION.
+MAX_SIDES = {"image/png": (1 << 31) - 1, "image/jpeg": 65_500, "image/webp": 16_383}
+NAMES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WebP"}
+
+
+def fits(media_type: str, size: tuple[int, int]) -> bool:
+    """Return whether a format can hold an image of `size` (two sides in pixels, in any order)."""
+    return max(size) <= MAX_SIDES[media_type]
+
+
+def types_too_small(size: tuple[int, int]) -> tuple[str, ...]:
+    """Return the media types that cannot hold an image of `size` (two sides in pixels, in any order)."""
+    return tuple(media_type for media_type in MAX_SIDES if not fits(media_type, size))
+
+
+def describe_limit(media_type: str) -> str:
+    """Return a sentence that states the limit of a format."""
+    return f"a {NAMES[media_type]} image can have at most {MAX_SIDES[media_type]} pixels on each side"
+
+
+def require_fits(media_type: str, size: tuple[int, int]) -> None:
+    """Raise NotAcceptable if a format cannot hold an image of `size` (two sides in pixels, in any order)."""
+    if not fits(media_type, size):
+        raise NotAcceptable(f"{describe_limit(media_type)}, and the response has {max(size)}; accept image/png")

@@ -1,0 +1,100 @@
+"""Recognises the format of a file by its first bytes, also of many formats that cannot be decoded.
+
+An error can then name the format that was sent and say what to do.
+"""
+
+HEAD_BYTES = 512
+# Name in Pillow, and the first bytes.
+IMAGE_SIGNATURES = (
+    ("PNG", b"\x89PNG\r\n\x1a\n"),
+    ("JPEG", b"\xff\xd8\xff"),
+    ("GIF", b"GIF8"),
+    ("TIFF", b"II*\0"),
+    ("TIFF", b"MM\0*"),
+    ("BMP", b"BM"),
+)
+HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
+AVIF_BRANDS = frozenset((b"avif", b"avis"))
+MIN_BOX_BYTES = 16
+SEND_ANOTHER = "convert it to PNG, JPEG or WebP"
+DEVELOP = "a camera raw file; develop it to JPEG, PNG or TIFF"
+UNPACK = "an archive; send the images in it"
+FIRST_FRAME = "a video; send one of its frames as an image"
+# First bytes, and what the file is.
+OTHER_SIGNATURES = (
+    (b"\xff\x0a", f"JPEG XL; {SEND_ANOTHER}"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", f"JPEG XL; {SEND_ANOTHER}"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", f"JPEG 2000; {SEND_ANOTHER}"),
+    (b"\xff\x4f\xff\x51", f"JPEG 2000; {SEND_ANOTHER}"),
+    (b"8BPS", f"a Photoshop file (PSD); {SEND_ANOTHER}"),
+    (b"gimp xcf", f"a GIMP file (XCF); {SEND_ANOTHER}"),
+    (b"FUJIFILMCCD-RAW", DEVELOP),
+    (b"IIU\0", DEVELOP),
+    (b"IIRO", DEVELOP),
+    (b"IIRS", DEVELOP),
+    (b"%PDF-", "a PDF; convert its pages to images"),
+    (b"%!PS", "PostScript; convert its pages to images"),
+    (b"PK\x03\x04", UNPACK),
+    (b"\x1f\x8b", UNPACK),
+    (b"Rar!", UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", UNPACK),
+    (b"\x1aE\xdf\xa3", FIRST_FRAME),
+    (b"\0\0\1\0", f"an icon (ICO); {SEND_ANOTHER}"),
+    (b"\x76\x2f\x31\x01", f"OpenEXR; {SEND_ANOTHER}"),
+    (b"#?RADIANCE", f"Radiance HDR; {SEND_ANOTHER}"),
+    (b"qoif", f"QOI; {SEND_ANOTHER}"),
+    (b"DDS ", f"DDS; {SEND_ANOTHER}"),
+    (b"SIMPLE  =", f"FITS; {SEND_ANOTHER}"),
+    *((b"P%d" % number, f"a Netpbm image; {SEND_ANOTHER}") for number in range(1, 8)),
+    (b"II+\0", f"BigTIFF; {SEND_ANOTHER}"),
+    (b"MM\0+", f"BigTIFF; {SEND_ANOTHER}"),
+    (b"iVBORw0KGgo", "base64 text; send the bytes themselves, or JSON with the text"),
+    (b"/9j/", "base64 text; send the bytes themselves, or JSON with the text"),
+    (b"UklGR", "base64 text; send the bytes themselves, or JSON with the text"),
+    (b"data:image/", "a data URI; send the bytes themselves, or JSON with the text"),
+    (b"\x93NUMPY", "an .npy array; send it with Content-Type application/x-npy"),
+    (b"{", "JSON; send it with Content-Type application/json"),
+)
+MARKUP = ((b"<svg", f"SVG, which has no pixels; {SEND_ANOTHER}"), (b"<html", "an HTML page, not an image"))
+DICOM_OFFSET = 128
+
+
+def detect_image(data: bytes) -> str | None:
+    """Return Pillow's name of a format that may be decodable, or None."""
+    for name, signature in IMAGE_SIGNATURES:
+        if data.startswith(signature):
+            return None if name == "TIFF" and _is_canon_raw(data) else name
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    brands = _brands(data)
+    if brands & AVIF_BRANDS:
+        return "AVIF"
+    return "HEIF" if brands & HEIF_BRANDS else None
+
+
+def _is_canon_raw(data: bytes) -> bool:
+    """Return whether a file that begins like a TIFF is a raw file of a Canon camera (CR2)."""
+    return data[8:10] == b"CR"
+
+
+def describe_other(data: bytes) -> str | None:
+    """Return what a file is whose format cannot be decoded, and what to do about it, or None if it is unknown."""
+    brands = _brands(data)
+    if b"crx " in brands or (data.startswith(b"II*\0") and _is_canon_raw(data)):
+        return DEVELOP
+    if brands or data[:4] == b"RIFF":
+        return FIRST_FRAME
+    if data[DICOM_OFFSET : DICOM_OFFSET + 4] == b"DICM":
+        return f"DICOM; {SEND_ANOTHER}"
+    head = data[:HEAD_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith(b"<"):
+        return next((text for tag, text in MARKUP if tag in head or head.startswith(b"<!doctype " + tag[1:])), None)
+    return next((text for signature, text in OTHER_SIGNATURES if data.startswith(signature)), None)
+
+
+def _brands(data: bytes) -> frozenset[bytes]:
+    """Return the brands of a file in the ISO base media format (ISO/IEC 14496-12), or an empty set."""
+    if data[4:8] != b"ftyp" or len(data) < MIN_BOX_BYTES:
+        return frozenset()
+    end = min(max(int.from_bytes(data[:4]), MIN_BOX_BYTES), HEAD_BYTES)
+    return frozenset((data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))))

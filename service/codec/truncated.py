@@ -1,0 +1,142 @@
+"""Recovers what a truncated image file contains, and finds which share of the image that is.
+
+A JPEG file that lacks only its end marker is complete.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.codec.jpeg import decodes_without_warning
+from service.codec.jpeg_coding import SEGMENT_HEADER, SOS_MARKER, STANDALONE_MARKERS, read_coding
+
+EOI = b"\xff\xd9"
+EOI_MARKER = 0xD9
+# A marker inside or after the data of a scan, other than stuffed zeros, restart markers and fill bytes.
+MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+MAX_SEGMENTS = 4096
+COEFFICIENTS = 64
+ALMOST_ALL = 0.99
+BACKGROUNDS = (0, 255)  # values of pixels before decoding
+PARTLY_DECODED = frozenset(("PNG", "TIFF", "BMP"))  # formats of which Pillow decodes the part that is there
+
+
+@dataclass(slots=True)
+class Recovered:
+    """A loaded image, and the share (0 to 1) of its pixels, or of the detail of a progressive JPEG, that is there."""
+
+    image: Image.Image
+    fraction: float
+
+
+@dataclass(slots=True)
+class _Scan:
+    """The header of a scan: its components, the first and last coefficient, and the bits that are still missing."""
+
+    components: bytes
+    first: int
+    last: int
+    missing_bits: int
+
+
+def recover(data: bytes, name: str, reopen: Callable[[bytes], Image.Image]) -> Recovered | None:
+    """Decode what a truncated file contains. Return None if the file is not truncated, or nothing can be decoded.
+
+    `name` is Pillow's name of the format. `reopen` opens a file with Pillow, and may raise any exception.
+    """
+    if name == "JPEG":
+        return _recover_jpeg(data, reopen)
+    if name not in PARTLY_DECODED:
+        return None
+    first, second = (_load_partly(reopen(data), background) for background in BACKGROUNDS)
+    fraction = 1 - _share_of_differences(first, second)
+    return Recovered(first, _rounded(fraction)) if fraction else None
+
+
+def webp_byte_fraction(data: bytes) -> float | None:
+    """Return which share of its bytes a truncated WebP file has, or None if it is not truncated."""
+    size = int.from_bytes(data[4:8], "little") + 8
+    return _rounded(len(data) / size) if len(data) < size else None
+
+
+def _recover_jpeg(data: bytes, reopen: Callable[[bytes], Image.Image]) -> Recovered | None:
+    scans, end = _read_scans(data)
+    coding = read_coding(data)
+    if not scans or end is None or coding is None:
+        return None
+    completed = data[:end].rstrip(b"\xff") + EOI
+    image = reopen(completed)
+    image.load()
+    is_whole = decodes_without_warning(completed, image.mode)
+    if coding.progressive:
+        components = coding.frame[6::3]
+        fraction = _share_of_detail(scans if is_whole else scans[:-1], components)
+    elif is_whole:
+        fraction = 1.0
+    else:
+        first, second = (_load_partly(reopen(data), background) for background in BACKGROUNDS)
+        fraction = min(1 - _share_of_differences(first, second), ALMOST_ALL)
+    return Recovered(image, _rounded(fraction))
+
+
+def _read_scans(data: bytes) -> tuple[list[_Scan], int | None]:
+    """Return the scans of a JPEG file and the length of its part that can be decoded, or None if it has an end."""
+    offset = 2
+    scans: list[_Scan] = []
+    for _ in range(MAX_SEGMENTS):
+        if offset + 4 > len(data):
+            is_end = data[offset : offset + 2] == EOI
+            return scans, None if is_end else min(offset, len(data))
+        _, marker, length = SEGMENT_HEADER.unpack_from(data, offset)
+        if marker == EOI_MARKER or data[offset] != 0xFF:
+            return scans, None
+        if marker == 0xFF or marker in STANDALONE_MARKERS:
+            offset += 1 if marker == 0xFF else 2
+            continue
+        content = data[offset + 4 : offset + 2 + length]
+        if len(content) < length - 2:
+            return scans, offset
+        offset += 2 + max(length, 2)
+        if marker == SOS_MARKER and len(content) >= 6:
+            scans.append(_Scan(content[1:-3:2], content[-3], content[-2], content[-1] & 15))
+            following = MARKER_AFTER_SCAN.search(data, offset)
+            if following is None:
+                return scans, len(data)
+            offset = following.start()
+    return scans, None
+
+
+def _share_of_detail(scans: list[_Scan], components: bytes) -> float:
+    """Return the mean over the coefficients of all components: 1 if all bits are there, 1/2 if one is missing, ..."""
+    share = np.zeros((256, COEFFICIENTS))
+    for scan in scans:
+        for component in scan.components:
+            share[component, scan.first : scan.last + 1] = 1 / (1 + scan.missing_bits)
+    return float(share[list(components)].mean())
+
+
+def _load_partly(image: Image.Image, background: int) -> Image.Image:
+    """Load an image until its data end. Pixels that are not decoded have the value `background`."""
+    lazy: Any = image
+    bands = len(image.getbands())
+    lazy.im = Image.core.fill(image.mode, image.size, background if bands == 1 else (background,) * bands)
+    try:
+        image.load()
+    except OSError:
+        lazy.tile = []  # so that Pillow takes the pixels for loaded
+    return image
+
+
+def _share_of_differences(first: Image.Image, second: Image.Image) -> float:
+    difference: NDArray[np.bool_] = np.asarray(first) != np.asarray(second)
+    return float((difference.any(axis=2) if difference.ndim == 3 else difference).mean())
+
+
+def _rounded(fraction: float) -> float:
+    """Round down to two decimals, so that only a whole image has 1."""
+    return int(fraction * 100 + 1e-9) / 100

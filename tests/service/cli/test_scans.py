@@ -1,0 +1,139 @@
+"""Formats of scanners on the command line: read without a setting, and written in their own format."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from service.codec import read_scan
+from service.errors import ImageTooLarge, InvalidImage
+from tests.conftest import digit
+from tests.service.cli.test_commands import hourglass
+
+
+def save(path: Path, image: Image.Image, **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+
+
+def denoise(models: Path, source: Path, output: Path) -> None:
+    run = hourglass("denoise", source, "-o", f"{output}/", "--model", "digits", "--models-dir", models)
+    assert run.returncode == 0, run.stderr
+
+
+def grey(seed: int = 0) -> Image.Image:
+    return Image.fromarray(digit(seed)[:, :, 0])
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".tiff", ".bmp", ".gif", ".png", ".TIF"])
+def test_a_grey_image_comes_back_exactly_in_its_own_format(models: Path, tmp_path: Path, suffix: str) -> None:
+    save(tmp_path / f"x{suffix}", grey())
+    denoise(models, tmp_path / f"x{suffix}", tmp_path / "out")
+    with Image.open(tmp_path / f"out/x{suffix}") as image, Image.open(tmp_path / f"x{suffix}") as source:
+        assert image.format == source.format
+        assert (np.asarray(image.convert("L")) == 255 - digit()[:, :, 0]).all()
+
+
+def test_an_avif_image_comes_back_as_avif(models: Path, tmp_path: Path) -> None:
+    save(tmp_path / "x.avif", grey().convert("RGB"))
+    denoise(models, tmp_path / "x.avif", tmp_path / "out")
+    with Image.open(tmp_path / "out/x.avif") as image:
+        assert image.format == "AVIF"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "P", "RGB", "CMYK", "LA", "RGBA"])
+def test_a_tiff_of_any_mode_is_read(models: Path, tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(digit()[:, :, 0].astype(np.uint16) << 8) if mode == "I;16" else grey().convert(mode)
+    save(tmp_path / "x.tif", image)
+    denoise(models, tmp_path / "x.tif", tmp_path / "out")
+    with Image.open(tmp_path / "out/x.tif") as output:
+        assert output.size == image.size
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".bmp"])
+def test_the_resolution_of_a_scan_is_kept(models: Path, tmp_path: Path, suffix: str) -> None:
+    save(tmp_path / f"x{suffix}", grey(), dpi=(300, 300))
+    denoise(models, tmp_path / f"x{suffix}", tmp_path / "out")
+    with Image.open(tmp_path / f"out/x{suffix}") as image:
+        assert image.info["dpi"] == pytest.approx((300, 300), rel=1e-3)
+
+
+def test_the_profile_of_a_colour_scan_is_kept(models: Path, tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    colours = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
+    save(tmp_path / "x.tif", Image.fromarray(colours), icc_profile=profile, dpi=(600, 600))
+    run = hourglass(
+        *("denoise", tmp_path / "x.tif", "-o", f"{tmp_path}/out/", "--model", "photos", "--models-dir", models)
+    )
+    assert run.returncode == 0, run.stderr
+    with Image.open(tmp_path / "out/x.tif") as image:
+        assert image.info["icc_profile"] == profile
+        assert image.info["dpi"] == pytest.approx((600, 600))
+
+
+def test_all_pages_of_a_tiff_are_processed(models: Path, tmp_path: Path) -> None:
+    save(tmp_path / "x.tif", grey(0), save_all=True, append_images=[grey(1), grey(2)], dpi=(200, 200))
+    denoise(models, tmp_path / "x.tif", tmp_path / "out")
+    with Image.open(tmp_path / "out/x.tif") as image:
+        assert getattr(image, "n_frames", 1) == 3
+        for page in range(3):
+            image.seek(page)
+            assert (np.asarray(image) == 255 - digit(page)[:, :, 0]).all()
+
+
+def test_codes_of_pages_are_rows_of_the_table(models: Path, tmp_path: Path) -> None:
+    save(tmp_path / "x.tif", grey(0), save_all=True, append_images=[grey(1)])
+    run = hourglass("encode", tmp_path / "x.tif", "-o", tmp_path / "c.csv", "--model", "digits", "--models-dir", models)
+    assert run.returncode == 0, run.stderr
+    rows = (tmp_path / "c.csv").read_text().splitlines()[1:]
+    assert [row.partition(",")[0].rpartition("#")[2] for row in rows] == ["page=1", "page=2"]
+
+
+def test_frames_and_pages_that_are_not_written_are_mentioned(models: Path, tmp_path: Path) -> None:
+    save(tmp_path / "moving.gif", grey(0), save_all=True, append_images=[grey(1)])
+    run = hourglass(
+        "denoise", tmp_path / "moving.gif", "-o", tmp_path / "x.png", "--model", "digits", "--models-dir", models
+    )
+    assert "only the first of 2 frames is used" in run.stderr
+    save(tmp_path / "x.tif", grey(0), save_all=True, append_images=[grey(1)])
+    run = hourglass(
+        "denoise", tmp_path / "x.tif", "-o", tmp_path / "y.png", "--model", "digits", "--models-dir", models
+    )
+    assert "only the first of 2 pages is written" in run.stderr
+
+
+def pages(count: int, **options: Any) -> bytes:
+    file = BytesIO()
+    grey().save(file, "TIFF", save_all=True, append_images=[grey()] * (count - 1), **options)
+    return file.getvalue()
+
+
+def test_the_preview_of_a_page_is_no_page() -> None:
+    file = BytesIO()
+    preview = grey().resize((2, 2))
+    preview.encoderinfo = {"tiffinfo": {254: 1}}
+    grey().save(file, "TIFF", save_all=True, append_images=[preview])
+    with Image.open(file) as image:
+        image.seek(1)
+        marked = getattr(image, "tag_v2", {}).get(254)
+    assert marked == 1
+    assert len(read_scan(file.getvalue(), max_pages=10, max_pixels=10**6).pages) == 1
+
+
+def test_pages_and_their_pixels_are_limited() -> None:
+    with pytest.raises(ImageTooLarge, match="the TIFF has 5 pages, the limit is 4"):
+        read_scan(pages(5), max_pages=4, max_pixels=10**6)
+    with pytest.raises(ImageTooLarge, match="page 1 has 8x8 pixels, the limit is 10 pixels"):
+        read_scan(pages(2), max_pages=4, max_pixels=10)
+
+
+def test_a_corrupt_page_is_named() -> None:
+    whole = pages(3, compression="tiff_adobe_deflate")
+    with Image.open(BytesIO(whole)) as image:
+        image.seek(1)
+        offset = getattr(image, "tag_v2", {})[273][0]
+    with pytest.raises(InvalidImage, match="page 2 of the TIFF"):
+        read_scan(whole[:offset] + b"\0" * 40 + whole[offset + 40 :], max_pages=4, max_pixels=10**6)

@@ -1,0 +1,124 @@
+"""Formats that phones and browsers send, and those that cannot be decoded: named, with what to do."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from service import codec, config
+from service.codec import LazyPicture, Picture
+from service.config import Settings
+from service.errors import ImageTooLarge, Problem, UnsupportedImage
+
+ALL = tuple(config.KNOWN_FORMATS)
+RAMP = np.dstack([np.tile(np.arange(0, 240, 5), (32, 1)).astype(np.uint8)] * 3) // np.array([1, 2, 3], np.uint8)
+
+
+def written(kind: str, **options: Any) -> bytes:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    out = BytesIO()
+    Image.fromarray(RAMP).save(out, kind, **options)
+    return out.getvalue()
+
+
+def decode(blob: bytes, max_pixels: int = 1 << 20) -> Picture:
+    return codec.decode(blob, formats=ALL, max_pixels=max_pixels)
+
+
+@pytest.mark.parametrize(("kind", "media_type"), [("AVIF", "image/avif"), ("HEIF", "image/heif")])
+def test_photos_of_phones_and_browsers_are_decoded(kind: str, media_type: str) -> None:
+    found = decode(written(kind, quality=95))
+    assert found.media_type == media_type
+    assert np.abs(found.pixels.astype(int) - RAMP).mean() < 4
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_their_pixels_are_counted_before_decoding(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob = written(kind)
+    monkeypatch.setattr(LazyPicture, "decode", None)
+    with pytest.raises(ImageTooLarge, match="48x32 pixels"):
+        LazyPicture(blob, formats=ALL, max_pixels=48 * 32 - 1)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_any_cut_or_broken_byte_is_an_image_or_a_problem(kind: str) -> None:
+    blob = written(kind)
+    draw = np.random.default_rng(0)
+    for at in range(0, len(blob), max(1, len(blob) // 60)):
+        broken = bytearray(blob)
+        broken[at] = int(draw.integers(256))
+        for changed in (blob[:at], bytes(broken)):
+            statuses: list[int] = []
+            try:
+                decode(changed)
+            except Problem as problem:
+                statuses.append(problem.status)
+            assert set(statuses) <= {413, 415, 422}
+
+
+def test_a_format_that_is_not_allowed_is_named_with_the_setting() -> None:
+    for kind, name in (("AVIF", "AVIF"), ("HEIF", "HEIC/HEIF"), ("TIFF", "TIFF"), ("BMP", "BMP")):
+        with pytest.raises(UnsupportedImage, match=f"the image is {name}.*HOURGLASS_IMAGE_FORMATS"):
+            codec.decode(written(kind), formats=("png", "jpeg"), max_pixels=1 << 20)
+
+
+def ftyp(brand: bytes, *compatible: bytes) -> bytes:
+    return (16 + 4 * len(compatible)).to_bytes(4) + b"ftyp" + brand + b"\0\0\0\0" + b"".join(compatible) + b"\0" * 40
+
+
+OTHERS = {
+    "JPEG XL": [b"\xff\x0a\xfa\x7f", b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0" * 20],
+    "JPEG 2000": [b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51\0"],
+    "PSD": [b"8BPS\0\1"],
+    "XCF": [b"gimp xcf file"],
+    "camera raw": [b"FUJIFILMCCD-RAW 0201", b"II*\0\x10\0\0\0CR\2\0", ftyp(b"crx "), b"IIU\0\x18\0\0\0", b"IIRO\x08"],
+    "PDF": [b"%PDF-1.7"],
+    "PostScript": [b"%!PS-Adobe"],
+    "archive": [b"PK\x03\x04\x14", b"\x1f\x8b\x08", b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c"],
+    "video": [ftyp(b"isom", b"mp42"), ftyp(b"qt  "), b"\x1aE\xdf\xa3", b"RIFF\x20\0\0\0AVI LIST"],
+    "SVG": [b"<svg xmlns='x'>", b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- x --><svg>", b"<!DOCTYPE svg PUBLIC>"],
+    "HTML": [b"<!doctype html><p>", b"<HTML><head>"],
+    "ICO": [b"\0\0\1\0\1\0"],
+    "OpenEXR": [b"\x76\x2f\x31\x01\2"],
+    "QOI": [b"qoif\0\0"],
+    "DICOM": [b"\0" * 128 + b"DICM"],
+    "FITS": [b"SIMPLE  =                    T"],
+    "Netpbm": [b"P6\n2 2\n255\n"],
+    "BigTIFF": [b"II+\0\x08\0"],
+    "base64": [b"iVBORw0KGgoAAAANSUhEUg", b"/9j/4AAQSkZJRg", b"UklGRh4AAABXRUJQ"],
+    "data URI": [b"data:image/png;base64,iVBOR"],
+    "npy": [b"\x93NUMPY\1\0"],
+    "application/json": [b'{"images": []}'],
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_format_that_cannot_be_decoded_is_named(name: str) -> None:
+    for blob in OTHERS[name]:
+        with pytest.raises(UnsupportedImage) as raised:
+            decode(blob)
+        assert name in raised.value.detail
+        assert "accepted are " in raised.value.detail
+
+
+@pytest.mark.parametrize("brands", [(b"heic",), (b"mif1", b"heic"), (b"msf1", b"hevc")])
+def test_heif_brands_without_the_extra_are_named(brands: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    with pytest.raises(UnsupportedImage, match="extra heif"):
+        decode(ftyp(*brands))
+
+
+def test_the_setting_heif_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "find_spec", lambda _: None)
+    with pytest.raises(ValidationError, match=r"hourglass\[heif\]"):
+        Settings(image_formats="png,heif")
+    assert Settings(image_formats="png,avif").allowed_formats == {"png", "avif"}
+
+
+def test_the_preview_of_a_camera_raw_file_is_not_taken_for_the_image() -> None:
+    with pytest.raises(UnsupportedImage, match="camera raw"):
+        decode(written("TIFF", tiffinfo={50706: b"\1\4\0\0"}))

@@ -1,0 +1,147 @@
+"""A JPEG is answered as it was coded. The oracle is Pillow's reading of both files."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
+
+from service import codec
+from service.codec import Picture
+from service.codec.jpeg_coding import STANDARD_CHROMA, STANDARD_LUMA, read_coding, scale
+
+Array = NDArray[Any]
+SAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
+NOT_STANDARD = [[3 + at // 8 for at in range(64)], [5 + at // 4 for at in range(64)]]
+
+
+def colours(height: int = 64, width: int = 48) -> Array:
+    """Red letters on white, as on a screenshot."""
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    pixels[8:-8:5, 5:-5] = (220, 10, 20)
+    pixels[:, 20::9] = (20, 30, 200)
+    return pixels
+
+
+def jpeg(pixels: Array, **options: Any) -> bytes:
+    out = BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", **options)
+    return out.getvalue()
+
+
+def decode(blob: bytes) -> Picture:
+    return codec.decode(blob, formats=("jpeg", "png", "webp", "tiff"), max_pixels=1 << 22)
+
+
+def answered(blob: bytes, **options: Any) -> Image.Image:
+    return Image.open(BytesIO(codec.encode(decode(blob), "image/jpeg", **options)))
+
+
+def tables(image: Image.Image) -> Any:
+    return image.quantization  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"], ids=["fast path", "Pillow"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize(
+    "options", [{"quality": quality} for quality in (5, 50, 75, 90, 95, 100)] + [{"qtables": NOT_STANDARD}]
+)
+def test_sampling_tables_and_progression_stay(
+    options: dict[str, Any], sampling: str, progressive: bool, exif: bytes
+) -> None:
+    blob = jpeg(colours(), subsampling=SAMPLINGS[sampling], progressive=progressive, exif=exif, **options)
+    sent, found = Image.open(BytesIO(blob)), answered(blob)
+    assert get_sampling(found) == SAMPLINGS[sampling]
+    assert tables(found) == tables(sent)
+    assert bool(found.info.get("progressive")) is progressive
+
+
+def test_red_text_of_full_sampling_is_not_blurred() -> None:
+    blob = jpeg(colours(), quality=95, subsampling=0)
+    error = np.abs(np.asarray(answered(blob)).astype(int) - np.asarray(Image.open(BytesIO(blob))))
+    assert error.max() <= 8
+
+
+def test_grey_keeps_its_table() -> None:
+    blob = jpeg(colours()[:, :, 0], quality=83)
+    found = answered(blob)
+    assert (found.mode, tables(found)) == ("L", tables(Image.open(BytesIO(blob))))
+
+
+@pytest.mark.parametrize(("sampling", "wanted"), [("440", 0), ("411", 1)])
+def test_a_sampling_that_cannot_be_written_becomes_a_finer_one(sampling: str, wanted: int) -> None:
+    blob = simplejpeg.encode_jpeg(colours(), quality=90, colorsubsampling=sampling)
+    assert get_sampling(answered(blob)) == wanted
+
+
+def test_a_turned_image_loses_no_chroma() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert get_sampling(answered(jpeg(colours(), subsampling=1, exif=exif))) == 0
+    assert get_sampling(answered(jpeg(colours(), subsampling=2, exif=exif))) == 2
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGB"])
+def test_files_without_ycc_are_answered_at_their_steps(mode: str) -> None:
+    out = BytesIO()
+    Image.fromarray(colours()).convert(mode).save(out, "JPEG", quality=91, subsampling=0, keep_rgb=True)
+    found = answered(out.getvalue())
+    assert get_sampling(found) == 0
+    assert tables(found)[0] == tables(Image.open(BytesIO(out.getvalue())))[0]
+
+
+def test_a_given_quality_is_obeyed_and_the_rest_kept() -> None:
+    for progressive in (False, True):
+        found = answered(jpeg(colours(), quality=40, subsampling=0, progressive=progressive), quality=97)
+        assert tables(found) == tables(Image.open(BytesIO(jpeg(colours(), quality=97))))
+        assert (get_sampling(found), bool(found.info.get("progressive"))) == (0, progressive)
+
+
+def test_other_inputs_get_the_quality_of_the_settings() -> None:
+    blob = codec.encode(Picture(colours(), "image/png"), "image/jpeg", default_quality=35)
+    assert tables(Image.open(BytesIO(blob))) == tables(Image.open(BytesIO(jpeg(colours(), quality=35))))
+
+
+def test_a_lossless_webp_stays_lossless_unless_a_quality_is_given() -> None:
+    out = BytesIO()
+    Image.fromarray(colours()).save(out, "WEBP", lossless=True)
+    picture = decode(out.getvalue())
+    assert (np.asarray(Image.open(BytesIO(codec.encode(picture, "image/webp")))) == colours()).all()
+    lossy = np.asarray(Image.open(BytesIO(codec.encode(picture, "image/webp", quality=50))))
+    assert (lossy != colours()).any()
+
+
+def test_progressive_noise_at_full_quality_is_answered() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    out = codec.encode(decode(jpeg(noise, quality=60, subsampling=0, progressive=True)), "image/jpeg", quality=100)
+    assert Image.open(BytesIO(out)).size == (300, 300)
+
+
+def test_standard_tables_are_libjpegs() -> None:
+    for quality in range(1, 101):
+        found = tables(Image.open(BytesIO(jpeg(colours(), quality=quality))))
+        assert tuple(found[0]) == scale(STANDARD_LUMA, quality)
+        assert tuple(found[1]) == scale(STANDARD_CHROMA, quality)
+
+
+def test_broken_headers_have_no_coding() -> None:
+    blob = jpeg(colours())
+    for at in range(len(blob)):
+        changed = bytearray(blob)
+        changed[at] ^= 0xFF
+        read_coding(bytes(changed))  # returns, whatever the bytes are
+    assert read_coding(blob[:100]) is None
+    assert read_coding(b"\xff\xd8") is None
+
+
+def test_broken_tables_fall_back_to_the_quality_of_the_settings() -> None:
+    picture = decode(jpeg(colours()))
+    assert picture.coding
+    picture.coding = picture.coding._replace(tables=b"\0\1\2")
+    found = Image.open(BytesIO(codec.encode(picture, "image/jpeg", default_quality=77)))
+    assert tables(found) == tables(Image.open(BytesIO(jpeg(colours(), quality=77))))

@@ -1,0 +1,125 @@
+"""Files that end too early: what is there is found by decoding the whole file, and compared with it."""
+
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from service import codec
+from service.codec import LazyPicture, Picture
+from service.errors import InvalidImage, TruncatedImage, UnsupportedImage
+
+Array = NDArray[Any]
+WAVES = (128 + 90 * np.sin(np.indices((160, 96)).sum(0) / 9)[:, :, np.newaxis] + np.arange(3)).astype(np.uint8)
+NOISY = (WAVES // 2 + np.random.default_rng(0).integers(0, 90, WAVES.shape)).astype(np.uint8)
+
+
+def written(kind: str, mode: str = "RGB", **options: Any) -> bytes:
+    out = BytesIO()
+    Image.fromarray(NOISY).convert(mode).save(out, kind, **options)
+    return out.getvalue()
+
+
+def decode(blob: bytes, *, allow: bool = False) -> Picture:
+    formats = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
+    return LazyPicture(blob, formats=formats, max_pixels=1 << 20).decode(allow_truncated=allow)
+
+
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"
+JPEGS: dict[str, dict[str, Any]] = {
+    "simple": {},
+    "grey": {"mode": "L"},
+    "4:4:4": {"subsampling": 0},
+    "progressive": {"progressive": True},
+    "progressive grey": {"mode": "L", "progressive": True},
+    "restarts": {"restart_marker_rows": 1},
+    "EXIF": {"exif": EXIF},
+    "CMYK": {"mode": "CMYK"},
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_without_its_end_marker_is_whole(name: str) -> None:
+    blob = written("JPEG", **JPEGS[name])
+    for missing in (1, 2):
+        found = decode(blob[:-missing])
+        assert found.fraction == 1
+        assert (found.pixels == decode(blob).pixels).all()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("name", [name for name in JPEGS if "progressive" not in name])
+def test_a_jpeg_cut_in_the_middle_states_its_share(name: str, share: float) -> None:
+    blob = written("JPEG", **JPEGS[name])
+    cut = blob[: int(share * len(blob))]
+    with pytest.raises(TruncatedImage, match=r"truncated: \d+% of the image is there"):
+        decode(cut)
+    found, whole = decode(cut, allow=True), decode(blob)
+    assert abs(found.fraction - share) < 0.3  # in rows of blocks; headers count among the bytes
+    rows = int(found.fraction * whole.pixels.shape[0])
+    assert (found.pixels[: rows - 16] == whole.pixels[: rows - 16]).all()
+    assert (found.pixels[rows + 32 :] != whole.pixels[rows + 32 :]).any() or rows > 120
+
+
+@pytest.mark.parametrize("name", ["progressive", "progressive grey"])
+def test_a_progressive_jpeg_cut_has_less_detail_the_earlier(name: str) -> None:
+    blob = written("JPEG", **JPEGS[name])
+    shares = [decode(blob[: int(at * len(blob))], allow=True).fraction for at in (0.3, 0.6, 0.95)]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < shares[-1] < 1
+    with pytest.raises(TruncatedImage):
+        decode(blob[: int(0.95 * len(blob))])
+
+
+PARTIAL = [("PNG", "RGB"), ("PNG", "L"), ("PNG", "P"), ("PNG", "RGBA"), ("PNG", "I;16"), ("TIFF", "RGB")]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+@pytest.mark.parametrize(("kind", "mode"), PARTIAL)
+def test_rows_before_the_cut_are_those_of_the_whole(kind: str, mode: str, share: float) -> None:
+    out = BytesIO()
+    image = Image.fromarray(NOISY[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(NOISY)
+    (image if mode == "I;16" else image.convert(mode)).save(out, kind)
+    blob = out.getvalue()
+    cut = blob[: int(share * len(blob))]
+    with pytest.raises(TruncatedImage, match=r"% of the image is there"):
+        decode(cut)
+    found, whole = decode(cut, allow=True), decode(blob)
+    assert found.fraction == pytest.approx(share, abs=0.1)
+    rows = int(found.fraction * 160)
+    assert (found.pixels[:rows] == whole.pixels[:rows]).all()
+    assert not found.pixels[rows + 2 :].any() or mode == "P"
+
+
+@pytest.mark.parametrize("missing", [1, 4, 12])
+def test_a_png_without_its_end_chunk_is_whole(missing: int) -> None:
+    blob = written("PNG")
+    assert (decode(blob[:-missing]).pixels == NOISY).all()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_webp_states_which_share_of_its_bytes_is_there(share: float) -> None:
+    blob = written("WEBP")
+    for allow in (False, True):
+        with pytest.raises(TruncatedImage, match=rf"{share:.0%} of the bytes are there|{share - 0.01:.0%} of"):
+            decode(blob[: int(share * len(blob))], allow=allow)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_any_cut_is_an_image_or_a_problem(kind: str) -> None:
+    blob = written(kind)
+    for at in range(0, len(blob), max(1, len(blob) // 97)):
+        for allow in (False, True):
+            with suppress(InvalidImage, TruncatedImage, UnsupportedImage):
+                assert 0 <= decode(blob[:at], allow=allow).fraction <= 1
+
+
+def test_corrupt_data_are_not_called_truncated() -> None:
+    blob = bytearray(written("PNG"))
+    blob[len(blob) // 2 :] = b"\xff" * (len(blob) - len(blob) // 2)
+    with pytest.raises(InvalidImage, match="corrupt"):
+        codec.decode(bytes(blob), formats=("png",), max_pixels=1 << 20)

@@ -1,0 +1,13 @@
+"""Errors of libraries as sentences that say what to do."""
+
+import pytest
+from torch._dynamo.exc import BackendCompilerFailed
+from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+
+from training.errors import COMPILER_ERRORS, user_message
+
+
+@pytest.mark.parametrize("kind", [InvalidCxxCompiler, CppCompileError, BackendCompilerFailed])
+def test_a_missing_compiler_is_explained(kind: type[Exception]) -> None:
+    assert kind.__name__ in COMPILER_ERRORS
+    assert "set optimizer.compile=false" in str(user_message(kind.__new__(kind)))

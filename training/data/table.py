@@ -1,0 +1,158 @@
+"""Reads tables of numbers from text: CSV and its relatives, as spreadsheets and statistics programs write them.
+
+Nothing is dropped silently: what is left out is logged, and what is not understood is refused with its line.
+"""
+
+import csv
+import logging
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import DataError
+from training.text_files import read_text
+
+log = logging.getLogger(__name__)
+
+DELIMITERS = "\t;,|"
+INDEX_NAMES = {"", "index", "unnamed: 0", "rownames", "row.names", "id"}
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NUMBER_LIKE = re.compile(r"[+\-\u2212]?[\d.,]*\d[\d.,eE+\-]*\s*%?")
+DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a table and its number in the file, from 1."""
+
+    number: int
+    text: str
+
+
+def read_table(path: Path) -> NDArray[np.float32]:
+    """Return the numbers of a text file, float32 N,F: one item per line, perhaps after a header.
+
+    The delimiter is a tab, semicolon, comma, bar or blanks. Numbers may have decimal commas unless the delimiter is a
+    comma. Lines that begin with `#` are comments. A column that numbers the rows, and repetitions of the header, are
+    left out with a warning. Raises DataError with the line and the reason for anything else.
+    """
+    text = read_text(path, fallback="latin-1").split("\n")
+    lines = [Line(number, line) for number, line in enumerate(text, 1) if line.strip() and not line.startswith("#")]
+    delimiter = None
+    if lines and (mark := re.fullmatch(r'"?sep=(.)"?', lines[0].text.strip())):  # the first line of Excel
+        delimiter = mark[1]
+        lines = lines[1:]
+    if not lines:
+        raise DataError("there are no numbers in it")
+    delimiter = delimiter or _delimiter(lines[0].text)
+    lines = _strip_delimiters(lines, delimiter)
+    names = _split(lines[0].text, delimiter)
+    header = names if _is_header(names) else []
+    rows = _drop_headers(path, lines, header) if header else lines
+    if not rows:
+        raise DataError("there is a header, but no numbers below it")
+    rows = _with_decimal_points(rows, delimiter)
+    table = _parse(rows, header, delimiter)
+    return _drop_index(path, table, header)
+
+
+def _delimiter(line: str) -> str | None:
+    """Return the delimiter of a line outside quotes, or None for blanks."""
+    plain = re.sub(r'"[^"]*"', "", line)
+    return next((mark for mark in DELIMITERS if mark in plain), None)
+
+
+def _split(line: str, delimiter: str | None) -> list[str]:
+    if delimiter is None:
+        return [field.strip('"') for field in line.split()]
+    return [field.strip() for field in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+
+
+def _is_header(fields: Sequence[str]) -> bool:
+    """Return whether the first line holds names: no number at all, or beside names only 0, 1, 2, ... or a range of it.
+
+    A line of numbers with one that cannot be read is a row, so that it is refused and not taken for a header.
+    """
+    numbers = [field for field in fields if NUMBER_LIKE.fullmatch(field)]
+    if not numbers or len(numbers) == len(fields):
+        return not numbers
+    if not all(field.isdecimal() for field in numbers):
+        return False
+    first = 0 if not any(field for field in fields if field not in numbers) else int(numbers[0])
+    return [int(field) for field in numbers] == list(range(first, first + len(numbers))) and len(numbers) > 1
+
+
+def _strip_delimiters(lines: list[Line], delimiter: str | None) -> list[Line]:
+    """Remove the delimiter at the end of the lines if every line ends in one."""
+    if delimiter is None or not all(line.text.rstrip(" ").endswith(delimiter) for line in lines):
+        return lines
+    return [Line(line.number, line.text.rstrip(" ")[:-1]) for line in lines]
+
+
+def _drop_headers(path: Path, lines: list[Line], header: Sequence[str]) -> list[Line]:
+    """Return the lines without the header and its repetitions, as joined files have them."""
+    rows = [line for line in lines[1:] if line.text.strip() != lines[0].text.strip()]
+    if repeated := len(lines) - 1 - len(rows):
+        log.warning("%s: %d repetitions of the header (%s, ...) are left out", path, repeated, header[0])
+    return rows
+
+
+def _with_decimal_points(rows: list[Line], delimiter: str | None) -> list[Line]:
+    """Replace decimal commas and other minus signs. Raises DataError if points and commas are mixed."""
+    rows = [Line(row.number, row.text.replace("\u2212", "-")) for row in rows]
+    if delimiter == "," or not any("," in row.text for row in rows):
+        return rows
+    if mixed := next((row for row in rows if "." in row.text), None):
+        raise DataError(f"line {mixed.number}: some numbers have a decimal comma and others a point: use one of them")
+    return [Line(row.number, DECIMAL_COMMA.sub(".", row.text)) for row in rows]
+
+
+def _parse(rows: list[Line], header: Sequence[str], delimiter: str | None) -> NDArray[np.float32]:
+    try:
+        with warnings.catch_warnings(action="error"), np.errstate(over="ignore"):
+            table = np.loadtxt(
+                [row.text for row in rows], np.float32, delimiter=delimiter, ndmin=2, comments=None, quotechar='"'
+            )
+    except (ValueError, Warning) as error:  # numpy names neither the column nor what is wrong
+        raise DataError(_explain(rows, header, delimiter) or str(error)) from error
+    if header and table.shape[1] not in (len(header), len(header) + 1):
+        raise DataError(f"line {rows[0].number} has {table.shape[1]} values, but the header has {len(header)} names")
+    if not np.isfinite(table).all():
+        raise DataError(_explain(rows, header, delimiter) or "a number is not finite")
+    return table
+
+
+def _explain(rows: list[Line], header: Sequence[str], delimiter: str | None) -> str | None:
+    """Return what is wrong with the first line that cannot be read."""
+    width = len(_split(rows[0].text, delimiter))
+    for row in rows:
+        fields = _split(row.text, delimiter)
+        if len(fields) != width:
+            return f"line {row.number} has {len(fields)} values, but the lines before have {width}"
+        for column, field in enumerate(fields):
+            name = header[column] if column < len(header) and header[column] else str(column + 1)
+            if not field:
+                return f"line {row.number}, column {name}: the value is missing; fill it in or leave the line out"
+            if not NUMBER.fullmatch(field) or abs(float(field)) > MAX_FLOAT32:
+                hint = "; write decimals with a point" if re.fullmatch(r"-?\d+,\d+", field) else ""
+                return f"line {row.number}, column {name}: {field[:40]!r} is not a finite number{hint}"
+    return None
+
+
+def _drop_index(path: Path, table: NDArray[np.float32], header: Sequence[str]) -> NDArray[np.float32]:
+    """Return the table without a first column that numbers the rows: unnamed, or named so and counting by one."""
+    extra = bool(header) and table.shape[1] == len(header) + 1
+    if not extra and (not header or header[0].lower() not in INDEX_NAMES or table.shape[1] < 2):
+        return table
+    counts = len(table) > 1 and bool((np.diff(table[:, 0]) == 1).all())
+    if not extra and header[0] and not counts:
+        return table
+    name = header[0] if header and not extra and header[0] else "without a name"
+    log.warning("%s: the first column (%s) numbers the rows and is left out", path, name)
+    return table[:, 1:]
