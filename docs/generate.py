@@ -30,7 +30,7 @@ from service.config import Settings
 from service.environment import PREFIX
 from service.errors import problem_types
 from service.http.app import create_app
-from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS
+from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS, METADATA_HEADERS
 from service.http.schemas import ImageResult, InputChanges
 from training.cli.commands import app as training_command
 from training.studies import STUDIES
@@ -97,7 +97,7 @@ def figure_headers() -> str:
     fields = ImageResult.model_fields | InputChanges.model_fields
     rows = [
         [f"`{_header_case(header.decode())}`", f"`{name}`", fields[name].description or ""]
-        for name, header in (FIGURE_HEADERS | INPUT_CHANGE_HEADERS).items()
+        for name, header in (FIGURE_HEADERS | INPUT_CHANGE_HEADERS | METADATA_HEADERS).items()
     ]
     return table(["header", "JSON field", "meaning"], rows)
 

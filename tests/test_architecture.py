@@ -19,8 +19,10 @@ BORDERS = {
         "service/codec/scans.py",
         "service/codec/bit_depth.py",
         "service/codec/truncated.py",
+        "service/codec/colour.py",
+        "service/codec/pillow_metadata.py",
     },
-    "isal": {"service/codec/png.py"},
+    "isal": {"service/codec/png.py", "service/codec/png_chunks.py"},
     "simplejpeg": {"service/codec/jpeg.py"},
 }
 

@@ -12,6 +12,7 @@ from service.codec.picture import (
     Picture,
     composite,
     decode,
+    dropped_metadata,
     encode,
     is_fast_path,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "composite",
     "decode",
     "describe_limit",
+    "dropped_metadata",
     "encode",
     "encode_any",
     "fill_transparent",

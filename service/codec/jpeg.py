@@ -12,11 +12,16 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from service.codec import jpeg_segments
+from service.codec.density import Density
 from service.codec.jpeg_coding import JpegCoding
+from service.codec.metadata import Metadata
 
 JFIF_PREFIX = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
 DQT_MARKER = 0xDB  # quantisation tables
-IGNORED_SEGMENTS = frozenset((DQT_MARKER, 0xC4, 0xDD, 0xFE))  # these, Huffman tables, restart interval, comment
+COMMENT_MARKER = 0xFE
+IGNORED_SEGMENTS = frozenset((DQT_MARKER, 0xC4, 0xDD, COMMENT_MARKER))  # these, Huffman tables, restart interval
+EOI = b"\xff\xd9"
 PROGRESSIVE_MARKER = 0xC2
 SOF_MARKERS = frozenset((0xC0, PROGRESSIVE_MARKER))
 SOS_MARKER = 0xDA
@@ -36,6 +41,13 @@ class SimpleJpeg:
     colour_space: str
     data: bytes
     coding: JpegCoding
+    has_comment: bool
+
+    def metadata(self) -> Metadata:
+        """Return the metadata of the file."""
+        if self.has_comment or not self.data.endswith(EOI):
+            return jpeg_segments.split(self.data).metadata
+        return Metadata(density=Density.from_jfif(self.data[13:18]))
 
     def pixels(self) -> NDArray[np.uint8]:
         """Decode to uint8 H,W,C with the same values as Pillow.
@@ -59,6 +71,7 @@ def parse(data: bytes) -> SimpleJpeg | None:
     offset = 20
     frame = b""
     progressive = False
+    has_comment = False
     tables = b""
     for _ in range(MAX_SEGMENTS):
         if offset + 4 > len(data):
@@ -67,7 +80,7 @@ def parse(data: bytes) -> SimpleJpeg | None:
         if prefix != 0xFF or length < 2:
             return None
         if marker == SOS_MARKER:
-            return _from_frame(JpegCoding(progressive, frame, tables), data)
+            return _from_frame(JpegCoding(progressive, frame, tables), data, has_comment)
         if marker == DQT_MARKER:
             tables += data[offset + 4 : offset + 2 + length]
         elif marker in SOF_MARKERS and not frame:
@@ -75,11 +88,12 @@ def parse(data: bytes) -> SimpleJpeg | None:
             progressive = marker == PROGRESSIVE_MARKER
         elif marker not in IGNORED_SEGMENTS:
             return None
+        has_comment = has_comment or marker == COMMENT_MARKER
         offset += 2 + length
     return None
 
 
-def _from_frame(coding: JpegCoding, data: bytes) -> SimpleJpeg | None:
+def _from_frame(coding: JpegCoding, data: bytes, has_comment: bool) -> SimpleJpeg | None:
     """Build the result, or return None if the frame header (SOF) is not supported."""
     frame = coding.frame
     components = frame[5:6] + b"".join(frame[offset : offset + 2] for offset in range(6, len(frame), 3))
@@ -87,7 +101,9 @@ def _from_frame(coding: JpegCoding, data: bytes) -> SimpleJpeg | None:
     if colour_space is None or frame[0] != 8 or len(frame) != 6 + 3 * frame[5]:
         return None
     height, width = SIZE.unpack_from(frame, 1)
-    return SimpleJpeg((width, height), colour_space, data, coding) if width and height else None
+    if not width * height:
+        return None
+    return SimpleJpeg((width, height), colour_space, data, coding, has_comment)
 
 
 def decodes_without_warning(data: bytes, mode: str) -> bool:

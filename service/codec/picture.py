@@ -5,20 +5,20 @@ decodes all other files, and also those on which a fast path fails. So the error
 """
 
 from collections.abc import Collection
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops
 
-from service.codec import bit_depth, exif, jpeg, png
+from service.codec import bit_depth, colour, jpeg, jpeg_segments, pillow_metadata, png, png_chunks, webp_chunks
 from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
 from service.codec.limits import describe_limit, fits, require_fits
+from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
 from service.codec.signatures import DEVELOP, describe_other, detect_image
 from service.codec.truncated import recover, webp_byte_fraction
 from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
@@ -38,11 +38,21 @@ NEW_SUBFILE_TYPE = 254
 REDUCED = 1  # of the tag NewSubfileType: a preview of another image in the file
 ENCODABLE = ("image/png", "image/jpeg", "image/webp")
 FAST_PARSERS = {"PNG": png.parse, "JPEG": jpeg.parse}
+SPLITTERS = {"PNG": png_chunks.split, "JPEG": jpeg_segments.split, "WEBP": webp_chunks.split}
 COUNT_CHUNK_BYTES = 1 << 20  # `bytes.count` holds the GIL, so count in chunks
 # Default limit of scans in a JPEG file. Ordinary files have fewer, and each scan costs a pass over all pixels.
 MAX_JPEG_SCANS = 100
-MAX_ICC_PROFILES = 16
-MAX_ICC_BYTES = 1 << 20
+SOS = b"\xff\xda"
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by its EXIF orientation."""
 # Largest difference of the channels of a grey pixel: lossy WebP files do not store grey exactly.
 GREY_TOLERANCE = {"WEBP": 1}
 
@@ -52,10 +62,9 @@ class Picture:
     """A decoded image with its EXIF orientation applied.
 
     `pixels` is uint8 H,W,C with 1 or 3 channels. `alpha` is uint8 H,W, or None if the image is opaque. `icc` is the
-    colour profile. `bit_depth` is the significant bits per sample of the file. `exif` is the EXIF block without
-    orientation. `coding` says how a JPEG file was coded. `lossless` says whether a WebP file is lossless. `grey` says
-    whether all visible pixels are grey, even if there are three channels. `fraction` is the share of a truncated image
-    that is there, 0 to 1, and 1 for a whole image.
+    colour profile. `bit_depth` is the significant bits per sample of the file. `coding` says how a JPEG file was coded.
+    `lossless` says whether a WebP file is lossless. `grey` says whether all visible pixels are grey, even if there are
+    three channels. `fraction` is the share of a truncated image that is there, 0 to 1, and 1 for a whole image.
     """
 
     pixels: Pixels
@@ -63,7 +72,7 @@ class Picture:
     alpha: Pixels | None = None
     icc: bytes | None = None
     bit_depth: int = 8
-    exif: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
     coding: JpegCoding | None = None
     lossless: bool = False
     grey: bool = False
@@ -117,11 +126,12 @@ class LazyPicture:
         """
         self._data = data
         self._format = detect_format(data, formats)
+        self._parts = FileParts(data)
+        if self._format == "JPEG" and _count(SOS, data) > max_scans:
+            jpeg_segments.limit_scans(data, max_scans)
         parse = FAST_PARSERS.get(self._format)
         source = parse(data) if parse else None
-        if self._format == "JPEG" or not source:
-            _limit_repetition(data, self._format, max_scans)
-        source = source or self._open_with_pillow(data)
+        source = source or self._open_image()
         if self._format == "TIFF":
             _reject_raw(source)
         self._source: png.SimplePng | jpeg.SimpleJpeg | Image.Image | None = source
@@ -146,18 +156,20 @@ class LazyPicture:
         return picture
 
     def _decode(self, allow_truncated: bool) -> Picture:
-        data = self._data
         source = self._source
-        self._data = b""  # free the memory: both may be large
         self._source = None
         try:
             if isinstance(source, png.SimplePng | jpeg.SimpleJpeg):
                 pixels, alpha = _split_alpha(source.pixels())
                 coding = source.coding if isinstance(source, jpeg.SimpleJpeg) else None
-                return Picture(pixels, self.media_type, alpha, coding=coding)
-            image = source or self._open_with_pillow(data)
+                return Picture(pixels, self.media_type, alpha, coding=coding, metadata=source.metadata())
+            image = source or self._open_image()
         except Exception:  # where a fast path fails, the result of Pillow counts
-            image = self._open_with_pillow(data)
+            image = self._open_image()
+        finally:
+            parts, self._parts = self._parts, FileParts(b"")
+            self._data = b""  # free the memory: both may be large
+        data = parts.image
         try:
             raw_mode = bit_depth.wide_raw_mode(image)
             image, fraction = self._load(image, data, allow_truncated)
@@ -166,11 +178,10 @@ class LazyPicture:
                 wide = bit_depth.convert_single(image, data)
             elif raw_mode:
                 wide = bit_depth.convert_channels(image, raw_mode, data, lambda: self._open_with_pillow(data))
-            turned = _is_turned(image)
-            picture = _to_picture(image, self._format, wide)
+            picture = _to_picture(image, self._format, parts, wide)
             picture.fraction = fraction
             if self._format == "JPEG" and (coding := read_coding(data)):
-                picture.coding = coding._replace(turned=turned)
+                picture.coding = coding._replace(turned=parts.metadata.is_transposed())
             picture.lossless = self._format == "WEBP" and _is_lossless_webp(data)
             return picture
         except Problem:
@@ -196,6 +207,16 @@ class LazyPicture:
             return recovered.image, recovered.fraction
         return image, 1.0
 
+    def _open_image(self) -> Image.Image:
+        """Split the file and open the image with Pillow, which does not see the metadata of most formats."""
+        split = SPLITTERS.get(self._format)
+        if split:
+            self._parts = split(self._data)
+        image = self._open_with_pillow(self._parts.image)
+        if not split:
+            pillow_metadata.take(self._parts, image)
+        return image
+
     def _open_with_pillow(self, data: bytes) -> Image.Image:
         try:
             return Image.open(BytesIO(data), formats=[self._format])
@@ -216,22 +237,10 @@ def _reject_raw(source: object) -> None:
         raise UnsupportedImage(f"the data are {DEVELOP}")
 
 
-def _limit_repetition(data: bytes, name: str, max_scans: int) -> None:
-    """Limit the scans of a JPEG file, or the ICC profiles of another file. Raises InvalidImage.
-
-    Pillow decodes each of them, and a small file may repeat them many times.
-    """
-    if name == "JPEG":
-        marker = b"\xff\xda"
-        limit = max_scans
-        noun = "scans"
-    else:
-        marker = b"iCCP"
-        limit = MAX_ICC_PROFILES
-        noun = "ICC profiles"
+def _count(marker: bytes, data: bytes) -> int:
+    """Count the marker anywhere in the data, so at least as often as it occurs in the structure of the file."""
     starts = range(0, len(data), COUNT_CHUNK_BYTES)
-    if sum(data.count(marker, start, start + COUNT_CHUNK_BYTES) for start in starts) > limit:
-        raise InvalidImage(f"the {name} has more than {limit} {noun}")
+    return sum(data.count(marker, start, start + COUNT_CHUNK_BYTES) for start in starts)
 
 
 def is_fast_path(data: bytes) -> bool:
@@ -247,27 +256,10 @@ def decode(data: bytes, *, formats: Collection[str], max_pixels: int) -> Picture
     return LazyPicture(data, formats=formats, max_pixels=max_pixels).decode()
 
 
-def _replace_pixels(image: Image.Image, pixels: Pixels) -> Image.Image:
-    """Return an image of other pixels with the metadata of `image`."""
-    replaced = Image.fromarray(pixels)
-    replaced.info = {name: value for name, value in image.info.items() if name != "transparency"}
-    with suppress(Exception):  # Pillow may raise any exception on a hostile block
-        if orientation := image.getexif().get(exif.ORIENTATION):
-            replaced.getexif()[exif.ORIENTATION] = orientation
-    return replaced
-
-
 def _heif_bits(image: Image.Image, name: str) -> int:
     """Return the bits per sample that a HEIF file states, and 8 for other formats."""
     bits = image.info.get("bit_depth") if name == "HEIF" else None
     return bits if isinstance(bits, int) else 8
-
-
-def _is_turned(image: Image.Image) -> bool:
-    """Return whether the EXIF orientation exchanges width and height."""
-    with suppress(Exception):  # Pillow may raise any exception on a hostile block
-        return bool(image.info.get("exif")) and image.getexif().get(exif.ORIENTATION) in exif.TURNED_ORIENTATIONS
-    return False
 
 
 def _is_lossless_webp(data: bytes) -> bool:
@@ -276,31 +268,37 @@ def _is_lossless_webp(data: bytes) -> bool:
     return lossless >= 0 and (lossy < 0 or lossless < lossy)
 
 
-def _to_picture(image: Image.Image, name: str, wide: bit_depth.EightBits | None) -> Picture:
+def _to_picture(image: Image.Image, name: str, parts: FileParts, wide: bit_depth.EightBits | None) -> Picture:
     """Convert a loaded image. `wide` is set if it has more than 8 bits per sample."""
     if wide is not None:
-        image = _replace_pixels(image, wide.samples)
-    with suppress(Exception):  # the pixels can be used without a valid EXIF block
-        ImageOps.exif_transpose(image, in_place=True)
-    icc = image.info.get("icc_profile")
-    exif_block = exif.without_orientation(image.getexif, image.size) if image.info.get("exif") else None
-    if image.has_transparency_data:
+        image = Image.fromarray(wide.samples)
+    if parts.metadata.orientation in TRANSPOSITIONS:
+        image = image.transpose(TRANSPOSITIONS[parts.metadata.orientation])
+    converted = image.mode in colour.MODES
+    if converted:
+        if name == "JPEG" and not parts.inverted_cmyk:  # Pillow inverts the CMYK values of every JPEG
+            image = ImageChops.invert(image)
+        image = colour.to_srgb(image, parts.icc)
+    elif image.has_transparency_data:
         image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
     elif image.mode in ("1", "L"):
         image = image.convert("L")
-    elif image.mode in ("RGB", "RGBX", "P", "CMYK", "YCbCr"):
+    elif image.mode in ("RGB", "RGBX", "P", "YCbCr"):
         image = image.convert("RGB")
     else:
         raise InvalidImage(f"images of Pillow mode {image.mode} are not supported")
     pixels, alpha = _split_alpha(np.asarray(image))
-    keep_icc = isinstance(icc, bytes) and len(icc) <= MAX_ICC_BYTES and image.mode[0] == "R"
+    icc = parts.icc
+    if icc and (converted or len(icc) > MAX_METADATA_BYTES or colour.profile_space(icc) is None):
+        icc = b""
+        parts.metadata.mark_broken("icc")
     return Picture(
         pixels=pixels,
         media_type=f"image/{name.lower()}",
         alpha=alpha,
-        icc=icc if keep_icc else None,
+        icc=icc or None,
         bit_depth=wide.bit_depth if wide is not None else _heif_bits(image, name),
-        exif=exif_block,
+        metadata=parts.metadata,
     )
 
 
@@ -328,22 +326,36 @@ def encode(picture: Picture, media_type: str, *, quality: int | None = None, def
             pixels = composite(pixels, picture.alpha, "black")
         else:
             pixels = np.dstack([pixels, picture.alpha])
-    icc = picture.icc if pixels.shape[2] >= 3 else None
+    metadata, _ = picture.metadata.fitting(media_type)
+    icc = fitting_profile(picture, media_type)
     if media_type == "image/png":
-        return png.write(pixels, icc, picture.exif)
+        return png.write(pixels, icc, metadata)
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    file = BytesIO()
-    metadata = {name: value for name, value in (("icc_profile", icc), ("exif", picture.exif)) if value}
     if media_type == "image/jpeg":
         options = save_options(picture.coding, pixels.shape[2]) if picture.coding else {}
         if quality or not options.keys() & {"quality", "qtables"}:
             options = with_quality(options, quality or default_quality)
-        return _save_jpeg(image, {**options, **metadata})
+        return jpeg_segments.insert(_save_jpeg(image, options), icc, metadata)
+    options = {"quality": quality or default_quality}
     if picture.lossless and quality is None:
-        image.save(file, "WEBP", lossless=True, exact=True, quality=0, method=0, **metadata)
-    else:
-        image.save(file, "WEBP", quality=quality or default_quality, method=0, **metadata)
+        options = {"lossless": True, "exact": True, "quality": 0}
+    file = BytesIO()
+    image.save(file, "WEBP", method=0, icc_profile=icc, exif=metadata.exif, xmp=metadata.xmp, **options)
     return file.getvalue()
+
+
+def dropped_metadata(picture: Picture, media_type: str) -> list[str]:
+    """Return the kinds of metadata that `encode` leaves out or that were left out on decoding, sorted."""
+    _, lost = picture.metadata.fitting(media_type)
+    if picture.icc and not fitting_profile(picture, media_type):
+        lost = lost | {"icc"}
+    return sorted(lost)
+
+
+def fitting_profile(picture: Picture, media_type: str) -> bytes | None:
+    """Return the profile if it describes the channels of the encoded file. WebP has no grey."""
+    channels = 3 if media_type == "image/webp" else picture.pixels.shape[2]
+    return picture.icc if picture.icc and colour.fits(picture.icc, channels) else None
 
 
 def _save_jpeg(image: Image.Image, options: dict[str, Any]) -> bytes:

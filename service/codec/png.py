@@ -15,8 +15,11 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.codec import png_chunks
+from service.codec.metadata import Metadata
+from service.codec.png_chunks import CHUNK_HEADER, IEND, UINT32, PngParts, chunk, take_chunk
+
 PREFIX = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-IEND = b"\0\0\0\0IEND\xaeB`\x82"
 # Bit depth, colour type, compression, filter and interlace method, and the Pillow mode.
 MODES = {bytes((8, colour, 0, 0, 0)): mode for colour, mode in ((0, "L"), (2, "RGB"), (4, "LA"), (6, "RGBA"))}
 COLOUR_TYPES = (0, 4, 2, 6)  # indexed by the number of channels minus one
@@ -28,22 +31,31 @@ FILTER_NONE = 0
 FILTER_UP = 2
 MIN_DEFLATE_BYTES = 1200  # rows up to this size are stored uncompressed
 
-CHUNK_HEADER = Struct(">I4s")
 SIZE = Struct(">II")
-UINT32 = Struct(">I")
 
 
 @dataclass(slots=True)
 class SimplePng:
     """A PNG file that the fast path supports.
 
-    `size` is width and height in pixels. `spans` are the start and stop offsets of the IDAT data in bytes.
+    `size` is width and height in pixels. `spans` are the start and stop offsets of the IDAT data in bytes. `ancillary`
+    are the chunks of metadata (kind and body).
     """
 
     size: tuple[int, int]
     mode: str
     data: bytes
     spans: list[tuple[int, int]]
+    ancillary: list[tuple[bytes, bytes]]
+
+    def metadata(self) -> Metadata:
+        """Return the metadata of the file."""
+        if not self.ancillary:
+            return Metadata()
+        parts = PngParts(b"")
+        for kind, body in self.ancillary:
+            take_chunk(parts, kind, body, intact=True)
+        return parts.metadata
 
     def pixels(self) -> NDArray[np.uint8]:
         """Decode to uint8 H,W,C with the same values as `PIL.Image.open`.
@@ -81,9 +93,10 @@ def parse(data: bytes) -> SimplePng | None:
     offset = 33  # of the first chunk after IHDR
     end = len(data) - len(IEND)
     spans: list[tuple[int, int]] = []
+    ancillary: list[tuple[bytes, bytes]] = []
     for _ in range(MAX_CHUNKS):
         if offset == end:
-            return SimplePng((width, height), mode, data, spans) if spans and width and height else None
+            return SimplePng((width, height), mode, data, spans, ancillary) if spans and width and height else None
         length, kind = CHUNK_HEADER.unpack_from(data, offset)
         start = offset + 8
         stop = start + length
@@ -94,6 +107,8 @@ def parse(data: bytes) -> SimplePng | None:
             spans.append((start, stop))
         elif spans or IGNORED_CHUNKS.get(kind) != length or not _crc_ok(data, start - 4, stop):
             return None
+        else:
+            ancillary.append((kind, data[start:stop]))
     return None
 
 
@@ -101,14 +116,13 @@ def _crc_ok(data: bytes, start: int, stop: int) -> bool:
     return crc32(data[start:stop]) == UINT32.unpack_from(data, stop)[0]
 
 
-def write(bands: NDArray[np.uint8], icc: bytes | None, exif: bytes | None = None) -> bytes:
+def write(bands: NDArray[np.uint8], icc: bytes | None, metadata: Metadata) -> bytes:
     """Encode uint8 H,W,C with 1 to 4 channels as PNG. With 2 or 4 channels, the last is alpha."""
     height, width, channels = bands.shape
     header = pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels - 1], 0, 0, 0)
-    profile = _chunk(b"iCCP", b"ICC Profile\0\0" + isal_zlib.compress(icc)) if icc else b""
-    exif_chunk = _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")) if exif else b""
+    ancillary = png_chunks.ancillary(icc, metadata)
     body = _deflate(_filter_rows(bands.reshape(height, width * channels)))
-    return b"".join((PREFIX[:8], _chunk(b"IHDR", header), profile, exif_chunk, _chunk(b"IDAT", body), IEND))
+    return b"".join((PREFIX[:8], chunk(b"IHDR", header), ancillary, chunk(b"IDAT", body), IEND))
 
 
 def _deflate(rows: NDArray[np.uint8]) -> bytes:
@@ -132,7 +146,3 @@ def _filter_rows(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         out[0, 1:] = rows[0]
         np.subtract(rows[1:], rows[:-1], out=out[1:, 1:])
     return out
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return b"".join((CHUNK_HEADER.pack(len(body), kind), body, UINT32.pack(crc32(body, crc32(kind)))))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from service.codec.picture import ENCODABLE, Picture, encode
+from service.codec.picture import ENCODABLE, Picture, encode, fitting_profile
 from service.errors import ImageTooLarge, InvalidImage, Problem
 
 REDUCED_IMAGE = 1  # bit of the TIFF tag NewSubfileType: a preview of another page
@@ -94,7 +94,7 @@ def encode_scan(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, 
     """
     first, *others = (_to_image(picture) for picture in pictures)
     options: dict[str, Any] = {"dpi": dpi} if dpi else {}
-    if (icc := pictures[0].icc) and media_type != "image/gif":
+    if (icc := fitting_profile(pictures[0], media_type)) and media_type != "image/gif":
         options["icc_profile"] = icc
     file = BytesIO()
     if media_type == "image/tiff":

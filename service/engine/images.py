@@ -70,8 +70,8 @@ def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> 
     """Return an output of the model (uint8 H,W,C) as an image like the input `picture`.
 
     The result has the alpha and the ICC profile of the input, and is grey if the input was grey. Fully transparent
-    pixels are those of the input, unless the size or the channels changed. It has the EXIF block of the input if
-    `keep_metadata` is true and the size is unchanged. If `picture` is None, the output is not changed.
+    pixels are those of the input, unless the size or the channels changed. If `keep_metadata` is true,
+    the metadata are those of the input, adapted to the size. If `picture` is None, the output is not changed.
     """
     if picture is None:
         return Picture(output, "image/png")
@@ -80,7 +80,7 @@ def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> 
     if picture.grey:
         output = codec.fit_to_size(output, None, None, 1)
     alpha = None if picture.alpha is None else codec.fit_alpha_to_size(picture.alpha, height, width)
-    exif = picture.exif if keep_metadata and picture.pixels.shape[:2] == (height, width) else None
+    metadata = picture.metadata.upright((width, height)) if keep_metadata else picture.metadata.stripped()
     pixels = codec.fit_to_size(output, None, None, channels)
     if picture.alpha is not None and pixels.shape == picture.pixels.shape:
         pixels = np.where(picture.alpha[:, :, np.newaxis] == 0, picture.pixels, pixels)
@@ -89,7 +89,7 @@ def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> 
         media_type=picture.media_type,
         alpha=alpha,
         icc=picture.icc,
-        exif=exif,
+        metadata=metadata,
         coding=picture.coding,
         lossless=picture.lossless,
     )

@@ -15,6 +15,9 @@ INPUT_CHANGE_HEADERS = {
 }
 """Differences between the image sent and the model's input, by their JSON field."""
 
+METADATA_HEADERS = {"metadata_dropped": "X-Metadata-Dropped"}
+"""What the response does not carry of the image sent, by its JSON field."""
+
 MODEL_HEADERS = ("X-Model", "X-Model-Version")
 COMMON_RESPONSE_HEADERS = ("X-Request-ID", "Server-Timing", "Retry-After")
 PROBLEM_HEADERS = ("Accept-Encoding", "Allow", "WWW-Authenticate")
@@ -33,5 +36,6 @@ CORS_EXPOSED_HEADERS = [
     *MODEL_HEADERS,
     *FIGURE_HEADERS.values(),
     *INPUT_CHANGE_HEADERS.values(),
+    *METADATA_HEADERS.values(),
 ]
 """Response headers that pages of the origins in `cors_origins` may read."""

@@ -25,6 +25,7 @@ from service.types import Array, Headers
 
 FIGURE_HEADERS = {field: name.lower().encode() for field, name in header_names.FIGURE_HEADERS.items()}
 INPUT_CHANGE_HEADERS = {field: name.lower().encode() for field, name in header_names.INPUT_CHANGE_HEADERS.items()}
+METADATA_HEADERS = {field: name.lower().encode() for field, name in header_names.METADATA_HEADERS.items()}
 
 
 @dataclass(slots=True)
@@ -65,11 +66,14 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     for name, value in _input_changes(image, parts.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
         headers.append((INPUT_CHANGE_HEADERS[name], text.encode()))
-    return _encode_image(parts, output, image, media_type), headers
+    answer = postprocess(output, image, parts.keep_metadata)
+    dropped = codec.dropped_metadata(answer, media_type)
+    if dropped:
+        headers.append((METADATA_HEADERS["metadata_dropped"], ", ".join(dropped).encode()))
+    return _encode_image(parts, answer, media_type), headers
 
 
-def _encode_image(parts: ResponseParts, output: Array, image: Picture | None, media_type: str) -> bytes:
-    picture = postprocess(output, image, parts.keep_metadata)
+def _encode_image(parts: ResponseParts, picture: Picture, media_type: str) -> bytes:
     return codec.encode(picture, media_type, quality=parts.quality, default_quality=parts.image_quality)
 
 
@@ -148,8 +152,11 @@ def _result(
         return {name: np.ascontiguousarray(output), **figures, **_input_changes(image, parts.card)}
     height, width = output.shape[:2]
     media_type = image_media_type(image, (width, height))
-    text = pybase64.b64encode_as_string(_encode_image(parts, output, image, media_type))
-    return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card)}
+    answer = postprocess(output, image, parts.keep_metadata)
+    text = pybase64.b64encode_as_string(_encode_image(parts, answer, media_type))
+    dropped = codec.dropped_metadata(answer, media_type)
+    losses = {"metadata_dropped": dropped} if dropped else {}
+    return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card), **losses}
 
 
 def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | float]:

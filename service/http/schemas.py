@@ -65,6 +65,10 @@ class ImageResult(InputChanges):
 
     image: str = Field(description="the encoded image as base64")
     type: str = Field(description="media type of the image")
+    metadata_dropped: list[str] | None = Field(
+        default=None,
+        description="kinds of metadata of the image sent that the response does not carry, such as `icc` and `xmp`",
+    )
     mse: NonNegative | None = Field(
         default=None, description="mean squared error between input and output, on the 0..1 scale"
     )

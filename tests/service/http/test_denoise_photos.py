@@ -39,7 +39,7 @@ def test_exif_is_kept_with_upright_orientation_or_stripped(client: TestClient, s
     assert kept.getexif().get(0x0112, 1) == 1
     assert kept.getexif()[0x010F] == "Hourglass"
     assert kept.getexif().get_ifd(0x8825)[1] == "N"
-    assert kept.getexif().get_ifd(0x8769) == {0xA002: 6, 0xA003: 9}
+    assert kept.getexif().get_ifd(0x8769) == {0xA002: 6, 0xA003: 9, 0x927C: b"the maker's own"}
     stripped = Image.open(BytesIO(post(client, "/denoise?model=photos&metadata=strip", blob, media).content))
     assert not dict(stripped.getexif())
     strict = serve(metadata="strip")
@@ -55,9 +55,13 @@ def test_icc_profile_is_kept_with_and_without_metadata(client: TestClient) -> No
     assert answer.info["icc_profile"] == profile
 
 
-def test_resized_response_has_no_exif(client: TestClient) -> None:
+def test_exif_of_resized_response_states_the_new_size(client: TestClient) -> None:
     blob = png(np.full((30, 20, 3), 128, np.uint8), exif=camera())
-    assert not dict(Image.open(BytesIO(post(client, "/denoise", blob, "image/png").content)).getexif())
+    answer = Image.open(BytesIO(post(client, "/denoise", blob, "image/png").content))
+    assert answer.size != (20, 30)
+    assert answer.getexif()[0x010F] == "Hourglass"
+    exif = answer.getexif().get_ifd(0x8769)
+    assert (exif[0xA002], exif[0xA003]) == answer.size
 
 
 def test_strength_blends_output_with_input(client: TestClient) -> None:

@@ -1,0 +1,176 @@
+"""Splits JPEG files into the image and its metadata, and inserts metadata into JPEG files.
+
+The structure is followed as libjpeg follows it: segments by their length, entropy-coded data up to the next marker, and
+nothing behind the end of the image. Published as ITU-T T.81, annex B; the metadata as ICC.1 annex B.4, CIPA DC-008 and
+Adobe's XMP specification part 3.
+"""
+
+import re
+from collections.abc import Iterator
+from struct import Struct
+
+from service.codec import exif, photoshop, xmp
+from service.codec.density import Density
+from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
+from service.errors import InvalidImage
+
+ICC_PREFIX = b"ICC_PROFILE\0"
+MAX_ICC_BYTES = 16 << 20  # what the segments of a profile can hold; one that is applied may be larger than one copied
+MAX_SEGMENTS = 50_000  # before the first scan and between scans; bounds the time
+MAX_SEGMENT_BODY = 65533
+MAX_REPETITIONS = 64  # comments, and segments of extended XMP, that are copied
+
+SOI = b"\xff\xd8"
+EOI = 0xD9
+SOS = 0xDA
+COM = 0xFE
+APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
+STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
+ENTROPY_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that ends a scan: neither stuffing, fill nor restart
+
+LENGTH = Struct(">H")
+
+
+def _segments(data: bytes, offset: int) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and stop of each segment up to the end of the image; `start` is that of the 0xFF.
+
+    A scan is yielded without its entropy-coded data. Raises InvalidImage for too many segments.
+    """
+    for _ in range(MAX_SEGMENTS):
+        start = data.find(b"\xff", offset)
+        while 0 <= start < len(data) - 1 and data[start + 1] == 0xFF:  # fill bytes
+            start += 1
+        if not 0 <= start < len(data) - 1:
+            return
+        marker = data[start + 1]
+        offset = start + 2
+        if marker == EOI:
+            yield marker, start, offset
+            return
+        if marker == 0 or marker in STANDALONE:
+            continue
+        if offset + 2 > len(data):
+            return
+        offset = min(offset + max(LENGTH.unpack_from(data, offset)[0], 2), len(data))
+        yield marker, start, offset
+        if marker == SOS:
+            end = ENTROPY_END.search(data, offset)
+            offset = end.start() if end else len(data)
+    raise InvalidImage(f"the JPEG has more than {MAX_SEGMENTS} segments")
+
+
+def limit_scans(data: bytes, limit: int) -> None:
+    """Raise InvalidImage if the image has more than `limit` scans. Each costs a pass over all pixels."""
+    scans = 0
+    for marker, _, _ in _segments(data, 2):
+        scans += marker == SOS
+        if scans > limit:
+            raise InvalidImage(f"the JPEG has more than {limit} scans")
+
+
+def end_of_image(data: bytes) -> int:
+    """Return the offset behind the end of the image, or the length of `data` if the end is missing."""
+    return next((stop for marker, _, stop in _segments(data, 2) if marker == EOI), len(data))
+
+
+def has_trailer(data: bytes) -> bool:
+    """Return whether anything but zeros follows the image. Looks for the end only if the file does not end with it."""
+    if data.endswith(b"\xff\xd9"):
+        return False
+    return bool(data[end_of_image(data) :].strip(b"\0"))
+
+
+def split(data: bytes) -> FileParts:
+    """Take the metadata from the segments before the first scan. Raises InvalidImage for too many segments."""
+    parts = FileParts(data)
+    pieces: list[bytes] = [SOI]
+    profile: dict[int, bytes] = {}
+    profile_count = 0
+    for marker, start, stop in _segments(data, 2):
+        if marker == SOS:
+            pieces.append(data[start:])
+            parts.image = b"".join(pieces)
+            break
+        body = data[start + 4 : stop]
+        if marker == APP2 and body.startswith(ICC_PREFIX) and len(body) >= 14:
+            profile.setdefault(body[12], body[14:])
+            profile_count = profile_count or body[13]
+            continue
+        if (APP1 <= marker <= 0xEF and marker != APP14) or marker == COM:
+            _take_segment(parts.metadata, marker, body)
+            continue
+        if marker == APP0 and body.startswith(b"JFIF\0") and len(body) >= 12:
+            parts.metadata.density = parts.metadata.density or Density.from_jfif(body[7:12])
+        if marker == APP14 and body.startswith(b"Adobe"):
+            parts.inverted_cmyk = True
+        pieces.append(data[start:stop])
+    if profile:
+        numbers = range(1, profile_count + 1)
+        parts.icc = b"".join(profile.get(number, b"") for number in numbers)
+        if not profile_count or not all(number in profile for number in numbers) or len(parts.icc) > MAX_ICC_BYTES:
+            parts.icc = b""
+            parts.metadata.mark_broken("icc")
+    if has_trailer(data):
+        parts.metadata.mark_other("trailer")
+    parts.metadata.check()
+    return parts
+
+
+def _take_segment(metadata: Metadata, marker: int, body: bytes) -> None:
+    """Take metadata from the body of an APP or COM segment."""
+    if marker == COM:
+        if len(metadata.comments) < MAX_REPETITIONS:
+            metadata.comments += (body,)
+        else:
+            metadata.mark_broken("comment")
+    elif marker == APP1 and body.startswith(exif.PREFIX):
+        if len(metadata.exif) <= MAX_METADATA_BYTES:
+            metadata.exif += body[len(exif.PREFIX) :]
+    elif marker == APP1 and body.startswith(xmp.JPEG_PREFIX):
+        metadata.xmp = metadata.xmp or body[len(xmp.JPEG_PREFIX) :]
+    elif marker == APP1 and body.startswith(xmp.JPEG_EXTENSION_PREFIX):
+        if len(metadata.extended_xmp) < MAX_REPETITIONS:
+            metadata.extended_xmp += (body,)
+        else:
+            metadata.mark_broken("xmp")
+    elif marker == APP13 and body.startswith(photoshop.JPEG_PREFIX):
+        if len(metadata.photoshop) <= MAX_METADATA_BYTES:
+            metadata.photoshop += body[len(photoshop.JPEG_PREFIX) :]
+    elif not (marker == APP0 and body.startswith(b"JFXX\0")):  # a thumbnail
+        metadata.mark_other("other")
+
+
+def insert(data: bytes, icc: bytes | None, metadata: Metadata) -> bytes:
+    """Insert a profile and metadata into a JPEG file that begins with a JFIF segment."""
+    jfif_stop = 4 + LENGTH.unpack_from(data, 4)[0]
+    jfif = bytearray(data[:jfif_stop])
+    density = metadata.density.jfif() if metadata.density else b""
+    if density:
+        jfif[13:18] = density
+    pieces: list[bytes] = [bytes(jfif)]
+    if metadata.exif:
+        pieces.append(_segment(APP1, exif.PREFIX + metadata.exif))
+    if metadata.xmp:
+        pieces.append(_segment(APP1, xmp.JPEG_PREFIX + metadata.xmp))
+    pieces += [_segment(APP1, body) for body in metadata.extended_xmp]
+    pieces += _split_segments(APP13, [photoshop.JPEG_PREFIX], metadata.photoshop)
+    if icc:
+        step = MAX_SEGMENT_BODY - len(ICC_PREFIX) - 2
+        count = -(-len(icc) // step)
+        pieces += _split_segments(APP2, [ICC_PREFIX + bytes((n, count)) for n in range(1, count + 1)], icc)
+    pieces += [_segment(COM, body) for body in metadata.comments]
+    return b"".join((*pieces, data[jfif_stop:]))
+
+
+def _split_segments(marker: int, prefixes: list[bytes], body: bytes) -> list[bytes]:
+    """Return as many segments as the body needs; the last prefix is repeated."""
+    step = MAX_SEGMENT_BODY - len(prefixes[0])
+    starts = range(0, len(body), step)
+    return [
+        _segment(marker, prefixes[min(at, len(prefixes) - 1)] + body[start : start + step])
+        for at, start in enumerate(starts)
+    ]
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return b"".join((bytes((0xFF, marker)), LENGTH.pack(len(body) + 2), body))

@@ -1,0 +1,37 @@
+"""Takes the metadata of formats that Pillow reads alone: TIFF, BMP, GIF, AVIF and HEIF."""
+
+from PIL import Image, TiffImagePlugin
+
+from service.codec import exif, photoshop
+from service.codec.density import Density
+from service.codec.metadata import FileParts
+
+PHOTOSHOP_TAG = 34377
+IPTC_TAG = 33723
+XMP_TAG = 700
+
+
+def take(parts: FileParts, image: Image.Image) -> None:
+    """Take the profile and the metadata of an open image. Pillow itself applies the orientation of TIFF files."""
+    metadata = parts.metadata
+    profile = image.info.get("icc_profile")
+    parts.icc = profile if isinstance(profile, bytes) else b""
+    comment = image.info.get("comment")
+    if isinstance(comment, bytes):
+        metadata.comments = (comment[:65533],)
+    dpi = image.info.get("dpi")
+    if dpi and min(dpi) > 0:
+        metadata.density = Density(float(dpi[0]), float(dpi[1]), "inch")
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        metadata.xmp = _bytes(image.tag_v2.get(XMP_TAG))
+        iptc = _bytes(image.tag_v2.get(IPTC_TAG))
+        metadata.photoshop = _bytes(image.tag_v2.get(PHOTOSHOP_TAG)) or (photoshop.from_iptc(iptc) if iptc else b"")
+    else:
+        metadata.exif = _bytes(image.info.get("exif")).removeprefix(exif.PREFIX)
+        metadata.xmp = _bytes(image.info.get("xmp"))
+    image.info.pop("xmp", None)  # Pillow would apply an orientation that stands there alone
+    metadata.check()
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
