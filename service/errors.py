@@ -172,7 +172,7 @@ class InvalidImage(Problem):
 
 
 class TruncatedImage(Problem):
-    """An image file ends too early. `can_be_allowed` says whether the part that is there can be decoded."""
+    """An image file ends too early. `can_be_allowed` says whether the part before the end can be decoded."""
 
     status, type, title = 422, "truncated-image", "Truncated image"
 

@@ -12,7 +12,7 @@ import pytest
 
 from service.cli import sources
 from service.cli.output_log import OutputLog
-from service.cli.plan import Existing, output_folder, plan_outputs
+from service.cli.plan import ExistingFilePolicy, output_folder, plan_outputs
 from service.cli.sources import find_sources, printable
 from tests.conftest import digit, png
 from tests.service.cli.test_commands import hourglass
@@ -43,7 +43,7 @@ def targets(folder: Path, output: str, *, suffix: str = "") -> dict[str, str]:
     """The planned name of each source, below the output folder."""
     place = output_folder(output, [str(folder)])
     found = find_sources([str(folder)], place, never)
-    plan = plan_outputs(found, output, place, Existing(suffix=suffix), never)
+    plan = plan_outputs(found, output, place, ExistingFilePolicy(suffix=suffix), never)
     return {
         task.source.name.as_posix(): task.target.relative_to(output).as_posix() for task in plan.tasks if task.target
     }
@@ -233,7 +233,7 @@ def test_equal_names_of_folders_have_separate_outputs(tmp_path: Path) -> None:
     write(tmp_path, "one/a.png", "two/a.png")
     names = [str(tmp_path / "one"), str(tmp_path / "two")]
     place = output_folder("out", names)
-    plan = plan_outputs(find_sources(names, place, never), "out", place, Existing(), never)
+    plan = plan_outputs(find_sources(names, place, never), "out", place, ExistingFilePolicy(), never)
     assert [task.target for task in plan.tasks] == [Path("out/a.png"), Path("out/a-2.png")]
     assert len(plan.notes) == 1
 

@@ -57,7 +57,7 @@ NAMES: list[tuple[str, Callable[[], object], str, str]] = [
     ),
     ("uvicorn httptools_impl", lambda: httptools_impl, "service/server/protocol.py", "STATUS_LINE HttpToolsProtocol"),
     ("uvicorn FlowControl", lambda: FlowControl, "service/server/protocol.py", "resume_reading"),
-    ("uvicorn FlowControl()", lambda: FlowControl(asyncio.Transport()), "service/server/watches.py", "read_paused"),
+    ("uvicorn FlowControl()", lambda: FlowControl(asyncio.Transport()), "service/server/data_rates.py", "read_paused"),
     (
         "uvicorn RequestResponseCycle",
         cycle,
