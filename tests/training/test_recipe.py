@@ -90,7 +90,7 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
         ("model.int8=true", "model.int8 needs net.family = 'conv'"),
         ("augmentation.crop=0", "augmentation.crop"),
         ("augmentation.crop=20", "augmentation.crop needs a net for any size"),
-        ('corruption={kind="gaussian-blind", low=0.5, high=0.1}', "low is above high"),
+        ('corruption={kind="gaussian-blind", low=0.5, high=0.1}', "low must not be above high"),
         ("epochs", "--set takes key=value"),
         ("net.code.x=3", "code is a value, not a table"),
     ],

@@ -1,7 +1,7 @@
-"""What is done to the inputs while training, and to the test set when denoising is measured; the target stays clean.
+"""Corruptions of the inputs, for training and for the evaluation of denoising. The target is the clean input.
 
-Each kind is its own recipe table and a function of (clean, generator): float32 in 0..1, N first. The generator is the
-run's; nothing here touches global randomness.
+Each kind is a recipe table and a callable `corruption(clean, generator)` on float32 tensors with values in 0..1 and
+the items along the first axis. All random numbers come from the generator; the global random state is not used.
 """
 
 from typing import Annotated, Literal, Self
@@ -43,18 +43,23 @@ AnyCorruption = Annotated[
 
 
 class Mixture(StrictModel):
-    """Each item under one of several corruptions, drawn by lot."""
+    """Apply to each item one of several corruptions, drawn at random.
+
+    Raises ValidationError if the number of `shares` differs from the number of corruptions.
+    """
 
     kind: Literal["mixture"] = "mixture"
     of: Annotated[list[AnyCorruption], Len(min_length=2)]
-    """The corruptions, each a table as it would stand alone."""
+    """The corruptions. Each is a table with the same keys as a `[corruption]` table."""
     shares: list[PositiveFloat] | None = None
-    """How often each is drawn, relative to the others; equally often where this is left out."""
+    """Weights of the corruptions in the draw, one for each. Without them all are equally likely."""
 
     @model_validator(mode="after")
     def _one_share_each(self) -> Self:
         if self.shares is not None and len(self.shares) != len(self.of):
-            raise ValueError(f"there are {len(self.of)} corruptions in `of` and {len(self.shares)} shares")
+            raise ValueError(
+                f"there are {len(self.of)} corruptions in `of` and {len(self.shares)} shares: give one for each"
+            )
         return self
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
@@ -73,14 +78,15 @@ class Mixture(StrictModel):
 Corruption = Annotated[AnyCorruption | Mixture, Discriminator("kind")]
 
 EVALUATION_SIGMAS = (15, 25, 50)
-"""Levels of normal noise, of 255, that the field measures at."""
+"""Standard deviations of Gaussian noise, on the scale 0..255, at which publications report denoising results."""
 
 
 def evaluation_levels(corruption: Corruption) -> dict[str, Corruption]:
-    """Return the corruptions to evaluate for a corruption used in training, by the suffix of their figures.
+    """Return the corruptions to evaluate for a corruption used in training, by the suffix of the figures' names.
 
-    Blind Gaussian noise is evaluated at each of EVALUATION_SIGMAS within its range, a mixture with noise of images at
-    each of its kinds, and any other corruption as it is.
+    Blind Gaussian noise gives one entry for each level of EVALUATION_SIGMAS within its range, with suffixes such as
+    `_25`. A mixture that contains noise of images gives the entries of each of its kinds except `none`. Any other
+    corruption is the only entry, with an empty suffix.
     """
     if isinstance(corruption, Mixture) and any(isinstance(one, PictureNoise) for one in corruption.of):
         return {

@@ -1,4 +1,4 @@
-"""Noise of whole rows or columns of a sensor, and bands of flickering light."""
+"""Row and column noise of sensors, and the bands of flickering light."""
 
 import math
 from typing import Literal
@@ -13,24 +13,24 @@ from training.imaging.smoothing import blur, unit_deviation
 from training.schema import Range
 
 _SLOPE_AT_MID_GREY = 1.7
-"""Of sRGB values over linear light, at the sRGB value 0.5."""
+"""Derivative of the sRGB value with respect to linear light, at the sRGB value 0.5."""
 
 
 class Banding(PictureNoise):
-    """Offsets that are equal along rows or columns, added in linear light and so most visible in shadows.
+    """Offsets that are constant along rows or columns, added in linear light and thus strongest in dark areas.
 
-    Row noise comes from the readout of CMOS sensors (Wei et al., "A physics-based noise formation model for extreme
-    low-light raw denoising", CVPR 2020). Some pictures have wider bands, some periodic ones, and all have some white
-    noise beside it.
+    The readout of CMOS sensors causes row noise (Wei et al., "A physics-based noise formation model for extreme
+    low-light raw denoising", CVPR 2020). Half of the images have bands wider than a pixel, a fifth have periodic bands,
+    and white noise is added to all of them.
     """
 
     kind: Literal["banding"] = "banding"
     strength: Range = (0.003, 0.04)
-    """Standard deviation of the lines where the picture is mid-grey, on the sRGB scale; log-uniform."""
+    """Standard deviation of the lines at middle grey, on the sRGB scale 0..1. Drawn log-uniformly."""
     width: Range = (0.0, 2.5)
-    """Blur across the lines in pixels."""
+    """Standard deviation in pixels of the Gaussian blur across the lines."""
     white: Range = (0.0, 1.0)
-    """White noise beside it, relative to the lines."""
+    """Standard deviation of the white noise, as a multiple of that of the lines."""
 
     def noisy(self, clean: Tensor, generator: Generator) -> Tensor:
         """Add lines and white noise in linear light."""
@@ -44,7 +44,7 @@ class Banding(PictureNoise):
         return clean + linear_to_srgb(linear + strength * (lines + white)) - linear_to_srgb(linear)
 
     def _lines(self, count: int, length: int, generator: Generator) -> Tensor:
-        """Offsets of unit variance along one axis, in part shared by the channels: N,3,length."""
+        """Return offsets of unit variance along one axis, partly shared by the channels: N,3,length."""
         shared = torch.randn(count, 1, length, 1, generator=generator)
         own = torch.randn(count, 3, length, 1, generator=generator)
         offsets = torch.lerp(shared.expand_as(own), own, uniform((0.0, 0.6), count, generator))

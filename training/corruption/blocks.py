@@ -1,4 +1,4 @@
-"""JPEG alone: the blocks and rings of a strongly compressed picture that had no noise."""
+"""JPEG artefacts without other noise."""
 
 from typing import Literal
 
@@ -11,18 +11,22 @@ from training.schema import Probability, Range
 
 
 class Jpeg(PictureNoise):
-    """Compression once, and in some pictures twice with the grid of blocks at another place (Zhang et al., SCUNet)."""
+    """Compress images as JPEG, which leaves block edges and ringing.
+
+    Some images are compressed twice with different positions of the 8x8 block grid, as in Zhang et al., "Practical
+    blind image denoising via Swin-Conv-UNet and data synthesis" (SCUNet, 2022).
+    """
 
     kind: Literal["jpeg"] = "jpeg"
     jpeg: Probability = 1.0
     """Probability of the last compression."""
     quality: Range = (10.0, 90.0)
-    """Of each compression, drawn for every picture; libjpeg's scale."""
+    """JPEG quality on the scale of libjpeg, 1 to 100. Drawn uniformly for each image and compression."""
     twice: Probability = 0.25
-    """Probability of a compression before it."""
+    """Probability of an additional compression before it."""
 
     def noisy(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Compress some of the pictures a first time."""
+        """Compress some of the images for the first time; the base class does the last compression."""
         first = chance(self.twice, len(clean), generator).flatten()
         noisy = clean.clone()
         if first.any():

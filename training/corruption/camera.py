@@ -1,6 +1,7 @@
-"""The noise of digital cameras: from the sensor through the camera's own processing into a JPEG.
+"""The noise of digital cameras: sensor noise, processed as in a camera and compressed as JPEG.
 
-Each step is one method, in the order of the light. Noise only goes through; the picture itself stays as it is.
+Each processing step is one method, in the order from sensor to file. The steps transform the noise only, so that the
+clean image remains the target of training.
 """
 
 from typing import Literal
@@ -25,60 +26,60 @@ from training.imaging.smoothing import blur, resize
 from training.schema import Probability, Range
 
 _READ_SLOPE, _READ_OFFSET, _READ_SPREAD = 2.18, 1.20, 0.26
-"""log read = 2.18 log shot + 1.20 + N(0, 0.26): Brooks et al. (2019), fitted to the cameras of the DND set."""
+"""log read = 2.18 log shot + 1.20 + N(0, 0.26), fitted by Brooks et al. (2019) to the cameras of the DND data set."""
 
 
 class Camera(PictureNoise):
-    """Noise of a digital camera, as its JPEG shows it.
+    """Noise of a digital camera as it appears in the JPEG file.
 
-    The model follows Brooks et al., "Unprocessing images for learned raw denoising" (CVPR 2019): back to the sensor's
-    linear values, noise there, and the camera's processing forward again; with the demosaicing and JPEG of CBDNet (Guo
-    et al., CVPR 2019) and the resizing and repeated JPEG of SCUNet (Zhang et al., 2022).
+    The model follows Brooks et al., "Unprocessing images for learned raw denoising" (CVPR 2019): it converts the image
+    to linear sensor values, adds noise there, and applies the camera's processing again. Demosaicing and JPEG follow
+    CBDNet (Guo et al., CVPR 2019), resizing and repeated JPEG follow SCUNet (Zhang et al., 2022).
     """
 
     kind: Literal["camera"] = "camera"
     shot: Range = (1e-4, 0.012)
-    """Shot noise: variance per signal in linear light, log-uniform. Variance = shot * signal + read (Foi et al., 2008);
-    the read noise follows from it by the line of Brooks et al. (2019)."""
+    """Shot noise: variance divided by signal, in linear light. Drawn log-uniformly. The variance of the noise is
+    shot * signal + read (Foi et al., 2008), where read depends on shot by the regression of Brooks et al. (2019)."""
     exposure: Range = (1.0, 1.6)
-    """Gain of all channels after the sensor."""
+    """Gain that is applied to all channels after the sensor."""
     white_balance: Range = (1.1, 2.2)
-    """Gain of red and of blue over green, drawn one by one; both are noisier for it."""
+    """Gains of red and of blue relative to green, drawn independently. They amplify the noise of both channels."""
     crosstalk: Range = (0.0, 0.45)
-    """Share of each other colour that the colour matrix takes away, about as the matrices in DNG files do."""
+    """Share of each other channel that the colour matrix subtracts; the range is close to the matrices in DNG files."""
     contrast: Range = (1.0, 1.4)
-    """Of the tone curve, an S in sRGB values; 1 is none."""
+    """Contrast of the S-shaped tone curve on sRGB values; 1 leaves them unchanged."""
     rows: Probability = 0.1
-    """Probability of noise that is equal along rows or columns of the sensor (Wei et al., ELD, CVPR 2020)."""
+    """Probability of noise that is constant along rows or columns of the sensor (Wei et al., ELD, CVPR 2020)."""
     full_colour: Probability = 0.15
-    """Probability of no mosaic: several pixels of the sensor make one of the picture."""
+    """Probability of no demosaicing, as in cameras that combine several sensor pixels into one pixel."""
     smoothing: Probability = 0.85
-    """Probability that the camera smooths the noise, less at edges."""
+    """Probability that the camera smooths the noise; the smoothing is weaker at edges."""
     luma_sigma: Range = (0.2, 1.2)
-    """Width of that smoothing in pixels for luma."""
+    """Standard deviation in pixels of the smoothing of the luma."""
     chroma_sigma: Range = (0.5, 4.5)
-    """The same for colour, which cameras smooth more."""
+    """Standard deviation in pixels of the smoothing of the chroma, which cameras smooth more."""
     chroma_left: Range = (0.4, 1.0)
-    """Share of the colour noise that is left after it."""
+    """Factor by which the chroma noise is multiplied after the smoothing."""
     sharpening: Probability = 0.35
     """Probability of an unsharp mask on the luma after the smoothing."""
     sharpening_amount: Range = (0.2, 0.9)
-    """Share of the detail that the mask adds again."""
+    """Strength of the unsharp mask: share of the detail that it adds."""
     resizing: Probability = 0.25
-    """Probability that the noisy picture was then resized."""
+    """Probability that the noisy image is then resized."""
     scale: Range = (0.6, 1.6)
-    """Size of the picture when the noise came in, relative to its final size; log-uniform."""
+    """Size of the image at which the noise is added, relative to its final size. Drawn log-uniformly."""
     first_jpeg: Probability = 0.5
-    """Probability of a JPEG in the camera, before the resizing, and so of two in all."""
+    """Probability of a JPEG compression in the camera, before the resizing."""
     first_quality: Range = (85.0, 99.0)
-    """Of that JPEG."""
+    """JPEG quality of the compression in the camera."""
     jpeg: Probability = 0.85
-    """Probability of a JPEG at the end."""
+    """Probability of a JPEG compression at the end."""
     quality: Range = (65.0, 98.0)
-    """Of that JPEG; cameras write 85 to 98, websites 65 to 90."""
+    """JPEG quality of the compression at the end. Cameras use 85 to 98, websites 65 to 90."""
 
     def noisy(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Noise at the picture's own size, or at another one and resized with it."""
+        """Add noise at the size of the image, or at another size from which the noise is resized."""
         resized = chance(self.resizing, len(clean), generator).flatten()
         noise = torch.empty_like(clean)
         if not resized.all():
@@ -92,7 +93,7 @@ class Camera(PictureNoise):
         return clean + noise
 
     def noise(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Noise in sRGB of pictures N,3,H,W, after the camera's processing."""
+        """Return the noise of images N,3,H,W in sRGB after the processing in the camera: N,3,H,W."""
         noise = self._developed(clean, generator)
         noise = self._smoothed(noise, clean, generator)
         noise = self._sharpened(noise, generator)
@@ -105,7 +106,7 @@ class Camera(PictureNoise):
         return noise
 
     def _developed(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Sensor noise as it looks in sRGB: sensor, demosaicing, white balance, colour matrix, tone curve."""
+        """Return sensor noise in sRGB, after demosaicing, white balance, colour matrix and tone curve."""
         count = len(clean)
         contrast = uniform(self.contrast, count, generator)
         linear = srgb_to_linear(tone(clean, 1 / contrast))
@@ -113,14 +114,14 @@ class Camera(PictureNoise):
         gains[:, 0::2] = uniform(self.white_balance, 2 * count, generator).view(count, 2, 1, 1)
         gains *= uniform(self.exposure, count, generator)
         matrices = _colour_matrices(self.crosstalk, count, generator)
-        balanced = apply_matrix(linear, torch.linalg.inv(matrices))  # the sensor's values times the gains
+        balanced = apply_matrix(linear, torch.linalg.inv(matrices))  # sensor values times the gains
         noise = self._sensor_noise(balanced / gains, generator) * gains
         noise = self._demosaiced(noise, balanced, generator)
         noise = apply_matrix(noise, matrices)
         return tone(linear_to_srgb(noise.add_(linear)), contrast).sub_(clean)
 
     def _sensor_noise(self, raw: Tensor, generator: Generator) -> Tensor:
-        """Shot and read noise, and in some pictures a noise of the rows or columns."""
+        """Return shot and read noise, with row or column noise in some of the images."""
         count, _, height, width = raw.shape
         shot = log_uniform(self.shot, count, generator)
         spread = torch.randn(count, 1, 1, 1, generator=generator) * _READ_SPREAD
@@ -133,7 +134,7 @@ class Camera(PictureNoise):
         return noise + lines * strength * read.sqrt()
 
     def _demosaiced(self, noise: Tensor, balanced: Tensor, generator: Generator) -> Tensor:
-        """The noise after one of three demosaicings, or as it is where the camera reduced the size."""
+        """Return the noise after one of three demosaicing methods, or unchanged for cameras without demosaicing."""
         mosaiced = 1 - self.full_colour
         which = choice([self.full_colour, 0.3 * mosaiced, 0.3 * mosaiced, 0.4 * mosaiced], len(noise), generator)
         sites = mosaic.bayer_sites(noise, generator)
@@ -145,12 +146,12 @@ class Camera(PictureNoise):
                 result[chosen] = method(sampled[chosen], sites[chosen])
         chosen = which == 3
         if chosen.any():
-            noisy = (guide + sampled)[chosen].clamp(min=0).sqrt()  # gradients as seen, not as in linear light
+            noisy = (guide + sampled)[chosen].clamp(min=0).sqrt()  # gradients on a perceptual scale
             result[chosen] = mosaic.edge_directed(sampled[chosen], sites[chosen], noisy)
         return result
 
     def _smoothed(self, noise: Tensor, clean: Tensor, generator: Generator) -> Tensor:
-        """The camera's own noise reduction: less of it at edges, more of it in the colour."""
+        """Return the noise after the noise reduction of the camera, weaker at edges and stronger in the chroma."""
         count = len(noise)
         smoothed = chance(self.smoothing, count, generator)
         luma_sigma = uniform(self.luma_sigma, count, generator) * smoothed
@@ -164,7 +165,7 @@ class Camera(PictureNoise):
         return ycc_to_rgb(torch.cat([y, chroma], 1))
 
     def _sharpened(self, noise: Tensor, generator: Generator) -> Tensor:
-        """An unsharp mask on the luma: what it does to the noise."""
+        """Return the noise after an unsharp mask on the luma."""
         count = len(noise)
         amount = uniform(self.sharpening_amount, count, generator) * chance(self.sharpening, count, generator)
         sigma = uniform((0.6, 1.5), count, generator)
@@ -173,13 +174,13 @@ class Camera(PictureNoise):
 
 
 def _colour_matrices(crosstalk: tuple[float, float], count: int, generator: Generator) -> Tensor:
-    """From a camera's colours to sRGB: rows sum to 1, other colours are taken away. N,3,3."""
+    """Return matrices from camera colours to sRGB, with rows that sum to 1 and negative other entries: N,3,3."""
     others = uniform(crosstalk, 9 * count, generator).view(count, 3, 3) * (1 - torch.eye(3))
     return torch.diag_embed(1 + others.sum(2)) - others
 
 
 def _edges(clean: Tensor) -> Tensor:
-    """How much of an edge each pixel lies on, in 0..1: N,1,H,W."""
+    """Return the strength of the edge at each pixel, in 0..1: N,1,H,W."""
     y = luma(clean)
     sigma = torch.full((len(clean), 1, 1, 1), 1.0)
     change = (y - blur(y, sigma)).abs()

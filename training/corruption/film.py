@@ -12,21 +12,22 @@ from training.schema import Probability, Range
 
 
 class FilmGrain(PictureNoise):
-    """Grain of film, of one colour or of three dye layers.
+    """Grain of black-and-white film or of the three dye layers of colour film.
 
-    Newson, Delon and Galerne ("A stochastic film grain model", 2017) model grain as overlapping discs, so that a
-    picture of mean u has the variance u (1 - u) before the lens blurs it; Newson et al. (SSVM 2017) show that a
-    Gaussian field with the same correlation looks the same. Here that field is band-passed: a blur of a grain's
-    size, less a share of a wider one. Its variance is u (1 - u) to a power, since scanners and prints bend the tones.
+    Newson, Delon and Galerne, "A stochastic film grain model for resolution-independent rendering" (2017), model grain
+    as overlapping discs, so that an area of mean u has the variance u (1 - u) before the blur of the lens. Newson et
+    al. (SSVM 2017) show that a Gaussian field with the same correlation looks the same. This class band-passes that
+    field: it subtracts a share of a wider blur from a blur of the grain size. The standard deviation is proportional to
+    a power of u (1 - u), because scanners and prints change the tone curve.
     """
 
     kind: Literal["film"] = "film"
     strength: Range = (0.01, 0.08)
-    """Standard deviation at middle grey; log-uniform."""
+    """Standard deviation at middle grey, on the scale 0..1. Drawn log-uniformly."""
     size: Range = (0.3, 1.0)
-    """Radius of the grain in pixels, as the width of a Gaussian. Nets that learn to remove coarser grain remove fur."""
+    """Size of the grain: standard deviation in pixels of a Gaussian. Nets that remove coarser grain also remove fur."""
     monochrome: Probability = 0.35
-    """Probability of the same grain in all channels; otherwise the layers share a random part of it."""
+    """Probability of the same grain in all channels. Otherwise the channels share a random part of the grain."""
 
     def noisy(self, clean: Tensor, generator: Generator) -> Tensor:
         """Add the grain."""
@@ -40,7 +41,7 @@ class FilmGrain(PictureNoise):
         field = unit_deviation(fine - uniform((0.0, 0.7), count, generator) * coarse)
         power = uniform((0.3, 0.9), count, generator)
         profile = (4 * clean * (1 - clean)).clamp(0, 1).pow(power)
-        floor = uniform((0.05, 0.35), count, generator)  # a scanner's own noise where the film is clear or black
+        floor = uniform((0.05, 0.35), count, generator)  # scanner noise where the film is clear or black
         channels = uniform((0.8, 1.25), 3 * count, generator).view(count, 3, 1, 1)
         channels = torch.where(shared == 1, 1.0, channels)
         deviation = log_uniform(self.strength, count, generator) * (floor + (1 - floor) * profile)

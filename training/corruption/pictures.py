@@ -1,4 +1,4 @@
-"""What all kinds of noise of photographs share: grey stays grey, 8 bits, and perhaps JPEG at the end."""
+"""Base class of the noise of photographs: keeps grey images grey, rounds to 8 bits, and may compress as JPEG."""
 
 from abc import abstractmethod
 
@@ -13,20 +13,24 @@ from training.schema import Probability, Range, StrictModel
 
 
 class PictureNoise(StrictModel):
-    """Noise of pictures N,C,H,W in 0..1 with one or three channels, in 8 bits as stored pictures are.
+    """Noise of images N,C,H,W, float32 in 0..1 with one or three channels; the result is rounded to 8 bits.
 
-    A picture whose channels are equal gets the luma of the noise in all channels, as a grey photograph has.
+    An image whose channels are equal gets the luma of the noise in all channels, so that it stays grey. Raises
+    RecipeError for items that are not images.
     """
 
     jpeg: Probability = 0.5
-    """Probability that the noisy picture is then compressed as JPEG."""
+    """Probability that the noisy image is then compressed as JPEG."""
     quality: Range = (60.0, 98.0)
-    """Of that JPEG, drawn for every picture; libjpeg's scale."""
+    """JPEG quality on the scale of libjpeg, 1 to 100. Drawn uniformly for each image."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Return the noisy pictures. Raises RecipeError where the items are no pictures."""
+        """Return the noisy images in the shape of `clean`. Raises RecipeError if the items are not images."""
         if clean.ndim != 4 or clean.shape[1] not in (1, 3):
-            raise RecipeError("this [corruption] is for pictures in grey or colour, and these items are others")
+            shape = tuple(clean.shape[1:])
+            raise RecipeError(
+                f"corruption.kind needs pictures with 1 or 3 channels, and the items have the shape {shape}"
+            )
         if not len(clean):
             return clean
         colour = clean.expand(-1, 3, -1, -1)
@@ -42,4 +46,4 @@ class PictureNoise(StrictModel):
 
     @abstractmethod
     def noisy(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Return noisy versions of pictures N,3,H,W; rounding, grey pictures and JPEG are the caller's part."""
+        """Return noisy versions of images N,3,H,W. `__call__` handles grey images, rounding and JPEG."""

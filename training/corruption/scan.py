@@ -1,4 +1,4 @@
-"""What scanners bring along from paper: the screen of a print, dust and hairs, the paper's texture."""
+"""Defects of scanned prints and negatives: halftone screens, dust and hairs, and the texture of paper."""
 
 import math
 from typing import Literal
@@ -13,25 +13,25 @@ from training.imaging.smoothing import blur, unit_deviation
 from training.schema import Range
 
 _SCREEN_ANGLES = (15.0, 75.0, 0.0)
-"""Degrees of the screens of cyan, magenta and yellow in offset printing (ISO 12647-1: black lies at 45)."""
+"""Angles in degrees of the screens of cyan, magenta and yellow in offset printing (ISO 12647-1; black: 45)."""
 
 _EDGE = 1.0
 """Steepness of a dot's edge over one pixel."""
 
 
 class Halftone(PictureNoise):
-    """The screen of a printed picture, in four-colour print a rosette; grey pictures have one screen at 45 degrees.
+    """The halftone screen of a printed image: three screens for a colour image, one at 45 degrees for a grey one.
 
-    Clustered dots (Ulichney, "Digital halftoning", 1987): a dot's area grows with the ink. The scanner's lens blurs
-    them; their mean is the picture.
+    The dots are clustered (Ulichney, "Digital halftoning", 1987): the area of a dot grows with the amount of ink. A
+    blur models the lens of the scanner. The local mean of the dots equals the image.
     """
 
     kind: Literal["halftone"] = "halftone"
     period: Range = (2.2, 4.5)
-    """Pixels between the dots; log-uniform."""
+    """Distance between the dots in pixels. Drawn log-uniformly."""
     softness: Range = (0.36, 0.55)
-    """Width of the scanner's blur, as a share of the period. Sharper dots are still more like meshes and fabrics,
-    which a net that learns to remove dots removes, too."""
+    """Standard deviation of the scanner blur, as a share of the period. Sharper dots resemble meshes and fabrics, and
+    nets that remove such dots also remove meshes and fabrics."""
 
     def noisy(self, clean: Tensor, generator: Generator) -> Tensor:
         """Add the difference between the blurred screen and the blurred picture."""
@@ -47,15 +47,15 @@ class Halftone(PictureNoise):
         across = (rows * angles.cos() - columns * angles.sin()) * (2 * math.pi / period) + phases[:, :, 1:]
         spot = (along.cos() + across.cos()) / 2
         level = _SCREEN_LEVELS[(clean * 256).round().long()]
-        screen = torch.sigmoid((spot - level) * _EDGE * period)  # soft as pixels are, or they alias
+        screen = torch.sigmoid((spot - level) * _EDGE * period)  # soft edges avoid aliasing
         sigma = period * uniform(self.softness, count, generator)
         difference = blur(screen - clean, sigma)
-        local_mean = blur(difference, period * 0.8)  # the print's tones are the picture's
+        local_mean = blur(difference, period * 0.8)  # keeps the tones of the image
         return clean + (difference - local_mean)
 
 
 def _levels_of_screen() -> Tensor:
-    """Heights of (cos a + cos b) / 2 above which 0, 1/256 ... all of the area lies, from a fine grid of both angles."""
+    """Return the 257 values of (cos a + cos b) / 2 that 0, 1/256, ..., 1 of the area exceeds."""
     angles = torch.arange(256) * (2 * math.pi / 256)
     heights = ((angles.cos().view(-1, 1) + angles.cos()) / 2).flatten().sort(descending=True).values
     return heights[torch.linspace(0, len(heights) - 1, 257).round().long()]
@@ -65,20 +65,23 @@ _SCREEN_LEVELS = _levels_of_screen()
 
 
 class Dust(PictureNoise):
-    """Specks, hairs and scratches on a scanned negative (bright) or print (dark), and the scanner's faint noise."""
+    """Specks, hairs and scratches on a scanned negative (bright) or print (dark), with faint scanner noise.
+
+    The shapes follow no publication; they were Chosen by eye.
+    """
 
     kind: Literal["dust"] = "dust"
     specks: PositiveInt = 10
-    """Most specks in 96x96 pixels."""
+    """Largest number of specks per 96x96 pixels."""
     radius: Range = (0.4, 2.2)
-    """Of a speck, in pixels; log-uniform."""
+    """Radius of a speck in pixels. Drawn log-uniformly."""
     hairs: PositiveInt = 2
-    """Most hairs or scratches in a picture."""
+    """Largest number of hairs or scratches per image."""
     noise: Range = (0.0, 0.02)
     """Standard deviation of the scanner's own noise."""
 
     def noisy(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Blend the picture with white or black where dust lies."""
+        """Blend the image with a bright or dark level at the dust, and add the scanner noise."""
         count = len(clean)
         cover = torch.maximum(self._specks(clean, generator), self._hairs(clean, generator))
         bright, dark = uniform((0.75, 1.0), count, generator), uniform((0.0, 0.3), count, generator)
@@ -88,7 +91,7 @@ class Dust(PictureNoise):
         return torch.lerp(clean, ink.expand_as(clean), cover * opacity) + sigma * normal(clean, generator)
 
     def _specks(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Cover of ellipses with soft edges: N,1,H,W in 0..1."""
+        """Return the coverage by ellipses with soft edges: N,1,H,W in 0..1."""
         count, _, height, width = clean.shape
         most = max(1, round(self.specks * height * width / 96**2))
         rows, columns = torch.arange(height).view(-1, 1), torch.arange(width).view(1, -1)
@@ -107,7 +110,7 @@ class Dust(PictureNoise):
         return cover
 
     def _hairs(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Cover of thin curves: N,1,H,W in 0..1."""
+        """Return the coverage by thin curves: N,1,H,W in 0..1."""
         count, _, height, width = clean.shape
         rows, columns = torch.arange(height).view(-1, 1) / height - 0.5, torch.arange(width).view(1, -1) / width - 0.5
         cover = torch.zeros(count, 1, height, width)
@@ -129,18 +132,21 @@ class Dust(PictureNoise):
 
 
 class Paper(PictureNoise):
-    """The texture of paper under a scanner's light: fibres and tooth, stronger where the paper is bright."""
+    """The texture of paper in a scan, stronger in bright areas.
+
+    The texture follows no publication; it was Chosen by eye.
+    """
 
     kind: Literal["paper"] = "paper"
     strength: Range = (0.006, 0.025)
-    """Standard deviation on white paper; log-uniform."""
+    """Standard deviation on white paper, on the scale 0..1. Drawn log-uniformly."""
     size: Range = (0.4, 1.2)
-    """Of the texture, in pixels, along the short side of its fibres."""
+    """Size of the texture across its fibres: standard deviation in pixels of a Gaussian blur."""
     noise: Range = (0.0, 0.02)
     """Standard deviation of the scanner's own noise."""
 
     def noisy(self, clean: Tensor, generator: Generator) -> Tensor:
-        """Multiply by the texture, and add the scanner's noise."""
+        """Add the texture in proportion to the brightness, and the scanner noise."""
         count = len(clean)
         size = uniform(self.size, count, generator)
         stretch = uniform((1.0, 2.5), count, generator)

@@ -1,6 +1,7 @@
-"""Corruptions of items of any shape: normal noise, masking, occlusion, dropout, and none.
+"""Corruptions of items of any shape: Gaussian noise, masking, salt and pepper, occlusion, dropout, and none.
 
-Each is a recipe table and a function of (clean, generator): float32 in 0..1, N first.
+Each class is a recipe table and a callable `corruption(clean, generator)`. `clean` is float32 with values in 0..1,
+of shape N,C,H,W for images or N,F for vectors; the result is a tensor of the same shape and type.
 """
 
 from typing import Literal, Self
@@ -13,7 +14,7 @@ from training.schema import Fraction, StrictModel
 
 
 class Identity(StrictModel):
-    """The inputs as they are."""
+    """Return the inputs unchanged."""
 
     kind: Literal["none"] = "none"
 
@@ -22,13 +23,13 @@ class Identity(StrictModel):
 
 
 class Gaussian(StrictModel):
-    """Adds normal noise to every value."""
+    """Add Gaussian noise of one level to every value."""
 
     kind: Literal["gaussian"] = "gaussian"
     sigma: PositiveFloat
-    """Standard deviation, where 1 is the whole range from black to white."""
+    """Standard deviation of the noise, on the scale where black is 0 and white is 1."""
     clip: bool = True
-    """Cut to 0..1, as any stored picture is; the lecture adds the noise and leaves it uncut."""
+    """Clip the noisy values to 0..1, the range that a stored image can hold. The lecture does not clip."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         noisy = torch.randn(clean.shape, generator=generator).mul_(self.sigma).add_(clean)
@@ -36,42 +37,46 @@ class Gaussian(StrictModel):
 
 
 class BlindGaussian(StrictModel):
-    """Adds normal noise of a level that is drawn for every picture, as the 8 bits of a stored picture keep it.
+    """Add Gaussian noise of a level that is drawn for each item, then clip to 0..1 and round to 8 bits.
 
-    A grey picture gets one noise for all its channels, as a picture has that was grey when it was taken.
+    Training on a range of levels gives one model for noise of unknown level (DnCNN-B in Zhang et al., "Beyond a
+    Gaussian denoiser", IEEE TIP 2017). An image whose channels are equal gets the same noise in all channels, so that
+    it stays grey. Raises ValidationError if `low` is above `high`.
     """
 
     kind: Literal["gaussian-blind"] = "gaussian-blind"
     low: NonNegativeFloat = 0.0
-    """Least standard deviation, where 1 is the whole range from black to white."""
+    """Lowest standard deviation, on the scale where black is 0 and white is 1."""
     high: PositiveFloat
-    """Largest standard deviation; all between are as likely."""
+    """Highest standard deviation. The level is drawn uniformly between `low` and `high`."""
 
     @model_validator(mode="after")
     def _low_is_below_high(self) -> Self:
         if self.low > self.high:
-            raise ValueError("low is above high")
+            raise ValueError("low must not be above high")
         return self
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
-        spread = torch.rand(len(clean), *[1] * (clean.ndim - 1), generator=generator)
+        sigma = torch.rand(len(clean), *[1] * (clean.ndim - 1), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         if clean.ndim == 4:
             grey = (clean == clean[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
             noise = torch.where(grey, noise[:, :1], noise)
-        noisy = noise.mul_(spread.mul_(self.high - self.low).add_(self.low)).add_(clean)
+        noisy = noise.mul_(sigma.mul_(self.high - self.low).add_(self.low)).add_(clean)
         return noisy.clamp_(0, 1).mul_(255).round_().div_(255)
 
 
 class Masking(StrictModel):
-    """Sets exactly `fraction` of each item's inputs to 0, drawn anew each time (Vincent et al. 2008).
+    """Set a fixed share of the values of each item to 0, at places that are drawn for each item and call.
 
-    For pictures a masked input is one value of one channel. Not dropout: nothing is scaled, and the count is fixed.
+    This is the masking noise of Vincent et al., "Extracting and composing robust features with denoising
+    autoencoders" (ICML 2008). In an image each channel of a pixel is masked separately. Unlike dropout, the number of
+    masked values is fixed and the other values are not scaled.
     """
 
     kind: Literal["masking"] = "masking"
     fraction: Fraction
-    """Of an item's inputs, rounded to a whole count."""
+    """Share of the values of an item that is masked; the count is rounded to a whole number."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         flat = clean.flatten(1)
@@ -81,11 +86,14 @@ class Masking(StrictModel):
 
 
 class SaltAndPepper(StrictModel):
-    """Sets each value with a chance of `probability` to 0 or 1, by a fair coin."""
+    """Replace each value with probability `probability`: by 0 or by 1, both equally likely.
+
+    Vincent et al., "Stacked denoising autoencoders" (JMLR 2010), section 3.3.
+    """
 
     kind: Literal["salt-and-pepper"] = "salt-and-pepper"
     probability: Fraction
-    """Of all values, on average."""
+    """Probability that a value is replaced, independently for each value."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         draw = torch.rand(clean.shape, generator=generator)
@@ -93,18 +101,18 @@ class SaltAndPepper(StrictModel):
 
 
 class Occlusion(StrictModel):
-    """Sets a part of each item to 0, at a place drawn anew each time: the whole item's shape made smaller.
+    """Set a contiguous part of each item to 0, at a position that is drawn for each item and call.
 
-    Of a picture a rectangle, a square where the picture is one, in all channels; of a vector a run of neighbours, which
-    means something where the features have an order, as a signal's do.
+    In an image the part is a rectangle with the aspect ratio of the image, in all channels. In a vector it is a run of
+    adjacent features, which is meaningful only for ordered features such as the samples of a signal.
     """
 
     kind: Literal["occlusion"] = "occlusion"
     fraction: Fraction
-    """Of an item's area; each side of the part is rounded to whole pixels."""
+    """Share of the area of an item that is hidden. Each side of the part is rounded to whole pixels."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
-        first = min(2, clean.ndim - 1)  # the sides of N,C,H,W are behind the channels
+        first = min(2, clean.ndim - 1)  # height and width of N,C,H,W, or the features of N,F
         hidden = torch.ones([1] * clean.ndim, dtype=torch.bool)
         for axis in range(first, clean.ndim):
             side = clean.shape[axis]
@@ -117,17 +125,17 @@ class Occlusion(StrictModel):
 
 
 class Dropout(StrictModel):
-    """Sets each value to 0 with a chance of `probability` and scales the others up, as dropout on the inputs does.
+    """Set each value to 0 with probability `probability` and scale the others up: dropout applied to the inputs.
 
-    Beside `masking`, to measure what the difference is: how many values are lost is left to chance, and what is left
-    keeps the mean of the whole (Srivastava et al. 2014).
+    Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (JMLR 2014). Unlike
+    `masking`, the number of dropped values is random, and scaling keeps the expected value of every input.
     """
 
     kind: Literal["dropout"] = "dropout"
     probability: Fraction
-    """Of all values, on average."""
+    """Probability that a value is set to 0, independently for each value."""
     scale: bool = True
-    """Divide what is left by 1 - probability."""
+    """Divide the remaining values by 1 - `probability`."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         kept = torch.rand(clean.shape, generator=generator) >= self.probability

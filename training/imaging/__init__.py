@@ -1,1 +1,1 @@
-"""Operations on batches of pictures as tensors N,C,H,W in 0..1, for augmentation and corruption. Knows no recipe."""
+"""Operations on batches of images (tensors N,C,H,W in 0..1) for augmentation and corruption. Independent of recipes."""

@@ -1,4 +1,4 @@
-"""JPEG as real encoders write it: libjpeg-turbo, one picture at a time, at a block grid of random phase."""
+"""JPEG compression by libjpeg-turbo, with a random position of the block grid."""
 
 import numpy as np
 import simplejpeg
@@ -9,14 +9,15 @@ from training.imaging.draws import choice, uniform
 
 _SUBSAMPLINGS = ("444", "422", "420")
 _GRID = 16
-"""Pixels of a block of halved colour: the period at which the grid can lie."""
+"""Side in pixels of a block of subsampled chroma, which is the period of the block grid."""
 
 
 def jpeg_round_trip(pictures: Tensor, quality: tuple[float, float], generator: Generator) -> Tensor:
-    """Compress pictures N,3,H,W in 0..1, each at another quality of the span, and decode them again.
+    """Compress images N,3,H,W with values in 0..1 as JPEG and return the decoded images: float32 N,3,H,W.
 
-    Most cameras and programs halve the colour in one direction or in both; a third of the pictures is 4:4:4. The
-    pixels left of and above a picture, which shift the grid of its blocks, mirror its own.
+    The quality of each image is drawn uniformly from `quality`, a range on the scale of libjpeg. The chroma subsampling
+    is 4:4:4 or 4:2:2 for a quarter of the images each and 4:2:0 for half of them. A random number of mirrored rows and
+    columns above and to the left of an image shifts its block grid; they are removed after decoding.
     """
     count, _, height, width = pictures.shape
     qualities = uniform(quality, count, generator).flatten().round().int().tolist()
@@ -35,5 +36,5 @@ def jpeg_round_trip(pictures: Tensor, quality: tuple[float, float], generator: G
 
 
 def to_bytes(pictures: Tensor) -> Tensor:
-    """Values, clipped to 0..1, as the 8 bits of a stored picture: uint8."""
+    """Clip values to 0..1 and convert them to 0..255: uint8 of the same shape."""
     return pictures.clamp(0, 1).mul(255).round_().to(torch.uint8)

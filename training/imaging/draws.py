@@ -1,17 +1,17 @@
-"""Random numbers from a generator: one per image of a batch, shaped N,1,1,1, or a single Python number."""
+"""Random numbers from a generator: a tensor N,1,1,1 with one number per image, or a single Python number."""
 
 import torch
 from torch import Generator, Tensor
 
 
 def uniform(span: tuple[float, float], count: int, generator: Generator) -> Tensor:
-    """Draw `count` numbers, all values of the span being equally likely: N,1,1,1."""
+    """Draw `count` numbers uniformly from `span`, a pair of the lowest and highest value: N,1,1,1."""
     low, high = span
     return torch.rand(count, 1, 1, 1, generator=generator).mul_(high - low).add_(low)
 
 
 def log_uniform(span: tuple[float, float], count: int, generator: Generator) -> Tensor:
-    """Draw `count` positive numbers whose logarithms are uniform: N,1,1,1."""
+    """Draw `count` numbers whose logarithms are uniform between those of `span`, both positive: N,1,1,1."""
     low, high = torch.tensor(span).log().tolist()
     return uniform((low, high), count, generator).exp_()
 

@@ -1,6 +1,6 @@
-"""Drawn pictures, like screenshots and diagrams: flat areas, lines and text, drawn from a generator. Knows no noise.
+"""Random synthetic images like screenshots and diagrams: flat areas, lines and text.
 
-A net that has seen photographs only smooths the hard edges of text.
+They are clean training images: a net trained on photographs alone blurs the edges of text.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from training.imaging.draws import coin, integer
 
 _GLYPHS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:;-+()/%&   "
 _SCALE = 3
-"""Shapes are drawn this much larger and reduced, which smooths their edges as a screen's drawing library does."""
+"""Shapes are drawn at this multiple of the size and then reduced, which anti-aliases their edges."""
 
 
 def graphic(height: int, width: int, generator: Generator) -> Tensor:
-    """Draw one: a background, up to six shapes, up to eight lines of text. Float32 3,H,W in 0..1."""
+    """Draw an image with up to six shapes and up to eight lines of text: float32 3,H,W in 0..1."""
     image = Image.new("RGB", (width * _SCALE, height * _SCALE), _colour(generator, pale=coin(0.5, generator)))
     draw = ImageDraw.Draw(image)
     for _ in range(integer(0, 6, generator)):
@@ -34,7 +34,7 @@ def graphic(height: int, width: int, generator: Generator) -> Tensor:
 
 
 def _shape(draw: ImageDraw.ImageDraw, size: tuple[int, int], generator: Generator) -> None:
-    """A rectangle, an ellipse or a line, filled or in outline, partly outside perhaps."""
+    """Draw a rectangle, an ellipse or a line, filled or as an outline; parts may lie outside of the image."""
     width, height = size
     x = sorted(integer(-width // 4, width + width // 4, generator) for _ in range(2))
     y = sorted(integer(-height // 4, height + height // 4, generator) for _ in range(2))
@@ -53,7 +53,7 @@ def _shape(draw: ImageDraw.ImageDraw, size: tuple[int, int], generator: Generato
 
 
 def _colour(generator: Generator, *, pale: bool) -> tuple[int, int, int]:
-    """A pale grey, black, or any colour."""
+    """Return a pale grey if `pale`; otherwise black or a random colour."""
     if pale:
         level = integer(225, 255, generator)
         return level, level, level

@@ -1,6 +1,7 @@
-"""Bayer mosaics: one colour per pixel, and three ways to interpolate the other two. Linear in what is interpolated.
+"""Bayer mosaics, which hold one colour per pixel, and three methods to interpolate the other two colours.
 
-Planes are N,1,H,W; `sites` says which colour each pixel of a mosaic holds, as a boolean N,3,H,W.
+Mosaics are float32 N,1,H,W. `sites` is a boolean mask N,3,H,W: the colour that each pixel of a mosaic holds. All
+methods are linear in `mosaic`.
 """
 
 import torch
@@ -26,7 +27,7 @@ _MALVAR = (
 
 
 def bayer_sites(pictures: Tensor, generator: Generator) -> Tensor:
-    """Draw where in its 2x2 cell each picture's RGGB pattern begins."""
+    """Draw the phase of the RGGB pattern of each image and return its sites: bool N,3,H,W."""
     count, _, height, width = pictures.shape
     phase = torch.randint(2, (count, 2, 1, 1), generator=generator)
     odd_row = (torch.arange(height).view(1, -1, 1) + phase[:, 0]) % 2 == 1
@@ -35,24 +36,28 @@ def bayer_sites(pictures: Tensor, generator: Generator) -> Tensor:
 
 
 def sample(pictures: Tensor, sites: Tensor) -> Tensor:
-    """Keep one colour per pixel: N,1,H,W."""
+    """Return the mosaic of images N,3,H,W at the given sites: N,1,H,W."""
     return (pictures * sites).sum(1, keepdim=True)
 
 
 def bilinear(mosaic: Tensor, sites: Tensor) -> Tensor:
-    """Average the nearest neighbours of each colour: N,3,H,W."""
+    """Interpolate each colour as the mean of its nearest neighbours: N,3,H,W."""
     planes = _framed(mosaic * sites, 1)
     green = planes[:, 1:2]
     crosses = green[:, :, :-2, 1:-1] + green[:, :, 2:, 1:-1] + green[:, :, 1:-1, :-2] + green[:, :, 1:-1, 2:]
     greens = green[:, :, 1:-1, 1:-1] + crosses / 4
-    others = planes[:, 0::2]  # red and blue: weights 1 2 1 in both directions, over 4
+    others = planes[:, 0::2]  # red and blue: weights 1 2 1 in both directions, divided by 4
     rows = others[..., :-2] + 2 * others[..., 1:-1] + others[..., 2:]
     others = (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 4
     return torch.cat([others[:, :1], greens, others[:, 1:]], 1)
 
 
 def malvar(mosaic: Tensor, sites: Tensor) -> Tensor:
-    """Correct the bilinear estimate by the other colours' Laplacian (Malvar, He and Cutler, ICASSP 2004): N,3,H,W."""
+    """Interpolate bilinearly with a Laplacian correction from the other colours: N,3,H,W.
+
+    Malvar, He and Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned color images"
+    (ICASSP 2004).
+    """
     at_other, in_row, in_column, opposite = F.conv2d(_framed(mosaic, 2), _MALVAR).split(1, 1)
     red, green, blue = sites.split(1, 1)
     red_row = red.any(3, keepdim=True)
@@ -62,11 +67,11 @@ def malvar(mosaic: Tensor, sites: Tensor) -> Tensor:
 
 
 def edge_directed(mosaic: Tensor, sites: Tensor, guide: Tensor) -> Tensor:
-    """Interpolate green along the direction of the smaller gradient, then the colour differences bilinearly.
+    """Interpolate green along the direction of the smaller gradient, then the colour differences bilinearly: N,3,H,W.
 
-    Hamilton and Adams (US patent 5,629,734, 1997). The directions are those of the mosaic `guide`: with the noisy
-    mosaic as guide and its noise as `mosaic`, this is the noise of the result, with the short strokes ("worms") that
-    such methods draw in flat areas. Returns N,3,H,W.
+    Hamilton and Adams (US patent 5,629,734, 1997). The directions come from the mosaic `guide`. With a noisy mosaic as
+    `guide` and its noise as `mosaic`, the result is the noise of the demosaiced image, including the short strokes
+    ("worms") that such methods leave in flat areas.
     """
     across, down = _directional(mosaic, 3), _directional(mosaic, 2)
     across_change, down_change = _change(guide, 3), _change(guide, 2)
@@ -77,7 +82,7 @@ def edge_directed(mosaic: Tensor, sites: Tensor, guide: Tensor) -> Tensor:
 
 
 def _directional(mosaic: Tensor, axis: int) -> Tensor:
-    """Green at red and blue sites from the neighbours along an axis, corrected by the second difference there."""
+    """Return green at red and blue sites from the neighbours along an axis, corrected by the second difference."""
     before2, before, after, after2 = _neighbours(mosaic, axis)
     return (before + after) / 2 + (2 * mosaic - before2 - after2) / 4
 
@@ -88,12 +93,12 @@ def _change(mosaic: Tensor, axis: int) -> Tensor:
 
 
 def _neighbours(mosaic: Tensor, axis: int) -> list[Tensor]:
-    """The pixels two and one before, one and two after, along an axis."""
+    """Return the pixels two and one before and one and two after each pixel along an axis."""
     length = mosaic.shape[axis]
     framed = F.pad(mosaic, (2, 2, 0, 0) if axis == 3 else (0, 0, 2, 2), mode="reflect")
     return [framed.narrow(axis, start, length) for start in (0, 1, 3, 4)]
 
 
 def _framed(planes: Tensor, margin: int) -> Tensor:
-    """Reflect the border without repeating its pixels, which keeps the pattern's phase."""
+    """Pad by reflection without repeating the border pixels, which keeps the phase of the pattern."""
     return F.pad(planes, (margin,) * 4, mode="reflect")

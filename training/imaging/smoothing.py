@@ -1,4 +1,4 @@
-"""Gaussian blur with another width for every picture, and resampling. Knows no noise."""
+"""Gaussian blur with a separate width for each image, and resampling."""
 
 import math
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-_REACH = 2.5  # standard deviations after which the kernel ends
-_LEAST = 0.05  # a narrower Gaussian has all of its weight in one pixel
+_REACH = 2.5  # radius of the kernel in standard deviations
+_LEAST = 0.05  # smallest standard deviation in pixels; a narrower kernel is a single pixel
 
 
 def blur(pictures: Tensor, sigma: Tensor) -> Tensor:
-    """Convolve N,C,H,W with Gaussians; `sigma` in pixels: N,1,1,1, or N,1,1,2 for the vertical and the horizontal one.
+    """Convolve images N,C,H,W with Gaussians. The border is reflected.
 
-    The border is reflected, so that noise has the same variance everywhere.
+    `sigma` holds the standard deviations in pixels: N,1,1,1, or N,1,1,2 with the vertical and the horizontal one.
     """
     count, channels, height, width = pictures.shape
     vertical, horizontal = sigma[..., 0].flatten(), sigma[..., -1].flatten()
@@ -29,18 +29,18 @@ def blur(pictures: Tensor, sigma: Tensor) -> Tensor:
 
 
 def unit_deviation(fields: Tensor) -> Tensor:
-    """Scale each of N,C,H,W to a standard deviation of 1."""
+    """Scale each item of N,C,H,W to a standard deviation of 1."""
     return fields / fields.flatten(1).std(1).clamp(min=1e-6).view(-1, 1, 1, 1)
 
 
 def _kernels(sigmas: Tensor, radius: int) -> Tensor:
-    """One-dimensional Gaussians that sum to 1: N, 2 radius + 1."""
+    """Return one-dimensional Gaussians that sum to 1: N, 2 radius + 1."""
     places = torch.arange(-radius, radius + 1, dtype=torch.float32)
     weights = (-places.square() / (2 * sigmas.clamp(min=_LEAST).view(-1, 1).square())).exp()
     return weights / weights.sum(1, keepdim=True)
 
 
 def resize(pictures: Tensor, height: int, width: int, *, cubic: bool = True) -> Tensor:
-    """Resample N,C,H,W by bicubic or bilinear interpolation, without aliasing."""
+    """Resample images N,C,H,W by bicubic or bilinear interpolation with anti-aliasing."""
     mode = "bicubic" if cubic else "bilinear"
     return F.interpolate(pictures, (height, width), mode=mode, antialias=True)
