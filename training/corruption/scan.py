@@ -67,7 +67,7 @@ _SCREEN_LEVELS = _levels_of_screen()
 class Dust(PictureNoise):
     """Specks, hairs and scratches on a scanned negative (bright) or print (dark), with faint scanner noise.
 
-    The shapes follow no publication; they were Chosen by eye.
+    The shapes follow no publication; they were chosen by eye.
     """
 
     kind: Literal["dust"] = "dust"
@@ -134,7 +134,7 @@ class Dust(PictureNoise):
 class Paper(PictureNoise):
     """The texture of paper in a scan, stronger in bright areas.
 
-    The texture follows no publication; it was Chosen by eye.
+    The texture follows no publication; it was chosen by eye.
     """
 
     kind: Literal["paper"] = "paper"
