@@ -79,6 +79,7 @@ SURROUNDED = {
     "JPEG with a gain map": (JPEG, with_segments(JPEG, segment(0xE2, b"urn:iso:std:iso:ts:21496:-1\0" + SCANS)) + JPEG),
     "JPEG with a preview behind it": (JPEG, with_segments(JPEG, segment(0xE2, b"MPF\0broken" + SCANS)) + JPEG),
     "JPEG with a flash picture": (JPEG, with_segments(JPEG, segment(0xE2, b"FPXR\0\1" + SCANS))),
+    "JPEG with very many fill bytes": (JPEG, JPEG[:20] + b"\xff" * (32 << 20) + JPEG[20:]),
     "JPEG with fill bytes": (JPEG, JPEG[:20] + b"\xff" * 9 + JPEG[20:]),
     "JPEG with many segments": (JPEG, with_segments(JPEG, *[segment(0xE5, b"x")] * 3000)),
     "PNG and zeros": (PNG, PNG + bytes(5000)),
