@@ -7,7 +7,6 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 PACKAGES = ("service", "training")
-UNDOCUMENTED_FILE = DOCS / "undocumented.txt"
 """Public names that may lack a docstring for now; the list may only become shorter."""
 
 

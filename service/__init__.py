@@ -1,1 +1,1 @@
-"""Serves autoencoders over HTTP. Knows onnxruntime, never torch; the contract with training is `service.card`."""
+"""Serves autoencoders over HTTP. Uses onnxruntime, never torch; the contract with training is `service.card`."""

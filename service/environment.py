@@ -1,6 +1,7 @@
-"""Reads the variables `HOURGLASS_*` of an environment: their names, their quotes, and what others put among them.
+"""Reads the variables `HOURGLASS_*` of an environment: their names, their quotes, and the variables that Docker and
+Kubernetes add.
 
-Knows the names of the settings, but not what their values mean.
+Does not validate values; `service.config` does.
 """
 
 import re

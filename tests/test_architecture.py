@@ -16,7 +16,7 @@ BORDERS = {
         "service/codec/picture.py",
         "service/codec/resize.py",
         "service/codec/png.py",
-        "service/codec/scans.py",
+        "service/codec/pages.py",
         "service/codec/bit_depth.py",
         "service/codec/truncated.py",
         "service/codec/colour.py",

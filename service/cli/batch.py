@@ -80,7 +80,7 @@ async def _process_file(state: State, model: LoadedModel, operation: Operation, 
     max_pixels = settings.max_pixels_any_size if model.card.any_size else settings.max_pixels
     try:
         data = await executor.run(_read, task.source.path)
-        scan = await executor.run(codec.read_scan, data, max_pages=settings.max_items, max_pixels=max_pixels)
+        scan = await executor.run(codec.read_pages, data, max_pages=settings.max_items, max_pixels=max_pixels)
         if scan.frames > 1:
             result.notes.append(f"only the first of {scan.frames} frames is used")
         images = [await _process_page(state, model, operation, page, result) for page in scan.pages]

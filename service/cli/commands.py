@@ -16,7 +16,7 @@ from rich.text import Text
 from service.card import Operation
 from service.cli import batch
 from service.cli.output_log import OutputLog, state_folder
-from service.cli.plan import Existing, FileTask, Plan, output_folder, plan_outputs
+from service.cli.plan import ExistingFilePolicy, FileTask, Plan, output_folder, plan_outputs
 from service.cli.runner import (
     DEFAULT_OPTIONS,
     BatchOptions,
@@ -194,7 +194,7 @@ def _run_images(operation: Operation, names: Sequence[str], output: str, options
     settings, log = load_settings(options.models_dir), OutputLog(state_folder())
     folder = output_folder(output, names)
     found = _find(names, folder, log)
-    existing = Existing(options.overwrite, options.skip_existing, options.suffix)
+    existing = ExistingFilePolicy(options.overwrite, options.skip_existing, options.suffix)
     plan = plan_outputs(found, output, folder, existing, log.is_own)
     report = run_tasks(operation, found, plan, settings, options, log)
     sys.exit(report.finish(to_stdout=output not in ("-", STREAM)))

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-State = tuple[int, int]
+FileStamp = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
 
 
@@ -25,7 +25,7 @@ class OutputLog:
 
     def __init__(self, place: Path | None) -> None:
         self._place = place
-        self._folders: dict[Path, dict[str, State]] = {}
+        self._folders: dict[Path, dict[str, FileStamp]] = {}
 
     def is_own(self, path: Path) -> bool:
         """Return whether a run wrote the file, and nobody has changed it since."""
@@ -45,13 +45,13 @@ class OutputLog:
                 with self._file(self._place, folder).open("a", encoding="utf-8") as file:
                     file.write(json.dumps([path.name, *state]) + "\n")
 
-    def _entries(self, folder: Path) -> dict[str, State]:
+    def _entries(self, folder: Path) -> dict[str, FileStamp]:
         if folder not in self._folders:
             self._folders[folder] = self._read(folder)
         return self._folders[folder]
 
-    def _read(self, folder: Path) -> dict[str, State]:
-        entries: dict[str, State] = {}
+    def _read(self, folder: Path) -> dict[str, FileStamp]:
+        entries: dict[str, FileStamp] = {}
         if self._place:
             with suppress(OSError, ValueError):  # a line that was not written to its end ends the log
                 for line in self._file(self._place, folder).read_text("utf-8").splitlines():
@@ -68,7 +68,7 @@ def _resolve(folder: Path) -> Path:
     return Path(os.path.realpath(folder))
 
 
-def _state(path: Path) -> State | None:
+def _state(path: Path) -> FileStamp | None:
     try:
         status = path.stat()
     except OSError:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service import codec
-from service.cli.sources import FORMATS, STREAM, Source, Sources, expand_home, printable
+from service.cli.sources import FORMAT_BY_SUFFIX, STREAM, Source, Sources, expand_home, printable
 
 MEDIA_TYPES = {  # of the suffixes that can be written
     suffix: f"image/{name}"
-    for suffix, name in FORMATS.items()
+    for suffix, name in FORMAT_BY_SUFFIX.items()
     if f"image/{name}" in codec.WRITABLE and suffix not in (".mpo", ".apng")
 }
 SUFFIX_OF_FORMAT = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "gif": ".gif"}
@@ -31,7 +31,7 @@ class FileTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Existing:
+class ExistingFilePolicy:
     """What to do with targets that exist already; `suffix` is added to the name of every output."""
 
     overwrite: bool = False
@@ -62,7 +62,7 @@ def output_folder(output: str, names: Sequence[str]) -> Path | None:
 
 
 def plan_outputs(
-    sources: Sources, output: str, folder: Path | None, existing: Existing, is_own: Callable[[Path], bool]
+    sources: Sources, output: str, folder: Path | None, existing: ExistingFilePolicy, is_own: Callable[[Path], bool]
 ) -> Plan:
     """Return the plan. Nothing is written.
 
@@ -111,7 +111,7 @@ def _output_name(source: Source) -> Path:
     suffix = source.name.suffix.lower()
     if suffix in MEDIA_TYPES:
         return source.name
-    if suffix in FORMATS:
+    if suffix in FORMAT_BY_SUFFIX:
         return source.name.with_suffix(SUFFIX_OF_FORMAT.get(source.format, ".png"))
     return source.name.with_name(source.name.name + SUFFIX_OF_FORMAT.get(source.format, ".png"))
 
@@ -139,7 +139,7 @@ def _check_sources(tasks: Sequence[FileTask]) -> None:
             )
 
 
-def _check_existing(plan: Plan, existing: Existing, is_own: Callable[[Path], bool]) -> Plan:
+def _check_existing(plan: Plan, existing: ExistingFilePolicy, is_own: Callable[[Path], bool]) -> Plan:
     present = [task for task in plan.tasks if task.target and os.path.lexists(task.target)]
     if existing.skip:
         plan.skipped = [task.target for task in present if task.target]

@@ -1,7 +1,7 @@
 """Finds the images that a command line names: files, folders, wildcards and standard input.
 
-What no person calls an image is ignored: hidden files, the folders of operating systems and storage devices, earlier
-outputs. What is left out and could have been meant is counted.
+Files that are not meant as images are ignored: hidden files, the folders of operating systems and storage devices,
+earlier outputs. Other files that are left out are counted.
 """
 
 import glob
@@ -15,7 +15,7 @@ from pathlib import Path
 from service.config import supported_formats
 
 STREAM = "/dev/stdio"  # in place of "-", which the parser of the command line takes for an option
-FORMATS = {  # format by suffix
+FORMAT_BY_SUFFIX = {  # format by suffix
     **dict.fromkeys((".png", ".apng"), "png"),
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "jpeg"),
     **dict.fromkeys((".tif", ".tiff"), "tiff"),
@@ -26,11 +26,11 @@ FORMATS = {  # format by suffix
     ".avif": "avif",
     ".jxl": "jxl",
 }
-SUFFIXES = {suffix for suffix, name in FORMATS.items() if name in supported_formats()}
+SUFFIXES = {suffix for suffix, name in FORMAT_BY_SUFFIX.items() if name in supported_formats()}
 HEIF_HINT = "to read them: pip install 'hourglass[heif]'"
 CONVERT_HINT = "convert them to PNG or JPEG first"
 RAW_SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"}
-CONVERTIBLE = {*FORMATS, *RAW_SUFFIXES, ".psd", ".jp2", ".ico", ".svg", ".pdf", ".eps", ".exr", ".hdr"}
+CONVERTIBLE = {*FORMAT_BY_SUFFIX, *RAW_SUFFIXES, ".psd", ".jp2", ".ico", ".svg", ".pdf", ".eps", ".exr", ".hdr"}
 SYSTEM_FOLDERS = {
     "__macosx",
     "@eadir",
@@ -179,11 +179,11 @@ def _add_file(sources: Sources, path: Path, name: Path) -> None:
     suffix = path.suffix.lower()
     if not status.st_size:
         sources.passed_over["empty files"] += 1
-    elif suffix in SUFFIXES or (suffix in {"", *FORMATS} and _format(path) in supported_formats()):
+    elif suffix in SUFFIXES or (suffix in {"", *FORMAT_BY_SUFFIX} and _format(path) in supported_formats()):
         sources.files.append(Source(path, name, _format(path)))
     else:
         hint = ""
-        if FORMATS.get(suffix) == "heif":
+        if FORMAT_BY_SUFFIX.get(suffix) == "heif":
             hint = f" ({HEIF_HINT})"
         elif suffix in CONVERTIBLE:
             hint = f" ({CONVERT_HINT})"
@@ -194,7 +194,7 @@ def _format(path: Path) -> str:
     """Return the format of a file by its suffix, or else by its first bytes; an empty string if it is unknown."""
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
-        return FORMATS[suffix]
+        return FORMAT_BY_SUFFIX[suffix]
     try:
         with path.open("rb") as file:
             head = file.read(12)

@@ -1,11 +1,13 @@
 """Decodes and encodes images and .npy arrays. Only this package imports image libraries.
 
-Decoding any bytes either returns an array or raises a `Problem`.
+Decoding any bytes either returns an array or raises a `Problem`. To add a format, start at `signatures`, where formats
+are detected; `pages` and `picture` encode, and `limits` states the largest sizes.
 """
 
 from service.codec.alpha import fill_transparent
 from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
+from service.codec.pages import WRITABLE, PagedImage, encode_any, read_pages
 from service.codec.picture import (
     ENCODABLE,
     LazyPicture,
@@ -17,14 +19,13 @@ from service.codec.picture import (
     is_fast_path,
 )
 from service.codec.resize import fit_alpha_to_size, fit_to_size
-from service.codec.scans import WRITABLE, Scan, encode_any, read_scan
 
 __all__ = [
     "ENCODABLE",
     "WRITABLE",
     "LazyPicture",
+    "PagedImage",
     "Picture",
-    "Scan",
     "composite",
     "decode",
     "describe_limit",
@@ -37,7 +38,7 @@ __all__ = [
     "fits",
     "is_fast_path",
     "read_npy",
-    "read_scan",
+    "read_pages",
     "types_too_small",
     "write_npy",
 ]

@@ -2,10 +2,26 @@
 
 from service.errors import NotAcceptable
 
-# Largest width and height in pixels. PNG stores 31 bits and WebP 14 bits. JPEG stores 16 bits, of which libjpeg accepts
-# values up to JPEG_MAX_DIMENSION.
-MAX_SIDES = {"image/png": (1 << 31) - 1, "image/jpeg": 65_500, "image/webp": 16_383}
-NAMES = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WebP"}
+# Largest width and height in pixels. PNG and BMP store 31 bits, TIFF 32, AVIF and GIF 16, and WebP 14. JPEG stores 16
+# bits, of which libjpeg accepts values up to JPEG_MAX_DIMENSION.
+MAX_SIDES = {
+    "image/png": (1 << 31) - 1,
+    "image/jpeg": 65_500,
+    "image/webp": 16_383,
+    "image/tiff": (1 << 32) - 1,
+    "image/bmp": (1 << 31) - 1,
+    "image/gif": 65_535,
+    "image/avif": 65_535,
+}
+NAMES = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/webp": "WebP",
+    "image/tiff": "TIFF",
+    "image/bmp": "BMP",
+    "image/gif": "GIF",
+    "image/avif": "AVIF",
+}
 
 
 def fits(media_type: str, size: tuple[int, int]) -> bool:

@@ -19,7 +19,7 @@ from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
 from service.codec.limits import describe_limit, fits, require_fits
 from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
-from service.codec.signatures import DEVELOP, describe_other, detect_image
+from service.codec.signatures import RAW_HINT, describe_other, detect_image
 from service.codec.truncated import recover, webp_byte_fraction
 from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
 
@@ -33,7 +33,7 @@ import_module("PIL.AvifImagePlugin")
 Image.MAX_IMAGE_PIXELS = None
 
 DISPLAY_NAMES = {"HEIF": "HEIC/HEIF", "WEBP": "WebP"}
-RAW_TAGS = (50706, 330)  # DNGVersion and SubIFDs: the image proper stands elsewhere in the file
+RAW_TAGS = (50706, 330)  # DNGVersion and SubIFDs: the full image is in another directory
 NEW_SUBFILE_TYPE = 254
 REDUCED = 1  # of the tag NewSubfileType: a preview of another image in the file
 ENCODABLE = ("image/png", "image/jpeg", "image/webp")
@@ -64,7 +64,7 @@ class Picture:
     `pixels` is uint8 H,W,C with 1 or 3 channels. `alpha` is uint8 H,W, or None if the image is opaque. `icc` is the
     colour profile. `bit_depth` is the significant bits per sample of the file. `coding` says how a JPEG file was coded.
     `lossless` says whether a WebP file is lossless. `grey` says whether all visible pixels are grey, even if there are
-    three channels. `fraction` is the share of a truncated image that is there, 0 to 1, and 1 for a whole image.
+    three channels. `fraction` is the share of a truncated image that could be decoded, 0 to 1, and 1 for a whole image.
     """
 
     pixels: Pixels
@@ -190,7 +190,7 @@ class LazyPicture:
             raise InvalidImage(f"the {self._format} data are corrupt or truncated") from error
 
     def _load(self, image: Image.Image, data: bytes, allow_truncated: bool) -> tuple[Image.Image, float]:
-        """Return a loaded image and the share of it that is there. Raises TruncatedImage or an error of Pillow."""
+        """Return a loaded image and its decoded share. Raises TruncatedImage or an error of Pillow."""
         try:
             image.load()
         except OSError as error:
@@ -234,7 +234,7 @@ def _reject_raw(source: object) -> None:
     tags: Any = getattr(source, "tag_v2", {})
     is_preview = tags.get(NEW_SUBFILE_TYPE) == REDUCED and RAW_TAGS[1] in tags
     if RAW_TAGS[0] in tags or is_preview:
-        raise UnsupportedImage(f"the data are {DEVELOP}")
+        raise UnsupportedImage(f"the data are {RAW_HINT}")
 
 
 def _count(marker: bytes, data: bytes) -> int:

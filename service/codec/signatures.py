@@ -17,9 +17,9 @@ HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b
 AVIF_BRANDS = frozenset((b"avif", b"avis"))
 MIN_BOX_BYTES = 16
 SEND_ANOTHER = "convert it to PNG, JPEG or WebP"
-DEVELOP = "a camera raw file; develop it to JPEG, PNG or TIFF"
-UNPACK = "an archive; send the images in it"
-FIRST_FRAME = "a video; send one of its frames as an image"
+RAW_HINT = "a camera raw file; develop it to JPEG, PNG or TIFF"
+ARCHIVE_HINT = "an archive; send the images in it"
+VIDEO_HINT = "a video; send one of its frames as an image"
 # First bytes, and what the file is.
 OTHER_SIGNATURES = (
     (b"\xff\x0a", f"JPEG XL; {SEND_ANOTHER}"),
@@ -28,17 +28,17 @@ OTHER_SIGNATURES = (
     (b"\xff\x4f\xff\x51", f"JPEG 2000; {SEND_ANOTHER}"),
     (b"8BPS", f"a Photoshop file (PSD); {SEND_ANOTHER}"),
     (b"gimp xcf", f"a GIMP file (XCF); {SEND_ANOTHER}"),
-    (b"FUJIFILMCCD-RAW", DEVELOP),
-    (b"IIU\0", DEVELOP),
-    (b"IIRO", DEVELOP),
-    (b"IIRS", DEVELOP),
+    (b"FUJIFILMCCD-RAW", RAW_HINT),
+    (b"IIU\0", RAW_HINT),
+    (b"IIRO", RAW_HINT),
+    (b"IIRS", RAW_HINT),
     (b"%PDF-", "a PDF; convert its pages to images"),
     (b"%!PS", "PostScript; convert its pages to images"),
-    (b"PK\x03\x04", UNPACK),
-    (b"\x1f\x8b", UNPACK),
-    (b"Rar!", UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", UNPACK),
-    (b"\x1aE\xdf\xa3", FIRST_FRAME),
+    (b"PK\x03\x04", ARCHIVE_HINT),
+    (b"\x1f\x8b", ARCHIVE_HINT),
+    (b"Rar!", ARCHIVE_HINT),
+    (b"7z\xbc\xaf\x27\x1c", ARCHIVE_HINT),
+    (b"\x1aE\xdf\xa3", VIDEO_HINT),
     (b"\0\0\1\0", f"an icon (ICO); {SEND_ANOTHER}"),
     (b"\x76\x2f\x31\x01", f"OpenEXR; {SEND_ANOTHER}"),
     (b"#?RADIANCE", f"Radiance HDR; {SEND_ANOTHER}"),
@@ -81,9 +81,9 @@ def describe_other(data: bytes) -> str | None:
     """Return what a file is whose format cannot be decoded, and what to do about it, or None if it is unknown."""
     brands = _brands(data)
     if b"crx " in brands or (data.startswith(b"II*\0") and _is_canon_raw(data)):
-        return DEVELOP
+        return RAW_HINT
     if brands or data[:4] == b"RIFF":
-        return FIRST_FRAME
+        return VIDEO_HINT
     if data[DICOM_OFFSET : DICOM_OFFSET + 4] == b"DICM":
         return f"DICOM; {SEND_ANOTHER}"
     head = data[:HEAD_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -23,12 +23,12 @@ MAX_SEGMENTS = 4096
 COEFFICIENTS = 64
 ALMOST_ALL = 0.99
 BACKGROUNDS = (0, 255)  # values of pixels before decoding
-PARTLY_DECODED = frozenset(("PNG", "TIFF", "BMP"))  # formats of which Pillow decodes the part that is there
+PARTLY_DECODED = frozenset(("PNG", "TIFF", "BMP"))  # formats that Pillow decodes up to the missing part
 
 
 @dataclass(slots=True)
 class Recovered:
-    """A loaded image, and the share (0 to 1) of its pixels, or of the detail of a progressive JPEG, that is there."""
+    """A loaded image, and the decoded share (0 to 1) of its pixels, or of the detail of a progressive JPEG."""
 
     image: Image.Image
     fraction: float

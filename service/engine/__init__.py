@@ -1,1 +1,1 @@
-"""Runs models: admission, batching, tiling, deadlines, preprocessing and postprocessing. Independent of HTTP."""
+"""Runs models: admission, batching, tiling, deadlines, preprocessing and postprocessing. No front end is imported."""

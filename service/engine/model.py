@@ -31,7 +31,7 @@ class Runner:
 
     graph: Graph
     session: Session
-    batcher: Scheduler
+    scheduler: Scheduler
     choices: dict[str, Choice[str | int]]
     max_batch: int
     load: GraphLoad
@@ -55,8 +55,8 @@ class Runner:
 
     def _set_batch_size(self, batch: Choice[int]) -> None:
         self.choices["batch"] = batch
-        if isinstance(self.batcher, Batcher):
-            self.batcher.max_batch = batch.value
+        if isinstance(self.scheduler, Batcher):
+            self.scheduler.max_batch = batch.value
         self.measured = True
 
     def probe_item(self) -> Array:

@@ -68,12 +68,12 @@ async def run(model: LoadedModel, operation: Operation, inputs: Sequence[Array])
     if runner is None:
         supported = ", ".join(model.runners)
         raise OperationNotSupported(f"{model.card.name} {model.card.version} supports {supported}")
-    groups = runner.batcher.submission_groups(inputs)
+    groups = runner.scheduler.submission_groups(inputs)
     if len(groups) == 1 and len(groups[0]) == 1:
-        return await _run_itemwise(runner.batcher, groups[0][0])
+        return await _run_itemwise(runner.scheduler, groups[0][0])
     results: list[InferenceResult] = []
     for group in groups:
-        results += await asyncio.gather(*(_run_itemwise(runner.batcher, array) for array in group))
+        results += await asyncio.gather(*(_run_itemwise(runner.scheduler, array) for array in group))
     return InferenceResult(
         outputs=[output for result in results for output in result.outputs],
         queue_seconds=max((result.queue_seconds for result in results), default=0.0),

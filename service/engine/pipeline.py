@@ -1,4 +1,7 @@
-"""The path of an inference request that all front ends share: admission, deadline, model run, blending."""
+"""Admission, deadline, model run and blending of an inference request, for all front ends.
+
+The front ends decode the inputs before, and encode the outputs after.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -57,7 +60,7 @@ class Job:
 
 
 @dataclass(slots=True)
-class Limits:
+class JobGuards:
     """What may reject or end a job. `seconds_per_megapixel`: extension of the deadline for large requests."""
 
     admission: Admission
@@ -65,7 +68,7 @@ class Limits:
     seconds_per_megapixel: float
 
 
-def admit(job: Job, limits: Limits | None) -> AbstractContextManager[None]:
+def admit(job: Job, limits: JobGuards | None) -> AbstractContextManager[None]:
     """Extend the deadline for the bytes in flight and return a context manager that holds the job's slot.
 
     Entering it raises Overloaded if the job does not fit. Without limits every job is admitted.

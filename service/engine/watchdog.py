@@ -82,7 +82,7 @@ class Watchdog:
     def _check(self) -> str:
         """Return the reason of a failure, or an empty string."""
         runners = list(self._runners())
-        pending = {run for runner in runners for run in runner.batcher.running}
+        pending = {run for runner in runners for run in runner.scheduler.running}
         self._failures = {runner: self._failures.get(runner, 0) for runner in runners}
         for runner, canary in tuple(self._canaries.items()):
             if canary.done():
@@ -90,9 +90,9 @@ class Watchdog:
                 if runner in self._failures and not canary.cancelled():
                     failed = isinstance(canary.exception(), InferenceError)
                     self._failures[runner] = self._failures[runner] + 1 if failed else 0
-            elif self._completed.get(runner) == runner.batcher.completed:
+            elif self._completed.get(runner) == runner.scheduler.completed:
                 pending.add(canary)  # no run has completed since the last tick, so the canary does not wait its turn
-        self._completed = {runner: runner.batcher.completed for runner in runners}
+        self._completed = {runner: runner.scheduler.completed for runner in runners}
         self._ages = {run: self._ages.get(run, 0) + 1 for run in pending}
         if max(self._ages.values(), default=0) >= self._timeout_ticks:
             return f"a run has not finished within {self._timeout_ticks * self._interval:g} s"
@@ -104,7 +104,7 @@ class Watchdog:
         """Send the first item of the probe to every runner that has completed no run since the last round."""
         for runner, completed in self._completed.items():
             if runner not in self._canaries and self._completed_at_canary.get(runner) == completed:
-                self._canaries[runner] = asyncio.ensure_future(runner.batcher.submit(runner.probe_item()))
+                self._canaries[runner] = asyncio.ensure_future(runner.scheduler.submit(runner.probe_item()))
         self._completed_at_canary = dict(self._completed)
 
     def _watch_event_loop(self) -> None:

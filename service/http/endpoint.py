@@ -16,7 +16,7 @@ from service.engine.admission import BodyReservation
 from service.engine.deadline import Deadline
 from service.engine.images import image_media_type, output_size
 from service.engine.model import LoadedModel
-from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, Limits, StageExecutor, admit, infer
+from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, JobGuards, StageExecutor, admit, infer
 from service.errors import (
     BodyTooLarge,
     InternalError,
@@ -28,7 +28,7 @@ from service.http.body import ParsedBody, decode_inputs, parse_body
 from service.http.context import RequestContext, create_context, get_state, send_response
 from service.http.forms import Form, is_form, parse_form
 from service.http.media_types import MULTIPART, NPY, URLENCODED
-from service.http.negotiation import AnswerFormat, check_quality, response_type
+from service.http.negotiation import NegotiationInput, check_quality, response_type
 from service.http.parameters import RequestParameters, client_timeout, merge_form_fields, parse_request
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
@@ -93,7 +93,7 @@ class Endpoint:
         with BodyReservation(state.admission) as reservation:
             body: bytes | Form = await read_body(receive, context.headers, settings.max_body_bytes, reservation)
             with Deadline(settings.request_timeout, timeout) as deadline:
-                limits = Limits(state.admission, deadline, settings.request_timeout_per_megapixel)
+                limits = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel)
                 if model is None and is_form(body, parameters.media_type):
                     body = await self._parse_form(state, body, parameters.content_type)
                     parameters = merge_form_fields(parameters, body.fields)
@@ -120,7 +120,7 @@ class Endpoint:
         executor = StageExecutor(state.pool, inline=len(data) <= INLINE_BODY_BYTES)
         return await executor.run(parse_form, data, content_type, self.operation, state.settings.max_items)
 
-    async def process(self, call: Call, source: bytes | Form, limits: Limits) -> tuple[bytes, Headers]:
+    async def process(self, call: Call, source: bytes | Form, limits: JobGuards) -> tuple[bytes, Headers]:
         """Parse the body, run the model on it and encode the results. Return the body and headers of the response."""
         started_at = perf_counter()
         card, settings, parameters = call.model.card, call.state.settings, call.parameters
@@ -130,10 +130,10 @@ class Endpoint:
         if body.decoded_bytes > (inf if media_type == NPY else 3 * INLINE_BODY_BYTES):
             executor.inline = False
         job = Job(call.model, self.operation, len(body), body.decoded_bytes, parameters.strength)
-        answer_type = self._media_type(call, body)
+        response_media_type = self._media_type(call, body)
         with admit(job, limits):
             inputs = await executor.run(decode_inputs, body, card, self.operation, settings, parameters)
-            executor.max_output_bytes = INLINE_ARRAY_BYTES if answer_type == NPY else 3 * INLINE_BODY_BYTES
+            executor.max_output_bytes = INLINE_ARRAY_BYTES if response_media_type == NPY else 3 * INLINE_BODY_BYTES
             decoded_at = perf_counter()
             inference = infer(job, inputs.arrays, executor)
             large = job.decoded_bytes > LARGE_REQUEST_BYTES
@@ -149,7 +149,7 @@ class Endpoint:
                 keep_metadata=keep_metadata,
                 quality=parameters.quality,
             )
-            payload, headers = await executor.run(render, parts, answer_type)
+            payload, headers = await executor.run(render, parts, response_media_type)
         call.context.timings = timings = Timings(
             decode=decoded_at - started_at,
             queue=result.queue_seconds,
@@ -168,7 +168,7 @@ class Endpoint:
         images = [image for image in body.images if isinstance(image, LazyPicture)]
         first = images[0] if images else None
         size = output_size(first, body.array, card, self.operation)
-        answer = AnswerFormat(
+        answer = NegotiationInput(
             images=self.operation != "encode" and isinstance(card.input, ImageInput),
             body_kind=body.kind,
             many=len(body) > 1,

@@ -13,7 +13,7 @@ from service.http.media_types import IMAGE_SIGNATURE, JSON, MULTIPART, NPY
 
 HEAD_BYTES = 256  # bytes of a body within which its kind is recognized
 HEAD_DIGITS = 64  # base64 characters that are decoded to recognize the content; a multiple of four
-MIN_BASE64_BYTES = 32  # length from which an unknown text of the base64 alphabet is called base64
+MIN_BASE64_BYTES = 32  # length from which an unknown text of the base64 alphabet is treated as base64
 
 CONTENT = {NPY: re.compile(rb"\x93NUMPY"), JSON: re.compile(rb"\s*\{"), MULTIPART: re.compile(rb"(?:\r\n)?--")}
 """How the decoded content of a body begins, by media type; bodies of other types are images."""

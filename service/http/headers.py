@@ -1,4 +1,4 @@
-"""The HTTP headers of requests and responses, stated once. The CORS lists follow from them."""
+"""Names of the documented HTTP headers, from which the CORS lists and the documentation are made."""
 
 FIGURE_HEADERS = {
     "mse": "X-MSE",

@@ -14,7 +14,7 @@ LOSSY_TYPES = frozenset(("image/jpeg", "image/webp"))
 """Media types with a quality."""
 
 
-class AnswerFormat(NamedTuple):
+class NegotiationInput(NamedTuple):
     """What the media type of a response depends on. A named tuple, because its hash is the fastest cache key.
 
     `images`: whether the model returns images. `many`: whether the request has several items. `image_type`: default
@@ -32,7 +32,7 @@ class AnswerFormat(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def response_type(answer: AnswerFormat) -> str:
+def response_type(answer: NegotiationInput) -> str:
     """Choose the media type of a response: `format=` overrides Accept, and q-values override the default order.
 
     Raises NotAcceptable, which names the available types.
@@ -59,7 +59,7 @@ def response_type(answer: AnswerFormat) -> str:
     return best
 
 
-def available_types(answer: AnswerFormat) -> list[str]:
+def available_types(answer: NegotiationInput) -> list[str]:
     """Return the media types that a response can have, the default first."""
     arrays = [NPY, JSON] if answer.body_kind == "npy" else [JSON, NPY]
     if not answer.images or answer.many:

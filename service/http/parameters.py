@@ -34,7 +34,7 @@ FORMAT_TYPES: dict[Format, str] = {
     "jpeg": "image/jpeg",
     "webp": "image/webp",
 }
-FORMATS = {media_type: name for name, media_type in FORMAT_TYPES.items()}
+FORMAT_BY_MEDIA_TYPE = {media_type: name for name, media_type in FORMAT_TYPES.items()}
 
 BOOLEANS = {
     **dict.fromkeys(("true", "1", "yes", "on", "t", "y"), True),
@@ -47,7 +47,7 @@ REPEATABLE_NAME = re.compile(r"[A-Za-z_][\w.\[\]-]{0,39}", re.ASCII)
 def _parse_format(value: object) -> object:
     """Accept a format by its name, extension or media type, in any case."""
     if isinstance(value, str):
-        return FORMATS.get(format_media_type(value), value.lower()) if value else None
+        return FORMAT_BY_MEDIA_TYPE.get(format_media_type(value), value.lower()) if value else None
     return value
 
 

@@ -50,7 +50,7 @@ class InputChanges(StrictModel):
         default=None, description="significant bits per sample of the image sent, if not 8"
     )
     truncated: Annotated[FiniteFloat, Field(ge=0, lt=1)] | None = Field(
-        default=None, description="share of the image that is there, if the file sent is truncated"
+        default=None, description="share of the image that could be decoded, if the file sent is truncated"
     )
 
 

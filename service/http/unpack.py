@@ -16,7 +16,7 @@ from service.http.media_types import GENERIC_TYPES, JSON, MULTIPART, NPY
 from service.types import Array
 
 BINARY_STARTS = b"\x89\xff\x93"  # first bytes of PNG, JPEG and npy, with which no text begins
-DEFAULT_CODE_SIDE = 1024  # assumed side of a code whose shape depends on the image; bounds the text of one row
+DEFAULT_CODE_SIDE = 1024  # assumed side of a code whose shape depends on the image; limits the length of one row
 
 # One raw image; images in a form or in JSON; an array in JSON; an array as .npy.
 BodyKind = Literal["picture", "many", "values", "npy"]

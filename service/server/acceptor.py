@@ -1,6 +1,6 @@
 """The listening socket of several workers: assigns each connection to the worker with the fewest connections.
 
-Knows sockets and the number of connections of each worker; knows no process and no signal, and reads no request.
+Depends on sockets and the number of connections of each worker only: it handles no process, signal or request.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Closes idle connections when a process runs out of open files, because they are kept open for minutes.
 
-Knows how many files a process may open, and uvicorn's timer of idle connections; no request.
+Reads the limit of open files of the process, and uvicorn's timers of idle connections.
 """
 
 from collections.abc import Iterable

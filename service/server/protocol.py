@@ -1,7 +1,7 @@
 """HTTP protocol with limits: header size and timeout, minimum data rates for request and response bodies.
 
 uvicorn has none of these limits, and an ASGI application only sees requests whose headers are complete. This module
-extends uvicorn's protocol. It knows bytes and the settings in the state of the lifespan, but no route.
+extends uvicorn's protocol. It does not depend on the routes of the application.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.errors import HeadersTooLarge, MalformedRequest, Problem
 from service.http.cors import cors_headers
 from service.http.problems import problem_response
+from service.server.data_rates import ReadWatch, WriteWatch
 from service.server.idle import IDLE_SHARE, close_longest_idle, max_connections
-from service.server.watches import ReadWatch, WriteWatch
 from service.state import State
 
 LINGERING_CLOSE_SECONDS = 2.0  # time that a rejected client has to read the response, before the connection is reset

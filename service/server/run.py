@@ -1,4 +1,4 @@
-"""Starts the service under uvicorn, in one process or several. Knows settings and the application, but no request."""
+"""Starts the service under uvicorn, in one process or several."""
 
 import asyncio
 import gc

@@ -1,6 +1,6 @@
 """A uvicorn server with graceful shutdown: requests already sent are answered before connections close.
 
-Knows connections and signals of this process; knows no route, no model and no other process.
+Handles the connections and signals of one process.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Several worker processes behind one port: starts them, replaces those that die, and stops them gracefully.
 
-Knows processes and signals. The acceptor assigns connections to workers, and `target` is the code of a worker.
+The acceptor assigns connections to workers, and `target` is the code of a worker.
 """
 
 import asyncio

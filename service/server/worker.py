@@ -1,6 +1,6 @@
 """A worker process: serves the connections that the supervisor sends, and reports when one has closed.
 
-Knows uvicorn's protocol and the channel to the supervisor; does not listen on a port, and knows no other worker.
+It does not listen on a port: its connections come through a channel to the supervisor.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Configures logging: log lines for people or as JSON, on stderr. Knows no request and no model."""
+"""Configures logging: log lines for people or as JSON, on stderr."""
 
 import logging
 import os

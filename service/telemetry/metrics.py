@@ -2,7 +2,7 @@
 
 Requests only increment numbers in lists, which are converted at a scrape. With several workers, each writes its numbers
 to a file in a shared folder once per second, and before it adds up the files for a scrape. The files of workers that
-have ended stay, so that no counter ever decreases. Knows no request and no model.
+have ended stay, so that no counter ever decreases.
 """
 
 import asyncio

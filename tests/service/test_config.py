@@ -109,7 +109,7 @@ def test_quotes_and_blanks_of_env_files_are_removed(value: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["\ufeffHOURGLASS_PORT", "HOURGLASS_PORT ", "hourglass_port", "Hourglass_Port"])
-def test_a_name_with_a_byte_order_mark_or_in_small_letters_is_read(name: str) -> None:
+def test_name_with_bom_or_in_lower_case_is_read(name: str) -> None:
     assert Settings.from_env({name: "9000"}).port == 9000
 
 
@@ -154,7 +154,7 @@ def test_values_are_understood_in_their_usual_spellings(name: str, value: str, f
         ("HOURGLASS_WORKERS", "0", "is the whole number '0', but must be a whole number greater than 0, such as 1"),
         ("HOURGLASS_ACCESS_LOG", "maybe", "is the text 'maybe', but must be true or false, such as false"),
         ("HOURGLASS_DEVICE", "gpu", "is the text 'gpu', but must be one of auto, cpu, cuda"),
-        ("HOURGLASS_IMAGE_FORMATS", "png,xyz", "is the text 'png,xyz', but must be some of avif, bmp, gif, jpeg"),
+        ("HOURGLASS_IMAGE_FORMATS", "png,xyz", "is the text 'png,xyz', but must be some of avif, bmp, gif, heif"),
         ("HOURGLASS_RATE_LIMIT", "often", "but must be a number of requests and a period, such as 100/minute"),
         ("HOURGLASS_REQUEST_TIMEOUT", "30s", "is the text '30s', but must be a number greater than 0, such as 30.0"),
         ("hourglass_port", "nine", "hourglass_port in the environment is the text 'nine'"),

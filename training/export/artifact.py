@@ -1,6 +1,7 @@
 """Builds the graphs and the card of a model, loads them with the loader of the service, and compares them with the net.
 
-This is the only module of training that uses the service's card, loader and sessions.
+Apart from `training.recipe`, which checks names, it is the only module of training that imports the service's card,
+loader and sessions.
 """
 
 import hashlib

@@ -154,7 +154,7 @@ def test_an_image_too_large_for_its_format_is_written_as_png(models: Path, tmp_p
     )
     assert run.returncode == 0, run.stderr
     assert "long.png: written as PNG: a WebP image can have at most 16383 pixels" in run.stderr
-    assert (pixels((tmp_path / "long.png").read_bytes()) == 246).all()
+    assert (pixels((tmp_path / "long.webp.png").read_bytes()) == 246).all()
     assert not (tmp_path / "long.webp").exists()
 
 
@@ -169,9 +169,8 @@ def test_suffixes_of_other_systems_are_images(models: Path, tmp_path: Path, name
     )
     assert run.returncode == 0, run.stderr
     (written,) = (tmp_path / "out").iterdir()
-    wanted = name.replace(".TIF", ".png")
-    assert written.name == wanted
-    assert Image.open(BytesIO(written.read_bytes())).format == {"JPEG": "JPEG"}.get(kind, "PNG")
+    assert written.name == name
+    assert Image.open(BytesIO(written.read_bytes())).format == kind
 
 
 def test_a_jpeg_named_png_becomes_a_real_png(models: Path, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from time import monotonic, sleep
 
 import pytest
 
+from service.cli import sources
 from service.cli.output_log import OutputLog
-from service.cli.plan import Existing, output_folder, plan_outputs
+from service.cli.plan import ExistingFilePolicy, output_folder, plan_outputs
 from service.cli.sources import find_sources, printable
 from tests.conftest import digit, png
 from tests.service.cli.test_commands import hourglass
@@ -42,7 +43,7 @@ def targets(folder: Path, output: str, *, suffix: str = "") -> dict[str, str]:
     """The planned name of each source, below the output folder."""
     place = output_folder(output, [str(folder)])
     found = find_sources([str(folder)], place, never)
-    plan = plan_outputs(found, output, place, Existing(suffix=suffix), never)
+    plan = plan_outputs(found, output, place, ExistingFilePolicy(suffix=suffix), never)
     return {
         task.source.name.as_posix(): task.target.relative_to(output).as_posix() for task in plan.tasks if task.target
     }
@@ -108,7 +109,6 @@ def test_an_image_of_any_spelling_is_found(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("x.heic", b"\0\0\0\x18ftypheic", "1 .heic (convert them to PNG or JPEG first)"),
         ("x.CR2", b"II*\0", "1 .cr2 (convert them to PNG or JPEG first)"),
         ("x.jxl", b"\xff\x0a", "1 .jxl (convert them to PNG or JPEG first)"),
         ("x.pdf", b"%PDF", "1 .pdf (convert them to PNG or JPEG first)"),
@@ -119,6 +119,14 @@ def test_an_image_of_any_spelling_is_found(tmp_path: Path, name: str) -> None:
 )
 def test_what_is_passed_over_is_counted_by_kind(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
     write(tmp_path, name, data=data)
+    assert find_sources([str(tmp_path)], None, never).describe_passed_over() == reason
+
+
+def test_heic_without_its_extra_is_counted_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SUFFIXES", {".png"})
+    monkeypatch.setattr(sources, "supported_formats", lambda: frozenset({"png"}))
+    write(tmp_path, "x.HEIC", data=b"\0\0\0\x18ftypheic")
+    reason = "1 .heic (to read them: pip install 'hourglass[heif]')"
     assert find_sources([str(tmp_path)], None, never).describe_passed_over() == reason
 
 
@@ -181,21 +189,21 @@ def test_an_unreadable_folder_is_reported_with_status_1(models: Path, tmp_path: 
     assert "cannot read the folder" in run.stderr
 
 
-def test_a_folder_of_everything_ends_well_and_says_what_is_left_out(models: Path, tmp_path: Path) -> None:
+def test_folder_of_everything_says_what_is_passed_over(models: Path, tmp_path: Path) -> None:
     write(tmp_path / "in", "a.png", "._a.png", "__MACOSX/._a.png", "Thumbs.db", ".DS_Store")
     write(tmp_path / "in", "empty.png", data=b"")
-    write(tmp_path / "in", "1.heic", "2.heic", data=b"\0\0\0\x18ftypheic")
+    write(tmp_path / "in", "1.jxl", "2.jxl", data=b"\xff\x0a")
     run = hourglass("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
     assert run.returncode == 0, run.stderr
     words = " ".join(run.stderr.split())
-    assert "1 of 1 done; passed over: 2 .heic (convert them to PNG or JPEG first), 1 empty files" in words
+    assert "1 of 1 done; passed over: 2 .jxl (convert them to PNG or JPEG first), 1 empty files" in words
     assert names_in(tmp_path / "out") == ["a.png"]
 
 
 # Names of outputs
 
 
-def test_sources_that_differ_in_suffix_or_case_have_outputs_of_their_own(models: Path, tmp_path: Path) -> None:
+def test_names_that_differ_in_case_have_separate_outputs(models: Path, tmp_path: Path) -> None:
     write(tmp_path / "in", "a.tif", "a.png", "A.PNG", "a.PNG")
     run = hourglass("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
     assert run.returncode == 0, run.stderr
@@ -221,11 +229,11 @@ def test_no_two_outputs_have_one_name_on_any_file_system(tmp_path: Path, names: 
     assert len({name.casefold() for name in planned.values()}) == len(names)
 
 
-def test_equal_names_of_several_folders_have_outputs_of_their_own(tmp_path: Path) -> None:
+def test_equal_names_of_folders_have_separate_outputs(tmp_path: Path) -> None:
     write(tmp_path, "one/a.png", "two/a.png")
     names = [str(tmp_path / "one"), str(tmp_path / "two")]
     place = output_folder("out", names)
-    plan = plan_outputs(find_sources(names, place, never), "out", place, Existing(), never)
+    plan = plan_outputs(find_sources(names, place, never), "out", place, ExistingFilePolicy(), never)
     assert [task.target for task in plan.tasks] == [Path("out/a.png"), Path("out/a-2.png")]
     assert len(plan.notes) == 1
 
@@ -351,7 +359,7 @@ def test_a_stopped_run_says_how_to_go_on(models: Path, tmp_path: Path, kind: sig
 def test_the_json_document_lists_every_file(models: Path, tmp_path: Path) -> None:
     write(tmp_path / "in", "a.png")
     write(tmp_path / "in", "b.png", data=IMAGE[:60])
-    write(tmp_path / "in", "c.heic", data=b"x")
+    write(tmp_path / "in", "c.jxl", data=b"x")
     run = hourglass(
         *("reconstruct", tmp_path / "in", "-o", tmp_path / "out", "--json", "--quiet"),
         *("--model", "digits", "--models-dir", models),
@@ -362,5 +370,5 @@ def test_the_json_document_lists_every_file(models: Path, tmp_path: Path) -> Non
     assert document["files"][0]["output"] == str(tmp_path / "out/a.png")
     assert document["files"][0]["figures"][0]["mse"] >= 0
     assert (document["done"], document["failed"]) == (1, 1)
-    assert document["passed_over"] == {".heic (convert them to PNG or JPEG first)": 1}
+    assert document["passed_over"] == {".jxl (convert them to PNG or JPEG first)": 1}
     assert run.stderr.count("\n") == 1

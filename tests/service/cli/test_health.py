@@ -78,7 +78,7 @@ def test_a_service_that_is_not_ready_gives_the_reason() -> None:
         assert check(Settings(port=port)) == "/readyz answers 503: loading models"
 
 
-def test_a_service_that_does_not_listen_is_named_with_its_address() -> None:
+def test_address_without_a_listening_service_is_named() -> None:
     with listening("127.0.0.1") as port:
         pass
     assert str(check(Settings(port=port))).startswith(f"http://127.0.0.1:{port}/readyz does not answer")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from service.codec import read_scan
+from service.codec import read_pages
 from service.errors import ImageTooLarge, InvalidImage
 from tests.conftest import digit
 from tests.service.cli.test_commands import hourglass
@@ -120,14 +120,14 @@ def test_the_preview_of_a_page_is_no_page() -> None:
         image.seek(1)
         marked = getattr(image, "tag_v2", {}).get(254)
     assert marked == 1
-    assert len(read_scan(file.getvalue(), max_pages=10, max_pixels=10**6).pages) == 1
+    assert len(read_pages(file.getvalue(), max_pages=10, max_pixels=10**6).pages) == 1
 
 
 def test_pages_and_their_pixels_are_limited() -> None:
     with pytest.raises(ImageTooLarge, match="the TIFF has 5 pages, the limit is 4"):
-        read_scan(pages(5), max_pages=4, max_pixels=10**6)
+        read_pages(pages(5), max_pages=4, max_pixels=10**6)
     with pytest.raises(ImageTooLarge, match="page 1 has 8x8 pixels, the limit is 10 pixels"):
-        read_scan(pages(2), max_pages=4, max_pixels=10)
+        read_pages(pages(2), max_pages=4, max_pixels=10)
 
 
 def test_a_corrupt_page_is_named() -> None:
@@ -136,4 +136,4 @@ def test_a_corrupt_page_is_named() -> None:
         image.seek(1)
         offset = getattr(image, "tag_v2", {})[273][0]
     with pytest.raises(InvalidImage, match="page 2 of the TIFF"):
-        read_scan(whole[:offset] + b"\0" * 40 + whole[offset + 40 :], max_pages=4, max_pixels=10**6)
+        read_pages(whole[:offset] + b"\0" * 40 + whole[offset + 40 :], max_pages=4, max_pixels=10**6)

@@ -56,7 +56,7 @@ def test_far_pixels_have_the_mean_colour() -> None:
     assert np.abs(fill_transparent(NOISE, alpha, 3)[:, 20:] - NOISE[:, :5].mean((0, 1))).max() <= 0.5
 
 
-def test_nothing_visible_is_black_and_nothing_hidden_is_left_alone() -> None:
+def test_nothing_visible_is_black_and_nothing_hidden_is_kept() -> None:
     assert not fill_transparent(NOISE, np.zeros((40, 50), np.uint8), 9).any()
     opaque = np.full((40, 50), 1, np.uint8)
     assert fill_transparent(NOISE, opaque, 9) is NOISE

@@ -119,6 +119,6 @@ def test_the_setting_heif_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     assert Settings(image_formats="png,avif").allowed_formats == {"png", "avif"}
 
 
-def test_the_preview_of_a_camera_raw_file_is_not_taken_for_the_image() -> None:
+def test_preview_of_a_camera_raw_file_is_not_the_image() -> None:
     with pytest.raises(UnsupportedImage, match="camera raw"):
         decode(written("TIFF", tiffinfo={50706: b"\1\4\0\0"}))

@@ -107,7 +107,7 @@ def test_other_inputs_get_the_quality_of_the_settings() -> None:
     assert tables(Image.open(BytesIO(blob))) == tables(Image.open(BytesIO(jpeg(colours(), quality=35))))
 
 
-def test_a_lossless_webp_stays_lossless_unless_a_quality_is_given() -> None:
+def test_lossless_webp_stays_so_unless_a_quality_is_given() -> None:
     out = BytesIO()
     Image.fromarray(colours()).save(out, "WEBP", lossless=True)
     picture = decode(out.getvalue())

@@ -46,8 +46,8 @@ class Timed:
 
 def limit(model: Runner) -> int:
     """Items of a batch."""
-    assert isinstance(model.batcher, Batcher)
-    return model.batcher.max_batch
+    assert isinstance(model.scheduler, Batcher)
+    return model.scheduler.max_batch
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ class Small:
     """The part of a runner that the watchdog uses."""
 
     def __init__(self, run: Callable[[Array], Array], pool: ThreadPoolExecutor | None) -> None:
-        self.batcher = Batcher(run, max_batch=8, pool=pool)
+        self.scheduler = Batcher(run, max_batch=8, pool=pool)
 
     def probe_item(self) -> Array:
         return ITEM
@@ -78,7 +78,7 @@ def test_hanging_run_is_reported_then_ends_the_process(pool: ThreadPoolExecutor)
     red: list[float] = []
 
     async def work(dog: Watchdog) -> None:
-        hanging = asyncio.ensure_future(one.batcher.submit(ITEM))
+        hanging = asyncio.ensure_future(one.scheduler.submit(ITEM))
         await until(lambda: dog.failure)
         red.append(time.monotonic())
         await asyncio.sleep(2 * watchdog.GRACE_TICKS * LOOK)
@@ -93,7 +93,7 @@ def test_hanging_run_is_reported_then_ends_the_process(pool: ThreadPoolExecutor)
 
 def test_canary_detects_a_stalled_pool(pool: ThreadPoolExecutor) -> None:
     one = runner(lambda items: items, pool)
-    one.batcher._free_runners = 0  # as if every run had stopped without a result
+    one.scheduler._free_runners = 0  # as if every run had stopped without a result
 
     async def work(dog: Watchdog) -> None:
         await until(lambda: dog.failure)
@@ -122,7 +122,7 @@ def test_failing_requests_do_not_trip_the_watchdog() -> None:
     async def work(_: Watchdog) -> None:
         for _number in range(8 * watchdog.CANARY_TICKS):
             with pytest.raises(InferenceError):
-                await one.batcher.submit(ITEM + 1)
+                await one.scheduler.submit(ITEM + 1)
             await asyncio.sleep(LOOK / 2)
 
     assert watched(one, work) == ("", [])
@@ -134,10 +134,10 @@ def test_long_moving_queue_does_not_trip_the_watchdog(pool: ThreadPoolExecutor) 
         return items
 
     one = runner(slow, pool)
-    one.batcher.max_batch = 1  # so that the canary waits behind all other items
+    one.scheduler.max_batch = 1  # so that the canary waits behind all other items
 
     async def work(_: Watchdog) -> None:
-        await asyncio.gather(*(one.batcher.submit(ITEM) for _ in range(5 * PATIENCE)))
+        await asyncio.gather(*(one.scheduler.submit(ITEM) for _ in range(5 * PATIENCE)))
 
     assert watched(one, work) == ("", [])
 
@@ -158,7 +158,7 @@ def test_idle_service_is_healthy() -> None:
     one = runner(lambda items: items, None)
 
     async def work(_: Watchdog) -> None:
-        await until(lambda: one.batcher.completed >= 3)  # each run is a canary
+        await until(lambda: one.scheduler.completed >= 3)  # each run is a canary
 
     assert watched(one, work) == ("", [])
 

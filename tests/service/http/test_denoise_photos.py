@@ -87,7 +87,7 @@ def test_failing_picture_fails_alone_and_runs_once(serve: Serve) -> None:
             raise RuntimeError("poison")
         return 255 - tile
 
-    runner.batcher._run = poisoned
+    runner.scheduler._run = poisoned
     pictures = [np.full((9, 7 + value % 2, 3), value, np.uint8) for value in range(5)]
     body = {"images": [base64.b64encode(png(picture)).decode() for picture in pictures]}
     results = client.post("/denoise?model=photos", json=body).json()["results"]
@@ -136,7 +136,7 @@ def test_large_picture_is_run_in_tiles(serve: Serve) -> None:
     runner = client.app_state["service"].store.snapshot.loaded["photos"].runners["denoise"]
     ran: list[int] = []
     honest = runner.session.run
-    runner.batcher._run = lambda tile: (ran.append(tile.shape[1] * tile.shape[2]), honest(tile))[1]
+    runner.scheduler._run = lambda tile: (ran.append(tile.shape[1] * tile.shape[2]), honest(tile))[1]
     answer = post(client, "/denoise?model=photos", png(picture), "image/png")
     assert (pixels(answer.content) == 255 - picture).all()
     assert len(ran) > 6

@@ -117,6 +117,8 @@ VALUES: dict[str, tuple[str, str]] = {
     "strength": (" 0.5\r\n", "strength=0.5"),
     "grayscale": ("on", "grayscale=true"),
     "metadata": ("Strip", "metadata=strip"),
+    "truncated": ("ALLOW", "truncated=allow"),
+    "quality": (" 40", "quality=40"),
 }
 
 
@@ -129,7 +131,7 @@ def test_text_field_is_a_parameter_as_in_the_query(client: TestClient, name: str
     field = part(f'name="{name}"', value)
     model = "" if name == "model" else "model=photos&"
     body = form(field, image) if first else form(image, field)
-    accept = {} if name == "format" else {"accept": "image/png"}
+    accept = {} if name == "format" else {"accept": "image/jpeg" if name == "quality" else "image/png"}
     answers = [
         client.post(path, content=content, headers={"content-type": FORM, **accept})
         for path, content in ((f"/denoise?{model}", body), (f"/denoise?{model}{query}", form(image)))

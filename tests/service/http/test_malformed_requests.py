@@ -388,7 +388,7 @@ def test_request_that_would_time_out_is_rejected_first(serve: Serve, model: str,
 def test_timed_out_request_gets_504_and_never_runs(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     client = serve(request_timeout=0.05)
     runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
-    monkeypatch.setattr(runner.batcher, "_free_runners", 0)  # no runner becomes free
+    monkeypatch.setattr(runner.scheduler, "_free_runners", 0)  # no runner becomes free
     answer = client.post("/denoise", content=GOOD)
     assert answer.json()["type"] == "/problems/deadline-exceeded"
     assert client.app_state["service"].admission.items == 0
@@ -404,7 +404,7 @@ def test_client_timeout_only_shortens_the_limit(serve: Serve, monkeypatch: pytes
     client = serve(request_timeout=0.5)
     runner = client.app_state["service"].store.snapshot.loaded["digits"].runners["denoise"]
     assert client.post("/denoise", content=GOOD, headers={"x-request-timeout": "5"}).status_code == 200
-    monkeypatch.setattr(runner.batcher, "_free_runners", 0)
+    monkeypatch.setattr(runner.scheduler, "_free_runners", 0)
     for asked, said in [("1e-6", "1e-06 s"), ("0.1", "0.1 s"), ("100", "0.5 s")]:
         answer = client.post("/denoise", content=GOOD, headers={"x-request-timeout": asked})
         assert (answer.status_code, answer.json()["detail"]) == (504, f"not done within {said}")
@@ -418,7 +418,7 @@ def test_failing_graph_reveals_only_a_request_id(serve: Serve, monkeypatch: pyte
     def fail(_: Any) -> Any:
         raise RuntimeError("secret path /etc/shadow")
 
-    monkeypatch.setattr(runner.batcher, "_run", fail)
+    monkeypatch.setattr(runner.scheduler, "_run", fail)
     answer = client.post("/denoise", content=GOOD)
     assert answer.status_code == 500
     assert "secret" not in answer.text

@@ -65,9 +65,7 @@ def ask(connection: socket.socket) -> bool:
         return False
 
 
-def test_new_connections_are_served_while_idle_ones_fill_the_process(
-    models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_connections_are_served_among_many_idle_ones(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "max_connections", lambda: LIMIT)
     settings = Settings.model_validate({"models_dir": models, "model_watch": "off"})
     with listening(settings) as address:

@@ -17,12 +17,12 @@ from service.errors import ImageTooLarge, InvalidImage, Problem
 REDUCED_IMAGE = 1  # bit of the TIFF tag NewSubfileType: a preview of another page
 NEW_SUBFILE_TYPE = 0x00FE
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-SCAN_TYPES = ("image/tiff", "image/bmp", "image/gif", *(("image/avif",) if features.check("avif") else ()))
-WRITABLE = (*ENCODABLE, *SCAN_TYPES)
+PAGED_TYPES = ("image/tiff", "image/bmp", "image/gif", *(("image/avif",) if features.check("avif") else ()))
+WRITABLE = (*ENCODABLE, *PAGED_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class PagedImage:
     """A file as one image file per page, and its resolution in dots per inch if it states one.
 
     `frames` is the number of frames of an animation, of which the page is the first; 1 for others.
@@ -33,7 +33,7 @@ class Scan:
     frames: int = 1
 
 
-def read_scan(data: bytes, *, max_pages: int, max_pixels: int) -> Scan:
+def read_pages(data: bytes, *, max_pages: int, max_pixels: int) -> PagedImage:
     """Split a TIFF file into its pages; previews of pages are left out. Any other file is one page.
 
     Raises InvalidImage if a page is corrupt, and ImageTooLarge if there are more than `max_pages` or a page has more
@@ -43,12 +43,12 @@ def read_scan(data: bytes, *, max_pages: int, max_pixels: int) -> Scan:
         with Image.open(BytesIO(data)) as image:
             dpi, frames = _resolution(image), int(getattr(image, "n_frames", 1))
             if data[:4] in TIFF_MAGIC and frames > 1:
-                return Scan(_split_tiff(image, frames, max_pages, max_pixels), dpi)
+                return PagedImage(_split_tiff(image, frames, max_pages, max_pixels), dpi)
     except Problem:
         raise
     except Exception:  # Pillow may raise any exception on hostile bytes; opening the image explains what is wrong
-        return Scan([data])
-    return Scan([data], dpi, frames)
+        return PagedImage([data])
+    return PagedImage([data], dpi, frames)
 
 
 def _split_tiff(image: Image.Image, frames: int, max_pages: int, max_pixels: int) -> list[bytes]:
@@ -87,7 +87,7 @@ def _resolution(image: Image.Image) -> tuple[float, float] | None:
     return (across, down) if across > 0 and down > 0 else None
 
 
-def encode_scan(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, float] | None) -> bytes:
+def encode_pages(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, float] | None) -> bytes:
     """Encode pages as one TIFF file, or one picture as BMP, GIF or AVIF.
 
     GIF has at most 256 colours; grey pictures lose nothing. AVIF is encoded with quality 90.
@@ -115,7 +115,7 @@ def encode_any(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, f
     and WebP, unless the picture was coded as one of them."""
     if media_type in ENCODABLE:
         return encode(pictures[0], media_type, default_quality=quality)
-    return encode_scan(pictures, media_type, dpi)
+    return encode_pages(pictures, media_type, dpi)
 
 
 def _to_image(picture: Picture) -> Image.Image:
