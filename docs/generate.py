@@ -24,6 +24,7 @@ from rich.console import Console
 
 from docs.api_pages import DOCS, PACKAGES, ROOT, api_pages, undocumented
 from docs.markdown import describe, table
+from docs.metadata_table import metadata
 from docs.recipe_tables import example_recipe, recipe
 from service.cli.commands import app as service_command
 from service.config import Settings
@@ -196,6 +197,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "endpoints": endpoints,
     "parameters": parameters,
     "figure-headers": figure_headers,
+    "metadata": metadata,
     "hourglass": lambda: commands(service_command, "hourglass"),
     "hourglass-train": lambda: commands(training_command, "hourglass-train"),
     "example-recipe": example_recipe,

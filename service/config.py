@@ -95,7 +95,7 @@ class Settings(BaseModel):
     )
     metadata: Literal["keep", "strip"] = Field(
         default="keep",
-        description="keep or strip EXIF in image responses, unless a request overrides it; ICC profiles are kept",
+        description="keep or strip metadata in image responses, unless a request overrides it; ICC profiles are kept",
     )
 
     max_header_bytes: PositiveInt = Field(

@@ -102,10 +102,10 @@ def orientation(data: bytes) -> int:
 
 def is_valid(data: bytes) -> bool:
     """Return whether all directories and values lie within the block, and no directory stands in it twice."""
-    return _parse(data) is not None
+    return parse(data) is not None
 
 
-def _parse(data: bytes) -> Block | None:
+def parse(data: bytes) -> Block | None:
     """Parse all directories but that of the thumbnail. Return None if the block is invalid."""
     order = BYTE_ORDERS.get(data[:4])
     if order is None or len(data) < 14:
@@ -160,7 +160,7 @@ def upright(data: bytes, size: tuple[int, int], transposed: bool) -> bytes:
     `transposed` says that width and height were swapped, so that their resolutions are swapped too. The block must be
     valid.
     """
-    block = _parse(data)
+    block = parse(data)
     if block is None:
         return data
     out = bytearray(data)
@@ -214,7 +214,7 @@ def _overlaps(spans: list[tuple[int, int]], start: int, stop: int) -> bool:
 
 def density(data: bytes) -> Density | None:
     """Return the resolution that the block states, or None."""
-    block = _parse(data)
+    block = parse(data)
     if block is None:
         return None
     x, y, unit = (block.find(tag) for tag in (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT))

@@ -26,6 +26,7 @@ SOS = 0xDA
 COM = 0xFE
 APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
+MARKER = re.compile(rb"\xff[^\x00\xff]")  # the last of several 0xFF, which may fill the space between segments
 ENTROPY_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that ends a scan: neither stuffing, fill nor restart
 
 LENGTH = Struct(">H")
@@ -37,17 +38,16 @@ def _segments(data: bytes, offset: int) -> Iterator[tuple[int, int, int]]:
     A scan is yielded without its entropy-coded data. Raises InvalidImage for too many segments.
     """
     for _ in range(MAX_SEGMENTS):
-        start = data.find(b"\xff", offset)
-        while 0 <= start < len(data) - 1 and data[start + 1] == 0xFF:  # fill bytes
-            start += 1
-        if not 0 <= start < len(data) - 1:
+        found = MARKER.search(data, offset)
+        if found is None:
             return
+        start = found.start()
         marker = data[start + 1]
         offset = start + 2
         if marker == EOI:
             yield marker, start, offset
             return
-        if marker == 0 or marker in STANDALONE:
+        if marker in STANDALONE:
             continue
         if offset + 2 > len(data):
             return

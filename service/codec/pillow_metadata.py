@@ -2,9 +2,9 @@
 
 from PIL import Image, TiffImagePlugin
 
-from service.codec import exif, photoshop
+from service.codec import exif, photoshop, tiff_exif
 from service.codec.density import Density
-from service.codec.metadata import FileParts
+from service.codec.metadata import MAX_METADATA_BYTES, FileParts
 
 PHOTOSHOP_TAG = 34377
 IPTC_TAG = 33723
@@ -25,6 +25,11 @@ def take(parts: FileParts, image: Image.Image) -> None:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         metadata.xmp = _bytes(image.tag_v2.get(XMP_TAG))
         iptc = _bytes(image.tag_v2.get(IPTC_TAG))
+        if tiff_exif.EXIF_TAGS.intersection(image.tag_v2):
+            try:
+                metadata.exif = tiff_exif.extract(parts.image, MAX_METADATA_BYTES)
+            except ValueError:
+                metadata.mark_broken("exif")
         metadata.photoshop = _bytes(image.tag_v2.get(PHOTOSHOP_TAG)) or (photoshop.from_iptc(iptc) if iptc else b"")
     else:
         metadata.exif = _bytes(image.info.get("exif")).removeprefix(exif.PREFIX)

@@ -29,9 +29,10 @@ MAX_INFLATED_BYTES = 8 * MAX_METADATA_BYTES  # of all compressed chunks of a fil
 COLOUR_LENGTHS = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
 TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 SIGNIFICANT_BITS = b"sBIT"
+TRANSPARENCY = b"tRNS"
 ANIMATION_KINDS = (b"acTL", b"fcTL", b"fdAT")
 # Known chunks that are neither copied nor missed: they are about the samples or the palette of this file.
-SILENT_KINDS = (SIGNIFICANT_BITS, b"bKGD", b"hIST", b"sPLT", *ANIMATION_KINDS)
+SILENT_KINDS = (SIGNIFICANT_BITS, TRANSPARENCY, b"bKGD", b"hIST", b"sPLT", *ANIMATION_KINDS)
 MIN_TRANSPARENCY_BYTES = {b"\0": 2, b"\2": 6}  # by colour type
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 RAW_PROFILE_PREFIX = b"Raw profile type "
@@ -101,7 +102,7 @@ def _is_intact(piece: bytes) -> bool:
 
 def _is_transparency(parts: PngParts, data: bytes, piece: bytes) -> bool:
     """Return whether the chunk is a valid `tRNS`. An invalid one is named in the metadata."""
-    if piece[4:8] != b"tRNS":
+    if piece[4:8] != TRANSPARENCY:
         return False
     valid = _is_intact(piece) and len(piece) - 12 >= MIN_TRANSPARENCY_BYTES.get(data[25:26], 0)
     if not valid:

@@ -122,7 +122,8 @@ class Parameters(BaseModel):
         description="quality of a JPEG or WebP response; default: that of the JPEG sent, or of the settings",
     )
     metadata: Annotated[MetadataPolicy | None, BeforeValidator(_parse_lower_case)] = Field(
-        default=None, description="keep or strip EXIF metadata; default: the setting of the service"
+        default=None,
+        description="keep or strip metadata such as EXIF, XMP and resolution; default: the setting of the service",
     )
 
 

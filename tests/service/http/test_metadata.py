@@ -1,0 +1,66 @@
+"""Metadata over HTTP: kept or stripped as asked, and what is missing named in a header or field."""
+
+import base64
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from service.http.headers import CORS_EXPOSED_HEADERS
+from tests.support.image_files import IPTC, XMP, cmyk_profile, photoshop, saved, segment, waves, with_segments
+
+HEADER = "x-metadata-dropped"
+JPEG = saved(waves(20, 30), "JPEG", quality=95, dpi=(300, 300))
+SCANNED = with_segments(
+    JPEG,
+    segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
+    segment(0xED, b"Photoshop 3.0\0" + photoshop((0x0404, IPTC))),
+)
+
+
+def post(client: TestClient, query: str, body: bytes = SCANNED) -> Any:
+    answer = client.post(f"/denoise?model=photos{query}", content=body, headers={"content-type": "image/jpeg"})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def test_what_a_format_cannot_hold_is_named_in_a_header(client: TestClient) -> None:
+    assert HEADER not in post(client, "").headers
+    assert post(client, "&format=png").headers[HEADER] == "iptc"
+    assert HEADER not in post(client, "&format=png&metadata=strip").headers
+    assert "X-Metadata-Dropped" in CORS_EXPOSED_HEADERS
+
+
+def test_what_a_format_cannot_hold_is_named_in_json(client: TestClient) -> None:
+    broken = with_segments(JPEG, segment(0xE1, b"Exif\0\0broken"))
+    images = [base64.b64encode(image).decode() for image in (JPEG, broken)]
+    whole, dropped = client.post("/denoise?model=photos", json={"images": images}).json()["results"]
+    assert "metadata_dropped" not in whole
+    assert dropped["metadata_dropped"] == ["exif"]
+
+
+@pytest.mark.parametrize(("query", "kept"), [("", True), ("&metadata=keep", True), ("&metadata=strip", False)])
+def test_resolution_xmp_and_iptc_are_kept_or_stripped(client: TestClient, query: str, kept: bool) -> None:
+    image = Image.open(BytesIO(post(client, query).content))
+    assert ("dpi" in image.info) is kept
+    assert (image.info.get("photoshop") == {0x0404: IPTC}) is kept
+    assert (b"Label>M\xc3\xbcller" in image.info.get("xmp", b"")) is kept
+
+
+def test_a_motion_photo_is_answered_as_the_photo(client: TestClient) -> None:
+    video = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\2" * 200
+    answer, plain = post(client, "", JPEG + video), post(client, "", JPEG)
+    assert answer.content == plain.content
+    assert answer.headers[HEADER] == "trailer"
+
+
+def test_a_cmyk_image_is_answered_without_its_profile(client: TestClient) -> None:
+    out = BytesIO()
+    Image.fromarray(waves(20, 30)).convert("CMYK").save(out, "JPEG", icc_profile=cmyk_profile())
+    answer = post(client, "", out.getvalue())
+    image = Image.open(BytesIO(answer.content))
+    assert image.mode == "RGB"
+    assert "icc_profile" not in image.info
+    assert answer.headers[HEADER] == "icc"
