@@ -132,6 +132,8 @@ def _write_images(
         result.notes.append(f"written as PNG: {codec.describe_limit(media_type)}, and this one has {width}x{height}")
         media_type = "image/png"
         target = target and target.with_name(f"{target.name}.png")
+    if dropped := codec.dropped_metadata(images[0], media_type):
+        result.notes.append(f"metadata that are not in the output: {', '.join(dropped)}")
     data = codec.encode_any(images, media_type, dpi, settings.image_quality)
     if target:
         write_atomic(target, data)

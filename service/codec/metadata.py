@@ -14,6 +14,29 @@ Token = Literal[
 ]
 """A kind of metadata, as `X-Metadata-Dropped` names it."""
 
+TOKENS: dict[str, Token] = {
+    "exif": "exif",
+    "xmp": "xmp",
+    "extended_xmp": "xmp",
+    "photoshop": "iptc",
+    "texts": "text",
+    "comments": "comment",
+    "density": "resolution",
+    "colour": "gamma",
+}
+"""Fields of `Metadata` and the token of each."""
+
+HELD_FIELDS = {
+    "image/jpeg": {"exif", "xmp", "extended_xmp", "photoshop", "comments", "density"},
+    "image/png": {"exif", "xmp", "texts", "colour", "density"},
+    "image/webp": {"exif", "xmp", "density"},
+    "image/tiff": {"xmp", "photoshop", "density"},
+    "image/avif": {"exif", "xmp"},
+    "image/bmp": {"density"},
+    "image/gif": set[str](),
+}
+"""Fields of `Metadata` that are written, by media type."""
+
 FIRST_TRANSPOSED = 5  # orientations 5 to 8 exchange width and height
 JPEG_SEGMENT_BYTES = 65533
 JPEG_CAPACITY = {"exif": JPEG_SEGMENT_BYTES - len(exif.PREFIX), "xmp": JPEG_SEGMENT_BYTES - len(xmp.JPEG_PREFIX)}
@@ -109,27 +132,26 @@ class Metadata:
         )
 
     def fitting(self, media_type: str) -> tuple["Metadata", set[Token]]:
-        """Return what `image/jpeg`, `image/png` or `image/webp` can hold, and the names of what it cannot."""
+        """Return what a file of this media type can hold, and the names of what it cannot."""
         if self.is_empty():
             return self, set()
         kept = replace(self)
         lost: set[Token] = {*self.broken, *self.other}
+        held = HELD_FIELDS[media_type]
+        for name, token in TOKENS.items():
+            if name not in held:
+                _drop(kept, lost, name, token)
         if media_type == "image/jpeg":
-            _drop(kept, lost, ("texts", "text"), ("colour", "gamma"))
             if len(kept.exif) > JPEG_CAPACITY["exif"]:
-                _drop(kept, lost, ("exif", "exif"))
+                _drop(kept, lost, "exif", "exif")
             if len(kept.xmp) > JPEG_CAPACITY["xmp"]:
-                _drop(kept, lost, ("xmp", "xmp"))
+                _drop(kept, lost, "xmp", "xmp")
             if kept.density and not kept.density.jfif():
-                _drop(kept, lost, ("density", "resolution"))
-        else:
-            _drop(kept, lost, ("extended_xmp", "xmp"), ("comments", "comment"), ("photoshop", "iptc"))
-        if media_type == "image/webp":
-            _drop(kept, lost, ("texts", "text"), ("colour", "gamma"))
-            if kept.density and not kept.exif:
-                kept.exif = exif.from_density(kept.density)
-            if kept.density and exif.density(kept.exif) is None:
-                _drop(kept, lost, ("density", "resolution"))
+                _drop(kept, lost, "density", "resolution")
+        elif media_type == "image/webp" and kept.density:
+            kept.exif = kept.exif or exif.from_density(kept.density)
+            if exif.density(kept.exif) is None:
+                _drop(kept, lost, "density", "resolution")
         return kept, lost
 
 
@@ -147,15 +169,13 @@ class FileParts:
     metadata: Metadata = field(default_factory=Metadata)
 
 
-def _drop(metadata: Metadata, lost: set[Token], *fields: tuple[str, Token]) -> None:
-    """Empty the fields, and add the token of each that was not empty."""
-    for name, token in fields:
-        value = getattr(metadata, name)
-        if not value:
-            continue
-        setattr(metadata, name, None if name == "density" else type(value)())
-        if name == "colour" and _is_srgb(value):
-            continue  # it says what is assumed without it
+def _drop(metadata: Metadata, lost: set[Token], name: str, token: Token) -> None:
+    """Empty a field, and add its token if it was not empty."""
+    value = getattr(metadata, name)
+    if not value:
+        return
+    setattr(metadata, name, None if name == "density" else type(value)())
+    if name != "colour" or not _is_srgb(value):  # without the chunks of sRGB, a reader assumes the same
         lost.add(token)
 
 

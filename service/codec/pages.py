@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, features
 
 from service.codec.picture import ENCODABLE, Picture, encode, fitting_profile
+from service.codec.pillow_metadata import PHOTOSHOP_TAG, XMP_TAG
 from service.errors import ImageTooLarge, InvalidImage, Problem
 
 REDUCED_IMAGE = 1  # bit of the TIFF tag NewSubfileType: a preview of another page
@@ -94,18 +95,20 @@ def encode_pages(pictures: Sequence[Picture], media_type: str, dpi: tuple[float,
     """
     first, *others = (_to_image(picture) for picture in pictures)
     options: dict[str, Any] = {"dpi": dpi} if dpi else {}
-    if (icc := fitting_profile(pictures[0], media_type)) and media_type != "image/gif":
+    if icc := fitting_profile(pictures[0], media_type):
         options["icc_profile"] = icc
+    metadata, _ = pictures[0].metadata.fitting(media_type)
     file = BytesIO()
     if media_type == "image/tiff":
+        tags = {XMP_TAG: metadata.xmp, PHOTOSHOP_TAG: metadata.photoshop}
+        options["tiffinfo"] = {tag: value for tag, value in tags.items() if value}
         first.save(file, "TIFF", compression="tiff_adobe_deflate", save_all=True, append_images=others, **options)
     elif media_type == "image/gif":
         palette = first.quantize(dither=Image.Dither.NONE) if first.mode in ("RGB", "RGBA") else first
         palette.save(file, "GIF")
     elif media_type == "image/avif":
-        first.save(file, "AVIF", quality=90, **options)
+        first.save(file, "AVIF", quality=90, exif=metadata.exif, xmp=metadata.xmp, **options)
     else:
-        options.pop("icc_profile", None)
         first.save(file, "BMP", **options)
     return file.getvalue()
 

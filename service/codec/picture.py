@@ -36,6 +36,8 @@ DISPLAY_NAMES = {"HEIF": "HEIC/HEIF", "WEBP": "WebP"}
 RAW_TAGS = (50706, 330)  # DNGVersion and SubIFDs: the full image is in another directory
 NEW_SUBFILE_TYPE = 254
 REDUCED = 1  # of the tag NewSubfileType: a preview of another image in the file
+TYPES_WITHOUT_PROFILE = ("image/bmp", "image/gif")
+TYPES_WITHOUT_GREY = ("image/webp", "image/avif")
 ENCODABLE = ("image/png", "image/jpeg", "image/webp")
 FAST_PARSERS = {"PNG": png.parse, "JPEG": jpeg.parse}
 SPLITTERS = {"PNG": png_chunks.split, "JPEG": jpeg_segments.split, "WEBP": webp_chunks.split}
@@ -345,7 +347,7 @@ def encode(picture: Picture, media_type: str, *, quality: int | None = None, def
 
 
 def dropped_metadata(picture: Picture, media_type: str) -> list[str]:
-    """Return the kinds of metadata that `encode` leaves out or that were left out on decoding, sorted."""
+    """Return the kinds of metadata that a file of this type leaves out or that were left out on decoding, sorted."""
     _, lost = picture.metadata.fitting(media_type)
     if picture.icc and not fitting_profile(picture, media_type):
         lost = lost | {"icc"}
@@ -353,8 +355,10 @@ def dropped_metadata(picture: Picture, media_type: str) -> list[str]:
 
 
 def fitting_profile(picture: Picture, media_type: str) -> bytes | None:
-    """Return the profile if it describes the channels of the encoded file. WebP has no grey."""
-    channels = 3 if media_type == "image/webp" else picture.pixels.shape[2]
+    """Return the profile if the format can hold it and it describes the channels of the encoded file."""
+    if media_type in TYPES_WITHOUT_PROFILE:
+        return None
+    channels = 3 if media_type in TYPES_WITHOUT_GREY else picture.pixels.shape[2]
     return picture.icc if picture.icc and colour.fits(picture.icc, channels) else None
 
 

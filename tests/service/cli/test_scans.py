@@ -137,3 +137,11 @@ def test_a_corrupt_page_is_named() -> None:
         offset = getattr(image, "tag_v2", {})[273][0]
     with pytest.raises(InvalidImage, match="page 2 of the TIFF"):
         read_pages(whole[:offset] + b"\0" * 40 + whole[offset + 40 :], max_pages=4, max_pixels=10**6)
+
+
+def test_metadata_that_an_output_cannot_hold_are_named(models: Path, tmp_path: Path) -> None:
+    save(tmp_path / "x.jpg", grey(), comment=b"hello")
+    words = ("--model", "digits", "--models-dir", models)
+    run = hourglass("denoise", tmp_path / "x.jpg", "-o", tmp_path / "x.png", *words)
+    assert run.returncode == 0
+    assert "metadata that are not in the output: comment" in run.stdout + run.stderr

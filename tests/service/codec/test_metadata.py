@@ -22,6 +22,7 @@ from tests.support.image_files import (
     chunk,
     chunks,
     exif,
+    grey_profile,
     photoshop,
     riff_chunk,
     riff_chunks,
@@ -341,3 +342,22 @@ def test_a_trailer_is_named_when_metadata_are_kept() -> None:
         data = saved(PIXELS, kind) + b"video"
         assert answer(data, "image/png")[1] == ["trailer"]
         assert answer(data, "image/png", keep=False)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("media_type", "dropped"),
+    [
+        ("image/tiff", ["comment", "exif", "icc", "other"]),
+        ("image/avif", ["comment", "icc", "iptc", "other", "resolution"]),
+        ("image/bmp", ["comment", "exif", "icc", "iptc", "other", "xmp"]),
+        ("image/gif", ["comment", "exif", "icc", "iptc", "other", "resolution", "xmp"]),
+    ],
+)
+def test_formats_of_scanners_hold_what_they_can(media_type: str, dropped: list[str]) -> None:
+    picture = decoded(full()["JPEG"])
+    picture.icc = grey_profile()
+    assert codec.dropped_metadata(picture, media_type) == dropped
+    again = decoded(codec.encode_any([picture], media_type, None, 90)).metadata
+    assert bool(again.xmp) is ("xmp" not in dropped)
+    assert bool(again.photoshop) is ("iptc" not in dropped)
+    assert bool(again.exif) is ("exif" not in dropped)
