@@ -13,6 +13,7 @@ MAX_SIDES = {
     "image/gif": 65_535,
     "image/avif": 65_535,
 }
+SMALLEST_MAX_SIDE = min(MAX_SIDES.values())
 NAMES = {
     "image/png": "PNG",
     "image/jpeg": "JPEG",
@@ -31,6 +32,8 @@ def fits(media_type: str, size: tuple[int, int]) -> bool:
 
 def types_too_small(size: tuple[int, int]) -> tuple[str, ...]:
     """Return the media types that cannot hold an image of `size` (two sides in pixels, in any order)."""
+    if max(size) <= SMALLEST_MAX_SIDE:  # nearly every request
+        return ()
     return tuple(media_type for media_type in MAX_SIDES if not fits(media_type, size))
 
 
