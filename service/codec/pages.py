@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from service.codec.picture import ENCODABLE, Picture, encode, fitting_profile
+from service.codec.picture import ENCODABLE, NEW_SUBFILE_TYPE, REDUCED_IMAGE, Picture, encode, fitting_profile
 from service.codec.pillow_metadata import PHOTOSHOP_TAG, XMP_TAG
 from service.errors import ImageTooLarge, InvalidImage, Problem
 
-REDUCED_IMAGE = 1  # bit of the TIFF tag NewSubfileType: a preview of another page
-NEW_SUBFILE_TYPE = 0x00FE
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PAGED_TYPES = ("image/tiff", "image/bmp", "image/gif", *(("image/avif",) if features.check("avif") else ()))
 WRITABLE = (*ENCODABLE, *PAGED_TYPES)

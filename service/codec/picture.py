@@ -35,7 +35,7 @@ Image.MAX_IMAGE_PIXELS = None
 DISPLAY_NAMES = {"HEIF": "HEIC/HEIF", "WEBP": "WebP"}
 RAW_TAGS = (50706, 330)  # DNGVersion and SubIFDs: the full image is in another directory
 NEW_SUBFILE_TYPE = 254
-REDUCED = 1  # of the tag NewSubfileType: a preview of another image in the file
+REDUCED_IMAGE = 1  # bit of the tag NewSubfileType: a preview of another image in the file
 TYPES_WITHOUT_PROFILE = ("image/bmp", "image/gif")
 TYPES_WITHOUT_GREY = ("image/webp", "image/avif")
 ENCODABLE = ("image/png", "image/jpeg", "image/webp")
@@ -97,8 +97,8 @@ def detect_format(data: bytes, formats: Collection[str]) -> str:
     allowed = ", ".join(sorted(formats))
     if detected is None:
         other = describe_other(data)
-        found = f"the data are {other}" if other else "the data are not an image in a supported format"
-        raise UnsupportedImage(f"{found}; accepted are {allowed}")
+        content = f"the data are {other}" if other else "the data are not an image in a supported format"
+        raise UnsupportedImage(f"{content}; accepted are {allowed}")
     raise UnsupportedImage(
         f"the image is {DISPLAY_NAMES.get(detected, detected)}, and accepted are {allowed}; "
         f"convert it, or add {detected.lower()} to HOURGLASS_IMAGE_FORMATS of the service"
@@ -234,7 +234,7 @@ class LazyPicture:
 def _reject_raw(source: object) -> None:
     """Raise UnsupportedImage for a camera raw file, in which the first image of the TIFF is only a preview."""
     tags: Any = getattr(source, "tag_v2", {})
-    is_preview = tags.get(NEW_SUBFILE_TYPE) == REDUCED and RAW_TAGS[1] in tags
+    is_preview = tags.get(NEW_SUBFILE_TYPE) == REDUCED_IMAGE and RAW_TAGS[1] in tags
     if RAW_TAGS[0] in tags or is_preview:
         raise UnsupportedImage(f"the data are {RAW_HINT}")
 
