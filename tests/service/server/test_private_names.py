@@ -91,11 +91,13 @@ NAMES: list[tuple[str, Callable[[], object], str, str]] = [
         "bind_socket encoded_headers get_loop_factory ssl timeout_graceful_shutdown",
     ),
     ("Pillow Image.core", lambda: Image.core, "service/codec/png.py", "new raw_encoder zip_decoder"),
+    ("Pillow Image.core", lambda: Image.core, "service/codec/truncated.py", "fill"),
+    ("Pillow Image.Image", lambda: Image.new("L", (1, 1)), "service/codec/truncated.py", "im"),
     ("Pillow Image", lambda: Image, "service/codec/picture.py", "MAX_IMAGE_PIXELS preinit"),
 ]
 
 
-@pytest.mark.parametrize(("owner", "create", "user", "names"), NAMES, ids=[row[0] for row in NAMES])
+@pytest.mark.parametrize(("owner", "create", "user", "names"), NAMES, ids=[f"{row[0]} in {row[2]}" for row in NAMES])
 def test_private_names_exist(owner: str, create: Callable[[], object], user: str, names: str) -> None:
     instance = create()
     missing = [name for name in names.split() if not hasattr(instance, name)]
