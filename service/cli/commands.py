@@ -162,8 +162,8 @@ def encode(*sources: SourceArguments, output: TableOption, options: BatchOptions
         sys.exit(0)
     if target and target.exists() and not (options.overwrite or log.is_own(target)):
         raise CommandError(f"{printable(target)} exists already: --overwrite replaces it")
-    found = _find(sources, None, log)
-    report = run_tasks("encode", found, Plan([FileTask(source, None) for source in found.files]), settings, options)
+    images = _find_images(sources, None, log)
+    report = run_tasks("encode", images, Plan([FileTask(source, None) for source in images.files]), settings, options)
     if report.codes:
         data = batch.encode_table(report.codes, target.suffix.lower() if target else ".csv")
         if target:
@@ -193,24 +193,24 @@ def key(name: Annotated[str, Parameter(show_env_var=False, help="name of the own
 def _run_images(operation: Operation, names: Sequence[str], output: str, options: BatchOptions) -> None:
     settings, log = load_settings(options.models_dir), OutputLog(state_folder())
     folder = output_folder(output, names)
-    found = _find(names, folder, log)
+    images = _find_images(names, folder, log)
     existing = ExistingFilePolicy(options.overwrite, options.skip_existing, options.suffix)
-    plan = plan_outputs(found, output, folder, existing, log.is_own)
-    report = run_tasks(operation, found, plan, settings, options, log)
+    plan = plan_outputs(images, output, folder, existing, log.is_own)
+    report = run_tasks(operation, images, plan, settings, options, log)
     sys.exit(report.finish(to_stdout=output not in ("-", STREAM)))
 
 
-def _find(names: Sequence[str], folder: Path | None, log: OutputLog) -> Sources:
+def _find_images(names: Sequence[str], folder: Path | None, log: OutputLog) -> Sources:
     """Find the images. Raises CommandError if there is none."""
-    found = find_sources(names, folder, log.is_own)
-    if not found.files:
-        passed_over = found.describe_passed_over()
+    images = find_sources(names, folder, log.is_own)
+    if not images.files:
+        passed_over = images.describe_passed_over()
         raise CommandError(
             f"there is no image in {', '.join(map(printable, names))} ({', '.join(sorted(SUFFIXES))})"
             + (f"; passed over: {passed_over}" if passed_over else "")
-            + "".join(f"; {reason}" for reason in found.unreadable)
+            + "".join(f"; {reason}" for reason in images.unreadable)
         )
-    return found
+    return images
 
 
 def main() -> None:

@@ -93,14 +93,14 @@ def _name_targets(files: Sequence[Source], output: Path, folder: Path | None, su
     plan = Plan([])
     names: dict[str, Source] = {}
     for source in files:
-        wanted = target = folder / _with_suffix(_output_name(source), suffix)
+        planned = target = folder / _with_suffix(_output_name(source), suffix)
         number = 2
         while (key := _key(target)) in names:
-            target = _with_suffix(wanted, f"-{number}")
+            target = _with_suffix(planned, f"-{number}")
             number += 1
-        if target != wanted:
-            first = names[_key(wanted)]
-            plan.notes.append(f"{source} is written as {printable(target)}: {printable(wanted)} is for {first}")
+        if target != planned:
+            first = names[_key(planned)]
+            plan.notes.append(f"{source} is written as {printable(target)}: {printable(planned)} is for {first}")
         names[key] = source
         plan.tasks.append(FileTask(source, target))
     return plan

@@ -84,20 +84,20 @@ class Block:
 def orientation(data: bytes) -> int:
     """Return the orientation, 1 to 8; 1 if there is none. What else the block holds may be broken."""
     order = BYTE_ORDERS.get(data[:4])
-    found = 1
+    result = 1
     if order is None or len(data) < 10:
-        return found
+        return result
     offset = unpack_from(order + "I", data, 4)[0]
     if offset + 2 > len(data):
-        return found
+        return result
     entry_struct = Struct(order + "HHIHH")
     for at in range(unpack_from(order + "H", data, offset)[0]):
         if offset + 14 + 12 * at > len(data):
             break
         tag, kind, count, value, _ = entry_struct.unpack_from(data, offset + 2 + 12 * at)
         if tag == ORIENTATION and kind == SHORT and count == 1 and 1 <= value <= 8:
-            found = value
-    return found
+            result = value
+    return result
 
 
 def is_valid(data: bytes) -> bool:

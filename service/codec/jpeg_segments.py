@@ -38,10 +38,10 @@ def _segments(data: bytes, offset: int) -> Iterator[tuple[int, int, int]]:
     A scan is yielded without its entropy-coded data. Raises InvalidImage for too many segments.
     """
     for _ in range(MAX_SEGMENTS):
-        found = MARKER.search(data, offset)
-        if found is None:
+        match = MARKER.search(data, offset)
+        if match is None:
             return
-        start = found.start()
+        start = match.start()
         marker = data[start + 1]
         offset = start + 2
         if marker == EOI:
