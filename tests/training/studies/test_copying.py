@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from training.data import Dataset, Pixels
+from training.evaluation.figures import flatten
 from training.studies.base.packing import pack
 from training.studies.copying.figures import KINDS
 from training.studies.copying.measure import STUDY, normalized_mse, picture_sets, probe_error
-from training.studies.measures.arrays import flatten
 
 SIZE = (40, 28, 28, 1)
 

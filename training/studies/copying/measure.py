@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from training.data import Dataset, Items, Pixels
-from training.evaluation.figures import run_in_batches
+from training.evaluation.figures import flatten, run_in_batches
 from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
 from training.studies.base.packing import pack
 from training.studies.base.study import Results, Study
 from training.studies.copying import figures
 from training.studies.copying.figures import KINDS, PICTURES_PER_KIND, PIXELS, PROBE_ITEMS
-from training.studies.measures.arrays import flatten
 from training.studies.measures.classifier import get_labels
 from training.studies.measures.linear_probe import fixed_linear_probe
 from training.workspace import PublishedModel, Workspace

@@ -1,4 +1,4 @@
-"""Array operations that the studies share: flat pictures, PSNR, and operations of a network on NumPy arrays."""
+"""Array operations that the studies share: flat pictures in float64, and operations of a network on NumPy arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,23 +9,10 @@ from training.export.onnx_graph import ExportModule
 from training.export.parity_inputs import run_torch
 from training.nets import Autoencoder, Operation
 
-MSE_FLOOR = 1e-12
-"""Smallest mean squared error that is distinguished from 0. It limits the PSNR to 120 dB."""
-
-
-def flatten(items: Items) -> NDArray[np.float32]:
-    """Return pictures uint8 (N, H, W, C) as float32 (N, features) in 0..1."""
-    return items.reshape(len(items), -1).astype(np.float32) / np.float32(255)
-
 
 def flatten64(items: Items) -> NDArray[np.float64]:
     """Return pictures uint8 (N, H, W, C) as float64 (N, features) in 0..1."""
     return items.reshape(len(items), -1).astype(np.float64) / 255
-
-
-def psnr_of_mse(mse: float) -> float:
-    """Return the peak signal-to-noise ratio in dB, -10 log10(mse), of a mean squared error on the scale 0..1."""
-    return -10 * float(np.log10(max(mse, MSE_FLOOR)))
 
 
 def torch_operation(net: Autoencoder, operation: Operation) -> GraphFunction:

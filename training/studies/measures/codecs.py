@@ -16,10 +16,9 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from training.data import Items
-from training.evaluation.figures import MAX_BATCH_ITEMS, error_figures, to_uint8
+from training.evaluation.figures import MAX_BATCH_ITEMS, error_figures, flatten, to_uint8
 from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
-from training.studies.measures.arrays import flatten
 from training.studies.measures.range_coder import RangeCoder, Symbols
 
 Floats = NDArray[np.floating]

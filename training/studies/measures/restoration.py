@@ -15,10 +15,9 @@ from torch import Generator, Tensor
 
 from training.corruption import Corruption
 from training.data import Items
-from training.evaluation import baselines
+from training.evaluation import baselines, figures
 from training.evaluation.figures import MAX_BATCH_ITEMS, NOISE_SEED, GraphFunction
 from training.nets import Autoencoder
-from training.studies.measures.arrays import psnr_of_mse
 
 Method = Callable[[Tensor], Tensor]
 """Function from corrupted to restored pictures, both float32 (N, C, H, W)."""
@@ -65,7 +64,7 @@ def affine_map(kind: Mapping[str, Any], train: Tensor) -> Method:
 
 def psnr(restored: Tensor, clean: Tensor) -> float:
     """Return the PSNR in dB of the mean squared error over all pixels of all pictures (N, C, H, W) in 0..1."""
-    return psnr_of_mse((restored - clean).square().mean(dtype=torch.float64).item())
+    return figures.psnr((restored - clean).square().mean(dtype=torch.float64).item())
 
 
 def milliseconds(run: GraphFunction, batch: Items) -> dict[str, float]:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from training.data.folder import find_pictures, read_pictures
 from training.data.photos import PhotosSection
 from training.errors import DataError
+from training.evaluation import figures
 from training.evaluation.figures import to_uint8
 from training.imaging.colour import LUMA
 from training.studies.base.study import Results, Study
-from training.studies.measures.arrays import psnr_of_mse
 from training.studies.measures.classical_denoisers import Floats, Method, ResultCache, fast, slow
 from training.studies.photos.figures import plot
 from training.studies.photos.text import rows, summary
@@ -94,7 +94,7 @@ def noisy_pair(picture: Pixels, number: int, colour: str, protocol: str, level: 
 def psnr(restored: Floats, clean: Pixels) -> float:
     """Return the PSNR in dB of a picture (H, W, C) in 0..1, rounded to 8 bits, against uint8 `clean`."""
     difference = to_uint8(restored).astype(np.float64) - clean
-    return psnr_of_mse(np.square(difference).mean() / 255**2)
+    return figures.psnr(np.square(difference).mean() / 255**2)
 
 
 def _identity(noisy: Floats, _: float) -> Floats:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from training.data import Dataset, Items
-from training.evaluation.figures import error_figures, run_in_batches
+from training.data import Dataset
+from training.evaluation.figures import error_figures, flatten, run_in_batches
 from training.loop.run_folder import read_log
 from training.studies.base.packing import pack
 from training.studies.base.study import Results
@@ -55,12 +55,12 @@ def measure(workspace: Workspace) -> Results:
         variant = find(workspace)
         codes = run_in_batches(variant.encode, data.test)
         found[name] = _facts(variant, codes, data)
-        train, test = _flatten(run_in_batches(variant.encode, data.train)), _flatten(codes)
+        train, test = flatten(run_in_batches(variant.encode, data.train)), flatten(codes)
         probes[name] = _probe(data, train, test)
         if name in FEW_LABELS_VARIANTS:
             few[name] = _few_labels_errors(data, train, test)
     chance = untrained_encoder("digits-strokes", workspace)
-    train, test = (_flatten(run_in_batches(chance, items)) for items in (data.train, data.test))
+    train, test = (flatten(run_in_batches(chance, items)) for items in (data.train, data.test))
     probes[CHANCE], few[CHANCE] = _probe(data, train, test), _few_labels_errors(data, train, test)
     return {
         "variants": found,
@@ -76,7 +76,7 @@ def measure(workspace: Workspace) -> Results:
 
 def _classical(data: Dataset) -> Iterator[tuple[str, Floats, Floats]]:
     """The pixels, and the first 32 principal components."""
-    train, test = (_flatten(items) / np.float32(255) for items in (data.train, data.test))
+    train, test = (flatten(items) for items in (data.train, data.test))
     yield "pixels", train, test
     pca = PCA(32, svd_solver="covariance_eigh").fit(train)
     yield "PCA-32", pca.transform(train).astype(np.float32), pca.transform(test).astype(np.float32)
@@ -84,7 +84,7 @@ def _classical(data: Dataset) -> Iterator[tuple[str, Floats, Floats]]:
 
 def _facts(variant: Variant, codes: NDArray[Any], data: Dataset) -> dict[str, Any]:
     """What a variant costs, how sparse it is, how well it redraws, and what its units draw."""
-    flat = _flatten(codes)
+    flat = flatten(codes)
     shares = (flat > variant.on_threshold).mean(0)
     head = data.train[:TRAIN_ERROR_ITEMS]
     seen = variant.decode(variant.encode(head))
@@ -106,7 +106,7 @@ def _facts(variant: Variant, codes: NDArray[Any], data: Dataset) -> dict[str, An
 
 def _unit_pictures(variant: Variant, codes: NDArray[Any]) -> NDArray[np.uint8]:
     """What some units draw alone at their strongest, against an empty code: on grey; some change too little."""
-    strongest = _flatten(codes).max(0)
+    strongest = flatten(codes).max(0)
     alone = np.concatenate([np.diag(strongest), np.zeros_like(strongest)[np.newaxis]])
     drawn = run_in_batches(variant.decode, alone.reshape(-1, *codes.shape[1:])).astype(np.float32)
     change = drawn[:-1] - drawn[-1:]
@@ -139,7 +139,3 @@ def _curve(workspace: Workspace, variant: str, *changes: str) -> dict[str, Any]:
     workspace.fit("digits-sparse", *FEW_ITEMS_OVERRIDES, *changes, variant=variant)
     log = read_log(workspace.runs / f"digits-sparse-{variant}")
     return {side: [record[side]["bce"] for record in log] for side in ("train", "validation")}
-
-
-def _flatten(items: Items) -> Floats:
-    return items.reshape(len(items), -1).astype(np.float32)
