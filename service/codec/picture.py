@@ -81,6 +81,19 @@ class Picture:
     fraction: float = 1.0
 
 
+@dataclass(slots=True)
+class OpenedImage:
+    """An image that Pillow has opened but not loaded, and the parts of its file."""
+
+    image: Image.Image
+    parts: FileParts
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image.size
+
+
 def detect_format(data: bytes, formats: Collection[str]) -> str:
     """Return Pillow's name of the format, by the magic bytes.
 
@@ -128,15 +141,12 @@ class LazyPicture:
         """
         self._data = data
         self._format = detect_format(data, formats)
-        self._parts = FileParts(data)
         if self._format == "JPEG" and _count(SOS, data) > max_scans:
             jpeg_segments.limit_scans(data, max_scans)
         parse = FAST_PARSERS.get(self._format)
         source = parse(data) if parse else None
         source = source or self._open_image()
-        if self._format == "TIFF":
-            _reject_raw(source)
-        self._source: png.SimplePng | jpeg.SimpleJpeg | Image.Image | None = source
+        self._source: png.SimplePng | jpeg.SimpleJpeg | OpenedImage | None = source
         self.width, self.height = source.size  # before the EXIF orientation is applied
         if self.width * self.height > max_pixels:
             raise ImageTooLarge(f"the image has {self.width}x{self.height} pixels, the limit is {max_pixels} pixels")
@@ -165,12 +175,12 @@ class LazyPicture:
                 pixels, alpha = _split_alpha(source.pixels())
                 coding = source.coding if isinstance(source, jpeg.SimpleJpeg) else None
                 return Picture(pixels, self.media_type, alpha, coding=coding, metadata=source.metadata())
-            image = source or self._open_image()
+            opened = source or self._open_image()
         except Exception:  # where a fast path fails, the result of Pillow counts
-            image = self._open_image()
+            opened = self._open_image()
         finally:
-            parts, self._parts = self._parts, FileParts(b"")
-            self._data = b""  # free the memory: both may be large
+            self._data = b""  # free the memory
+        image, parts = opened.image, opened.parts
         data = parts.image
         try:
             raw_mode = bit_depth.wide_raw_mode(image)
@@ -209,15 +219,16 @@ class LazyPicture:
             return recovered.image, recovered.fraction
         return image, 1.0
 
-    def _open_image(self) -> Image.Image:
+    def _open_image(self) -> OpenedImage:
         """Split the file and open the image with Pillow, which does not see the metadata of most formats."""
         split = SPLITTERS.get(self._format)
-        if split:
-            self._parts = split(self._data)
-        image = self._open_with_pillow(self._parts.image)
+        parts = split(self._data) if split else FileParts(self._data)
+        image = self._open_with_pillow(parts.image)
+        if self._format == "TIFF":
+            _reject_raw(image)
         if not split:
-            pillow_metadata.take(self._parts, image)
-        return image
+            pillow_metadata.take(parts, image)
+        return OpenedImage(image, parts)
 
     def _open_with_pillow(self, data: bytes) -> Image.Image:
         try:
@@ -231,9 +242,9 @@ class LazyPicture:
             raise InvalidImage(f"the {self._format} header is corrupt") from error
 
 
-def _reject_raw(source: object) -> None:
+def _reject_raw(image: Image.Image) -> None:
     """Raise UnsupportedImage for a camera raw file, in which the first image of the TIFF is only a preview."""
-    tags: Any = getattr(source, "tag_v2", {})
+    tags: Any = getattr(image, "tag_v2", {})
     is_preview = tags.get(NEW_SUBFILE_TYPE) == REDUCED_IMAGE and RAW_TAGS[1] in tags
     if RAW_TAGS[0] in tags or is_preview:
         raise UnsupportedImage(f"the data are {RAW_HINT}")

@@ -1,8 +1,10 @@
 """Runs the operations encode, decode, reconstruct and denoise on arrays, and computes the figures of their outputs."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import log10
 from typing import Final
 
 import numpy as np
@@ -100,7 +102,7 @@ def reconstruct_figures(item: ItemResult) -> Figures:
     mse = item.error()
     figures = {"mse": mse}
     if item.output.dtype == np.uint8:
-        figures["psnr"] = float("inf") if mse == 0 else float(-10 * np.log10(mse))
+        figures["psnr"] = float("inf") if mse == 0 else -10 * log10(mse)
     figures["error_percentile"] = error_percentile(item.card, mse)
     return figures
 
@@ -189,7 +191,14 @@ def error_percentile(card: Card, error: float) -> float:
     `error` has the scale of `Card.error_percentiles`.
     """
     percentiles = card.error_percentiles or [0.0] * 101
-    return float(np.interp(error, percentiles, np.arange(101.0)))
+    if not error < percentiles[-1]:
+        return 100.0
+    # As np.interp, which takes 20 times as long because it converts the list to an array.
+    above = bisect_right(percentiles, error)
+    if above == 0:
+        return 0.0
+    low, high = percentiles[above - 1], percentiles[above]
+    return (error - low) / (high - low) + (above - 1)
 
 
 async def _run_itemwise(scheduler: Scheduler, array: Array) -> InferenceResult:

@@ -178,7 +178,8 @@ class Endpoint:
             too_small=types_too_small(size),
         )
         media_type = response_type(answer)
-        check_quality(call.parameters.quality, media_type, {image_media_type(image) for image in images})
+        if call.parameters.quality is not None:
+            check_quality(media_type, {image_media_type(image) for image in images})
         return media_type
 
 

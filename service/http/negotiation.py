@@ -69,13 +69,13 @@ def available_types(answer: NegotiationInput) -> list[str]:
     return images + arrays if answer.body_kind in ("picture", "values") else arrays + images
 
 
-def check_quality(quality: int | None, media_type: str, image_types: Collection[str]) -> None:
-    """Raise InvalidParameter if `quality` is set and the response contains no JPEG or WebP image.
+def check_quality(media_type: str, image_types: Collection[str]) -> None:
+    """Raise InvalidParameter if `quality` has no effect: the response contains no JPEG or WebP image.
 
     `image_types` are the media types of the images in a JSON response.
     """
     types = image_types if media_type == JSON else (media_type,)
-    if quality is not None and LOSSY_TYPES.isdisjoint(types):
+    if LOSSY_TYPES.isdisjoint(types):
         raise InvalidParameter(
             f"quality: applies to JPEG and WebP images, and the response would be {media_type} without any; "
             "choose such a format by format= or Accept, or omit quality"
