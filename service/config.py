@@ -6,7 +6,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Literal, Self, get_origin
 
 from limits import parse
 from pydantic import (
@@ -23,10 +23,10 @@ from pydantic import (
 
 from service.card import Operation
 from service.environment import read_variables
+from service.setting_errors import explain_errors
 
 KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif", "heif"})
 FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff", "heic": "heif"}
-MAX_SHOWN_CHARACTERS = 40  # of a refused value
 
 
 def supported_formats() -> frozenset[str]:
@@ -245,7 +245,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ValueError("; ".join(_explain(cls, detail, variables.names) for detail in error.errors())) from error
+            raise ValueError(explain_errors(cls, error, variables.names)) from error
 
     @cached_property
     def allowed_formats(self) -> frozenset[str]:
@@ -293,44 +293,4 @@ class Settings(BaseModel):
 
 def explain_flags(error: ValidationError) -> str:
     """Return the errors of settings that were given as flags, as one sentence each."""
-    return "; ".join(_explain(Settings, detail, {}) for detail in error.errors())
-
-
-def _explain(settings: type[Settings], detail: Any, variables: Mapping[str, str]) -> str:
-    """Return one error of pydantic with where the value came from, the value and what would be valid."""
-    name = str(detail["loc"][0])
-    flag = f"--{name.replace('_', '-')}"
-    source = f"{variables[name]} in the environment" if name in variables else f"the flag {flag}"
-    value = str(detail["input"])
-    shown = value if len(value) <= MAX_SHOWN_CHARACTERS else value[:MAX_SHOWN_CHARACTERS] + "..."
-    return f"{source} is {_kind(value)} {shown!r}, but must be {_expected(settings, name, detail)}"
-
-
-def _kind(value: str) -> str:
-    """Return the kind of a value in a word or two."""
-    if "://" in value:
-        return "the URL"
-    try:
-        number = float(value)
-    except ValueError:
-        return "the text"
-    return "the whole number" if number.is_integer() and "." not in value else "the number"
-
-
-def _expected(settings: type[Settings], name: str, detail: Any) -> str:
-    """Return what a setting may be: the message of its own validator, or its type with its bounds and its default."""
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"]).removeprefix("must be ")
-    field = settings.model_fields[name]
-    if get_origin(field.annotation) is Literal:
-        return "one of " + ", ".join(get_args(field.annotation))
-    schema = settings.model_json_schema()["properties"][name]
-    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
-    bounds = (("minimum", "at least"), ("exclusiveMinimum", "greater than"), ("maximum", "at most"))
-    limits = " and ".join(f"{words} {schema[key]:g}" for key, words in bounds if key in schema)
-    kind = kinds.get(schema.get("type", ""), "the path of a file")
-    return f"{kind}{' ' if limits else ''}{limits}, such as {_example(field.default)}"
-
-
-def _example(default: object) -> str:
-    return str(default).lower() if isinstance(default, bool) else str(default)
+    return explain_errors(Settings, error, {})
