@@ -10,13 +10,13 @@ from training.imaging.colour import linear_to_srgb, luma, srgb_to_linear
 from training.imaging.compression import jpeg_round_trip
 from training.imaging.draws import coin, integer, uniform
 from training.imaging.graphics import graphic
-from training.schema import Fraction, Probability, Range, StrictModel
+from training.schema import Fraction, Probability, Range, RecipeTable
 
 LINEAR_LUMA = (0.2126, 0.7152, 0.0722)
 """Weights of red, green and blue in the luminance of linear light (ITU-R BT.709)."""
 
 
-class Augmentation(StrictModel):
+class Augmentation(RecipeTable):
     """The `[augmentation]` table: random changes of images, drawn again for each image of each batch."""
 
     crop: PositiveInt | None = None

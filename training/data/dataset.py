@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from training.errors import DataError
-from training.schema import StrictModel
+from training.schema import RecipeTable
 
 Pixels = NDArray[np.uint8]
 Items = Pixels | NDArray[np.float32]
@@ -56,7 +56,7 @@ class Dataset:
         return replace(self, train=self.train[:count], train_labels=labels)
 
 
-class DataSection(StrictModel, ABC):
+class DataSection(RecipeTable, ABC):
     """Base class of the `[data]` tables. Each subclass adds `source`, which selects it."""
 
     limit: PositiveInt | None = None

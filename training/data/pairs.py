@@ -9,12 +9,12 @@ from pydantic import PositiveInt, StringConstraints
 from training.data.dataset import Pairs, Pixels, locate
 from training.data.folder import find_pictures, read_pictures
 from training.errors import DataError
-from training.schema import StrictModel
+from training.schema import RecipeTable
 
 Ending = Annotated[str, StringConstraints(min_length=1)]
 
 
-class PairsSection(StrictModel):
+class PairsSection(RecipeTable):
     """The `[data.pairs]` table: a folder with two pictures of each scene, whose names differ in their ends."""
 
     path: str

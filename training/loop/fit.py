@@ -10,7 +10,7 @@ from training.data import Dataset
 from training.errors import Interrupted, RunError
 from training.loop.checkpoint import read_weights
 from training.loop.distributed import SINGLE_PROCESS, ProcessGroup
-from training.loop.optimiser import flush_denormals
+from training.loop.optimizer import flush_denormals
 from training.loop.run_folder import lock_run_folder
 from training.loop.signals import stop_on_signal
 from training.loop.trainer import Trainer

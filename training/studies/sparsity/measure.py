@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from training.data import Dataset
-from training.evaluation.figures import error_figures, flatten, run_in_batches
+from training.evaluation.metrics import error_metrics, flatten, run_in_batches
 from training.loop.run_folder import read_log
 from training.studies.base.packing import pack
 from training.studies.base.study import Results
@@ -97,8 +97,8 @@ def _facts(variant: Variant, codes: NDArray[Any], data: Dataset) -> dict[str, An
         "on": float(shares.mean()),
         "never": float((shares == 0).mean()),
         "shares": pack(np.sort(shares)[::-1].astype(np.float32)),
-        "train_mse": error_figures(outputs, head)["mse"],
-        "test_mse": error_figures(variant.decode(codes), data.test)["mse"],
+        "train_mse": error_metrics(outputs, head)["mse"],
+        "test_mse": error_metrics(variant.decode(codes), data.test)["mse"],
         "code": pack(_code_picture(codes[0])),
         "draws": pack(_unit_pictures(variant, codes)),
     }

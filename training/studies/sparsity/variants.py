@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from training.data import Dataset
-from training.evaluation.figures import GraphFunction
+from training.evaluation.metrics import GraphFunction
 from training.loop.batches import as_tensor, to_float
 from training.recipe import read_recipe
 from training.studies.measures.arrays import torch_operation
