@@ -149,7 +149,7 @@ class Objective(RecipeTable):
     rho: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Target mean activity of a unit for `kl_sparsity`."""
     binarize: bool = False
-    """Model binary images: each pixel is drawn again in each epoch, with its gray level as the probability of white,
+    """Model binary images: each pixel is drawn again in each epoch, with its grey level as the probability of white,
     for the input and the target alike (Salakhutdinov and Murray 2008)."""
     iwae: bool = False
     """Train on the importance-weighted bound of Burda, Grosse and Salakhutdinov (2016), in nats per value; needs `bce`

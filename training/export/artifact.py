@@ -47,7 +47,7 @@ from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
 MAX_GREY_LEVELS, MAX_RELATIVE_ERROR = 1.0, 1e-5
-"""Maximum difference of a graph from the net: in gray levels for images, relative to the largest value for floats."""
+"""Maximum difference of a graph from the net: in grey levels for images, relative to the largest value for floats."""
 
 
 def card_schema() -> str:

@@ -29,19 +29,19 @@ CALIBRATION_ITEMS = 64
 def calibration_inputs(recipe: Recipe, data: Dataset, operation: Operation) -> list[Items]:
     """Return training items as clients of the operation would send them, for the ranges of int8 activations.
 
-    Each is a batch of one image, uint8 (1, H, W, C). Color images are added in grayscale too.
+    Each is a batch of one image, uint8 (1, H, W, C). Colour images are added in grayscale too.
     """
     chosen = np.random.default_rng(recipe.optimizer.seed).permutation(len(data.train))[:CALIBRATION_ITEMS]
     items: Items = data.train[np.sort(chosen)]
     kinds = [items]
     if items.ndim == 4 and items.shape[3] == 3:
-        kinds.append(to_grayscale(items))  # the noise of gray images is the same in all channels, hence stronger
+        kinds.append(to_grayscale(items))  # the noise of grey images is the same in all channels, hence stronger
     inputs = [corrupt(recipe.corruption, kind, NOISE_SEED + 2) if operation == "denoise" else kind for kind in kinds]
     return [batch[index : index + 1] for batch in inputs for index in range(len(batch))]
 
 
 def to_grayscale(items: Items) -> Items:
-    """Replace all channels of color images uint8 (N, H, W, 3) by their luma."""
+    """Replace all channels of colour images uint8 (N, H, W, 3) by their luma."""
     return to_uint8(np.moveaxis(augmentation.to_grayscale(to_float(as_tensor(items))).numpy(), 1, 3))
 
 

@@ -86,7 +86,7 @@ def write_schema(out: Path) -> Path:
 def _evaluate_int8(
     recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphFunction], exact: Mapping[Operation, GraphFunction]
 ) -> Metrics:
-    """Return the PSNR in dB of the float32 graphs (`exact`) and the int8 graphs, of color images in grayscale too.
+    """Return the PSNR in dB of the float32 graphs (`exact`) and the int8 graphs, of colour images in grayscale too.
 
     Raises PublishError if int8 loses more than MAX_INT8_LOSS_DB.
     """
