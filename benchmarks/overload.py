@@ -62,34 +62,34 @@ def summary(title: str, flood: LoadResult, best: float) -> str:
 
 
 def check_overload(folder: Path, seconds: float) -> list[str]:
-    """What is wrong under TIMES the load: with a short queue, and with impatient callers before a long one."""
-    wrong: list[str] = []
+    """Return the missed targets under OVERLOAD_FACTOR times the load, with a short queue and with short timeouts."""
+    failures: list[str] = []
     jpeg = payloads.picture(payloads.photo()[:512, :512], "JPEG")
     cases = (
         ("queue of 16 MiB", {"MAX_INFLIGHT_BYTES": 16 << 20}, ()),
-        ("callers who wait a second", {}, (CLIENT_TIMEOUT,)),
+        ("clients with a timeout of a second", {}, (CLIENT_TIMEOUT,)),
     )
-    for title, settings, patience in cases:
+    for title, settings, timeouts in cases:
         request = Request(PATH, jpeg, "image/jpeg")
-        hasty = Request(PATH, jpeg, "image/jpeg", headers=tuple(("X-Request-Timeout", str(s)) for s in patience))
+        hasty = Request(PATH, jpeg, "image/jpeg", headers=tuple(("X-Request-Timeout", str(s)) for s in timeouts))
         with running_server(folder, "0", **settings) as server:
             closed_loop(server.port, request, callers=8, seconds=seconds / 2)
             best = max(closed_loop(server.port, request, callers=some, seconds=seconds).goodput for some in (2, 8))
             ledger = open_loop(server.port, hasty, rate=OVERLOAD_FACTOR * best, seconds=seconds)
         print(summary(f"{OVERLOAD_FACTOR} times the load, {title}", ledger, best), flush=True)
         if ledger.goodput < MIN_GOODPUT_SHARE * best:
-            wrong.append(f"{title}: goodput fell")
+            failures.append(f"{title}: goodput fell")
         if not ledger.percentile(0.99, 503) <= MAX_REJECTION_SECONDS:
-            wrong.append(f"{title}: refusals are slow, or there are none")
-        if not all(answer.retry_after.isdecimal() for answer in ledger.of(503)):
-            wrong.append(f"{title}: a 503 without Retry-After")
+            failures.append(f"{title}: rejections are slow, or there are none")
+        if not all(response.retry_after.isdecimal() for response in ledger.of(503)):
+            failures.append(f"{title}: a 503 without Retry-After")
         if len(ledger.of(200, 503, 504)) < len(ledger.responses):
-            wrong.append(f"{title}: other answers than 200, 503 and 504")
-    return wrong
+            failures.append(f"{title}: responses other than 200, 503 and 504")
+    return failures
 
 
 def check_memory(folder: Path, seconds: float, limit: int) -> list[str]:
-    """What is wrong where CROWD callers send 12 megapixels each, and decoded bytes are bounded by `limit` MiB."""
+    """Return the missed targets while CLIENTS send 12 megapixels each, with at most `limit` MiB of decoded bytes."""
     request = Request(PATH, payloads.picture(np.tile(payloads.photo(), (3, 4, 1)), "JPEG"), "image/jpeg")
     with running_server(folder, "0,1", MAX_INFLIGHT_BYTES=limit << 20) as server, ProcessPoolExecutor(1) as crowd:
         time.sleep(5)
@@ -112,10 +112,10 @@ def check_memory(folder: Path, seconds: float, limit: int) -> list[str]:
         f"{peak - idle:.0f} MB above idle ({idle:.0f}), limit {bound}; /livez at most {1000 * slowest:.0f} ms",
         flush=True,
     )
-    wrong = [] if peak - idle <= bound else [f"memory over the limit at {limit} MiB"]
+    failures = [] if peak - idle <= bound else [f"memory over the limit at {limit} MiB"]
     if len(ledger.of(200, 503)) < len(ledger.responses) or not ledger.of(200):
-        wrong.append(f"responses other than 200 and 503 at {limit} MiB")
-    return wrong + ([f"/livez was slow at {limit} MiB"] if slowest > MAX_LIVEZ_SECONDS else [])
+        failures.append(f"responses other than 200 and 503 at {limit} MiB")
+    return failures + ([f"/livez was slow at {limit} MiB"] if slowest > MAX_LIVEZ_SECONDS else [])
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def plain(recipe: Recipe, items: Tensor) -> Timed:
     """Return items per second of a plain DataLoader loop without averaging, guards, corruption and penalties."""
     plan = recipe.optimizer
     net = recipe.net.build(tuple(items.shape[1:]))
-    optimiser = AdamW(net.parameters(), lr=plan.lr)
+    optimizer = AdamW(net.parameters(), lr=plan.lr)
     loader = DataLoader(TensorDataset(items), batch_size=plan.batch, shuffle=True, drop_last=True)
 
     def run() -> float:
@@ -53,9 +53,9 @@ def plain(recipe: Recipe, items: Tensor) -> Timed:
         for _ in range(STEPS):
             (clean,) = next(batches)
             loss = binary_cross_entropy_with_logits(net(clean), clean)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         return STEPS * plan.batch / (time.perf_counter() - start)
 
     return run
@@ -65,15 +65,15 @@ def step_alone(recipe: Recipe, items: Tensor) -> Timed:
     """Return items per second of the training step alone, on one fixed batch: an upper bound."""
     plan = recipe.optimizer
     net, batch = recipe.net.build(tuple(items.shape[1:])), items[: plan.batch]
-    optimiser = AdamW(net.parameters(), lr=plan.lr, fused=True)
+    optimizer = AdamW(net.parameters(), lr=plan.lr, fused=True)
 
     def run() -> float:
         start = time.perf_counter()
         for _ in range(STEPS):
             loss = binary_cross_entropy_with_logits(net(batch), batch)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         return STEPS * plan.batch / (time.perf_counter() - start)
 
     return run

@@ -29,6 +29,7 @@ BORDERS = {
 
 BRIDGES = {
     "training.recipe": {"service.card"},
+    "training.nets.base": {"service.card"},
     "training.data.folder": {"service.codec", "service.errors"},
     "training.data.patches": {"service.codec"},
     "training.export.artifact": {

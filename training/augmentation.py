@@ -10,13 +10,13 @@ from training.imaging.colour import linear_to_srgb, luma, srgb_to_linear
 from training.imaging.compression import jpeg_round_trip
 from training.imaging.draws import coin, integer, uniform
 from training.imaging.graphics import graphic
-from training.schema import Fraction, Probability, Range, StrictModel
+from training.schema import Fraction, Probability, Range, RecipeTable
 
 LINEAR_LUMA = (0.2126, 0.7152, 0.0722)
 """Weights of red, green and blue in the luminance of linear light (ITU-R BT.709)."""
 
 
-class Augmentation(StrictModel):
+class Augmentation(RecipeTable):
     """The `[augmentation]` table: random changes of images, drawn again for each image of each batch."""
 
     crop: PositiveInt | None = None
@@ -26,17 +26,17 @@ class Augmentation(StrictModel):
     flips: bool = False
     """Rotate and mirror by one of the eight symmetries of a square."""
     saturation: Range = (1.0, 1.0)
-    """Factor of the distance from grey in linear light, drawn for each color image."""
+    """Factor of the distance from grey in linear light, drawn for each colour image."""
     gain: Range = (1.0, 1.0)
-    """Factor of each channel in linear light, drawn per channel: simulates other exposures and colors of light."""
+    """Factor of each channel in linear light, drawn per channel: simulates other exposures and colours of light."""
     graphics: Probability = 0.0
-    """Probability that a color image is replaced by drawn shapes and text; needs `crop`."""
+    """Probability that a colour image is replaced by drawn shapes and text; needs `crop`."""
     jpeg: Probability = 0.0
-    """Probability that a color image is compressed as JPEG, so that the net leaves slight JPEG artifacts alone."""
+    """Probability that a colour image is compressed as JPEG, so that the net leaves slight JPEG artifacts alone."""
     jpeg_quality: Range = (90.0, 99.0)
     """Quality of that JPEG on libjpeg's scale, drawn for each image."""
     grayscale: Fraction = 0.0
-    """Probability that a color image is converted to grayscale."""
+    """Probability that a colour image is converted to grayscale."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         """Augment a batch of images.
@@ -83,7 +83,7 @@ class Augmentation(StrictModel):
         return item
 
     def _change_colors(self, images: Tensor, generator: Generator) -> Tensor:
-        """Change saturation, gain and compression of color images (N, 3, H, W), and convert some to grayscale."""
+        """Change saturation, gain and compression of colour images (N, 3, H, W), and convert some to grayscale."""
         if (self.saturation, self.gain) != ((1.0, 1.0), (1.0, 1.0)):
             saturation = uniform(self.saturation, len(images), generator)
             gain = uniform(self.gain, 3 * len(images), generator).view(-1, 3, 1, 1)
@@ -98,15 +98,15 @@ class Augmentation(StrictModel):
 
 
 def to_grayscale(images: Tensor) -> Tensor:
-    """Replace all channels of images (..., 3, H, W) by their luma, as the service converts color to gray."""
+    """Replace all channels of images (..., 3, H, W) by their luma, as the service converts colour to grey."""
     return luma(images).expand_as(images)
 
 
 def adjust_colors(images: Tensor, saturation: Tensor, gain: Tensor) -> Tensor:
-    """Scale the channels of images by `gain` and their distance from gray by `saturation`, in linear light.
+    """Scale the channels of images by `gain` and their distance from grey by `saturation`, in linear light.
 
     Linear light is where exposure and dyes act multiplicatively. `saturation` keeps the luminance (ITU-R BT.709), and
-    gray images stay gray: their channels share the mean of `gain`.
+    grey images stay grey: their channels share the mean of `gain`.
 
     Args:
         images: float32 (N, 3, H, W), sRGB in 0..1.

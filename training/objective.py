@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
 from training.nets import Autoencoder, ForwardResult
-from training.schema import StrictModel, suggestion
+from training.schema import RecipeTable, suggestion
 
 MSE_FLOOR = 1e-5
 """Added to a mean squared error before its logarithm: above about 50 dB, an item no longer changes the mean much."""
@@ -137,7 +137,7 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
     return log_weights.logsumexp(0) - log(len(log_weights))
 
 
-class Objective(StrictModel):
+class Objective(RecipeTable):
     """The `[objective]` table: the loss plus the sum of weight * penalty."""
 
     loss: str
@@ -149,7 +149,7 @@ class Objective(StrictModel):
     rho: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Target mean activity of a unit for `kl_sparsity`."""
     binarize: bool = False
-    """Model binary images: each pixel is drawn again in each epoch, with its gray level as the probability of white,
+    """Model binary images: each pixel is drawn again in each epoch, with its grey level as the probability of white,
     for the input and the target alike (Salakhutdinov and Murray 2008)."""
     iwae: bool = False
     """Train on the importance-weighted bound of Burda, Grosse and Salakhutdinov (2016), in nats per value; needs `bce`

@@ -24,11 +24,11 @@ from training.errors import RecipeError
 from training.nets import NETS, Net, Operation
 from training.objective import Objective
 from training.recipe_errors import format_error
-from training.schema import Fraction, StrictModel, suggestion
+from training.schema import Fraction, RecipeTable, suggestion
 from training.text_files import read_text
 
 
-class ModelSection(StrictModel):
+class ModelSection(RecipeTable):
     """The `[model]` table: what is published."""
 
     name: Name
@@ -47,7 +47,7 @@ class ModelSection(StrictModel):
     """Also publish the weights, as a start for other fits (`--init`)."""
 
 
-class OptimizerSection(StrictModel):
+class OptimizerSection(RecipeTable):
     """The `[optimizer]` table. The learning rate rises linearly during warm-up, and falls to zero by half a cosine."""
 
     name: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
@@ -89,7 +89,7 @@ class OptimizerSection(StrictModel):
         return self
 
 
-class Validation(StrictModel):
+class Validation(RecipeTable):
     """The `[validation]` table: denoise images during training, and publish the weights that do it best.
 
     The best weights have the highest mean of up to three mean PSNRs: on the real pairs of `[data.pairs]`, on Gaussian
@@ -103,7 +103,7 @@ class Validation(StrictModel):
     """Test images for each kind of noise."""
 
 
-class Recipe(StrictModel):
+class Recipe(RecipeTable):
     """An experiment. The card of the published model contains all of it."""
 
     model: ModelSection

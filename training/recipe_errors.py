@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from training.schema import StrictModel, suggestion
+from training.schema import RecipeTable, suggestion
 
 RENAMED = (
     ("optimisation", "optimizer"),
@@ -39,7 +39,7 @@ RENAMED = (
 """Renamed keys, and renamed values after `=`: old name and new name. Old names are errors that mention the new one."""
 
 
-def format_error(error: Any, root: type[StrictModel]) -> str:
+def format_error(error: Any, root: type[RecipeTable]) -> str:
     """Return one pydantic error as `key: message`; for an unknown key, with its new name or the closest known key.
 
     `error` is an item of `ValidationError.errors()`, `root` the model that was validated.
@@ -76,15 +76,15 @@ def _old_names(error: Any, path: list[str]) -> list[tuple[str, str]]:
     ]
 
 
-def _resolve(location: list[str], root: type[StrictModel]) -> tuple[list[str], list[type[StrictModel]]]:
+def _resolve(location: list[str], root: type[RecipeTable]) -> tuple[list[str], list[type[RecipeTable]]]:
     """Return the keys in a pydantic location, and the tables that may contain the last key.
 
     A location also names the chosen member of a union, which is no key. The index of a table in a list is a key, but
     the table it leads to is the same for all indices.
     """
     keys: list[str] = []
-    tables: list[type[StrictModel]] = []
-    inside: list[type[StrictModel]] = [root]
+    tables: list[type[RecipeTable]] = []
+    inside: list[type[RecipeTable]] = [root]
     for part in location:
         chosen = [
             table
@@ -109,8 +109,8 @@ def _resolve(location: list[str], root: type[StrictModel]) -> tuple[list[str], l
     return keys, tables
 
 
-def _sections(annotation: Any) -> list[type[StrictModel]]:
+def _sections(annotation: Any) -> list[type[RecipeTable]]:
     """Return the models of tables in an annotation, unions included."""
-    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
+    if isinstance(annotation, type) and issubclass(annotation, RecipeTable):
         return [annotation]
     return [section for part in get_args(annotation) for section in _sections(part)]

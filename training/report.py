@@ -72,7 +72,7 @@ def _study_section(folder: Path, study: Study, results: Results) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in ("figure", "measured", "target", "reached", "reference"))
+    head = "".join(f"<th>{name}</th>" for name in ("metric", "measured", "target", "reached", "reference"))
     return f"<table><tr>{head}</tr>{''.join(_table_row(row) for row in rows)}</table>"
 
 
@@ -106,7 +106,7 @@ def _page(measured: list[tuple[Study, Results]], sections: list[str], missing: l
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Autoencoders, measured</title><style>{STYLE}</style></head><body><h1>Autoencoders, measured</h1>"
-        "<p>Each question of the lecture, the command that answers it, and the measured figures with their targets. "
+        "<p>Each question of the lecture, the command that answers it, and the measured values with their targets. "
         f"{reached} of {len(rows)} targets are reached.</p>{note}"
         f"<ol>{contents}</ol>{''.join(sections)}</body></html>\n"
     )

@@ -19,8 +19,8 @@ Range = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_risi
 """Lowest and highest value, at least 0; an array of two numbers in TOML."""
 
 
-class StrictModel(BaseModel):
-    """A table of a recipe."""
+class RecipeTable(BaseModel):
+    """Base class of the tables of a recipe. The docstring of a field describes its key in `docs/recipes.md`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 

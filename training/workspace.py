@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from training.data import Dataset, load
-from training.evaluation.figures import GraphFunction
+from training.evaluation.metrics import GraphFunction
 from training.export.artifact import Card, read_published
 from training.export.publish import check_writable, latest_version, load_graphs, publish
 from training.loop.fit import FitResult, ProgressCallback, fit

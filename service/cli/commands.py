@@ -33,7 +33,7 @@ from service.runtime.session import DeviceUnavailable
 
 
 def format_error(error: Exception) -> Text:
-    """Return an error as one line, with the first error of a pydantic ValidationError.
+    """Return an error as one line; of a pydantic ValidationError only the first error.
 
     The result is a Text, because rich would interpret brackets in a string as markup.
     """

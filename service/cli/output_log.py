@@ -1,4 +1,4 @@
-"""Remembers which files earlier runs wrote, so that they are neither read as images nor taken for the user's own."""
+"""Records the files that earlier runs wrote, so that they are not read as images and may be overwritten."""
 
 import json
 import os
@@ -21,29 +21,32 @@ def state_folder() -> Path | None:
 
 
 class OutputLog:
-    """The outputs of all runs, in one file of JSON lines per folder below `place`; without a place, of this run."""
+    """The outputs of all runs, in one file of JSON lines per folder of outputs.
 
-    def __init__(self, place: Path | None) -> None:
-        self._place = place
+    The files are in the folder `log_folder`; if it is None, only the outputs of this run are known.
+    """
+
+    def __init__(self, log_folder: Path | None) -> None:
+        self._log_folder = log_folder
         self._folders: dict[Path, dict[str, FileStamp]] = {}
 
     def is_own(self, path: Path) -> bool:
-        """Return whether a run wrote the file, and nobody has changed it since."""
+        """Return whether a run wrote the file and it has the same size and modification time since."""
         folder = _resolve(path.parent)
-        state = self._entries(folder).get(path.name)
-        return state is not None and state == _state(path)
+        stamp = self._entries(folder).get(path.name)
+        return stamp is not None and stamp == _stamp(path)
 
     def record(self, path: Path) -> None:
-        """Remember an output. A log that cannot be written is kept in memory only."""
-        folder, state = _resolve(path.parent), _state(path)
-        if state is None:
+        """Record an output. If the log cannot be written, the record is kept in memory only."""
+        folder, stamp = _resolve(path.parent), _stamp(path)
+        if stamp is None:
             return
-        self._entries(folder)[path.name] = state
-        if self._place:
+        self._entries(folder)[path.name] = stamp
+        if self._log_folder:
             with suppress(OSError):
-                self._place.mkdir(parents=True, exist_ok=True)
-                with self._file(self._place, folder).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps([path.name, *state]) + "\n")
+                self._log_folder.mkdir(parents=True, exist_ok=True)
+                with self._file(self._log_folder, folder).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([path.name, *stamp]) + "\n")
 
     def _entries(self, folder: Path) -> dict[str, FileStamp]:
         if folder not in self._folders:
@@ -52,23 +55,23 @@ class OutputLog:
 
     def _read(self, folder: Path) -> dict[str, FileStamp]:
         entries: dict[str, FileStamp] = {}
-        if self._place:
-            with suppress(OSError, ValueError):  # a line that was not written to its end ends the log
-                for line in self._file(self._place, folder).read_text("utf-8").splitlines():
+        if self._log_folder:
+            with suppress(OSError, ValueError):  # stop at a line that was written only in part
+                for line in self._file(self._log_folder, folder).read_text("utf-8").splitlines():
                     entry: Any = json.loads(line)
                     entries[str(entry[0])] = (int(entry[1]), int(entry[2]))
         return entries
 
     @staticmethod
-    def _file(place: Path, folder: Path) -> Path:
-        return place / f"{sha256(os.fsencode(folder)).hexdigest()[:32]}.jsonl"
+    def _file(log_folder: Path, folder: Path) -> Path:
+        return log_folder / f"{sha256(os.fsencode(folder)).hexdigest()[:32]}.jsonl"
 
 
 def _resolve(folder: Path) -> Path:
     return Path(os.path.realpath(folder))
 
 
-def _state(path: Path) -> FileStamp | None:
+def _stamp(path: Path) -> FileStamp | None:
     try:
         status = path.stat()
     except OSError:

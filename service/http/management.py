@@ -10,7 +10,7 @@ from service.engine.model import LoadedModel
 from service.engine.operations import OPERATIONS
 from service.errors import ModelNotFound, ModelRejected
 from service.http.problems import document_problems
-from service.http.schemas import Choice, Health, ModelDetail, ModelList, ModelSummary, RejectedVersion
+from service.http.schemas import GraphChoice, Health, ModelDetail, ModelList, ModelSummary, RejectedVersion
 from service.state import State
 
 UNHEALTHY_RETRY_SECONDS = 5  # Retry-After of a process that loads models, drains or will be restarted
@@ -96,7 +96,7 @@ def _summary(state: State, model: LoadedModel) -> ModelSummary:
         default_for=defaults,
         execution={
             operation: {
-                name: Choice(value=choice.value, reason=choice.reason) for name, choice in runner.choices.items()
+                name: GraphChoice(value=choice.value, reason=choice.reason) for name, choice in runner.choices.items()
             }
             for operation, runner in model.runners.items()
         },

@@ -124,8 +124,8 @@ class Health(StrictModel):
     status: str
 
 
-class Choice(StrictModel):
-    """An automatic choice and its reason."""
+class GraphChoice(StrictModel):
+    """An automatic choice of how a graph is executed, and its reason."""
 
     value: str | int
     reason: str
@@ -140,7 +140,7 @@ class ModelSummary(StrictModel):
     title: str
     operations: list[Operation]
     default_for: list[Operation]
-    execution: dict[Operation, dict[str, Choice]]
+    execution: dict[Operation, dict[str, GraphChoice]]
 
 
 class RejectedVersion(StrictModel):

@@ -18,8 +18,8 @@ from service.types import Array
 BINARY_STARTS = b"\x89\xff\x93"  # first bytes of PNG, JPEG and npy, with which no text begins
 DEFAULT_CODE_SIDE = 1024  # assumed side of a code whose shape depends on the image; limits the length of one row
 
-# One raw image; images in a form or in JSON; an array in JSON; an array as .npy.
-BodyKind = Literal["picture", "many", "values", "npy"]
+BodyKind = Literal["picture", "pictures", "values", "npy"]
+"""One encoded picture; encoded pictures in a form or in JSON; an array in JSON; an array as .npy."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ def unpack(body: bytes | Form, media_type: str, card: Card, operation: Operation
     if isinstance(body, Form):
         if not images:
             raise _unsupported_media_type(images)
-        return RawBody("many", body.images)
+        return RawBody("pictures", body.images)
     if not body:
         raise InvalidImage("the body is empty") if images else InvalidArray("the body is empty")
     raw = _unpack_bytes(body, media_type, card, operation, max_items)
@@ -60,7 +60,7 @@ def _unpack_bytes(data: bytes, media_type: str, card: Card, operation: Operation
         return RawBody("npy", array=validate_array(codec.read_npy(data), card, operation))
     if media_type == JSON:
         if images:
-            return RawBody("many", [_decode_base64(text) for text in parse_images(data, max_items)])
+            return RawBody("pictures", [_decode_base64(text) for text in parse_images(data, max_items)])
         return RawBody("values", array=_parse_json_values(data, card, operation, max_items))
     if images and (media_type.startswith("image/") or media_type in GENERIC_TYPES):
         return RawBody("picture", [data])

@@ -30,7 +30,7 @@ from service.runtime.tuning import (
 )
 
 # Allowed difference from the probe, in grey levels for images and relative to the largest magnitude for floats.
-# In int8 graphs the CPU's rounding in one layer may change the quantised values of the next.
+# In int8 graphs the CPU's rounding in one layer may change the quantized values of the next.
 PROBE_TOLERANCE = {"float32": 1.0, "int8": 8.0}
 FLOAT_PROBE_TOLERANCE = 1e-3
 

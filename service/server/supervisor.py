@@ -124,7 +124,7 @@ class Supervisor:
             worker.started = slot.ready = True
             log.info("worker_ready", pid=worker.process.pid)
         if DRAINING in messages and not self._stopping.is_set():
-            # Somebody sent the signal to this worker. If to all processes, ours follows within the delay.
+            # This worker received the signal. If it was sent to all processes, ours follows within the delay.
             slot.draining = True
             self._loop.call_later(self._shutdown_delay, self._drain_if_running, worker)
         self._acceptor.update_listening()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.data import Dataset, Labels, Pixels
-from training.evaluation.figures import GraphFunction
+from training.evaluation.metrics import GraphFunction
 from training.export.artifact import read_published
 from training.nets import Operation
 from training.recipe import read_recipe

@@ -13,10 +13,10 @@ from training.errors import RecipeError
 from training.nets.dense import DenseSection
 from training.recipe import Recipe, from_tables, read_recipe
 from training.recipe_errors import RENAMED
-from training.schema import StrictModel
+from training.schema import RecipeTable
 
 
-def sections(kind: type[StrictModel] = StrictModel) -> list[type[StrictModel]]:
+def sections(kind: type[RecipeTable] = RecipeTable) -> list[type[RecipeTable]]:
     """Return every section class, abstract ones too."""
     return [kind, *(deep for child in kind.__subclasses__() for deep in sections(child))]
 
@@ -39,7 +39,7 @@ def test_recipe_is_immutable() -> None:
 
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
-def test_every_recipe_field_has_a_description(section: type[StrictModel]) -> None:
+def test_every_recipe_field_has_a_description(section: type[RecipeTable]) -> None:
     tags = {"family", "kind"} | ({"source"} if issubclass(section, DataSection) else set[str]())
     for name, field in section.model_fields.items():
         assert field.description or name in tags or section is Recipe, name

@@ -57,7 +57,7 @@ def fit_command(
     With several processes: torchrun --nproc-per-node 2 -m training fit digits --data ~/data
     """
     from training.atomic_files import write_atomic
-    from training.cli.display import print_figures, progress
+    from training.cli.display import print_metrics, progress
     from training.evaluation.loss_curve import plot_loss
     from training.evaluation.picture_grid import sample_grid
     from training.export.publish import check_writable, latest_version, load_graphs, publish
@@ -77,7 +77,7 @@ def fit_command(
     target, measured = publish(parsed, data, fitted, out)
     with suppress(NothingToPlot):
         write_atomic(folder / PICTURES_FILE, sample_grid(parsed, data, load_graphs(latest_version(parsed, out))))
-    print_figures(name, measured)
+    print_metrics(name, measured)
     print(f"published {target} after {fitted.steps} steps in {fitted.seconds:.0f} s")
 
 
@@ -89,13 +89,13 @@ def export_command(
 
     Example: hourglass-train export digits --run runs/digits --data ~/data
     """
-    from training.cli.display import print_figures
+    from training.cli.display import print_metrics
     from training.export.publish import publish
     from training.loop.fit import load_fitted
 
     parsed, data = options.load(recipe)
     target, measured = publish(parsed, data, load_fitted(parsed, data, options.folder(parsed)), out)
-    print_figures(parsed.model.name, measured)
+    print_metrics(parsed.model.name, measured)
     print(f"published {target}")
 
 
@@ -105,7 +105,7 @@ def evaluate_command(recipe: RecipeName, *, options: RunOptions = DEFAULT_RUN_OP
 
     Example: hourglass-train evaluate digits --run runs/digits --data ~/data --json
     """
-    from training.cli.display import print_figures
+    from training.cli.display import print_metrics
     from training.export.publish import evaluate_fitted
     from training.loop.fit import load_fitted
 
@@ -115,7 +115,7 @@ def evaluate_command(recipe: RecipeName, *, options: RunOptions = DEFAULT_RUN_OP
     if as_json:
         print(json.dumps(asdict(measured), indent=2))
     else:
-        print_figures(parsed.model.name, measured)
+        print_metrics(parsed.model.name, measured)
 
 
 @app.command(name="pictures")

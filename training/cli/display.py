@@ -1,4 +1,4 @@
-"""Terminal output: the progress bar of a fit and the table of figures."""
+"""Terminal output: the progress bar of a fit and the table of metrics."""
 
 import sys
 from collections.abc import Generator
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from training.evaluation.figures import Evaluation
+from training.evaluation.metrics import Evaluation
 from training.loop.fit import ProgressCallback
 
 
@@ -40,14 +40,14 @@ def progress(name: str, *, shown: bool = True) -> Generator[ProgressCallback]:
         yield on_step
 
 
-def print_figures(name: str, measured: Evaluation) -> None:
-    """Print a table of figures with one column for the model and one for each baseline."""
-    methods = {name: measured.figures, **measured.baselines}
+def print_metrics(name: str, measured: Evaluation) -> None:
+    """Print a table of metrics with one column for the model and one for each baseline."""
+    methods = {name: measured.metrics, **measured.baselines}
     table = Table(title=f"{name}: {measured.data}", title_justify="left")
-    table.add_column("figure")
+    table.add_column("metric")
     for method in methods:
         table.add_column(method, justify="right")
-    for key in measured.figures:
-        cells = (f"{figures[key]:.5g}" if key in figures else "" for figures in methods.values())
+    for key in measured.metrics:
+        cells = (f"{metrics[key]:.5g}" if key in metrics else "" for metrics in methods.values())
         table.add_row(key.replace("_", " "), *cells)
     Console().print(table)

@@ -20,7 +20,7 @@ from training.corruption.pictures import PictureNoise
 from training.corruption.scan import Dust, Halftone, Paper
 from training.corruption.simple import BlindGaussian, Dropout, Gaussian, Identity, Masking, Occlusion, SaltAndPepper
 from training.imaging.draws import choice
-from training.schema import StrictModel
+from training.schema import RecipeTable
 
 AnyCorruption = Annotated[
     Identity
@@ -42,7 +42,7 @@ AnyCorruption = Annotated[
 ]
 
 
-class Mixture(StrictModel):
+class Mixture(RecipeTable):
     """Apply to each item one of several corruptions, drawn at random.
 
     Raises ValidationError if the number of `shares` differs from the number of corruptions.
@@ -82,7 +82,7 @@ EVALUATION_SIGMAS = (15, 25, 50)
 
 
 def evaluation_levels(corruption: Corruption) -> dict[str, Corruption]:
-    """Return the corruptions to evaluate for a corruption used in training, by the suffix of the figures' names.
+    """Return the corruptions to evaluate for a corruption used in training, by the suffix of the metrics' names.
 
     Blind Gaussian noise gives one entry for each level of EVALUATION_SIGMAS within its range, with suffixes such as
     `_25`. A mixture that contains noise of images gives the entries of each of its kinds except `none`. Any other

@@ -9,10 +9,10 @@ from training.errors import RecipeError
 from training.imaging.colour import luma
 from training.imaging.compression import jpeg_round_trip, to_bytes
 from training.imaging.draws import chance
-from training.schema import Probability, Range, StrictModel
+from training.schema import Probability, Range, RecipeTable
 
 
-class PictureNoise(StrictModel):
+class PictureNoise(RecipeTable):
     """Noise of images N,C,H,W, float32 in 0..1 with one or three channels; the result is rounded to 8 bits.
 
     An image whose channels are equal gets the luma of the noise in all channels, so that it stays grey. Raises

@@ -10,10 +10,10 @@ import torch
 from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 from torch import Generator, Tensor
 
-from training.schema import Fraction, StrictModel
+from training.schema import Fraction, RecipeTable
 
 
-class Identity(StrictModel):
+class Identity(RecipeTable):
     """Return the inputs unchanged."""
 
     kind: Literal["none"] = "none"
@@ -22,7 +22,7 @@ class Identity(StrictModel):
         return clean
 
 
-class Gaussian(StrictModel):
+class Gaussian(RecipeTable):
     """Add Gaussian noise of one level to every value."""
 
     kind: Literal["gaussian"] = "gaussian"
@@ -36,7 +36,7 @@ class Gaussian(StrictModel):
         return noisy.clamp_(0, 1) if self.clip else noisy
 
 
-class BlindGaussian(StrictModel):
+class BlindGaussian(RecipeTable):
     """Add Gaussian noise of a level that is drawn for each item, then clip to 0..1 and round to 8 bits.
 
     Training on a range of levels gives one model for noise of unknown level (DnCNN-B in Zhang et al., "Beyond a
@@ -66,7 +66,7 @@ class BlindGaussian(StrictModel):
         return noisy.clamp_(0, 1).mul_(255).round_().div_(255)
 
 
-class Masking(StrictModel):
+class Masking(RecipeTable):
     """Set a fixed share of the values of each item to 0, at places that are drawn for each item and call.
 
     This is the masking noise of Vincent et al., "Extracting and composing robust features with denoising
@@ -85,7 +85,7 @@ class Masking(StrictModel):
         return flat.scatter(1, order[:, :count], 0.0).view(clean.shape)
 
 
-class SaltAndPepper(StrictModel):
+class SaltAndPepper(RecipeTable):
     """Replace each value with probability `probability`: by 0 or by 1, both equally likely.
 
     Vincent et al., "Stacked denoising autoencoders" (JMLR 2010), section 3.3.
@@ -100,7 +100,7 @@ class SaltAndPepper(StrictModel):
         return clean.where(draw >= self.probability, (draw < self.probability / 2).to(clean.dtype))
 
 
-class Occlusion(StrictModel):
+class Occlusion(RecipeTable):
     """Set a contiguous part of each item to 0, at a position that is drawn for each item and call.
 
     In an image the part is a rectangle with the aspect ratio of the image, in all channels. In a vector it is a run of
@@ -124,7 +124,7 @@ class Occlusion(StrictModel):
         return clean.masked_fill(hidden, 0.0)
 
 
-class Dropout(StrictModel):
+class Dropout(RecipeTable):
     """Set each value to 0 with probability `probability` and scale the others up: dropout applied to the inputs.
 
     Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (JMLR 2014). Unlike

@@ -1,6 +1,6 @@
-"""Data sets in memory, every source on one screen. A new source is one file beside this one and one line here.
+"""Data sets in memory. To add a source, add a module to this package and its section to `AnyDataSection`.
 
-Knows no torch and no batches.
+Uses neither torch nor batches.
 """
 
 from pathlib import Path
@@ -23,7 +23,10 @@ AnyDataSection = Annotated[
 
 
 def load(section: DataSection, folder: Path | None) -> Dataset:
-    """The data that a recipe names; `folder` is looked into first. Raises DataError with the mend."""
+    """Return the data set of a `[data]` table. Files are searched in `folder` first.
+
+    Raises DataError, which says how to fix it, if the data is missing or invalid.
+    """
     return section.read(folder).head(section.limit)
 
 

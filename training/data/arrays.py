@@ -1,4 +1,4 @@
-"""Files of numbers as items: .npy, .npz, and tables of text. Pickled objects are never loaded."""
+"""Reads items from .npy and .npz files and from tables of text. Pickled objects are never loaded."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -17,36 +17,41 @@ SPREADSHEET_SUFFIXES = {".xlsx", ".xls", ".ods", ".parquet", ".feather", ".sav",
 class ArraysSection(DataSection):
     """A .npy, .npz, .csv, .tsv or .txt file of pictures or vectors.
 
-    An .npz holds the array `train`, perhaps `test`, and then perhaps `train_labels` and `test_labels`.
+    An .npz file contains the array `train`, optionally `test`, and with it optionally `train_labels` and `test_labels`.
     """
 
     source: Literal["arrays"]
     path: str
-    """Relative to the data folder given, or else to where the command runs."""
+    """Path of the file, relative to the data folder (`--data`) or else to the current folder."""
     licence: str
-    """Of the numbers."""
+    """Licence of the data."""
     array: str = "train"
-    """Of an .npz, the array that is trained on."""
+    """Name of the training array in an .npz file."""
     test_fraction: TestFraction = 0.1
-    """Share held out as the test set, where the file has none."""
+    """Fraction of the items that is held out as the test set, if the file contains none."""
 
     def read(self, folder: Path | None) -> Dataset:
+        """Read the file. Raises DataError if it is missing or invalid."""
         file = locate(folder, self.path)
-        items, own = read_arrays(file, self.array)
-        if own is None:
-            return Dataset(file.name, self.licence, *hold_out(items, self.test_fraction))
-        if (items.dtype, items.shape[1:]) != (own.dtype, own.shape[1:]):
+        train, test = read_arrays(file, self.array)
+        if test is None:
+            return Dataset(file.name, self.licence, *hold_out(train, self.test_fraction))
+        if (train.dtype, train.shape[1:]) != (test.dtype, test.shape[1:]):
             raise DataError(
-                f"{file}: its items, {_describe(items)}, and its test items, {_describe(own)}, are not alike"
+                f"{file}: the training items are {_describe(train)} and the test items {_describe(test)}: give both "
+                "the same dtype and shape"
             )
-        return Dataset(file.name, self.licence, items, own, *read_npz_labels(file, len(items), len(own)))
+        return Dataset(file.name, self.licence, train, test, *read_npz_labels(file, len(train), len(test)))
 
 
 def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
-    """The training items of a file, and its test items where it holds both (.npz with `array` and `test`)."""
+    """Return the training items of a file, and the test items of an .npz file with the array `test`, else None.
+
+    Raises DataError if the file cannot be read, lacks `array`, or contains neither pictures nor vectors.
+    """
     arrays = _read_named_arrays(path, array)
     if array not in arrays:
-        raise DataError(f"{path} holds {', '.join(arrays)}, but no array named {array}: set data.array")
+        raise DataError(f"{path} contains {', '.join(arrays)}, but no array named {array}: set data.array")
     try:
         return as_items(arrays[array]), as_items(arrays["test"]) if "test" in arrays else None
     except DataError as error:
@@ -54,7 +59,7 @@ def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
 
 
 def _read_named_arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
-    """What a file holds by its names; one without names is called `array`."""
+    """Return the arrays of a file by name. The array of a file without names is called `array`."""
     if path.suffix.lower() in SPREADSHEET_SUFFIXES:
         raise DataError(f"{path} is not a table of text: save it as CSV")
     try:
@@ -65,29 +70,36 @@ def _read_named_arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
             return {array: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except Exception as error:  # of broken files numpy, zipfile and zlib say so in a dozen classes
+    except Exception as error:  # numpy, zipfile and zlib raise many unrelated classes for a broken file
         raise DataError(f"{path} cannot be read as an array: {error}") from error
 
 
 def read_npz_labels(path: Path, train: int, test: int) -> tuple[Labels | None, Labels | None]:
-    """The classes of the training and test items in an .npz that has them. Raises DataError where they don't fit."""
+    """Return the classes of the training items and of the test items, int64 (N,), or (None, None) if a file has none.
+
+    Raises DataError if there is not one integer per item.
+    """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if not {"train_labels", "test_labels"} <= set(arrays.files):
                 return None, None
-            found = arrays["train_labels"], arrays["test_labels"]
+            train_labels, test_labels = arrays["train_labels"], arrays["test_labels"]
     except ValueError as error:
-        raise DataError(f"{path}: its labels cannot be read: {error}") from error
-    for labels, count in zip(found, (train, test), strict=True):
+        raise DataError(f"{path}: the labels cannot be read: {error}") from error
+    for labels, count in ((train_labels, train), (test_labels, test)):
         if labels.dtype.kind not in "iu" or labels.shape != (count,):
-            raise DataError(f"{path}: labels are whole numbers, one an item, not {labels.dtype} {labels.shape}")
-    return found[0].astype(np.int64), found[1].astype(np.int64)
+            raise DataError(f"{path}: labels must be one integer per item, not {labels.dtype} {labels.shape}")
+    return train_labels.astype(np.int64), test_labels.astype(np.int64)
 
 
 def as_items(array: NDArray[Any]) -> Items:
-    """The array as pictures (uint8 N,H,W or N,H,W,C; floats must be in 0..1) or vectors (any numbers, N,F)."""
+    """Return an array as pictures, uint8 (N, H, W, C), or as vectors, float32 (N, F).
+
+    Arrays of two dimensions are vectors; others are pictures (N, H, W) or (N, H, W, C), as uint8 or as floats in 0..1.
+    Raises DataError for other shapes and dtypes, for empty arrays, and for numbers that are not finite.
+    """
     if array.dtype.kind not in "fiub" or not array.size or not np.isfinite(array).all():
-        raise DataError(f"an array of {array.dtype} {array.shape} is not finite numbers, or is empty")
+        raise DataError(f"an array of {array.dtype} {array.shape} is empty, or contains something but finite numbers")
     if array.ndim == 2:
         return array.astype(np.float32)
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:

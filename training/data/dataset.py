@@ -1,4 +1,4 @@
-"""What data sets consist of: pictures as uint8 N,H,W,C, vectors as float32 N,F, and perhaps a class for each."""
+"""Data sets: pictures as uint8 (N, H, W, C) or vectors as float32 (N, F), optionally with a class per item."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from training.errors import DataError
-from training.schema import StrictModel
+from training.schema import RecipeTable
 
 Pixels = NDArray[np.uint8]
 Items = Pixels | NDArray[np.float32]
-"""Pictures uint8 N,H,W,C, or vectors float32 N,F."""
+"""Pictures, uint8 (N, H, W, C), or vectors, float32 (N, F)."""
 Labels = NDArray[np.int64]
 TestFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Real noisy pictures and what they would be without their noise: uint8 N,H,W,3 both."""
+    """Pictures with real noise and the same pictures without it, both uint8 (N, H, W, 3)."""
 
     noisy: Pixels
     clean: Pixels
@@ -30,7 +30,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A training set and the test set that no training sees. Labels: the classes 0, 1, ... of the items, if known."""
+    """A training set, and a test set that is never trained on. Labels are classes 0, 1, ... of the items, if known."""
 
     name: str
     licence: str
@@ -39,62 +39,65 @@ class Dataset:
     train_labels: Labels | None = None
     test_labels: Labels | None = None
     test_name: str = ""
-    """Of the test set, where it is none of the same."""
+    """Name of the test set, if it is another data set than the training set."""
     pairs: Pairs | None = None
-    """To choose the weights by; never trained on."""
+    """Pairs by which the best weights are chosen; never trained on."""
 
     @property
     def sha256(self) -> str:
-        """Of the training set: its type, its shape and its bytes."""
+        """SHA-256 of the training set: of its dtype, its shape and its bytes."""
         digest = hashlib.sha256(f"{self.train.dtype} {self.train.shape}".encode())
         digest.update(np.ascontiguousarray(self.train).data)
         return digest.hexdigest()
 
     def head(self, count: int | None) -> "Dataset":
-        """The same with the first `count` training items only."""
+        """Return the data set with its first `count` training items only, or with all if `count` is None."""
         labels = None if self.train_labels is None else self.train_labels[:count]
         return replace(self, train=self.train[:count], train_labels=labels)
 
 
-class DataSection(StrictModel, ABC):
-    """A `[data]` table; each kind adds `source`, what tells it from the others."""
+class DataSection(RecipeTable, ABC):
+    """Base class of the `[data]` tables. Each subclass adds `source`, which selects it."""
 
     limit: PositiveInt | None = None
-    """Use only the first so many training items."""
+    """Number of training items to use, from the first; without it all are used."""
 
     @abstractmethod
     def read(self, folder: Path | None) -> Dataset:
-        """The whole data set; `folder` is looked into first. Raises DataError with the mend."""
+        """Return the whole data set. Files are searched in `folder` first.
+
+        Raises DataError, which says how to fix it, if the data is missing or invalid.
+        """
 
 
 def locate(folder: Path | None, path: str) -> Path:
-    r"""Return a path of a recipe: relative to `folder`, with `~` for the home folder and `\` as `/` where that exists.
+    r"""Return a path of a recipe, relative to `folder`. `~` is the home folder, and `\` is read as `/` if that exists.
 
-    Raises DataError for a control character, which a backslash in double quotes makes: `"C:\train"` holds a tab.
+    Raises DataError for a control character. TOML reads `\t` in double quotes as one: `"C:\train"` contains a tab.
     """
     if any(ord(char) < 32 for char in path):
-        raise DataError(f"the path {path!r} holds a control character: write / for \\, or use single quotes in TOML")
+        raise DataError(f"the path {path!r} contains a control character: write / for \\, or use single quotes in TOML")
     place = (folder.expanduser() if folder else Path()) / Path(path).expanduser()
     forward = (folder or Path()).expanduser() / path.replace("\\", "/") if "\\" in path else place
     return forward if not place.exists() and forward.exists() else place
 
 
-def hold_out(items: Items, share: float, seed: int = 0) -> tuple[Items, Items]:
-    """(the rest, `share` of the items), both in their old order; always the same for the same seed.
+def hold_out(items: Items, fraction: float, seed: int = 0) -> tuple[Items, Items]:
+    """Return the items that are kept and the `fraction` that is held out, both in their original order.
 
-    Without a share everything is in the first. Raises DataError where a part would be empty.
+    The choice depends on `seed` only. A fraction of 0 holds out nothing. Raises DataError if a part would be empty.
     """
-    if not share:
+    if not fraction:
         return items, items[:0]
-    held = held_out_mask(len(items), share, seed)
+    held = held_out_mask(len(items), fraction, seed)
     return items[~held], items[held]
 
 
-def held_out_mask(items: int, share: float, seed: int = 0) -> NDArray[np.bool_]:
-    """Which of so many items are held out. Raises DataError as `hold_out` does."""
-    count = round(share * items)
+def held_out_mask(items: int, fraction: float, seed: int = 0) -> NDArray[np.bool_]:
+    """Return which of `items` items are held out, bool (items,). Raises DataError if a part would be empty."""
+    count = round(fraction * items)
     if not 0 < count < items:
-        raise DataError(f"a set of {items} cannot be split so that {share:g} of it is held out: more items are needed")
+        raise DataError(f"{fraction:g} of {items} items cannot be held out, because a part would be empty: add items")
     held = np.zeros(items, dtype=bool)
     held[np.random.default_rng(seed).permutation(items)[:count]] = True
     return held

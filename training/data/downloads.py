@@ -1,6 +1,6 @@
-"""MNIST and Fashion-MNIST: where their files may lie, and the one check that makes any place as good as another.
+"""Finds the files of MNIST and Fashion-MNIST in the layouts of other libraries, or downloads them.
 
-Knows hashes, folders and addresses; not what is in the files. No torch.
+Every file is verified by its SHA-256, so it does not matter where it comes from. Uses no torch.
 """
 
 import gzip
@@ -26,19 +26,23 @@ from training.errors import DataError
 
 log = logging.getLogger(__name__)
 
-MAX_FILE_BYTES = 64 << 20  # no file has more, packed or not
+MAX_FILE_BYTES = 64 << 20  # no file is larger, compressed or not
 TIMEOUT_SECONDS = 30.0
 OTHER_FOLDERS = {
     "mnist": ("MNIST", "MNIST_data", "mnist-in-csv"),
     "fashion-mnist": ("FashionMNIST", "fashionmnist"),
 }
-"""Names of the folders of the data sets in torchvision and Kaggle."""
+"""Names of the data sets' folders in torchvision and Kaggle."""
 IdxName = Literal["mnist", "fashion-mnist"]
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetFiles:
-    """Four idx files. `files`: the SHA-256 of each file's decompressed bytes; `urls`: folders that hold them as .gz."""
+    """The four idx files of a data set.
+
+    `files`: SHA-256 of the decompressed bytes by file name. `urls`: addresses of folders with the files as .gz.
+    `folders`: folders of this system to search.
+    """
 
     name: str
     licence: str
@@ -87,21 +91,21 @@ DATASETS: dict[IdxName, DatasetFiles] = {
 
 @dataclass(frozen=True, slots=True)
 class VerifiedFile:
-    """A verified file: where it lies, and its decompressed bytes."""
+    """A verified file: its path, and its decompressed bytes."""
 
     path: Path
     content: bytes
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: hourglass/ under $XDG_CACHE_HOME, or else under ~/.cache."""
+    """Return the folder of downloads: hourglass/ in $XDG_CACHE_HOME, or else in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hourglass"
 
 
 def fetch(dataset: DatasetFiles, folder: Path | None, cache: Path) -> dict[str, VerifiedFile]:
-    """Every file of the dataset, verified: from `folder`, the system, the cache, or downloaded into the cache.
+    """Return every file of the data set by name, from `folder`, the system or the cache, else downloaded to the cache.
 
-    A file with other bytes is passed over with a warning. Raises DataError where nothing has a file.
+    A file with another SHA-256 is skipped with a warning. Raises DataError if a file is neither found nor downloaded.
     """
     return {name: _locate(dataset, name, folder, cache) or _download(dataset, name, cache) for name in dataset.files}
 
@@ -113,12 +117,12 @@ def _locate(dataset: DatasetFiles, name: str, folder: Path | None, cache: Path) 
                 content = _unpack(path.read_bytes())
                 if _has_sha256(content, dataset.files[name]):
                     return VerifiedFile(path, content)
-                log.warning("%s is passed over: its content does not have the SHA-256 of %s", path, name)
+                log.warning("%s is skipped: its content does not have the SHA-256 of %s", path, name)
     return repacked_file(dataset, name, _places(dataset, folder))
 
 
 def _places(dataset: DatasetFiles, folder: Path | None) -> tuple[Path, ...]:
-    """Return the folders below a data folder that others put the files into: torchvision, Kaggle and Keras."""
+    """Return the folders below a data folder into which torchvision, Kaggle and Keras put the files."""
     if folder is None:
         return ()
     names = {
@@ -130,7 +134,7 @@ def _places(dataset: DatasetFiles, folder: Path | None) -> tuple[Path, ...]:
 
 
 def _spellings(place: Path, name: str) -> tuple[Path, ...]:
-    """Return the names of a file: some archives have a dot in place of the dash before `idx`, or a folder around it."""
+    """Return the possible paths of a file. Some archives write `.idx` for `-idx`, or have a folder of the same name."""
     dotted = name.replace("-idx", ".idx")
     plain = tuple(place / f"{spelling}{end}" for spelling in (name, dotted) for end in ("", ".gz"))
     return (*plain, place / name / name, place / dotted / dotted)
@@ -143,31 +147,34 @@ def _download(dataset: DatasetFiles, name: str, cache: Path) -> VerifiedFile:
         try:
             packed = b"".join(_stream(f"{url}{name}.gz"))
         except (OSError, HTTPException) as error:
-            log.warning("%s%s.gz cannot be had: %s", url, name, error)
+            log.warning("%s%s.gz cannot be downloaded: %s", url, name, error)
             continue
         content = _unpack(packed)
         if _has_sha256(content, dataset.files[name]):
             path = place / f"{name}.gz"
             atomic_files.write_atomic(path, packed)
             return VerifiedFile(path, content)
-        log.warning("%s%s.gz is passed over: its content does not have the right SHA-256", url, name)
+        log.warning("%s%s.gz is skipped: its content does not have the right SHA-256", url, name)
     names = ", ".join(f"{file}.gz" for file in dataset.files)
-    raise DataError(f"{name} of {dataset.name} is nowhere to be had: put {names} into {place}, or name their folder")
+    raise DataError(
+        f"{name} of {dataset.name} is neither on this machine nor can it be downloaded: put {names} into {place}, or "
+        "name their folder by --data"
+    )
 
 
 def _stream(url: str) -> Iterator[bytes]:
-    """The body of an answer, piece by piece. Raises OSError where it is too large."""
+    """Yield the body of a response in chunks. Raises OSError if it is larger than MAX_FILE_BYTES."""
     size = 0
-    with urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - only the addresses of the table above
-        while piece := answer.read(1 << 20):
-            size += len(piece)
+    with urlopen(url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310 - only the addresses of the table above
+        while chunk := response.read(1 << 20):
+            size += len(chunk)
             if size > MAX_FILE_BYTES:
                 raise OSError(f"more than {MAX_FILE_BYTES} bytes")
-            yield piece
+            yield chunk
 
 
 def _unpack(content: bytes) -> bytes:
-    """What a gzip file holds; other bytes as they are. A broken file gives b"", which has nobody's hash."""
+    """Decompress a gzip file, and return other bytes unchanged. A broken file becomes b"", which fails every check."""
     if not content.startswith(b"\x1f\x8b"):
         return content
     try:
@@ -178,7 +185,7 @@ def _unpack(content: bytes) -> bytes:
 
 
 def repacked_file(dataset: DatasetFiles, name: str, places: Sequence[Path]) -> VerifiedFile | None:
-    """Return a file of the dataset from the .npz of Keras or the CSV of Kaggle, whose numbers are the same."""
+    """Return an idx file of the data set, converted from Keras' .npz or Kaggle's CSV; None if neither is there."""
     part = "train" if name.startswith("train") else "test"
     kaggle = (f"{dataset.name}_{part}.csv", f"{part}.csv")
     for path in [place / file for place in places for file in (f"{dataset.name}.npz", *kaggle)]:
@@ -187,12 +194,12 @@ def repacked_file(dataset: DatasetFiles, name: str, places: Sequence[Path]) -> V
         try:
             pictures, labels = _read_npz(path, part) if path.suffix == ".npz" else _read_kaggle(path)
         except (OSError, ValueError, KeyError, BadZipFile, DataError) as error:
-            log.warning("%s is passed over: %s", path, error)
+            log.warning("%s is skipped: %s", path, error)
             continue
         content = _to_idx(pictures if "images" in name else labels)
         if _has_sha256(content, dataset.files[name]):
             return VerifiedFile(path, content)
-        log.warning("%s is passed over: it does not hold the numbers of %s", path, name)
+        log.warning("%s is skipped: it does not contain the values of %s", path, name)
     return None
 
 
@@ -202,15 +209,15 @@ def _read_npz(path: Path, part: str) -> tuple[NDArray[np.uint8], NDArray[np.uint
 
 
 def _read_kaggle(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read lines of a label and 784 grey levels, below a header."""
+    """Return pictures (N, 28, 28) and labels (N,) of a table with a header, a label and 784 grey levels per line."""
     table = read_table(path)
     if table.shape[1] != 785:
-        raise DataError(f"it has {table.shape[1]} columns, and not a label and 784 pixels")
+        raise DataError(f"it has {table.shape[1]} columns instead of 785, a label and 784 pixels")
     return table[:, 1:].astype(np.uint8).reshape(-1, 28, 28), table[:, 0].astype(np.uint8)
 
 
 def _to_idx(items: NDArray[np.uint8]) -> bytes:
-    """Return the bytes of an idx file of these pictures N,H,W or labels N."""
+    """Return the bytes of an idx file of pictures (N, H, W) or labels (N,)."""
     magic = 0x0800 | items.ndim
     return np.array([magic, *items.shape], ">u4").tobytes() + items.tobytes()
 

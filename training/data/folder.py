@@ -1,4 +1,4 @@
-"""A folder of pictures, decoded and fitted to size by the service's own rules."""
+"""Reads a folder of pictures, decoded and resized by the rules of the service."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -16,53 +16,54 @@ from training.schema import Fraction
 
 log = logging.getLogger(__name__)
 
-MAX_PIXELS = 1 << 28  # a training picture may be large; only a bomb is larger
+MAX_PIXELS = 1 << 28  # larger than any photograph; only decompression bombs exceed it
 FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
 SUFFIXES = {f".{name}" for name in FORMATS} | {".jpg", ".tif"}
 
 
 class FolderSection(DataSection):
-    """A folder of pictures, searched through, each fitted to one size as the service would do it."""
+    """A folder of pictures, searched recursively. Each picture is resized to one size as the service resizes it."""
 
     source: Literal["folder"]
     path: str
-    """Relative to the data folder given, or else to where the command runs."""
+    """Path of the folder, relative to the data folder (`--data`) or else to the current folder."""
     height: PositiveInt
-    """Pixels that every picture is resized to."""
+    """Height in pixels to which every picture is resized."""
     width: PositiveInt
-    """Pixels that every picture is resized to."""
+    """Width in pixels to which every picture is resized."""
     channels: Literal[1, 3]
     """1 for grey, 3 for colour."""
     licence: str
-    """Of the pictures."""
+    """Licence of the pictures."""
     max_broken_fraction: Fraction = 0.01
-    """Share of pictures that may be unreadable; each is named and skipped."""
+    """Fraction of the pictures that may be unreadable; these are skipped with a warning."""
     test_fraction: TestFraction = 0.1
-    """Share held out as the test set."""
+    """Fraction of the pictures that is held out as the test set."""
 
     def read(self, folder: Path | None) -> Dataset:
+        """Read the pictures. Raises DataError if there are none, too few, or too many that are unreadable."""
         root = locate(folder, self.path)
         return Dataset(root.name, self.licence, *hold_out(read_folder(root, self), self.test_fraction))
 
 
 def read_folder(root: Path, section: FolderSection) -> Pixels:
-    """All pictures under `root`, fitted to the section's size: uint8 N,H,W,C."""
+    """Return all pictures below `root`, resized to the size of the section: uint8 (N, H, W, C)."""
     pictures = read_pictures(find_pictures(root), section.max_broken_fraction)
     return np.stack([fit_to_size(pixels, section.height, section.width, section.channels) for pixels in pictures])
 
 
 def find_pictures(root: Path) -> list[Path]:
-    """The files that are pictures by their names, in order of their paths. Raises DataError where there are none."""
+    """Return the files with a suffix of a picture, sorted by path. Raises DataError if there are none."""
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
-        raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{root} contains no pictures ({', '.join(sorted(SUFFIXES))})")
     return paths
 
 
 def read_pictures(paths: Sequence[Path], max_broken_fraction: float, *, colour: bool = False) -> Iterator[Pixels]:
-    """Pictures one at a time: uint8 H,W,C, without transparency; with `colour` C is 3.
+    """Yield pictures one by one, uint8 (H, W, C), composited on black if they are transparent. With `colour`, C is 3.
 
-    What cannot be read is named and skipped. Raises DataError, at the end, where that is a larger share than
+    Unreadable files are skipped with a warning. Raises DataError at the end if they are a larger fraction than
     `max_broken_fraction`.
     """
     skipped = 0
@@ -76,4 +77,4 @@ def read_pictures(paths: Sequence[Path], max_broken_fraction: float, *, colour: 
         pixels = picture.pixels if picture.alpha is None else composite(picture.pixels, picture.alpha, "black")
         yield fit_to_size(pixels, None, None, 3) if colour else pixels
     if skipped > max_broken_fraction * len(paths):
-        raise DataError(f"{skipped} of {len(paths)} pictures are broken, more than data.max_broken_fraction allows")
+        raise DataError(f"{skipped} of {len(paths)} pictures are unreadable, more than data.max_broken_fraction allows")

@@ -1,7 +1,7 @@
-"""Small squares cut from photographs, whitened: what filters are learnt from.
+"""Cuts whitened patches from photographs, from which sparse codes learn filters.
 
-Natural pictures have most of their power in slow changes (about 1 / frequency in amplitude). Whitening evens that out,
-so that a code of limited size has to spend itself on edges; after Olshausen and Field, Nature 381 (1996).
+In natural pictures, low frequencies dominate: the amplitude is about 1 / frequency. Whitening makes the spectrum flat,
+so that a code of limited size represents edges (Olshausen and Field, Nature 381, 1996).
 """
 
 from pathlib import Path
@@ -18,33 +18,34 @@ from training.errors import DataError
 from training.schema import Fraction
 
 CUT_OFF = 0.65
-"""Frequencies above this share of the highest are damped: there, photographs hold noise and traces of their JPEG."""
+"""Frequencies above this fraction of the highest are damped: they are mostly noise and JPEG artefacts."""
 CONTRAST_FLOOR = 0.1
-"""Variance, as a share of the mean patch's, below which a patch is left faint: it would be noise made loud."""
+"""Variance, as a fraction of the mean variance, below which the contrast of a patch is hardly raised: it is noise."""
 
 
 class PatchesSection(DataSection):
-    """Squares of `side` x `side` pixels from a folder of pictures: grey, whitened, of one contrast, as vectors."""
+    """Patches of `side` x `side` pixels from a folder of pictures: grey, whitened, of equal contrast, as vectors."""
 
     source: Literal["patches"]
     path: str
-    """Relative to the data folder given, or else to where the command runs."""
+    """Path of the folder, relative to the data folder (`--data`) or else to the current folder."""
     side: PositiveInt = 10
-    """Pixels along a patch's side; a vector has side * side numbers."""
+    """Side of a patch in pixels; a vector has side * side values."""
     count: PositiveInt = 100_000
-    """Patches in all, as many from every picture."""
+    """Number of patches, the same from every picture."""
     width: PositiveInt = 512
-    """Pictures are first reduced to this width, so that a patch holds something."""
+    """Width in pixels to which larger pictures are first reduced, so that a patch shows more than a smooth area."""
     licence: str
-    """Of the pictures."""
+    """Licence of the pictures."""
     seed: NonNegativeInt = 0
-    """Of the places."""
+    """Seed of the positions of the patches."""
     max_broken_fraction: Fraction = 0.01
-    """Share of pictures that may be unreadable; each is named and skipped."""
+    """Fraction of the pictures that may be unreadable; these are skipped with a warning."""
     test_fraction: TestFraction = 0.1
-    """Share held out as the test set."""
+    """Fraction of the patches that is held out as the test set."""
 
     def read(self, folder: Path | None) -> Dataset:
+        """Cut the patches. Raises DataError if there are no pictures, or they are too small or unreadable."""
         root = locate(folder, self.path)
         greys = [
             _resize_grayscale(pixels, self.width)
@@ -52,15 +53,15 @@ class PatchesSection(DataSection):
         ]
         large = [grey for grey in greys if min(grey.shape) > 2 * self.side]
         if not large:
-            raise DataError(f"the pictures in {root} are too small to cut patches of {self.side} from")
+            raise DataError(f"the pictures in {root} are too small for patches of {self.side} pixels")
         random = np.random.default_rng(self.seed)
-        each = -(-self.count // len(large))
-        cut = np.concatenate([_random_patches(whiten(grey), self.side, each, random) for grey in large])
-        return Dataset(root.name, self.licence, *hold_out(_normalize_contrast(cut), self.test_fraction))
+        count = -(-self.count // len(large))
+        patches = np.concatenate([_random_patches(whiten(grey), self.side, count, random) for grey in large])
+        return Dataset(root.name, self.licence, *hold_out(_normalize_contrast(patches), self.test_fraction))
 
 
 def whiten(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A picture H,W with its spectrum evened out: amplitudes times f * exp(-(f / f0)^4), and a variance of 1."""
+    """Whiten a picture (H, W): multiply its amplitudes by f * exp(-(f / f0)^4), and scale it to a variance of 1."""
     rows, columns = np.fft.fftfreq(grey.shape[0])[:, np.newaxis], np.fft.rfftfreq(grey.shape[1])
     frequency = np.hypot(rows, columns)
     response = frequency * np.exp(-((frequency / (0.5 * CUT_OFF)) ** 4))
@@ -69,17 +70,17 @@ def whiten(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _resize_grayscale(pixels: Pixels, width: int) -> NDArray[np.float32]:
-    """H,W,C as H,W of that width; never enlarged."""
-    height, own, _ = pixels.shape
-    scale = min(1.0, width / own)
-    small = fit_to_size(pixels, max(1, round(height * scale)), max(1, round(own * scale)), 1)
+    """Return a picture (H, W, C) in grey, float32 (H, W) in 0..1, reduced to at most `width` pixels per row."""
+    height, full_width, _ = pixels.shape
+    scale = min(1.0, width / full_width)
+    small = fit_to_size(pixels, max(1, round(height * scale)), max(1, round(full_width * scale)), 1)
     return small[:, :, 0].astype(np.float32) / np.float32(255)
 
 
 def _random_patches(
     picture: NDArray[np.float32], side: int, count: int, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """`count` patches (count, side * side) from anywhere but the rim, where whitening wraps around."""
+    """Cut `count` patches, (count, side * side), at random positions except the rim, where whitening wraps around."""
     windows = np.lib.stride_tricks.sliding_window_view(
         picture[side // 2 : -side // 2, side // 2 : -side // 2], (side, side)
     )
@@ -89,11 +90,11 @@ def _random_patches(
 
 
 def _normalize_contrast(patches: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each without its mean, and of about the same contrast; all numbers together have a variance of 1.
+    """Subtract the mean of each patch, give all patches about the same contrast, and scale all to a variance of 1.
 
-    Contrast is what patches differ in most: without this a few strong ones would decide what is learnt.
+    Patches differ most in contrast, so without this step a few patches would dominate the loss.
     """
-    level = patches - patches.mean(1, keepdims=True)
-    variance = np.square(level).mean(1, keepdims=True)
-    even = level / np.sqrt(variance + CONTRAST_FLOOR * variance.mean())
-    return even / max(float(even.std()), 1e-12)
+    centered = patches - patches.mean(1, keepdims=True)
+    variance = np.square(centered).mean(1, keepdims=True)
+    normalized = centered / np.sqrt(variance + CONTRAST_FLOOR * variance.mean())
+    return normalized / max(float(normalized.std()), 1e-12)

@@ -1,6 +1,7 @@
-"""Photographs of any size, cut into large squares that training crops from; decoded once, then mapped from a file.
+"""Cuts photographs of any size into large squares, from which training takes random crops.
 
-What cannot be read is named and skipped, as is what is smaller than a square. Knows no torch.
+The pictures are decoded once into a file of the cache, which is memory-mapped. Unreadable pictures, and those smaller
+than a square, are skipped with a warning. Uses no torch.
 """
 
 import hashlib
@@ -26,29 +27,33 @@ log = logging.getLogger(__name__)
 
 
 class PhotosSection(DataSection):
-    """Folders of pictures, searched through; colour. An item is a square of a picture, in full resolution."""
+    """Folders of colour pictures, searched recursively. An item is a square of a picture in full resolution."""
 
     source: Literal["photos"]
     paths: Annotated[list[str], Len(min_length=1)]
-    """Folders, each relative to the data folder given, or else to where the command runs."""
+    """Paths of the folders, relative to the data folder (`--data`) or else to the current folder."""
     licence: str
-    """Of the pictures."""
+    """Licence of the pictures."""
     side: PositiveInt = 192
-    """Pixels along a square's side. Squares cover every picture evenly, and overlap where they do not fit."""
+    """Side of a square in pixels. The squares cover every picture evenly, and overlap if its size is no multiple."""
     min_detail: NonNegativeFloat = 0.0
-    """Squares whose Laplacian deviates by fewer grey levels are left out: what is smooth teaches little."""
+    """Lowest standard deviation of a square's Laplacian, in grey levels. Smoother squares are left out."""
     test_path: str | None = None
-    """A folder of pictures that nothing is trained on, to measure with; without it a share is held out."""
+    """Folder of the test pictures; without it a fraction of the pictures is held out."""
     test_side: PositiveInt = 320
-    """Pixels along the side of the square that is measured with, from the middle of a picture."""
+    """Side in pixels of a test item, the square in the middle of a picture."""
     test_fraction: TestFraction = 0.05
-    """Share of the pictures that is held out, where there is no validation folder."""
+    """Fraction of the pictures that is held out as the test set, without `test_path`."""
     max_broken_fraction: Fraction = 0.01
-    """Share of pictures that may be unreadable; each is named and skipped."""
+    """Fraction of the pictures that may be unreadable; these are skipped with a warning."""
     pairs: PairsSection | None = None
-    """Real noisy pictures with clean ones beside them, for `[validation]`."""
+    """Pairs of noisy and clean pictures, for `[validation]`."""
 
     def read(self, folder: Path | None) -> Dataset:
+        """Cut the training pictures into squares, and read the test pictures and pairs.
+
+        Raises DataError if no picture is large enough, too many are unreadable, or a test picture is trained on.
+        """
         roots = [locate(folder, path) for path in self.paths]
         train = [path for root in roots for path in find_pictures(root)]
         if self.test_path is None:
@@ -57,7 +62,10 @@ class PhotosSection(DataSection):
         else:
             test = find_pictures(locate(folder, self.test_path))
             if both := {path.resolve() for path in train} & {path.resolve() for path in test}:
-                raise DataError(f"{min(both)} is in data.paths and in data.test_path: nothing there may be trained on")
+                raise DataError(
+                    f"{min(both)} is in data.paths and in data.test_path: remove it from one, because test pictures "
+                    "must not be trained on"
+                )
         squares = _memmap_squares(train, self)
         middles = [
             middle(pixels, self.test_side) for pixels in _read_large(test, self.max_broken_fraction, self.test_side)
@@ -70,41 +78,41 @@ class PhotosSection(DataSection):
 
 
 def tile_squares(pixels: Pixels, side: int) -> Pixels:
-    """Squares that cover a picture H,W,C, spread evenly, as few as do: N,side,side,C."""
+    """Cut a picture (H, W, C) into the fewest squares that cover it, evenly spaced: (N, side, side, C)."""
     starts = [np.linspace(0, length - side, -(-length // side)).round().astype(int) for length in pixels.shape[:2]]
     return np.stack([pixels[top : top + side, left : left + side] for top in starts[0] for left in starts[1]])
 
 
 def _memmap_squares(paths: list[Path], section: PhotosSection) -> Pixels:
-    """The squares of all pictures, mapped from a file in the cache; made first where it is not there."""
+    """Return the squares of all pictures, memory-mapped from a file of the cache that is written if it is missing."""
     file = cache_folder() / "photos" / f"{_fingerprint(paths, section)}.squares"
     size = section.side**2 * 3
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        log.info("%d pictures are cut into squares, once: %s", len(paths), file)
-        squares = (
+        log.info("cutting %d pictures into squares, once: %s", len(paths), file)
+        tiles = (
             tile_squares(pixels, section.side)
             for pixels in _read_large(paths, section.max_broken_fraction, section.side)
         )
         _write_squares(
-            file, (some[[_laplacian_std(square) >= section.min_detail for square in some]] for some in squares)
+            file, (squares[[_laplacian_std(square) >= section.min_detail for square in squares]] for squares in tiles)
         )
     count = file.stat().st_size // size
     if not count:
         return np.empty((0, section.side, section.side, 3), np.uint8)
-    # Copy on write: torch wants what it is given to be writable, and nothing writes.
+    # Copy on write, because torch expects writable memory. Nothing writes to it.
     return np.memmap(file, np.uint8, "c", shape=(count, section.side, section.side, 3))
 
 
 def _laplacian_std(square: Pixels) -> float:
-    """Standard deviation of the Laplacian, in grey levels."""
+    """Return the standard deviation of the Laplacian of a square (H, W, C), in grey levels."""
     grey = square.mean(2, dtype=np.float32)
-    sides = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return float((4 * grey[1:-1, 1:-1] - sides).std())
+    neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return float((4 * grey[1:-1, 1:-1] - neighbours).std())
 
 
 def _fingerprint(paths: list[Path], section: PhotosSection) -> str:
-    """Of where the pictures lie, their sizes and times, and how they are cut."""
+    """Return a fingerprint of the paths, sizes and times of the pictures, and of the options by which they are cut."""
     digest = hashlib.sha256(f"2 {section.side} {section.min_detail}".encode())
     for path in paths:
         status = path.stat()
@@ -112,15 +120,15 @@ def _fingerprint(paths: list[Path], section: PhotosSection) -> str:
     return digest.hexdigest()[:32]
 
 
-def _write_squares(file: Path, pieces: Iterable[Pixels]) -> None:
-    """All pieces one after the other, without a header; the file is whole or not there."""
+def _write_squares(file: Path, batches: Iterable[Pixels]) -> None:
+    """Write batches of squares (N, side, side, 3) one after another, without a header, atomically."""
     with atomic_files.open_atomic(file) as out:
-        for piece in pieces:
-            out.write(np.ascontiguousarray(piece).data)
+        for squares in batches:
+            out.write(np.ascontiguousarray(squares).data)
 
 
 def _read_large(paths: list[Path], broken: float, side: int) -> Iterator[Pixels]:
-    """The pictures that hold a square of that side: uint8 H,W,3."""
+    """Yield the pictures that are not smaller than a square of `side` pixels, uint8 (H, W, 3)."""
     small = 0
     for pixels in read_pictures(paths, broken, colour=True):
         if min(pixels.shape[:2]) < side:

@@ -1,4 +1,4 @@
-"""Points on a curved sheet in space, made by a formula: what the lecture reduces from three dimensions to two."""
+"""Generates points on a curved sheet in space, which the lecture reduces from three dimensions to two."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,27 +13,28 @@ POINTS = 2000
 
 
 class SurfaceSection(DataSection):
-    """A sheet bent round a part of a cylinder, inside the unit cube, with noise around it."""
+    """Noisy points on a part of a cylinder, inside the unit cube."""
 
     source: Literal["surface"]
     bend: Annotated[float, Field(gt=0, le=90)] = 90
     """Degrees of the cylinder that the sheet covers."""
     noise: NonNegativeFloat = 0.01
-    """Standard deviation of the points around the sheet, along each axis."""
+    """Standard deviation of the noise along each axis."""
     seed: NonNegativeInt = 0
-    """Of the points."""
+    """Seed of the points and of their noise."""
     test_fraction: TestFraction = 0.2
-    """Share held out as the test set."""
+    """Fraction of the points that is held out as the test set."""
 
     def read(self, folder: Path | None) -> Dataset:  # noqa: ARG002 - one signature for all sources
+        """Generate the points. `folder` is not used."""
         points = cylinder_points(POINTS, self.bend, self.noise, self.seed)
         return Dataset("surface", "CC0-1.0", *hold_out(points, self.test_fraction))
 
 
 def cylinder_points(count: int, bend: float, noise: float, seed: int) -> NDArray[np.float32]:
-    """`count` points (float32 count,3) around a cylinder of radius 0.8 about the line x = z = 0.1.
+    """Return `count` points, float32 (count, 3), around a cylinder of radius 0.8 whose axis is the line x = z = 0.1.
 
-    They are spread evenly over `bend` degrees of its angle and over y from 0.1 to 0.9.
+    The points are distributed uniformly over `bend` degrees of the cylinder and over y in 0.1..0.9.
     """
     random = np.random.default_rng(seed)
     angle, along = random.uniform(0, np.radians(bend), count), random.uniform(0.1, 0.9, count)

@@ -1,6 +1,6 @@
-"""Reads tables of numbers from text: CSV and its relatives, as spreadsheets and statistics programs write them.
+"""Reads tables of numbers from text: CSV and its variants, as spreadsheets and statistics programs write them.
 
-Nothing is dropped silently: what is left out is logged, and what is not understood is refused with its line.
+Nothing is dropped silently: rows and columns that are left out are logged, and other text is an error with its line.
 """
 
 import csv
@@ -40,7 +40,7 @@ def read_table(path: Path) -> NDArray[np.float32]:
 
     The delimiter is a tab, semicolon, comma, bar or blanks. Numbers may have decimal commas unless the delimiter is a
     comma. Lines that begin with `#` are comments. A column that numbers the rows, and repetitions of the header, are
-    left out with a warning. Raises DataError with the line and the reason for anything else.
+    left out with a warning. Raises DataError, with the line and the reason, for anything else.
     """
     text = read_text(path, fallback="latin-1").split("\n")
     lines = [Line(number, line) for number, line in enumerate(text, 1) if line.strip() and not line.startswith("#")]
@@ -49,14 +49,14 @@ def read_table(path: Path) -> NDArray[np.float32]:
         delimiter = mark[1]
         lines = lines[1:]
     if not lines:
-        raise DataError("there are no numbers in it")
+        raise DataError("the file contains no numbers")
     delimiter = delimiter or _delimiter(lines[0].text)
     lines = _strip_delimiters(lines, delimiter)
     names = _split(lines[0].text, delimiter)
     header = names if _is_header(names) else []
     rows = _drop_headers(path, lines, header) if header else lines
     if not rows:
-        raise DataError("there is a header, but no numbers below it")
+        raise DataError("the file contains a header, but no numbers below it")
     rows = _with_decimal_points(rows, delimiter)
     table = _parse(rows, header, delimiter)
     return _drop_index(path, table, header)
@@ -75,9 +75,9 @@ def _split(line: str, delimiter: str | None) -> list[str]:
 
 
 def _is_header(fields: Sequence[str]) -> bool:
-    """Return whether the first line holds names: no number at all, or beside names only 0, 1, 2, ... or a range of it.
+    """Return whether the first line is a header: it has no numbers, or besides names only consecutive integers.
 
-    A line of numbers with one that cannot be read is a row, so that it is refused and not taken for a header.
+    A line of numbers with one invalid value is a row, so that it causes an error and is not mistaken for a header.
     """
     numbers = [field for field in fields if NUMBER_LIKE.fullmatch(field)]
     if not numbers or len(numbers) == len(fields):
@@ -96,7 +96,7 @@ def _strip_delimiters(lines: list[Line], delimiter: str | None) -> list[Line]:
 
 
 def _drop_headers(path: Path, lines: list[Line], header: Sequence[str]) -> list[Line]:
-    """Return the lines without the header and its repetitions, as joined files have them."""
+    """Return the lines without the header and its repetitions, which concatenated files contain."""
     rows = [line for line in lines[1:] if line.text.strip() != lines[0].text.strip()]
     if repeated := len(lines) - 1 - len(rows):
         log.warning("%s: %d repetitions of the header (%s, ...) are left out", path, repeated, header[0])
@@ -104,7 +104,7 @@ def _drop_headers(path: Path, lines: list[Line], header: Sequence[str]) -> list[
 
 
 def _with_decimal_points(rows: list[Line], delimiter: str | None) -> list[Line]:
-    """Replace decimal commas and other minus signs. Raises DataError if points and commas are mixed."""
+    """Replace decimal commas by points and U+2212 by a hyphen. Raises DataError if points and commas are mixed."""
     rows = [Line(row.number, row.text.replace("\u2212", "-")) for row in rows]
     if delimiter == "," or not any("," in row.text for row in rows):
         return rows
@@ -119,7 +119,7 @@ def _parse(rows: list[Line], header: Sequence[str], delimiter: str | None) -> ND
             table = np.loadtxt(
                 [row.text for row in rows], np.float32, delimiter=delimiter, ndmin=2, comments=None, quotechar='"'
             )
-    except (ValueError, Warning) as error:  # numpy names neither the column nor what is wrong
+    except (ValueError, Warning) as error:  # numpy's message names neither the column nor the reason
         raise DataError(_explain(rows, header, delimiter) or str(error)) from error
     if header and table.shape[1] not in (len(header), len(header) + 1):
         raise DataError(f"line {rows[0].number} has {table.shape[1]} values, but the header has {len(header)} names")
@@ -129,7 +129,7 @@ def _parse(rows: list[Line], header: Sequence[str], delimiter: str | None) -> ND
 
 
 def _explain(rows: list[Line], header: Sequence[str], delimiter: str | None) -> str | None:
-    """Return what is wrong with the first line that cannot be read."""
+    """Return the reason why the first invalid line is invalid, or None if there is none."""
     width = len(_split(rows[0].text, delimiter))
     for row in rows:
         fields = _split(row.text, delimiter)
@@ -146,7 +146,7 @@ def _explain(rows: list[Line], header: Sequence[str], delimiter: str | None) -> 
 
 
 def _drop_index(path: Path, table: NDArray[np.float32], header: Sequence[str]) -> NDArray[np.float32]:
-    """Return the table without a first column that numbers the rows: unnamed, or named so and counting by one."""
+    """Return the table without a first column that numbers the rows: unnamed, or named so and increasing by 1."""
     extra = bool(header) and table.shape[1] == len(header) + 1
     if not extra and (not header or header[0].lower() not in INDEX_NAMES or table.shape[1] < 2):
         return table

@@ -1,1 +1,1 @@
-"""Measures trained nets: figures, baselines, likelihoods and sample images."""
+"""Measures trained nets: metrics, baselines, likelihoods and sample images."""

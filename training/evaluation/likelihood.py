@@ -1,7 +1,7 @@
 """The negative log-likelihood of test images under a variational net, in nats per image, as published results state it.
 
 It is estimated by importance sampling (Burda, Grosse and Salakhutdinov 2016) in float32 on binarized images: each pixel
-is sampled once with a fixed seed, with its gray level as the probability of white.
+is sampled once with a fixed seed, with its grey level as the probability of white.
 """
 
 from dataclasses import dataclass

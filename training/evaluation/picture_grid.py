@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from training.corruption import evaluation_levels
 from training.data import Dataset
 from training.errors import NothingToPlot
-from training.evaluation.figures import NOISE_SEED, GraphFunction, corrupt, reconstruct_function
+from training.evaluation.metrics import NOISE_SEED, GraphFunction, corrupt, reconstruct_function
 from training.nets import Operation
 from training.recipe import Recipe
 

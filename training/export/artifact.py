@@ -35,19 +35,19 @@ from service.runtime.session import Session
 from service.runtime.tensors import max_difference, to_array, to_tensor
 from training.data import Dataset, Items
 from training.errors import PublishError
-from training.evaluation.figures import Evaluation, GraphFunction
+from training.evaluation.metrics import Evaluation, GraphFunction
 from training.export.calibration import calibration_inputs
 from training.export.memory import bytes_per_pixel
 from training.export.onnx_graph import OPSET, ExportModule, export_onnx
 from training.export.parity_inputs import crop_to_probe, operation_inputs, parity_inputs, run_torch
-from training.export.quantise import quantize
+from training.export.quantize import quantize
 from training.export.versions import versions
 from training.loop.fit import FitResult
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
 MAX_GREY_LEVELS, MAX_RELATIVE_ERROR = 1.0, 1e-5
-"""Maximum difference of a graph from the net: in gray levels for images, relative to the largest value for floats."""
+"""Maximum difference of a graph from the net: in grey levels for images, relative to the largest value for floats."""
 
 
 def card_schema() -> str:
@@ -56,7 +56,7 @@ def card_schema() -> str:
 
 
 def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, number: int) -> Card:
-    """Export the graphs to `folder`, and return a card without figures and parity.
+    """Export the graphs to `folder`, and return a card without metrics and parity.
 
     Raises RuntimeError if a graph cannot be exported.
     """
@@ -128,13 +128,13 @@ def check_parity(
 
 
 def complete_card(card: Card, parity: Mapping[Operation, list[Parity]], measured: Evaluation) -> Card:
-    """Return the card with parity and figures, rounded to six significant digits."""
+    """Return the card with parity and metrics, rounded to six significant digits."""
     exact = {graph.file: parity[graph.operation] for graph in card.graphs if graph.precision == "float32"}
     graphs = [graph.model_copy(update={"parity": exact.get(graph.file, [])}) for graph in card.graphs]
     quality = Quality(
         data=measured.data,
-        figures=_round_figures(measured.figures),
-        baselines={name: _round_figures(figures) for name, figures in measured.baselines.items()},
+        figures=_round_metrics(measured.metrics),
+        baselines={name: _round_metrics(metrics) for name, metrics in measured.baselines.items()},
     )
     percentiles = measured.percentiles and [float(f"{error:.6g}") for error in measured.percentiles]
     return card.model_copy(update={"graphs": graphs, "quality": quality, "error_percentiles": percentiles})
@@ -206,5 +206,5 @@ def _measure_parity(module: ExportModule, run: GraphFunction, inputs: NDArray[An
     return Parity(batch=len(inputs), shape=list(inputs.shape[1:]), difference=difference, unit=unit)
 
 
-def _round_figures(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: float(f"{figure:.6g}") for name, figure in figures.items()}
+def _round_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.6g}") for name, value in metrics.items()}

@@ -1,6 +1,6 @@
 """Prepares a float32 graph with convolutions for int8 quantization: rounded weights and channels in whole blocks.
 
-The prepared graph computes nearly the same. `quantise` finds the ranges of the activations.
+The prepared graph computes nearly the same. `quantize` finds the ranges of the activations.
 """
 
 from collections.abc import Iterator

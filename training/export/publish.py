@@ -9,7 +9,7 @@ from safetensors.torch import save
 from training import atomic_files
 from training.data import Dataset
 from training.errors import PublishError
-from training.evaluation.figures import Evaluation, Figures, GraphFunction, evaluate
+from training.evaluation.metrics import Evaluation, GraphFunction, Metrics, evaluate
 from training.export.artifact import (
     build_card,
     card_schema,
@@ -19,7 +19,7 @@ from training.export.artifact import (
     read_published,
     write_card,
 )
-from training.export.calibration import psnr_figures, to_grayscale
+from training.export.calibration import psnr_metrics, to_grayscale
 from training.loop.fit import FitResult
 from training.nets import Operation
 from training.recipe import Recipe
@@ -31,7 +31,7 @@ SCHEMA_FILE = "card.schema.json"
 
 
 def publish(recipe: Recipe, data: Dataset, fitted: FitResult, out: Path) -> tuple[Path, Evaluation]:
-    """Publish a fitted net, and return the folder of the new version, `out/<name>/<version>`, and its figures.
+    """Publish a fitted net, and return the folder of the new version, `out/<name>/<version>`, and its metrics.
 
     Raises PublishError if a graph differs from the net, the service would reject the model, int8 loses too much, or the
     folder cannot be moved into place. Then nothing is left behind.
@@ -72,7 +72,7 @@ def load_graphs(folder: Path) -> dict[Operation, GraphFunction]:
 
 
 def evaluate_fitted(recipe: Recipe, data: Dataset, fitted: FitResult, scratch: Path) -> Evaluation:
-    """Measure the figures that publishing would put on the card. The graphs are exported to the folder `scratch`."""
+    """Measure the metrics that publishing would put on the card. The graphs are exported to the folder `scratch`."""
     return evaluate(recipe, data, fitted.net, load_verified(scratch, build_card(scratch, recipe, data, fitted, 1)))
 
 
@@ -85,17 +85,17 @@ def write_schema(out: Path) -> Path:
 
 def _evaluate_int8(
     recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphFunction], exact: Mapping[Operation, GraphFunction]
-) -> Figures:
-    """Return the PSNR in dB of the float32 graphs (`exact`) and the int8 graphs, of color images in grayscale too.
+) -> Metrics:
+    """Return the PSNR in dB of the float32 graphs (`exact`) and the int8 graphs, of colour images in grayscale too.
 
     Raises PublishError if int8 loses more than MAX_INT8_LOSS_DB.
     """
-    figures: Figures = {}
+    metrics: Metrics = {}
     variants = {"": data}
     if data.test.shape[-1] == 3:
         variants["grey_"] = replace(data, test=to_grayscale(data.test))
     for prefix, variant in variants.items():
-        float32, int8 = (psnr_figures(recipe, variant, functions) for functions in (exact, graphs))
+        float32, int8 = (psnr_metrics(recipe, variant, functions) for functions in (exact, graphs))
         for key in float32:
             loss = float32[key] - int8[key]
             if loss > MAX_INT8_LOSS_DB:
@@ -103,9 +103,9 @@ def _evaluate_int8(
                     f"int8 loses {loss:.2f} dB of {prefix}{key}, more than {MAX_INT8_LOSS_DB} dB: set "
                     "model.int8 = false"
                 )
-        figures |= {f"{prefix}{key}": value for key, value in float32.items()}
-        figures |= {f"int8_{prefix}{key}": value for key, value in int8.items()}
-    return figures
+        metrics |= {f"{prefix}{key}": value for key, value in float32.items()}
+        metrics |= {f"int8_{prefix}{key}": value for key, value in int8.items()}
+    return metrics
 
 
 def _write_version(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, number: int) -> Evaluation:
@@ -115,7 +115,7 @@ def _write_version(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResul
     parity = check_parity(fitted.net, graphs, data.test)
     measured = evaluate(recipe, data, fitted.net, graphs)
     if recipe.model.int8:
-        measured.figures.update(_evaluate_int8(recipe, data, load_verified(folder, card, "int8"), graphs))
+        measured.metrics.update(_evaluate_int8(recipe, data, load_verified(folder, card, "int8"), graphs))
     if recipe.model.weights:
         weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
         (folder / WEIGHTS_FILE).write_bytes(save(weights))

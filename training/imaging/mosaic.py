@@ -55,7 +55,7 @@ def bilinear(mosaic: Tensor, sites: Tensor) -> Tensor:
 def malvar(mosaic: Tensor, sites: Tensor) -> Tensor:
     """Interpolate bilinearly with a Laplacian correction from the other colours: N,3,H,W.
 
-    Malvar, He and Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned color images"
+    Malvar, He and Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned colour images"
     (ICASSP 2004).
     """
     at_other, in_row, in_column, opposite = F.conv2d(_framed(mosaic, 2), _MALVAR).split(1, 1)

@@ -10,9 +10,9 @@ from training.data import Dataset
 from training.errors import Interrupted, RunError
 from training.loop.checkpoint import read_weights
 from training.loop.distributed import SINGLE_PROCESS, ProcessGroup
-from training.loop.optimiser import flush_denormals
+from training.loop.optimizer import flush_denormals
 from training.loop.run_folder import lock_run_folder
-from training.loop.signals import stop_on_signal
+from training.loop.signals import StopRequest, stop_on_signal
 from training.loop.trainer import Trainer
 from training.nets import Autoencoder
 from training.recipe import Recipe
@@ -69,22 +69,27 @@ def fit(
     ):
         trainer = Trainer(recipe, data, folder, read_weights(init) if init else None, process_group)
         trainer.resume_or_start(resume)
-        state = trainer.state
-        while not trainer.finished:
-            loss, seconds = trainer.step()
-            on_step(state.step, trainer.total_steps, loss, trainer.batches.batch_size / seconds)
-            if state.step % trainer.batches.steps_per_epoch == 0:
-                trainer.end_epoch()
-            stopped = process_group.any_true(stop.signal is not None)
-            if stopped or trainer.finished or state.step % recipe.optimizer.checkpoint_every == 0:
-                trainer.save()
-            if stopped and not trainer.finished:
-                raise Interrupted(
-                    f"stopped at step {state.step} of {trainer.total_steps}: run the same command with --resume to "
-                    "continue",
-                    stop.signal or SIGTERM,
-                )
-    return FitResult(state.best_net(), state.step, state.seconds)
+        _train(trainer, on_step, stop, process_group)
+    return FitResult(trainer.state.best_net(), trainer.state.step, trainer.state.seconds)
+
+
+def _train(trainer: Trainer, on_step: ProgressCallback, stop: StopRequest, process_group: ProcessGroup) -> None:
+    """Train until the last step, and write checkpoints. Raises Interrupted after one if `stop` has a signal."""
+    state, checkpoint_every = trainer.state, trainer.recipe.optimizer.checkpoint_every
+    while not trainer.finished:
+        loss, seconds = trainer.step()
+        on_step(state.step, trainer.total_steps, loss, trainer.batches.batch_size / seconds)
+        if state.step % trainer.batches.steps_per_epoch == 0:
+            trainer.end_epoch()
+        stopped = process_group.any_true(stop.signal is not None)
+        if stopped or trainer.finished or state.step % checkpoint_every == 0:
+            trainer.save()
+        if stopped and not trainer.finished:
+            raise Interrupted(
+                f"stopped at step {state.step} of {trainer.total_steps}: run the same command with --resume to "
+                "continue",
+                stop.signal or SIGTERM,
+            )
 
 
 def load_fitted(recipe: Recipe, data: Dataset, folder: Path) -> FitResult:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from training.errors import RunError
 from training.loop.checkpoint import Checkpoint
-from training.loop.optimiser import build_optimizer
+from training.loop.optimizer import build_optimizer
 from training.nets import Autoencoder
 from training.recipe import Recipe
 

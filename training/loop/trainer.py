@@ -15,10 +15,10 @@ from training.data import Dataset, hold_out
 from training.errors import DataError, RunError
 from training.loop.batches import Batches, as_tensor, to_float
 from training.loop.checkpoint import delete_checkpoints, read_checkpoint, write_checkpoint
+from training.loop.denoising_validation import mean_of_groups, measure_psnr, noisy_sets
 from training.loop.distributed import SINGLE_PROCESS, ProcessGroup
 from training.loop.guards import check_loss_finite, check_not_collapsed, check_same_run, check_weights_finite
-from training.loop.optimiser import learning_rate
-from training.loop.restoration import mean_of_groups, measure_psnr, noisy_sets
+from training.loop.optimizer import learning_rate
 from training.loop.run_folder import read_log, write_log
 from training.loop.state import initial_state
 from training.nets import Autoencoder
@@ -171,10 +171,10 @@ class Trainer:
         validation, epoch = self.recipe.validation, self.state.step // self.batches.steps_per_epoch
         if validation is None or (epoch % validation.every and not self.finished):
             return {}
-        figures = measure_psnr(self.state.ema_net, self.noisy_sets)
-        mean = mean_of_groups(figures)
+        psnrs = measure_psnr(self.state.ema_net, self.noisy_sets)
+        mean = mean_of_groups(psnrs)
         self.state.record_validation(-mean)
-        return {**figures, "mean": mean}
+        return {**psnrs, "mean": mean}
 
     def _write_log(self, records: list[dict[str, Any]]) -> None:
         if self.process_group.is_main:

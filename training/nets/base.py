@@ -7,16 +7,16 @@ of the batch. In training mode a network may sample from the generator it receiv
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Generator, Tensor, nn
 
-from training.schema import StrictModel
+from service.card import Operation
+from training.schema import RecipeTable
 
 Shape = tuple[int, ...]
-Operation = Literal["encode", "decode", "reconstruct", "denoise"]
-OPERATIONS: tuple[Operation, ...] = ("encode", "decode", "reconstruct", "denoise")
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 
 class ForwardResult(NamedTuple):
@@ -99,7 +99,7 @@ class Autoencoder(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
-class NetSection(StrictModel, ABC):
+class NetSection(RecipeTable, ABC):
     """The `[net]` table of a recipe. Each family adds the key `family`, its name in NETS."""
 
     output: Literal["sigmoid", "linear"] = "sigmoid"

@@ -185,7 +185,7 @@ def summary(results: Results) -> str:
         "pixels have 784. Any codec without headers wins. A fair competitor is a linear codec for the same data: all "
         "principal components, rounded with one step size and encoded by a range coder whose tables are counted on the "
         f"training set. The network gains {small:.1f} dB over it at {COMPARED_BYTES[0]} bytes and {large:.1f} dB at "
-        f"{COMPARED_BYTES[1]}. Both encode every picture by itself, and all figures are of pictures decoded from these "
+        f"{COMPARED_BYTES[1]}. Both encode every picture by itself, and all values are of pictures decoded from these "
         f"bytes. The tables and the network's {results['parameters'] / 1e6:.1f} million weights are not counted, since "
         "they belong to the decoder.\n\n"
         "The network is initialised as the linear codec followed by a sigmoid; its nonlinear layers learn the rest in "

@@ -11,8 +11,8 @@ from torch import Generator
 
 from training.data import Items
 from training.errors import RecipeError
-from training.evaluation.figures import run_in_batches
 from training.evaluation.likelihood import SEED, likelihood
+from training.evaluation.metrics import run_in_batches
 from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
 from training.studies.base.packing import pack, unpack

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
-from training.evaluation.figures import error_figures, run_in_batches, to_uint8
+from training.evaluation.metrics import error_metrics, run_in_batches, to_uint8
 from training.studies.base.packing import pack, unpack
 from training.studies.base.plot_style import new_figure
 from training.studies.base.study import Results, Row, Study
@@ -28,8 +28,8 @@ def measure(workspace: Workspace) -> Results:
     pca_codes = np.asarray(pca.transform(test))
     projections = np.asarray(pca.inverse_transform(pca_codes)).reshape(data.test.shape)
     return {
-        "mse": error_figures(run_in_batches(model.graphs["decode"], codes), data.test)["mse"],
-        "pca_mse": error_figures(to_uint8(projections), data.test)["mse"],
+        "mse": error_metrics(run_in_batches(model.graphs["decode"], codes), data.test)["mse"],
+        "pca_mse": error_metrics(to_uint8(projections), data.test)["mse"],
         "pca_uncut": float(np.square(projections.reshape(test.shape) - test).mean()),
         "parameters": card.parameters,
         "seconds": card.made.seconds,
@@ -45,7 +45,7 @@ def measure(workspace: Workspace) -> Results:
 
 
 def rows(results: Results) -> Sequence[Row]:
-    """Return the error and the figures of the three problems."""
+    """Return the error and the metrics of the three problems."""
     facts = f"{results['parameters']:,} weights, {results['seconds']:.0f} s, seed {results['seed']}"
     controls = results["controls"]
     return (
@@ -79,7 +79,7 @@ def rows(results: Results) -> Sequence[Row]:
 
 def _statistical_model_rows(results: Results) -> Sequence[Row]:
     """Return how far the codes are from a normal distribution, and what samples of it decode to."""
-    figures = (
+    metrics = (
         ("distance from the fitted normal distribution, in standard deviations", "distance", "its samples", "floor"),
         (
             "fraction of its samples that decode to something recognised",
@@ -91,7 +91,7 @@ def _statistical_model_rows(results: Results) -> Sequence[Row]:
     return (
         *(
             Row(f"no statistical model: {label}", results[key], f"{reference}: {results[reference_key]:.3f}")
-            for label, key, reference, reference_key in figures
+            for label, key, reference, reference_key in metrics
         ),
         Row("no statistical model: share of the rarest class among these", results["rarest"], "ten equal classes: 0.1"),
     )
@@ -134,8 +134,9 @@ def summary(results: Results) -> str:
         "crowded. No statistical model: projected on a direction, codes are on average "
         f"{results['distance']:.2f} standard deviations away from the fitted normal distribution "
         f"({results['floor']:.3f} for samples of it). {1 - results['drawn']:.0%} of its samples decode to nothing "
-        f"recognised, and the rarest class is {results['rarest']:.1%} of the others instead of 10 %. Whoever wants a "
-        "new digit must know where the codes lie, and the training objective does not determine that.\n\n"
+        f"recognised, and the rarest class is {results['rarest']:.1%} of the others instead of 10 %. To "
+        "generate a new digit, one must know where the codes lie, and the training objective does not determine that."
+        "\n\n"
         f"The judge is a convolutional classifier with an accuracy of {controls['accuracy']:.2%} on test digits, "
         f"calibrated by temperature scaling. With a probability of at least {CONFIDENT:.0%} it recognises "
         f"{controls['digits']:.1%} of the test digits, and {controls['mixed']:.1%} of the means of two digits of "

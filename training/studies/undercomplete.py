@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from training.data import Dataset, Items
-from training.evaluation.figures import error_figures, run_in_batches, to_uint8
+from training.evaluation.metrics import error_metrics, run_in_batches, to_uint8
 from training.studies.base.packing import pack, unpack
 from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show_rows
 from training.studies.base.study import Results, Row, Study
@@ -32,7 +32,7 @@ def measure(workspace: Workspace) -> Results:
         model = workspace.model(name)
         outputs = {part: run_in_batches(model.graphs["reconstruct"], items) for part, items in _splits(model.data)}
         nets[name] = {
-            **{part: error_figures(outputs[part], items)["mse"] for part, items in _splits(model.data)},
+            **{part: error_metrics(outputs[part], items)["mse"] for part, items in _splits(model.data)},
             "bce": model.card.quality.figures["reconstruct_bce"],
             "parameters": model.card.parameters,
             "seconds": model.card.made.seconds,
@@ -44,7 +44,7 @@ def measure(workspace: Workspace) -> Results:
     projections = {part: _pca_round_trip(pca, items) for part, items in _splits(data)}
     return {
         "nets": nets,
-        "pca": {part: error_figures(to_uint8(projections[part]), items)["mse"] for part, items in _splits(data)},
+        "pca": {part: error_metrics(to_uint8(projections[part]), items)["mse"] for part, items in _splits(data)},
         "pca_uncut": float(np.square(projections["test"] - flatten64(data.test).reshape(data.test.shape)).mean()),
         "pca_pictures": pack(to_uint8(projections["test"][:NUM_PICTURES])),
         "originals": pack(data.test[:NUM_PICTURES]),
@@ -60,8 +60,8 @@ def _fashion(workspace: Workspace) -> Results:
     test = trained.data.test
     outputs = run_in_batches(torch_operation(trained.result.net, "reconstruct"), test)
     return {
-        "net": error_figures(outputs, test)["mse"],
-        "pca": error_figures(to_uint8(_pca_round_trip(_fit_pca(trained.data.train), test)), test)["mse"],
+        "net": error_metrics(outputs, test)["mse"],
+        "pca": error_metrics(to_uint8(_pca_round_trip(_fit_pca(trained.data.train), test)), test)["mse"],
         "seconds": trained.result.seconds,
     }
 

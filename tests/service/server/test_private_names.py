@@ -8,7 +8,10 @@ from typing import Any
 import httptools
 import pytest
 import uvicorn
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from PIL import Image
+from starlette.routing import Match
 from uvicorn.lifespan.on import LifespanOn
 from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -90,6 +93,11 @@ NAMES: list[tuple[str, Callable[[], object], str, str]] = [
         "service/server/shutdown.py, service/server/worker.py and service/server/run.py",
         "bind_socket encoded_headers get_loop_factory ssl timeout_graceful_shutdown",
     ),
+    ("Starlette Router", lambda: FastAPI().router, "service/http/app.py", "routes redirect_slashes"),
+    ("Starlette Route", lambda: APIRoute("/", lambda: None), "service/http/dispatcher.py", "matches"),
+    ("Starlette Route", lambda: APIRoute("/", lambda: None), "service/http/openapi.py", "app"),
+    ("Starlette Match", lambda: Match, "service/http/dispatcher.py", "FULL"),
+    ("FastAPI", FastAPI, "service/http/app.py", "openapi openapi_schema routes"),
     ("Pillow Image.core", lambda: Image.core, "service/codec/png.py", "new raw_encoder zip_decoder"),
     ("Pillow Image.core", lambda: Image.core, "service/codec/truncated.py", "fill"),
     ("Pillow Image.Image", lambda: Image.new("L", (1, 1)), "service/codec/truncated.py", "im"),

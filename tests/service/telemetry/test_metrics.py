@@ -1,4 +1,4 @@
-"""Metrics of one process and of several that share a folder."""
+"""Metrics of one process, and of several workers that share a folder."""
 
 import os
 from pathlib import Path
@@ -10,14 +10,14 @@ from service.telemetry.metrics import Metrics
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Return the samples of a scrape, read by the parser of Prometheus."""
+    """Scrape the metrics, and return their values by name and sorted labels, as the parser of Prometheus reads them."""
     families = text_string_to_metric_families(metrics.render().decode())
     return {(it.name, tuple(sorted(it.labels.items()))): it.value for family in families for it in family.samples}
 
 
 @pytest.fixture
 def workers(tmp_path: Path) -> tuple[Metrics, Metrics]:
-    """Return the metrics of two workers, both in this process."""
+    """Return the metrics of two workers, with 3 and 4 items in flight, that share a folder in this process."""
     return Metrics(lambda: 3, tmp_path), Metrics(lambda: 4, tmp_path)
 
 

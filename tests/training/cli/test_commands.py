@@ -79,7 +79,7 @@ def test_data_folder_is_read_from_the_environment(
         ),
         (("fit", *HERE, "--run", "blobs.toml/below"), 1, "(Not a directory): choose another folder"),
         (("fit", *HERE, "--set", "net.hidden=[1000000000000]"), 1, "not enough memory: reduce the net or the batch"),
-        (("fit", *HERE, "--set", "data.test_fraction=0.999"), 1, "a set of 100 cannot be split"),
+        (("fit", *HERE, "--set", "data.test_fraction=0.999"), 1, "of 100 items cannot be held out"),
         (("fit", *HERE, "--set", "optimizer.lr=1e38"), 1, "lower optimizer.lr"),
         (("fit", "blobs.toml", "--data", "data", "--set", "optimizer.batch=500"), 1, "set optimizer.batch below"),
     ],

@@ -58,7 +58,7 @@ def test_corrupt_file_is_skipped_with_a_warning(
     paths = fetch(dataset(folders=(system,)), given_folder, tmp_path / "cache")
     assert paths["train"].path == system / "train.gz"
     assert paths["train"].content == CONTENT["train"]
-    assert "train is passed over" in caplog.text
+    assert "train is skipped" in caplog.text
 
 
 def test_truncated_archive_is_skipped(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_too_small_pictures_are_skipped_and_reported(folder: Path, caplog: pytes
 def test_test_folder_must_not_be_a_training_folder(folder: Path) -> None:
     (folder / "own" / "within").mkdir()
     (folder / "own" / "within" / "a.png").write_bytes(png(scene(40, 50, 77)))
-    with pytest.raises(DataError, match="nothing there may be trained on"):
+    with pytest.raises(DataError, match="remove it from one"):
         read(folder, paths=["own"], test_path="own/within")
 
 

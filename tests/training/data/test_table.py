@@ -82,9 +82,9 @@ REFUSED = {
     "thousands": ("1.234,5;2\n3;4\n", "line 1"),
     "decimal comma in quotes": ('"1,5","2"\n"3","4"\n', "decimals with a point"),
     "percent": ("1;2\n5%;3\n", "line 2, column 1: '5%' is not a finite number"),
-    "header alone": ("a,b\n", "there is a header, but no numbers below it"),
+    "header alone": ("a,b\n", "the file contains a header, but no numbers below it"),
     "word in the first row": ("n/a,2.5\n1,2\n", "line 1, column 1: 'n/a' is not a finite number"),
-    "nothing": ("\n\n", "there are no numbers in it"),
+    "nothing": ("\n\n", "the file contains no numbers"),
     "wider than its header": ("a,b\n1,2,3,4\n", "line 2 has 4 values, but the header has 2 names"),
 }
 

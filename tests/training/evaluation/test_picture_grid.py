@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.support.training import SIDE, small, vectors
 from training.errors import NothingToPlot
-from training.evaluation.figures import NOISE_SEED, corrupt
+from training.evaluation.metrics import NOISE_SEED, corrupt
 from training.evaluation.picture_grid import COLUMNS, MIN_SIDE, PADDING, sample_grid
 
 SCALE = MIN_SIDE // SIDE

@@ -228,7 +228,7 @@ def test_int8_is_published_with_its_quality_loss(tmp_path: Path) -> None:
     kinds = {node.op_type for node in onnx.load(target / "denoise.int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     for level in (15, 25, 50):
-        lost = measured.figures[f"denoise_psnr_{level}"] - measured.figures[f"int8_denoise_psnr_{level}"]
+        lost = measured.metrics[f"denoise_psnr_{level}"] - measured.metrics[f"int8_denoise_psnr_{level}"]
         assert abs(lost) < 0.2
 
 
@@ -248,4 +248,4 @@ def test_colour_model_is_also_measured_on_grey(tmp_path: Path) -> None:
     grey = [bool((array == array[..., :1]).all()) for array in arrays]
     assert sum(grey) == len(arrays) / 2
     _, measured = publish(recipe, data, fit(recipe, data, tmp_path / "run", silent()), tmp_path / "models")
-    assert {"grey_denoise_psnr_25", "int8_grey_denoise_psnr_25"} <= measured.figures.keys()
+    assert {"grey_denoise_psnr_25", "int8_grey_denoise_psnr_25"} <= measured.metrics.keys()

@@ -17,7 +17,7 @@ from training.errors import Collapsed, DataError, Diverged, Interrupted, RunErro
 from training.loop.batches import as_tensor, to_float
 from training.loop.checkpoint import read_checkpoint
 from training.loop.fit import FitResult, ProgressCallback, fit, load_fitted
-from training.loop.optimiser import learning_rate
+from training.loop.optimizer import learning_rate
 from training.loop.run_folder import lock_run_folder, read_log
 from training.recipe import OptimizerSection, Recipe
 

@@ -20,9 +20,9 @@ def test_biases_are_updated_by_adam() -> None:
     ours, theirs = (nn.Parameter(torch.tensor([1.0, -2.0, 3.0])) for _ in range(2))
     muon, adam = Muon([ours], lr=0.1), torch.optim.Adam([theirs], lr=0.1)
     for number in range(5):
-        for weight, optimiser in ((ours, muon), (theirs, adam)):
+        for weight, optimizer in ((ours, muon), (theirs, adam)):
             weight.grad = torch.tensor([0.5, -0.1, 2.0]) * (number - 1.5)
-            optimiser.step()
+            optimizer.step()
     assert torch.allclose(ours, theirs, atol=1e-6)
 
 
@@ -42,12 +42,12 @@ def test_muon_descends_and_skips_weights_without_gradient() -> None:
     target, inputs = torch.randn(6, 12, generator=random), torch.randn(200, 12, generator=random)
     inputs *= torch.logspace(0, -2, 12)
     weight, idle = nn.Parameter(torch.zeros(6, 12)), nn.Parameter(torch.ones(3))
-    optimiser = Muon([weight, idle], lr=0.1)
+    optimizer = Muon([weight, idle], lr=0.1)
     for step in range(300):
         loss = (inputs @ (weight - target).T).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
-        optimiser.step()
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
+        optimizer.step()
     assert (inputs @ (weight - target).T).square().mean() < 1e-4
     assert (idle == 1).all()

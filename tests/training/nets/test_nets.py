@@ -101,13 +101,13 @@ def test_evaluation_is_per_item_and_deterministic(section: NetSection) -> None:
 @every_section
 def test_net_can_overfit_one_batch(section: NetSection) -> None:
     net, batch = net_of(section), items(2)
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     losses: list[float] = []
     for _ in range(150):
         loss = (net.activate_output(net(batch)) - batch).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * batch.var().item()
 

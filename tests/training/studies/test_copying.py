@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.data import Dataset, Pixels
-from training.evaluation.figures import flatten
+from training.evaluation.metrics import flatten
 from training.studies.base.packing import pack
 from training.studies.copying.figures import KINDS
 from training.studies.copying.measure import STUDY, normalized_mse, picture_sets, probe_error

@@ -16,14 +16,14 @@ TargetStatus = Literal["stretch", "yes", "no", ""]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measured figure of the report, with a reference and, optionally, a target."""
+    """One measured metric of the report, with a reference and, optionally, a target."""
 
     label: str
-    """Name of the figure with its unit: `digits: BCE, nats per pixel`."""
+    """Name of the metric with its unit: `digits: BCE, nats per pixel`."""
     value: float
-    """The measured figure."""
+    """The measured value."""
     reference: str
-    """What the figure is compared with, with its number: `PCA-32: 0.0168`."""
+    """What the metric is compared with, with its number: `PCA-32: 0.0168`."""
     source: str = "measured here"
     """Origin of the reference."""
     target: float | None = None
@@ -75,4 +75,4 @@ class Study:
     plot: Callable[[Results], Mapping[str, Figure]]
     """Return the figures by name. The caption is the figure's title."""
     summary: Callable[[Results], str]
-    """Return the answer as text with the figures in it. Paragraphs are separated by an empty line."""
+    """Return the answer as text that contains the measured values. Paragraphs are separated by an empty line."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from training.data import Dataset, Items, Pixels
-from training.evaluation.figures import flatten, run_in_batches
+from training.evaluation.metrics import flatten, run_in_batches
 from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
 from training.studies.base.packing import pack

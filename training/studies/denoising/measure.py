@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from training.evaluation import baselines, figures
-from training.evaluation.figures import to_uint8
+from training.evaluation import baselines, metrics
+from training.evaluation.metrics import to_uint8
 from training.export.publish import WEIGHTS_FILE, latest_version
 from training.loop.batches import as_tensor, to_float
 from training.loop.checkpoint import read_weights
@@ -158,9 +158,9 @@ def _load_published_net(workspace: Workspace, model: PublishedModel) -> Autoenco
 
 def _published_results(model: PublishedModel, net: Autoencoder) -> Results:
     """Evaluate the published model as served, with its baselines and its time."""
-    evaluation = figures.evaluate(model.recipe, model.data, net, model.graphs)
+    evaluation = metrics.evaluate(model.recipe, model.data, net, model.graphs)
     return {
-        "psnr": evaluation.figures["denoise_psnr"],
+        "psnr": evaluation.metrics["denoise_psnr"],
         "baselines": {name: baseline["denoise_psnr"] for name, baseline in evaluation.baselines.items()},
         "parameters": model.card.parameters,
         "seconds": model.card.made.seconds,

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from training.data import Items
-from training.evaluation.figures import mse_per_item, run_in_batches
+from training.evaluation.metrics import mse_per_item, run_in_batches
 from training.studies.base.study import Results
 from training.workspace import PublishedModel
 

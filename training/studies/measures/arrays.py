@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data import Items
-from training.evaluation.figures import GraphFunction
+from training.evaluation.metrics import GraphFunction
 from training.export.onnx_graph import ExportModule
 from training.export.parity_inputs import run_torch
 from training.nets import Autoencoder, Operation

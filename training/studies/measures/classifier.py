@@ -100,14 +100,14 @@ def _net(shape: tuple[int, ...], classes: int) -> nn.Sequential:
 def _fit(net: nn.Module, pictures: Tensor, labels: Tensor, generator: Generator) -> None:
     """Train `net` on pictures uint8 (N, C, H, W) with labels int64 (N,)."""
     steps = EPOCHS * -(-len(pictures) // BATCH)
-    optimiser = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
+    optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for _ in range(EPOCHS):
         for chosen in torch.randperm(len(pictures), generator=generator).split(BATCH):
             loss = _mixup_loss(net, to_float(pictures[chosen]), labels[chosen], generator)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
 
 

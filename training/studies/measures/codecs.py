@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from training.data import Items
-from training.evaluation.figures import MAX_BATCH_ITEMS, error_figures, flatten, to_uint8
+from training.evaluation.metrics import MAX_BATCH_ITEMS, error_metrics, flatten, to_uint8
 from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
 from training.studies.measures.range_coder import RangeCoder, Symbols
@@ -40,7 +40,7 @@ class CodecResult:
 
     def point(self, originals: Items) -> list[float]:
         """Return the mean bytes and the PSNR in dB of the mean squared error over all pictures."""
-        return [self.mean_bytes, error_figures(self.pictures, originals)["psnr"]]
+        return [self.mean_bytes, error_metrics(self.pictures, originals)["psnr"]]
 
 
 def file_codec(kind: FileKind, quality: int, items: Items) -> CodecResult:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from training.data import Items, Labels
-from training.evaluation.figures import GraphFunction, run_in_batches
+from training.evaluation.metrics import GraphFunction, run_in_batches
 from training.nets import Operation
 from training.studies.base.packing import pack, unpack
 from training.studies.base.plot_style import CLASSES

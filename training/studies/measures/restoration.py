@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 
 from training.corruption import Corruption
 from training.data import Items
-from training.evaluation import baselines, figures
-from training.evaluation.figures import MAX_BATCH_ITEMS, NOISE_SEED, GraphFunction
+from training.evaluation import baselines, metrics
+from training.evaluation.metrics import MAX_BATCH_ITEMS, NOISE_SEED, GraphFunction
 from training.nets import Autoencoder
 
 Method = Callable[[Tensor], Tensor]
@@ -64,7 +64,7 @@ def affine_map(kind: Mapping[str, Any], train: Tensor) -> Method:
 
 def psnr(restored: Tensor, clean: Tensor) -> float:
     """Return the PSNR in dB of the mean squared error over all pixels of all pictures (N, C, H, W) in 0..1."""
-    return figures.psnr((restored - clean).square().mean(dtype=torch.float64).item())
+    return metrics.psnr((restored - clean).square().mean(dtype=torch.float64).item())
 
 
 def milliseconds(run: GraphFunction, batch: Items) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Measurement of the study `photos`: photographs with Gaussian noise, denoised by our models and by classical methods.
 
-Figures are the PSNR of the output in 8 bits, averaged over the pictures. In the protocol `clipped` the noisy picture is
-clipped to 0..255 and rounded, as in a file. In `unclipped`, common in papers, it is not; the models still receive it in
-8 bits.
+The metric is the PSNR of the output in 8 bits, averaged over the pictures. In the protocol `clipped`, the noisy picture
+is clipped to 0..255 and rounded, as in a file. In `unclipped`, common in papers, it is not; the models still receive it
+in 8 bits.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from training.data.folder import find_pictures, read_pictures
 from training.data.photos import PhotosSection
 from training.errors import DataError
-from training.evaluation import figures
-from training.evaluation.figures import to_uint8
+from training.evaluation import metrics
+from training.evaluation.metrics import to_uint8
 from training.imaging.colour import LUMA
 from training.studies.base.study import Results, Study
 from training.studies.measures.classical_denoisers import Floats, Method, ResultCache, fast, slow
@@ -94,7 +94,7 @@ def noisy_pair(picture: Pixels, number: int, colour: str, protocol: str, level: 
 def psnr(restored: Floats, clean: Pixels) -> float:
     """Return the PSNR in dB of a picture (H, W, C) in 0..1, rounded to 8 bits, against uint8 `clean`."""
     difference = to_uint8(restored).astype(np.float64) - clean
-    return figures.psnr(np.square(difference).mean() / 255**2)
+    return metrics.psnr(np.square(difference).mean() / 255**2)
 
 
 def _identity(noisy: Floats, _: float) -> Floats:

@@ -11,10 +11,10 @@ from training.studies.base.packing import unpack
 from training.studies.base.plot_style import COLOURS, add_grid, new_figure, show_rows
 
 LINES = {"no penalty": "-", "L1": "-", "KL": "--", "top-k": "-.", "lifetime": ":", "strokes": "-"}
-"""All sparse nets share a colour; these tell them apart."""
+"""Line styles of the variants. All sparse networks share a colour."""
 WIDTHS = {"strokes": 2.6}
 PUBLISHED = {"k-sparse, 1000 units: 1.35 %": 1.35, "convolutional winner-take-all: 0.64 %": 0.64}
-"""Errors that Makhzani and Frey report, 2014 and 2015."""
+"""Errors reported by Makhzani and Frey (2014, 2015), in %."""
 
 
 def plot(results: dict[str, Any]) -> Mapping[str, Figure]:
@@ -29,13 +29,13 @@ def plot(results: dict[str, Any]) -> Mapping[str, Figure]:
 
 
 def colour(name: str) -> str:
-    """Of a variant, or of classical features."""
-    named = {"no penalty": "ours", "pixels": "input", "PCA-32": "pca", "strokes, untrained": "classical"}
-    return COLOURS[named.get(name, "sparse")]
+    """Return the colour of a variant, or of classical features."""
+    keys = {"no penalty": "ours", "pixels": "input", "PCA-32": "pca", "strokes, untrained": "classical"}
+    return COLOURS[keys.get(name, "sparse")]
 
 
 def _activity(results: dict[str, Any]) -> Figure:
-    """The code of one digit in each net, and how often every unit is on."""
+    """Plot the code of one digit in each network, and the fraction of the test digits that activate each unit."""
     variants = results["variants"]
     figure = new_figure("Active units: the code of one digit, and each unit's activity over the test set", 8.5, 5.6)
     grid = figure.add_gridspec(2, len(variants) + 1, height_ratios=(1, 1.9))
@@ -49,7 +49,7 @@ def _activity(results: dict[str, Any]) -> Figure:
         shares = unpack(facts["shares"])
         ranks = np.linspace(0, 100, len(shares))
         curve_axes.plot(ranks, 100 * shares, color=colour(name), linestyle=LINES[name], lw=WIDTHS.get(name), label=name)
-    curve_axes.set(xlabel="units of the code, the most active first, %", ylabel="test digits for which it is on, %")
+    curve_axes.set(xlabel="units of the code, most active first, %", ylabel="test digits that activate the unit, %")
     curve_axes.set(ylim=(0, 102), xlim=(0, 100))
     curve_axes.legend(fontsize=8)
     return figure
@@ -71,29 +71,29 @@ def _units(variants: dict[str, Any]) -> Figure:
 
 
 def _classes(probes: dict[str, Any]) -> Figure:
-    """The error of the same linear classifier from all features."""
+    """Plot the error of the linear classifier on each kind of features."""
     figure = new_figure("Logistic regression on the codes of 60 000 digits", 7.0, 4.2)
     axes = add_grid(figure.subplots())
     names = sorted(probes, key=lambda name: -probes[name]["error"])
     bars = axes.barh(names, [probes[name]["error"] for name in names], color=[colour(name) for name in names])
     for (label, error), line in zip(PUBLISHED.items(), ("--", ":"), strict=True):
         axes.axvline(error, color=COLOURS["other"], linestyle=line, label=label, zorder=1.5)
-    said = [f"{probes[name]['error']:.2f} % ({probes[name]['size']} numbers)" for name in names]
-    axes.bar_label(bars, said, padding=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+    labels = [f"{probes[name]['error']:.2f} % ({probes[name]['size']} numbers)" for name in names]
+    axes.bar_label(bars, labels, padding=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     worst = max(probe["error"] for probe in probes.values())
-    axes.set(xlabel="test digits named wrongly, %", ylabel="classified by what", xlim=(0, 1.5 * worst))
+    axes.set(xlabel="misclassified test digits, %", ylabel="features", xlim=(0, 1.5 * worst))
     axes.legend(loc="upper right")
     return figure
 
 
 def _labels(few: dict[str, Any]) -> Figure:
-    figure = new_figure("The same features where labels are few")
+    figure = new_figure("The same features with few labels")
     axes = add_grid(figure.subplots())
     for name, errors in few["errors"].items():
         axes.plot(
             few["labels"], errors, "o", color=colour(name), ls=LINES.get(name, "-"), lw=WIDTHS.get(name), label=name
         )
-    axes.set(xscale="log", yscale="log", xlabel="digits with a label", ylabel="test digits named wrongly, %")
+    axes.set(xscale="log", yscale="log", xlabel="labelled digits", ylabel="misclassified test digits, %")
     ticks = [1, 2, 5, 10, 20, 50]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.set_xticks(few["labels"], [f"{count:,}".replace(",", " ") for count in few["labels"]])
@@ -103,13 +103,13 @@ def _labels(few: dict[str, Any]) -> Figure:
 
 
 def _curves(curves: dict[str, Any]) -> Figure:
-    figure = new_figure("Trained for long on 1000 digits, judged on 1000 others")
+    figure = new_figure("Long training on 1000 digits, and the loss on 1000 held-out digits")
     axes = add_grid(figure.subplots())
     for name, sides in curves.items():
-        for side, line, said in (("train", "--", "trained on"), ("validation", "-", "held out")):
+        for side, line, label in (("train", "--", "training"), ("validation", "-", "held out")):
             epochs = range(1, len(sides[side]) + 1)
-            axes.plot(epochs, sides[side], color=colour(name), linestyle=line, label=f"{name}, {said}")
-    axes.set(xlabel="epoch", ylabel="cross-entropy, nats a pixel", xscale="log")
+            axes.plot(epochs, sides[side], color=colour(name), linestyle=line, label=f"{name}, {label}")
+    axes.set(xlabel="epoch", ylabel="cross-entropy, nats per pixel", xscale="log")
     axes.set_xlim(left=5)
     axes.set_xticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"])
     lows = [value for sides in curves.values() for value in sides["train"]]

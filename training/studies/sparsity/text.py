@@ -11,7 +11,7 @@ REFERENCES = {
     "top-k": ("k-sparse, 1000 units, k = 25: 1.35", "Makhzani and Frey 2014"),
     "lifetime": ("winner-take-all, 2000 units, SVM: 1.2; reproduced 1.4", "Makhzani and Frey 2015; tensorflow-fcwta"),
     "strokes": ("convolutional winner-take-all, SVM: 0.64", "Makhzani and Frey 2015"),
-    CHANCE: ("what of strokes is its shape alone", "measured here"),
+    CHANCE: ("the architecture of strokes without training", "measured here"),
 }
 
 
@@ -23,7 +23,7 @@ def rows(results: Results) -> Sequence[Row]:
     dense = f"{PLAIN}: {100 * variants[PLAIN]['on']:.1f}"
     return (
         Row(f"best sparse code ({best}): error of logistic regression, %", error, beside, target=1.2, stretch=0.64),
-        *(Row(f"{name}: the same, %", probes[name]["error"], *held) for name, held in REFERENCES.items()),
+        *(Row(f"{name}: the same, %", probes[name]["error"], *reference) for name, reference in REFERENCES.items()),
         *(Row(f"{name}: units on, %", 100 * variants[name]["on"], dense) for name in _sparse(results)),
     )
 
@@ -45,19 +45,19 @@ def _activity(results: Results) -> str:
 
 
 def _longer(results: Results) -> str:
-    said: list[str] = []
+    losses: list[str] = []
     for name, sides in results["curves"].items():
-        held = sides["validation"]
-        lowest = min(range(len(held)), key=held.__getitem__)
-        said.append(
-            f"{name}: {sides['train'][-1]:.4f} on training digits and {held[-1]:.4f} on held-out digits, with a "
-            f"minimum of {held[lowest]:.4f} in epoch {lowest + 1} of {len(held)}"
+        held_out = sides["validation"]
+        lowest = min(range(len(held_out)), key=held_out.__getitem__)
+        losses.append(
+            f"{name}: {sides['train'][-1]:.4f} on training digits and {held_out[-1]:.4f} on held-out digits, with a "
+            f"minimum of {held_out[lowest]:.4f} in epoch {lowest + 1} of {len(held_out)}"
         )
     variants = results["variants"]
     gaps = ", ".join(f"{name} {facts['train_mse']:.5f} and {facts['test_mse']:.5f}" for name, facts in variants.items())
     return (
         "We do not observe that the penalty allows longer training without overfitting. After training on 1000 digits "
-        f"with 1000 held out, the cross-entropies in nats per pixel are as follows. {'; '.join(said)}. Neither "
+        f"with 1000 held out, the cross-entropies in nats per pixel are as follows. {'; '.join(losses)}. Neither "
         "increases much after its minimum, and the gap between training and held-out digits is larger with the penalty "
         "than without. This is one strength of the penalty and one seed; the network without a penalty may learn to "
         f"copy, which also works for unseen digits. With 60 000 digits, the mean squared errors on training and test "
@@ -66,10 +66,10 @@ def _longer(results: Results) -> str:
 
 
 def _classes(results: Results) -> str:
-    errors = {name: f"{found['error']:.2f} %" for name, found in results["probes"].items()}
+    errors = {name: f"{probe['error']:.2f} %" for name, probe in results["probes"].items()}
     counts = results["few"]["labels"]
     few = "; ".join(
-        f"{name} " + ", ".join(f"{error:.1f}" for error in found) for name, found in results["few"]["errors"].items()
+        f"{name} " + ", ".join(f"{error:.1f}" for error in row) for name, row in results["few"]["errors"].items()
     )
     return (
         f"Another task: logistic regression misclassifies {errors['pixels']} of the test digits from their pixels, "
@@ -106,7 +106,7 @@ def _sparse(results: Results) -> list[str]:
 
 
 def _best(results: Results) -> tuple[str, float]:
-    """The sparse variant whose code tells the classes best, and its error."""
+    """Return the sparse variant with the lowest classification error, and this error in %."""
     error, name = min((results["probes"][name]["error"], name) for name in _sparse(results))
     return name, error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from training.data import Dataset
-from training.evaluation.figures import GraphFunction
+from training.evaluation.metrics import GraphFunction
 from training.loop.batches import as_tensor, to_float
 from training.recipe import read_recipe
 from training.studies.measures.arrays import torch_operation
@@ -29,13 +29,13 @@ class Variant:
 def published_variant(name: str) -> Callable[[Workspace], Variant]:
     """Return a function that loads the published model `name`."""
 
-    def find(workspace: Workspace) -> Variant:
+    def load(workspace: Workspace) -> Variant:
         model = workspace.model(name)
         card, graphs = model.card, model.graphs
         epochs = model.recipe.optimizer.epochs
         return Variant(model.data, graphs["encode"], graphs["decode"], card.parameters, epochs, card.made.seconds)
 
-    return find
+    return load
 
 
 def fitted_variant(
@@ -43,13 +43,13 @@ def fitted_variant(
 ) -> Callable[[Workspace], Variant]:
     """Return a function that trains the recipe `name` with changes, without publishing it."""
 
-    def find(workspace: Workspace) -> Variant:
+    def load(workspace: Workspace) -> Variant:
         trained = workspace.fit(name, *changes, variant=variant)
         net, epochs = trained.result.net, trained.recipe.optimizer.epochs
         runs = (torch_operation(net, "encode"), torch_operation(net, "decode"))
         return Variant(trained.data, *runs, net.parameter_count(), epochs, trained.result.seconds, on_threshold)
 
-    return find
+    return load
 
 
 def untrained_encoder(name: str, workspace: Workspace) -> GraphFunction:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from training.data import Dataset
 from training.errors import DataError
-from training.evaluation.figures import GraphFunction
+from training.evaluation.metrics import GraphFunction
 from training.nets import Operation
 from training.studies.measures.classifier import Classifier, get_labels, train_classifier
 from training.studies.measures.latent_space import (
@@ -78,8 +78,8 @@ def test_classifier_is_unsure_between_classes(classifier: Classifier) -> None:
     assert classifier.accuracy(items, labels) > 0.98
     assert (classifier.predict_confident(items) == labels).mean() > 0.9
     np.testing.assert_allclose(classifier.probabilities(items).sum(1), 1, rtol=1e-5)
-    figures = controls(classifier, items, labels)
-    assert figures["mixed"] < figures["digits"]
+    metrics = controls(classifier, items, labels)
+    assert metrics["mixed"] < metrics["digits"]
 
 
 def test_classifier_is_reproducible() -> None:
@@ -105,13 +105,13 @@ def test_latent_metrics_use_the_encoder_and_decoder(classifier: Classifier) -> N
 
     codes = encode(items)
     graphs: dict[Operation, GraphFunction] = {"encode": encode, "decode": decode}
-    figures = latent_metrics(graphs, items, labels, classifier, fit_normal(codes), codes)
-    assert figures["reconstructed"] == classifier.confident_fraction(decode(codes)) > 0.9
-    assert figures["drawn"] == classifier.confident_fraction(decode(fit_normal(codes).sample(400)))
-    assert figures["rarest"] == 0
-    assert figures["purity"] > 0.9
-    assert figures["distance"] == sliced_wasserstein(codes, fit_normal(codes))
-    assert figures["floor"] == sampling_floor(400, 2)
+    metrics = latent_metrics(graphs, items, labels, classifier, fit_normal(codes), codes)
+    assert metrics["reconstructed"] == classifier.confident_fraction(decode(codes)) > 0.9
+    assert metrics["drawn"] == classifier.confident_fraction(decode(fit_normal(codes).sample(400)))
+    assert metrics["rarest"] == 0
+    assert metrics["purity"] > 0.9
+    assert metrics["distance"] == sliced_wasserstein(codes, fit_normal(codes))
+    assert metrics["floor"] == sampling_floor(400, 2)
 
 
 def test_data_without_labels_is_rejected() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.support.training import pictures, tables
-from training.evaluation.figures import corrupt, to_uint8
+from training.evaluation.metrics import corrupt, to_uint8
 from training.loop.batches import as_tensor, to_float
 from training.recipe import from_tables, read_recipe
 from training.studies.denoising import measure

@@ -62,17 +62,17 @@ def measure_psnr(net: Autoencoder, sets: dict[str, NoisySet]) -> dict[str, float
     """Return the mean PSNR in dB of the 8-bit output over the images of each set, by its name."""
     training = net.training
     net.eval()
-    figures = {name: float(_psnr(net, pictures).mean()) for name, pictures in sets.items()}
+    psnrs = {name: float(_psnr(net, pictures).mean()) for name, pictures in sets.items()}
     net.train(training)
-    return figures
+    return psnrs
 
 
-def mean_of_groups(figures: dict[str, float]) -> float:
+def mean_of_groups(psnrs: dict[str, float]) -> float:
     """Return the mean of up to three mean PSNRs in dB: real pairs, levels of Gaussian noise, and all other kinds."""
     groups: dict[str, list[float]] = {}
-    for name, figure in figures.items():
+    for name, psnr in psnrs.items():
         group = PAIRS if name == PAIRS else "gaussian" if name in GAUSSIAN else "other"
-        groups.setdefault(group, []).append(figure)
+        groups.setdefault(group, []).append(psnr)
     return float(np.mean([np.mean(group) for group in groups.values()]))
 
 

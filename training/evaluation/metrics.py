@@ -33,12 +33,12 @@ MIN_MSE = 1e-12
 
 GraphFunction = Callable[[NDArray[Any]], NDArray[Any]]
 """Runs a graph on a batch: images uint8 (N, H, W, C), vectors and codes float32 (N, ...), in and out."""
-Figures = dict[str, float]
-"""Values by the names of their figures."""
+Metrics = dict[str, float]
+"""Values of metrics by name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """One measured value of an operation.
 
     Attributes:
@@ -55,29 +55,29 @@ class Figure:
 
     @property
     def key(self) -> str:
-        """The name of the figure in a card, for example `denoise_psnr_25`."""
+        """The name of the metric in a card, for example `denoise_psnr_25`."""
         return f"{self.operation}_{self.name}{self.level}"
 
 
-def by_key(figures: Iterable[Figure]) -> Figures:
-    """Return the values of figures by their names in a card, in the same order."""
-    return {figure.key: figure.value for figure in figures}
+def by_key(metrics: Iterable[Metric]) -> Metrics:
+    """Return the values of metrics by their names in a card, in the same order."""
+    return {metric.key: metric.value for metric in metrics}
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The figures of a model and of the baselines on the test set, by their names in a card.
+    """The metrics of a model and of the baselines on the test set, by their names in a card.
 
     Attributes:
         data: a description of what was measured.
-        figures: the figures of the model.
-        baselines: the figures of each baseline, by its name.
+        metrics: the metrics of the model.
+        baselines: the metrics of each baseline, by its name.
         percentiles: the percentiles 0, 1, ..., 100 of the items' reconstruction errors (MSE), or None.
     """
 
     data: str
-    figures: Figures
-    baselines: dict[str, Figures]
+    metrics: Metrics
+    baselines: dict[str, Metrics]
     percentiles: list[float] | None
 
 
@@ -86,32 +86,32 @@ def evaluate(recipe: Recipe, data: Dataset, net: Autoencoder, graphs: Mapping[Op
 
     A model without a graph for `reconstruct` is measured by `decode(encode(x))`; percentiles need the graph itself.
     """
-    figures: list[Figure] = []
-    baseline_figures: dict[str, list[Figure]] = {}
+    metrics: list[Metric] = []
+    baseline_metrics: dict[str, list[Metric]] = {}
     percentiles = None
     notes = [f"{data.test_name or f'{data.name} test set'}, {len(data.test)} items, as served (bce before rounding)"]
     active = _active_fraction(graphs["encode"], data.test) if "encode" in graphs else 1.0
     if active < 1:
-        figures.append(Figure("encode", "active_share", active))
+        metrics.append(Metric("encode", "active_share", active))
     if reconstruct := reconstruct_function(graphs):
         outputs = run_in_batches(reconstruct, data.test)
-        errors = error_figures(outputs, data.test) | _bce(net, data.test, data.test)
-        figures += [Figure("reconstruct", name, value) for name, value in errors.items()]
+        errors = error_metrics(outputs, data.test) | _bce(net, data.test, data.test)
+        metrics += [Metric("reconstruct", name, value) for name, value in errors.items()]
         percentiles = _percentiles(mse_per_item(outputs, data.test)) if "reconstruct" in graphs else None
         for method, run in _reconstruction_baselines(data, net, active).items():
             errors = _baseline_errors(run, data.test, data.test)
-            baseline_figures[method] = [Figure("reconstruct", name, value) for name, value in errors.items()]
+            baseline_metrics[method] = [Metric("reconstruct", name, value) for name, value in errors.items()]
     if "denoise" in graphs:
         notes.append(f"{recipe.corruption.kind} noise of seed {NOISE_SEED}")
         for result in evaluate_denoising(recipe, data, graphs["denoise"]):
             errors = result.errors | _bce(net, result.noisy, data.test)
-            figures += [Figure("denoise", name, value, result.level) for name, value in errors.items()]
+            metrics += [Metric("denoise", name, value, result.level) for name, value in errors.items()]
             for method, run in _denoising_baselines(result.corruption, data).items():
                 errors = _baseline_errors(run, result.noisy, data.test, bce=net.sigmoid)
-                rows = [Figure("denoise", name, value, result.level) for name, value in errors.items()]
-                baseline_figures.setdefault(method, []).extend(rows)
-    named = {method: by_key(rows) for method, rows in baseline_figures.items()}
-    return Evaluation("; ".join(notes), by_key(figures), named, percentiles)
+                rows = [Metric("denoise", name, value, result.level) for name, value in errors.items()]
+                baseline_metrics.setdefault(method, []).extend(rows)
+    named = {method: by_key(rows) for method, rows in baseline_metrics.items()}
+    return Evaluation("; ".join(notes), by_key(metrics), named, percentiles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +122,20 @@ class DenoisingResult:
         level: the suffix of the level, as `evaluation_levels` names it.
         corruption: the corruption of that level.
         noisy: the corrupted test set, of the shape and dtype of the test set.
-        errors: `error_figures` of the outputs against the clean test set.
+        errors: `error_metrics` of the outputs against the clean test set.
     """
 
     level: str
     corruption: Corruption
     noisy: Items
-    errors: Figures
+    errors: Metrics
 
 
 def evaluate_denoising(recipe: Recipe, data: Dataset, run: GraphFunction) -> Iterator[DenoisingResult]:
     """Run a denoising graph on the test set at each level of the recipe's corruption."""
     for level, corruption in evaluation_levels(recipe.corruption).items():
         noisy = corrupt(corruption, data.test, NOISE_SEED)
-        yield DenoisingResult(level, corruption, noisy, error_figures(run_in_batches(run, noisy), data.test))
+        yield DenoisingResult(level, corruption, noisy, error_metrics(run_in_batches(run, noisy), data.test))
 
 
 def reconstruct_function(graphs: Mapping[Operation, GraphFunction]) -> GraphFunction | None:
@@ -178,7 +178,7 @@ def psnr(mse: float) -> float:
     return -10 * float(np.log10(max(mse, MIN_MSE)))
 
 
-def error_figures(outputs: Items, targets: Items) -> Figures:
+def error_metrics(outputs: Items, targets: Items) -> Metrics:
     """Return the `mse` over all items, and for images the `psnr` in dB of that mean squared error."""
     mse = float(mse_per_item(outputs, targets).mean())
     return {"mse": mse} if targets.ndim == 2 else {"mse": mse, "psnr": psnr(mse)}
@@ -205,7 +205,7 @@ def _active_fraction(encode: GraphFunction, items: Items) -> float:
 
 
 @torch.no_grad()
-def _bce(net: Autoencoder, inputs: Items, clean: Items) -> Figures:
+def _bce(net: Autoencoder, inputs: Items, clean: Items) -> Metrics:
     """Return the mean cross-entropy per value in nats as `bce`; nothing if the net's output is not a sigmoid."""
     if not net.sigmoid:
         return {}
@@ -244,11 +244,11 @@ def _denoising_baselines(corruption: Corruption, data: Dataset) -> dict[str, Met
     return methods
 
 
-def _baseline_errors(run: Method, inputs: Items, clean: Items, *, bce: bool = True) -> Figures:
+def _baseline_errors(run: Method, inputs: Items, clean: Items, *, bce: bool = True) -> Metrics:
     """Return the errors of a baseline, measured as a net's are: images are clipped and rounded to 8 bits."""
     values = run(flatten(inputs)).reshape(clean.shape)
     outputs = values if clean.ndim == 2 else to_uint8(values)
-    errors = error_figures(outputs, clean)
+    errors = error_metrics(outputs, clean)
     if bce and clean.ndim == 4:
         errors["bce"] = _cross_entropy(flatten(outputs), flatten(clean))
     return errors

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.loop.optimiser import build_optimizer
+from training.loop.optimizer import build_optimizer
 from training.recipe import OptimizerSection
 
 

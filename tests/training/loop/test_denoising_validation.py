@@ -15,8 +15,8 @@ from training.data import Dataset, Pairs
 from training.data.pairs import PairsSection
 from training.data.photos import PhotosSection
 from training.errors import DataError, RecipeError
+from training.loop.denoising_validation import PAIRS, mean_of_groups, measure_psnr, noisy_sets
 from training.loop.fit import fit
-from training.loop.restoration import PAIRS, mean_of_groups, measure_psnr, noisy_sets
 from training.loop.run_folder import read_log
 from training.recipe import Recipe, from_tables
 
@@ -64,16 +64,16 @@ def test_validation_has_sets_for_pairs_and_each_noise(tmp_path: Path) -> None:
 def test_psnr_is_averaged_over_pictures(tmp_path: Path) -> None:
     recipe, data = denoising(tmp_path)
     net: Any = Unchanged()
-    figures = measure_psnr(net, noisy_sets(recipe, data, 5))
+    psnrs = measure_psnr(net, noisy_sets(recipe, data, 5))
     assert data.pairs is not None
     errors = (data.pairs.noisy.astype(float) - data.pairs.clean) ** 2
-    assert figures[PAIRS] == pytest.approx(np.mean(10 * np.log10(255**2 / errors.mean((1, 2, 3)))), abs=1e-4)
-    assert figures["25"] == pytest.approx(20.2, abs=1)  # 20 log10(255 / 25); clipping reduces the error slightly
+    assert psnrs[PAIRS] == pytest.approx(np.mean(10 * np.log10(255**2 / errors.mean((1, 2, 3)))), abs=1e-4)
+    assert psnrs["25"] == pytest.approx(20.2, abs=1)  # 20 log10(255 / 25); clipping reduces the error slightly
 
 
 def test_score_weighs_pairs_gaussian_and_others_equally() -> None:
-    figures = {PAIRS: 40.0, "15": 34.0, "25": 30.0, "50": 26.0, "camera": 38.0, "film": 30.0}
-    assert mean_of_groups(figures) == pytest.approx((40 + 30 + 34) / 3)
+    psnrs = {PAIRS: 40.0, "15": 34.0, "25": 30.0, "50": 26.0, "camera": 38.0, "film": 30.0}
+    assert mean_of_groups(psnrs) == pytest.approx((40 + 30 + 34) / 3)
     assert mean_of_groups({"15": 34.0, "25": 30.0}) == pytest.approx(32)
 
 
@@ -82,8 +82,8 @@ def test_best_validation_weights_are_published(tmp_path: Path) -> None:
     fitted = fit(recipe, data, tmp_path / "run", silent())
     measured = {line["epoch"]: line["psnr"] for line in read_log(tmp_path / "run") if "psnr" in line}
     assert list(measured) == [3, 6, 7]
-    figures = measure_psnr(fitted.net, noisy_sets(recipe, data, 5))
-    assert mean_of_groups(figures) == pytest.approx(max(line["mean"] for line in measured.values()), abs=1e-4)
+    psnrs = measure_psnr(fitted.net, noisy_sets(recipe, data, 5))
+    assert mean_of_groups(psnrs) == pytest.approx(max(line["mean"] for line in measured.values()), abs=1e-4)
 
 
 @pytest.mark.parametrize(
