@@ -18,6 +18,8 @@ from service.errors import ImageTooLarge, InvalidImage, Problem
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PAGED_TYPES = ("image/tiff", "image/bmp", "image/gif", *(("image/avif",) if features.check("avif") else ()))
 WRITABLE = (*ENCODABLE, *PAGED_TYPES)
+LOSSY = ("image/jpeg", "image/webp", "image/avif")
+"""Media types with a quality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,10 @@ def _resolution(image: Image.Image) -> tuple[float, float] | None:
     return (across, down) if across > 0 and down > 0 else None
 
 
-def encode_pages(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, float] | None) -> bytes:
+def encode_pages(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, float] | None, quality: int) -> bytes:
     """Encode pages as one TIFF file, or one picture as BMP, GIF or AVIF.
 
-    GIF has at most 256 colours; grey pictures lose nothing. AVIF is encoded with quality 90.
+    GIF has at most 256 colours; grey pictures lose nothing. `quality` (1..100) is for AVIF.
     """
     first, *others = (_to_image(picture) for picture in pictures)
     options: dict[str, Any] = {"dpi": dpi} if dpi else {}
@@ -105,18 +107,28 @@ def encode_pages(pictures: Sequence[Picture], media_type: str, dpi: tuple[float,
         palette = first.quantize(dither=Image.Dither.NONE) if first.mode in ("RGB", "RGBA") else first
         palette.save(file, "GIF")
     elif media_type == "image/avif":
-        first.save(file, "AVIF", quality=90, exif=metadata.exif, xmp=metadata.xmp, **options)
+        first.save(file, "AVIF", quality=quality, exif=metadata.exif, xmp=metadata.xmp, **options)
     else:
         first.save(file, "BMP", **options)
     return file.getvalue()
 
 
-def encode_any(pictures: Sequence[Picture], media_type: str, dpi: tuple[float, float] | None, quality: int) -> bytes:
-    """Encode pictures as any type of `WRITABLE`; only TIFF holds more than one. `quality` (1..100) is for JPEG
-    and WebP, unless the picture was coded as one of them."""
+def encode_any(
+    pictures: Sequence[Picture],
+    media_type: str,
+    dpi: tuple[float, float] | None,
+    *,
+    quality: int | None = None,
+    default_quality: int = 90,
+) -> bytes:
+    """Encode pictures as any type of `WRITABLE`; only TIFF holds more than one.
+
+    `quality` is 1..100, for the types of `LOSSY`. Without it, a JPEG and a lossless WebP are coded as they were, and
+    others with `default_quality`.
+    """
     if media_type in ENCODABLE:
-        return encode(pictures[0], media_type, default_quality=quality)
-    return encode_pages(pictures, media_type, dpi)
+        return encode(pictures[0], media_type, quality=quality, default_quality=default_quality)
+    return encode_pages(pictures, media_type, dpi, quality or default_quality)
 
 
 def _to_image(picture: Picture) -> Image.Image:

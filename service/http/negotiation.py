@@ -7,11 +7,8 @@ from typing import NamedTuple
 from service import codec
 from service.errors import InvalidParameter, NotAcceptable
 from service.http.media_types import JSON, NPY, normalize
-from service.http.parameters import FORMAT_TYPES, Format
+from service.http.parameters import FORMAT_TYPES, Format, MetadataPolicy
 from service.http.unpack import BodyKind
-
-LOSSY_TYPES = frozenset(("image/jpeg", "image/webp"))
-"""Media types with a quality."""
 
 
 class NegotiationInput(NamedTuple):
@@ -75,11 +72,21 @@ def check_quality(quality: int | None, media_type: str, image_types: Collection[
     `image_types` are the media types of the images in a JSON response.
     """
     types = image_types if media_type == JSON else (media_type,)
-    if quality is not None and LOSSY_TYPES.isdisjoint(types):
+    if quality is not None and not any(one in codec.LOSSY for one in types):
         raise InvalidParameter(
             f"quality: applies to JPEG and WebP images, and the response would be {media_type} without any; "
             "choose such a format by format= or Accept, or omit quality"
         )
+
+
+def check_metadata(metadata: MetadataPolicy | None, media_type: str, *, has_image: bool) -> None:
+    """Raise InvalidParameter if `metadata` is set and has no effect: no image file is sent, or none is answered.
+
+    `has_image` says whether an image file was sent and the model returns images.
+    """
+    if metadata is not None and (not has_image or media_type == NPY):
+        cause = f"the response would be {media_type}" if has_image else "this request has no image file"
+        raise InvalidParameter(f"metadata: applies to image files that are answered as images, and {cause}; omit it")
 
 
 def _parse_range(part: str) -> tuple[str, float]:
