@@ -16,7 +16,7 @@ import numpy as np
 from service import codec
 from service.card import Operation
 from service.cli.plan import MEDIA_TYPES, FileTask
-from service.codec import Picture
+from service.codec import PagedImage, Picture
 from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
@@ -96,10 +96,9 @@ async def _process_file(run: BatchRun, task: FileTask) -> FileResult:
         scan = await executor.run(codec.read_pages, data, max_pages=settings.max_items, max_pixels=max_pixels)
         if scan.frames > 1:
             result.notes.append(f"only the first of {scan.frames} frames is used")
-        images = [await _process_page(run, page, result) for page in scan.pages]
+        images = [await _process_page(run, scan, number, result) for number in range(1, len(scan.pages) + 1)]
         if run.operation != "encode":
-            dpi = scan.dpi if run.keep_metadata else None
-            await executor.run(_write_images, run, images, dpi, result)
+            await executor.run(_write_images, run, images, result)
     except OSError as error:
         result.problem = InvalidImage(error.strerror or str(error))
     except Problem as problem:
@@ -109,11 +108,21 @@ async def _process_file(run: BatchRun, task: FileTask) -> FileResult:
     return result
 
 
-async def _process_page(run: BatchRun, page: bytes, result: FileResult) -> Picture:
+async def _process_page(run: BatchRun, scan: PagedImage, number: int, result: FileResult) -> Picture:
+    """Process one page, counted from 1. A problem of one of several pages begins with its number."""
+    try:
+        return await _process_image(run, scan.pages[number - 1], result)
+    except Problem as problem:
+        if len(scan.pages) > 1:
+            problem.detail = f"page {number}: {problem.detail}"
+        raise
+
+
+async def _process_image(run: BatchRun, data: bytes, result: FileResult) -> Picture:
     """Run the model on one image, add its output and figures to `result`, and return the output as an image."""
     executor = StageExecutor(run.state.pool, inline=False)
     card, operation, settings = run.model.card, run.operation, run.state.settings
-    image = await executor.run(open_picture, page, card, settings)
+    image = await executor.run(open_picture, data, card, settings)
     job = Job(run.model, operation, 1, image.width * image.height * 3)
     with admit(job, limits=None):
         picture = await executor.run(partial(image.decode, allow_truncated=run.allow_truncated))
@@ -134,9 +143,7 @@ def _read(path: Path | None) -> bytes:
     return sys.stdin.buffer.read() if path is None else path.read_bytes()
 
 
-def _write_images(
-    run: BatchRun, images: Sequence[Picture], dpi: tuple[float, float] | None, result: FileResult
-) -> None:
+def _write_images(run: BatchRun, images: Sequence[Picture], result: FileResult) -> None:
     """Encode the pages in the format of the target's suffix, or for standard output in that of the source."""
     target = result.task.target
     own = images[0].media_type if images[0].media_type in codec.WRITABLE else "image/png"
@@ -150,10 +157,11 @@ def _write_images(
         target = target and (result.task.fallback or target)
     if run.quality is not None and result.task.to_stdout and media_type not in codec.LOSSY:
         result.notes.append(f"--quality does not apply to {media_type}")
-    if dropped := codec.dropped_metadata(images[0], media_type):
+    written = images if media_type == "image/tiff" else images[:1]
+    if dropped := sorted({token for image in written for token in codec.dropped_metadata(image, media_type)}):
         result.notes.append(f"metadata that are not in the output: {', '.join(dropped)}")
     default_quality = run.state.settings.image_quality
-    data = codec.encode_any(images, media_type, dpi, quality=run.quality, default_quality=default_quality)
+    data = codec.encode_any(images, media_type, quality=run.quality, default_quality=default_quality)
     if target:
         write_atomic(target, data)
         result.written = target

@@ -14,11 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from service.codec import bit_depth, colour, jpeg, jpeg_segments, pillow_metadata, png, png_chunks, webp_chunks
+from service.codec import (
+    bit_depth,
+    calibration,
+    colour,
+    jpeg,
+    jpeg_segments,
+    pillow_metadata,
+    png,
+    png_chunks,
+    webp_chunks,
+)
 from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
 from service.codec.limits import describe_limit, fits, require_fits
-from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
+from service.codec.metadata import HELD_FIELDS, MAX_METADATA_BYTES, FileParts, Metadata, is_srgb
 from service.codec.signatures import RAW_HINT, describe_other, detect_image
 from service.codec.truncated import recover, webp_byte_fraction
 from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
@@ -291,7 +301,7 @@ def _to_picture(image: Image.Image, name: str, parts: FileParts, wide: bit_depth
         raise InvalidImage(f"images of Pillow mode {image.mode} are not supported")
     pixels, alpha = _split_alpha(np.asarray(image))
     icc = parts.icc
-    if icc and (converted or len(icc) > MAX_METADATA_BYTES or colour.profile_space(icc) is None):
+    if icc and (converted or colour.profile_space(icc) is None):
         icc = b""
         parts.metadata.mark_broken("icc")
     return Picture(
@@ -322,7 +332,7 @@ def encode(picture: Picture, media_type: str, *, quality: int | None = None, def
     alpha, so the image is composited on black. Raises NotAcceptable if the format cannot hold an image of this size.
     """
     require_fits(media_type, picture.pixels.shape[1::-1])
-    pixels = picture.pixels
+    pixels = pixels_for(picture, media_type)
     if picture.alpha is not None:
         if media_type == "image/jpeg":
             pixels = composite(pixels, picture.alpha, "black")
@@ -346,6 +356,16 @@ def encode(picture: Picture, media_type: str, *, quality: int | None = None, def
     return file.getvalue()
 
 
+def pixels_for(picture: Picture, media_type: str) -> Pixels:
+    """Return the pixels for a file of this type: converted to sRGB if it cannot hold what describes their colours."""
+    icc = picture.icc
+    if icc and fitting_profile(picture, media_type):
+        return picture.pixels
+    if not icc and "colour" not in HELD_FIELDS[media_type] and picture.metadata.colour:
+        icc = calibration.of_png(picture.metadata.colour) if not is_srgb(picture.metadata.colour) else None
+    return colour.pixels_to_srgb(picture.pixels, icc) if icc else picture.pixels
+
+
 def dropped_metadata(picture: Picture, media_type: str) -> list[str]:
     """Return the kinds of metadata that a file of this type leaves out or that were left out on decoding, sorted."""
     _, lost = picture.metadata.fitting(media_type)
@@ -359,7 +379,8 @@ def fitting_profile(picture: Picture, media_type: str) -> bytes | None:
     if media_type in TYPES_WITHOUT_PROFILE:
         return None
     channels = 3 if media_type in TYPES_WITHOUT_GREY else picture.pixels.shape[2]
-    return picture.icc if picture.icc and colour.fits(picture.icc, channels) else None
+    icc = picture.icc
+    return icc if icc and len(icc) <= MAX_METADATA_BYTES and colour.fits(icc, channels) else None
 
 
 def _save_jpeg(image: Image.Image, options: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from struct import Struct
 
 from isal import isal_zlib
 
-from service.codec import exif, photoshop
+from service.codec import exif, photoshop, png_text
 from service.codec.density import Density
 from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
 from service.errors import InvalidImage
@@ -222,4 +222,8 @@ def _chunk_bodies(icc: bytes | None, metadata: Metadata) -> Iterable[tuple[bytes
         yield b"eXIf", metadata.exif
     if metadata.xmp:
         yield b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp
+    if metadata.photoshop:
+        yield png_text.iptc_chunk(metadata.photoshop)
+    for comment in metadata.comments:
+        yield png_text.comment_chunk(comment)
     yield from metadata.texts

@@ -80,7 +80,9 @@ def test_metadata_without_an_image_is_refused_by_name(client: TestClient, name: 
 
 def test_the_cause_is_named_before_parameters_without_effect(client: TestClient) -> None:
     headers = {"content-type": "image/png"}
-    answer = client.post("/denoise?model=photos&quality=80&metadata=keep", content=b"P6\n1 1\n255\nabc", headers=headers)
+    answer = client.post(
+        "/denoise?model=photos&quality=80&metadata=keep", content=b"P6\n1 1\n255\nabc", headers=headers
+    )
     assert answer.status_code == 415
 
 
