@@ -158,7 +158,9 @@ def _write_images(run: BatchRun, images: Sequence[Picture], result: FileResult) 
     if run.quality is not None and result.task.to_stdout and media_type not in codec.LOSSY:
         result.notes.append(f"--quality does not apply to {media_type}")
     written = images if media_type == "image/tiff" else images[:1]
-    if dropped := sorted({token for image in written for token in codec.dropped_metadata(image, media_type)}):
+    if dropped := sorted(
+        {token for image in written for token in codec.dropped_metadata(image, media_type)} - {"frames"}
+    ):
         result.notes.append(f"metadata that are not in the output: {', '.join(dropped)}")
     default_quality = run.state.settings.image_quality
     data = codec.encode_any(images, media_type, quality=run.quality, default_quality=default_quality)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from service.codec.jpeg_markers import DQT, PROGRESSIVE_MARKERS, SOF_MARKERS, SOS, walk
+from service.codec.jpeg_markers import DQT, LOSSLESS_MARKERS, PROGRESSIVE_MARKERS, SOF_MARKERS, SOS, walk
 
 TABLE_SIZE = 64
 MAX_STEP = 255  # of a baseline JPEG
@@ -45,6 +45,7 @@ class JpegCoding(NamedTuple):
     frame: bytes
     tables: bytes
     turned: bool = False
+    lossless: bool = False
 
 
 def read_coding(data: bytes) -> JpegCoding | None:
@@ -53,12 +54,27 @@ def read_coding(data: bytes) -> JpegCoding | None:
     tables: list[bytes] = []
     for segment in walk(data):
         if segment.marker == SOS:
-            return JpegCoding(frame[0] in PROGRESSIVE_MARKERS, frame[1], b"".join(tables)) if frame else None
+            if frame is None:
+                return None
+            lossless = frame[0] in LOSSLESS_MARKERS
+            return JpegCoding(frame[0] in PROGRESSIVE_MARKERS, frame[1], b"".join(tables), lossless=lossless)
         if segment.marker in SOF_MARKERS:
             frame = (segment.marker, segment.body(data))
         elif segment.marker == DQT:
             tables.append(segment.body(data))
     return None
+
+
+def describe_unsupported(data: bytes) -> str | None:
+    """Return which kind of JPEG file this is, if it is one that Pillow cannot decode, or None."""
+    coding = read_coding(data)
+    if coding is None or len(coding.frame) < 6:
+        return None
+    if coding.lossless:
+        return "a lossless JPEG"
+    if coding.frame[0] != 8:
+        return f"a JPEG of {coding.frame[0]} bits per sample"
+    return None if any(coding.frame[1:3]) else "a JPEG that states its height only at its end"
 
 
 @lru_cache(maxsize=256)

@@ -10,7 +10,7 @@ MAX_METADATA_BYTES = 1 << 20
 """Largest EXIF block, XMP packet, Photoshop resource block, text or ICC profile that is copied to an answer."""
 
 Token = Literal[
-    "comment", "exif", "gamma", "icc", "iptc", "other", "resolution", "text", "trailer", "transparency", "xmp"
+    "comment", "exif", "frames", "gamma", "icc", "iptc", "other", "resolution", "text", "trailer", "transparency", "xmp"
 ]
 """A kind of metadata, as `X-Metadata-Dropped` names it."""
 

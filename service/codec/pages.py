@@ -58,13 +58,18 @@ class TiffPages(Sequence[bytes]):
     @overload
     def __getitem__(self, index: slice) -> list[bytes]: ...
     def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
-        """Return a copy of the file that begins with the directory of the page; Pillow reads no others then."""
+        """Return a copy of the file that has the directory of this page alone."""
         if isinstance(index, slice):
             return [self[at] for at in range(len(self))[index]]
         big = self._data[2:4] in (b"+\0", b"\0+")
-        pointer = Struct(("<" if self._data[:2] == b"II" else ">") + ("Q" if big else "I"))
+        order = "<" if self._data[:2] == b"II" else ">"
+        pointer = Struct(order + ("Q" if big else "I"))
         head = self._data[: 8 if big else 4] + pointer.pack(self._offsets[index])
-        return head + self._data[len(head) :]
+        directory = self._offsets[index]
+        count = Struct(order + ("Q" if big else "H"))
+        following = directory + count.size + count.unpack_from(self._data, directory)[0] * (20 if big else 12)
+        rest = (self._data[len(head) : following], bytes(pointer.size), self._data[following + pointer.size :])
+        return b"".join((head, *rest))
 
 
 def read_pages(data: bytes, *, max_pages: int, max_pixels: int) -> PagedImage:

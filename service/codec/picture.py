@@ -23,10 +23,11 @@ from service.codec import (
     pillow_metadata,
     png,
     png_chunks,
+    tiff_samples,
     webp_chunks,
 )
 from service.codec.grey import is_grey
-from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
+from service.codec.jpeg_coding import JpegCoding, describe_unsupported, read_coding, save_options, with_quality
 from service.codec.limits import describe_limit, fits, require_fits
 from service.codec.metadata import HELD_FIELDS, MAX_METADATA_BYTES, FileParts, Metadata, is_srgb
 from service.codec.signatures import RAW_HINT, describe_other, detect_image
@@ -139,6 +140,7 @@ class LazyPicture:
         self._data = data
         self._format = detect_format(data, formats)
         self._parts = FileParts(data)
+        self._samples = 1  # for each pixel of the opened image
         if self._format == "JPEG" and _count(SOS, data) > max_scans:
             jpeg_segments.limit_scans(data, max_scans)
         parse = FAST_PARSERS.get(self._format)
@@ -147,7 +149,10 @@ class LazyPicture:
         if self._format == "TIFF":
             _reject_raw(source)
         self._source: png.SimplePng | jpeg.SimpleJpeg | Image.Image | None = source
-        self.width, self.height = source.size  # before the EXIF orientation is applied
+        self.width, self.height = (
+            source.size[0] // self._samples,
+            source.size[1],
+        )  # before the EXIF orientation is applied
         if self.width * self.height > max_pixels:
             raise ImageTooLarge(f"the image has {self.width}x{self.height} pixels, the limit is {max_pixels} pixels")
         if not self.width * self.height:
@@ -188,6 +193,8 @@ class LazyPicture:
             wide: bit_depth.EightBits | None = None
             if image.mode in bit_depth.WIDE_MODES:
                 wide = bit_depth.convert_single(image, data)
+                if self._samples > 1:
+                    wide.samples = wide.samples.reshape(self.height, self.width, self._samples)
             elif raw_mode:
                 wide = bit_depth.convert_channels(image, raw_mode, data, lambda: self._open_with_pillow(data))
             picture = _to_picture(image, self._format, parts, wide)
@@ -199,7 +206,7 @@ class LazyPicture:
         except Problem:
             raise
         except Exception as error:
-            raise InvalidImage(f"the {self._format} data are corrupt or truncated") from error
+            raise _explain(data, self._format, "data are corrupt or truncated") from error
 
     def _load(self, image: Image.Image, data: bytes, allow_truncated: bool) -> tuple[Image.Image, float]:
         """Return a loaded image and its decoded share. Raises TruncatedImage or an error of Pillow."""
@@ -231,6 +238,9 @@ class LazyPicture:
 
     def _open_with_pillow(self, data: bytes) -> Image.Image:
         try:
+            grey = tiff_samples.as_grey(data) if self._format == "TIFF" else None
+            if grey:
+                self._samples, data = grey.channels, grey.data
             return Image.open(BytesIO(data), formats=[self._format])
         except Exception as error:  # Pillow may raise any exception on hostile bytes
             if self._format == "WEBP" and (fraction := webp_byte_fraction(data)) is not None:
@@ -238,7 +248,16 @@ class LazyPicture:
                     f"the WebP data are truncated: {fraction:.0%} of the bytes are there; "
                     "send the whole file, since a part of a WebP cannot be decoded"
                 ) from error
-            raise InvalidImage(f"the {self._format} header is corrupt") from error
+            raise _explain(data, self._format, "header is corrupt") from error
+
+
+def _explain(data: bytes, name: str, cause: str) -> Problem:
+    """Return the problem of an image that Pillow cannot open or decode."""
+    kind = describe_unsupported(data) if name == "JPEG" else None
+    if kind:
+        return UnsupportedImage(f"the image is {kind}, which cannot be decoded; convert it to PNG or a usual JPEG")
+    kinds = ", or it has samples of a kind that cannot be read" if name == "TIFF" and "header" in cause else ""
+    return InvalidImage(f"the {name} {cause}{kinds}")
 
 
 def _reject_raw(source: object) -> None:

@@ -37,8 +37,18 @@ def take(parts: FileParts, image: Image.Image) -> None:
     else:
         metadata.exif = _bytes(image.info.get("exif")).removeprefix(exif.PREFIX)
         metadata.xmp = find_xmp(parts.image) if image.format == "GIF" else _bytes(image.info.get("xmp"))
+    if _has_more_frames(image):
+        metadata.mark_other("frames")
     image.info.pop("xmp", None)  # Pillow would apply an orientation that stands there alone
     metadata.check()
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    """Return whether an animation or a file of several pages follows. Nothing is decoded."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # of a broken second frame
+        return True
 
 
 def _bytes(value: object) -> bytes:

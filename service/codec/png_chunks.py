@@ -31,6 +31,7 @@ TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 SIGNIFICANT_BITS = b"sBIT"
 TRANSPARENCY = b"tRNS"
 ANIMATION_KINDS = (b"acTL", b"fcTL", b"fdAT")
+ONE_FRAME = b"\0\0\0\1"
 # Known chunks that are neither copied nor missed: they are about the samples or the palette of this file.
 SILENT_KINDS = (SIGNIFICANT_BITS, TRANSPARENCY, b"bKGD", b"hIST", b"sPLT", *ANIMATION_KINDS)
 MIN_TRANSPARENCY_BYTES = {b"\0": 2, b"\2": 6}  # by colour type
@@ -145,6 +146,8 @@ def take_chunk(parts: PngParts, kind: bytes, body: bytes, *, intact: bool) -> No
             metadata.mark_broken("gamma")
     elif kind == b"tIME" and len(body) == 7 and intact:
         metadata.texts += ((kind, body),)
+    elif kind == b"acTL" and body[:4] > ONE_FRAME:
+        metadata.mark_other("frames")
     elif kind not in SILENT_KINDS:
         metadata.mark_other("other")
 
