@@ -13,8 +13,10 @@ from service.engine.images import postprocess
 from tests.support.image_files import (
     IPTC,
     XMP,
+    calibrated_bmp,
     chunk,
     exif,
+    gif_with_xmp,
     grey_profile,
     photoshop,
     profile_segments,
@@ -66,7 +68,9 @@ def _files() -> dict[tuple[str, str], bytes]:
         ("TIFF", "IPTC"): saved(colour, "TIFF", tiffinfo={33723: IPTC}),
         ("TIFF", "resolution"): saved(colour, "TIFF", dpi=(300, 300)),
         ("BMP", "resolution"): saved(colour, "BMP", dpi=(300, 300)),
+        ("BMP", "profile or calibration"): calibrated_bmp(colour),
         ("GIF", "comment"): saved(grey, "GIF", comment=b"comment"),
+        ("GIF", "XMP"): gif_with_xmp(saved(grey, "GIF")),
         ("AVIF", "RGB profile"): saved(colour, "AVIF", icc_profile=srgb),
         ("AVIF", "EXIF"): saved(colour, "AVIF", exif=b"Exif\0\0" + exif()),
         ("AVIF", "XMP"): saved(colour, "AVIF", xmp=XMP),
@@ -87,7 +91,9 @@ def _outcome(data: bytes, media_type: str) -> str:
     answer = postprocess(picture.pixels, picture, keep_metadata=True)
     dropped = codec.dropped_metadata(answer, media_type)
     if dropped:
-        return f"dropped: `{'`, `'.join(dropped)}`"
+        names = f"`{'`, `'.join(dropped)}`"
+        is_converted = picture.icc or picture.metadata.colour
+        return f"converted to sRGB: {names}" if is_converted and media_type != "image/png" else f"dropped: {names}"
     again = codec.decode(codec.encode(answer, media_type), formats=FORMATS, max_pixels=1 << 20)
     if again.metadata.is_empty() and not again.icc:
         raise ValueError(f"{media_type} loses metadata without naming them")

@@ -16,25 +16,40 @@ import numpy as np
 from service import codec
 from service.card import Operation
 from service.cli.plan import MEDIA_TYPES, FileTask
-from service.codec import Picture
-from service.config import Settings
+from service.codec import PagedImage, Picture
 from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
 from service.engine.pipeline import Job, StageExecutor, admit, infer
-from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
+from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem, TruncatedImage
 from service.state import State
 from service.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """What all files of a command share.
+
+    `quality` (1 to 100) is that of lossy outputs; without it they have that of the source or of the settings.
+    """
+
+    state: State
+    model: LoadedModel
+    operation: Operation
+    allow_truncated: bool = False
+    keep_metadata: bool = True
+    quality: int | None = None
 
 
 @dataclass(slots=True)
 class FileResult:
     """The outcome of one file: an output and figures for each page, or the problem, and notes for the user.
 
-    An output has the shape of one item. It is already written if the task has a target.
+    An output has the shape of one item. `written` is the file that holds them, if one was written.
     """
 
     task: FileTask
+    written: Path | None = None
     outputs: list[Array] = field(default_factory=list[Array])
     figures: list[Figures] = field(default_factory=list[Figures])
     problem: Problem | None = None
@@ -58,51 +73,59 @@ async def select_model(state: State, operation: Operation, model_name: str) -> L
     return model
 
 
-async def process_files(
-    state: State, model: LoadedModel, operation: Operation, tasks: Sequence[FileTask]
-) -> AsyncGenerator[FileResult]:
+async def process_files(run: BatchRun, tasks: Sequence[FileTask]) -> AsyncGenerator[FileResult]:
     """Process files concurrently. Yield the result of each task, in order."""
     window: list[asyncio.Task[FileResult]] = []
-    concurrency = 1 + state.store.load_options.cores  # one task reads its file while the others run and write
+    concurrency = 1 + run.state.store.load_options.cores  # one task reads its file while the others run and write
     try:
         for at in range(len(tasks)):
             while len(window) < concurrency and at + len(window) < len(tasks):
-                window.append(asyncio.create_task(_process_file(state, model, operation, tasks[at + len(window)])))
+                window.append(asyncio.create_task(_process_file(run, tasks[at + len(window)])))
             yield await window.pop(0)
     finally:
         for pending in window:
             pending.cancel()
 
 
-async def _process_file(state: State, model: LoadedModel, operation: Operation, task: FileTask) -> FileResult:
-    executor = StageExecutor(state.pool, inline=False)
-    settings, result = state.settings, FileResult(task)
-    max_pixels = settings.max_pixels_any_size if model.card.any_size else settings.max_pixels
+async def _process_file(run: BatchRun, task: FileTask) -> FileResult:
+    executor = StageExecutor(run.state.pool, inline=False)
+    settings, result = run.state.settings, FileResult(task)
+    max_pixels = settings.max_pixels_any_size if run.model.card.any_size else settings.max_pixels
     try:
         data = await executor.run(_read, task.source.path)
         scan = await executor.run(codec.read_pages, data, max_pages=settings.max_items, max_pixels=max_pixels)
         if scan.frames > 1:
             result.notes.append(f"only the first of {scan.frames} frames is used")
-        images = [await _process_page(state, model, operation, page, result) for page in scan.pages]
-        if operation != "encode":
-            await executor.run(_write_images, images, scan.dpi, result, settings)
+        images = [await _process_page(run, scan, number, result) for number in range(1, len(scan.pages) + 1)]
+        if run.operation != "encode":
+            await executor.run(_write_images, run, images, result)
     except OSError as error:
         result.problem = InvalidImage(error.strerror or str(error))
     except Problem as problem:
+        if isinstance(problem, TruncatedImage) and problem.can_be_allowed:
+            problem.detail += ", or accept the part by --truncated allow"
         result.problem = problem
     return result
 
 
-async def _process_page(
-    state: State, model: LoadedModel, operation: Operation, page: bytes, result: FileResult
-) -> Picture:
+async def _process_page(run: BatchRun, scan: PagedImage, number: int, result: FileResult) -> Picture:
+    """Process one page, counted from 1. A problem of one of several pages begins with its number."""
+    try:
+        return await _process_image(run, scan.pages[number - 1], result)
+    except Problem as problem:
+        if len(scan.pages) > 1:
+            problem.detail = f"page {number}: {problem.detail}"
+        raise
+
+
+async def _process_image(run: BatchRun, data: bytes, result: FileResult) -> Picture:
     """Run the model on one image, add its output and figures to `result`, and return the output as an image."""
-    executor = StageExecutor(state.pool, inline=False)
-    card, settings = model.card, state.settings
-    image = await executor.run(open_picture, page, card, settings)
-    job = Job(model, operation, 1, image.width * image.height * 3)
+    executor = StageExecutor(run.state.pool, inline=False)
+    card, operation, settings = run.model.card, run.operation, run.state.settings
+    image = await executor.run(open_picture, data, card, settings)
+    job = Job(run.model, operation, 1, image.width * image.height * 3)
     with admit(job, limits=None):
-        picture = await executor.run(image.decode)
+        picture = await executor.run(partial(image.decode, allow_truncated=run.allow_truncated))
         row = preprocess(picture, card, operation, settings)
         inference = await infer(job, [row[np.newaxis]], executor)
     output = inference.outputs[0]
@@ -111,16 +134,16 @@ async def _process_page(
     item = ItemResult(card, row, output, partial(inference.error, 0, row, output))
     result.outputs.append(output)
     result.figures.append(compute_figures(operation, item))
-    return picture if operation == "encode" else postprocess(output, picture, settings.metadata == "keep")
+    if picture.fraction < 1:
+        result.notes.append(f"truncated: {picture.fraction:.0%} of the image is there")
+    return picture if operation == "encode" else postprocess(output, picture, run.keep_metadata)
 
 
 def _read(path: Path | None) -> bytes:
     return sys.stdin.buffer.read() if path is None else path.read_bytes()
 
 
-def _write_images(
-    images: Sequence[Picture], dpi: tuple[float, float] | None, result: FileResult, settings: Settings
-) -> None:
+def _write_images(run: BatchRun, images: Sequence[Picture], result: FileResult) -> None:
     """Encode the pages in the format of the target's suffix, or for standard output in that of the source."""
     target = result.task.target
     own = images[0].media_type if images[0].media_type in codec.WRITABLE else "image/png"
@@ -131,12 +154,19 @@ def _write_images(
     if not codec.fits(media_type, (width, height)):
         result.notes.append(f"written as PNG: {codec.describe_limit(media_type)}, and this one has {width}x{height}")
         media_type = "image/png"
-        target = target and target.with_name(f"{target.name}.png")
-    if dropped := codec.dropped_metadata(images[0], media_type):
+        target = target and (result.task.fallback or target)
+    if run.quality is not None and result.task.to_stdout and media_type not in codec.LOSSY:
+        result.notes.append(f"--quality does not apply to {media_type}")
+    written = images if media_type == "image/tiff" else images[:1]
+    if dropped := sorted(
+        {token for image in written for token in codec.dropped_metadata(image, media_type)} - {"frames"}
+    ):
         result.notes.append(f"metadata that are not in the output: {', '.join(dropped)}")
-    data = codec.encode_any(images, media_type, dpi, settings.image_quality)
+    default_quality = run.state.settings.image_quality
+    data = codec.encode_any(images, media_type, quality=run.quality, default_quality=default_quality)
     if target:
         write_atomic(target, data)
+        result.written = target
     elif result.task.to_stdout:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

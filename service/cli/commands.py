@@ -16,11 +16,13 @@ from rich.text import Text
 from service.card import Operation
 from service.cli import batch
 from service.cli.output_log import OutputLog, state_folder
-from service.cli.plan import ExistingFilePolicy, FileTask, Plan, output_folder, plan_outputs
+from service.cli.plan import ExistingFilePolicy, FileTask, Plan, note_quality, output_folder, plan_outputs
 from service.cli.runner import (
+    DEFAULT_IMAGE_OPTIONS,
     DEFAULT_OPTIONS,
     BatchOptions,
     CommandError,
+    ImageOptions,
     load_settings,
     load_state,
     run_tasks,
@@ -131,7 +133,7 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
 
 
 @app.command
-def denoise(*sources: SourceArguments, output: OutputOption, options: BatchOptions = DEFAULT_OPTIONS) -> None:
+def denoise(*sources: SourceArguments, output: OutputOption, options: ImageOptions = DEFAULT_IMAGE_OPTIONS) -> None:
     """Denoise images, or all images below folders.
 
     Example: hourglass denoise scans/ holiday/*.jpg -o clean/
@@ -140,7 +142,7 @@ def denoise(*sources: SourceArguments, output: OutputOption, options: BatchOptio
 
 
 @app.command
-def reconstruct(*sources: SourceArguments, output: OutputOption, options: BatchOptions = DEFAULT_OPTIONS) -> None:
+def reconstruct(*sources: SourceArguments, output: OutputOption, options: ImageOptions = DEFAULT_IMAGE_OPTIONS) -> None:
     """Encode and decode images, or all images below folders, and print the error of each.
 
     Example: hourglass reconstruct digit.png -o back.png --model digits
@@ -190,12 +192,14 @@ def key(name: Annotated[str, Parameter(show_env_var=False, help="name of the own
     print(line, file=sys.stderr)
 
 
-def _run_images(operation: Operation, names: Sequence[str], output: str, options: BatchOptions) -> None:
+def _run_images(operation: Operation, names: Sequence[str], output: str, options: ImageOptions) -> None:
     settings, log = load_settings(options.models_dir), OutputLog(state_folder())
     folder = output_folder(output, names)
     images = _find_images(names, folder, log)
     existing = ExistingFilePolicy(options.overwrite, options.skip_existing, options.suffix)
     plan = plan_outputs(images, output, folder, existing, log.is_own)
+    if options.quality is not None:
+        note_quality(plan)
     report = run_tasks(operation, images, plan, settings, options, log)
     sys.exit(report.finish(to_stdout=output not in ("-", STREAM)))
 

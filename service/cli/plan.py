@@ -3,17 +3,20 @@
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service import codec
 from service.cli.sources import FORMAT_BY_SUFFIX, STREAM, Source, Sources, expand_home, printable
 
+LONGEST_SIDE = (1 << 31) - 1  # in pixels, of a PNG file
 MEDIA_TYPES = {  # of the suffixes that can be written
     suffix: f"image/{name}"
     for suffix, name in FORMAT_BY_SUFFIX.items()
     if f"image/{name}" in codec.WRITABLE and suffix not in (".mpo", ".apng")
 }
+LIMITED_TYPES = {one for one in codec.WRITABLE if not codec.fits(one, (LONGEST_SIDE, 1))}
+"""Media types that cannot hold every image that can be read."""
 SUFFIX_OF_FORMAT = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "gif": ".gif"}
 MAX_NAME_BYTES = 255
 
@@ -22,12 +25,14 @@ MAX_NAME_BYTES = 255
 class FileTask:
     """A source and the file to write its output to; without a target the output is only returned.
 
-    A target without a path is standard output.
+    Without a target, `to_stdout` writes to standard output. `fallback` is the PNG file that is written if the image is
+    too large for the format of the target; it is no file of the user's.
     """
 
     source: Source
     target: Path | None
     to_stdout: bool = False
+    fallback: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ def plan_outputs(
         return Plan([FileTask(sources.files[0], None, to_stdout=True)])
     plan = _name_targets(sources.files, expand_home(output), folder, existing.suffix)
     _check_sources(plan.tasks)
+    plan.tasks = _with_fallbacks(plan.tasks, is_own)
     return _check_existing(plan, existing, is_own)
 
 
@@ -139,9 +145,40 @@ def _check_sources(tasks: Sequence[FileTask]) -> None:
             )
 
 
+def _exists(path: Path | None) -> bool:
+    return path is not None and os.path.lexists(path)
+
+
+def _with_fallbacks(tasks: Sequence[FileTask], is_own: Callable[[Path], bool]) -> list[FileTask]:
+    """Plan a PNG file beside each target of a format of limited size. No other output and no file has its name.
+
+    Only an output of an earlier run is replaced.
+    """
+    sources = {os.path.realpath(task.source.path) for task in tasks if task.source.path}
+    names = {_key(task.target) for task in tasks if task.target}
+    planned: list[FileTask] = []
+    for task in tasks:
+        if task.target is None or MEDIA_TYPES[task.target.suffix.lower()] not in LIMITED_TYPES:
+            planned.append(task)
+            continue
+        first = fallback = _with_suffix(task.target.with_name(f"{task.target.name}.png"), "")
+        number = 2
+        while (
+            _key(fallback) in names
+            or os.path.realpath(fallback) in sources
+            or (os.path.lexists(fallback) and not is_own(fallback))
+        ):
+            fallback = _with_suffix(first, f"-{number}")
+            number += 1
+        names.add(_key(fallback))
+        planned.append(replace(task, fallback=fallback))
+    return planned
+
+
 def _check_existing(plan: Plan, existing: ExistingFilePolicy, is_own: Callable[[Path], bool]) -> Plan:
-    present = [task for task in plan.tasks if task.target and os.path.lexists(task.target)]
+    present = [task for task in plan.tasks if _exists(task.target)]
     if existing.skip:
+        present = [task for task in plan.tasks if any(map(_exists, (task.target, task.fallback)))]
         plan.skipped = [task.target for task in present if task.target]
         plan.tasks = [task for task in plan.tasks if task not in present]
         return plan
@@ -155,3 +192,15 @@ def _check_existing(plan: Plan, existing: ExistingFilePolicy, is_own: Callable[[
             f"{count}{printable(foreign[0])}{verb}: --overwrite replaces, --skip-existing keeps what is there"
         )
     return plan
+
+
+def note_quality(plan: Plan) -> None:
+    """Note to how many outputs a quality does not apply. Raises ValueError if it applies to none."""
+    suffixes = [task.target.suffix.lower() for task in plan.tasks if task.target]
+    lossless = [suffix for suffix in suffixes if MEDIA_TYPES[suffix] not in codec.LOSSY]
+    if not lossless:
+        return
+    kinds = ", ".join(sorted(set(lossless)))
+    if len(lossless) == len(plan.tasks):
+        raise ValueError(f"--quality applies to JPEG, WebP and AVIF, and the outputs are {kinds}: omit it")
+    plan.notes.append(f"--quality does not apply to {len(lossless)} outputs ({kinds})")

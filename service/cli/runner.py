@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -47,13 +48,27 @@ class BatchOptions:
     """leave out images whose output exists already, so that a stopped run continues"""
     suffix: Annotated[str, Parameter(allow_leading_hyphen=True)] = ""
     """text to add to the names of outputs, before the last dot"""
+    truncated: Literal["allow", "reject"] = "reject"
+    """allow or reject images of which a part is missing"""
     quiet: Annotated[bool, Parameter(["--quiet", "-q"], negative="")] = False
     """print failures only"""
     json: Annotated[bool, Parameter(negative="")] = False
     """print one JSON document on standard output: every file, and the summary"""
 
 
+@Parameter(name="*", show_env_var=False)
+@dataclass(frozen=True)
+class ImageOptions(BatchOptions):
+    """The options of commands that write images."""
+
+    quality: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None
+    """quality of JPEG, WebP and AVIF outputs, 1 to 100; default: that of the JPEG read, or of the settings"""
+    metadata: Literal["keep", "strip"] | None = None
+    """keep or strip metadata such as EXIF, XMP and resolution; default: HOURGLASS_METADATA, which is keep"""
+
+
 DEFAULT_OPTIONS = BatchOptions()
+DEFAULT_IMAGE_OPTIONS = ImageOptions()
 
 
 @dataclass(slots=True)
@@ -80,16 +95,16 @@ class Report:
     def add(self, result: batch.FileResult) -> None:
         """Add the result of one file: print its failure, notes and figures, and remember its output."""
         task, source = result.task, str(result.task.source)
-        entry: dict[str, Any] = {"file": source, "output": printable(task.target) if task.target else None}
+        entry: dict[str, Any] = {"file": source, "output": printable(result.written) if result.written else None}
         for message in result.notes:
             self.note(f"{source}: {message}")
         if result.problem:
             self.failed += 1
             self.note(f"{source}: {result.problem.detail}", style="red", important=True)
-            self.files.append({**entry, "output": None, "status": "failed", "error": result.problem.detail})
+            self.files.append({**entry, "status": "failed", "error": result.problem.detail})
             return
-        if task.target and self.log:
-            self.log.record(task.target)
+        if result.written and self.log:
+            self.log.record(result.written)
         many = len(result.outputs) > 1
         for number, (output, figures) in enumerate(zip(result.outputs, result.figures, strict=True), 1):
             name = f"{source}#page={number}" if many else source
@@ -163,9 +178,19 @@ def _interrupt(number: int, _frame: object) -> None:
 
 
 async def _run(state: State, report: Report) -> None:
-    model = await batch.select_model(state, report.operation, report.options.model)
+    options = report.options
+    model = await batch.select_model(state, report.operation, options.model)
+    metadata = options.metadata if isinstance(options, ImageOptions) else None
+    run = batch.BatchRun(
+        state,
+        model,
+        report.operation,
+        allow_truncated=options.truncated == "allow",
+        keep_metadata=(metadata or state.settings.metadata) == "keep",
+        quality=options.quality if isinstance(options, ImageOptions) else None,
+    )
     async with _progress(report) as advance:
-        async for result in batch.process_files(state, model, report.operation, report.plan.tasks):
+        async for result in batch.process_files(run, report.plan.tasks):
             advance()
             report.add(result)
 

@@ -7,7 +7,7 @@ are detected; `pages` and `picture` encode, and `limits` states the largest size
 from service.codec.alpha import fill_transparent
 from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
-from service.codec.pages import WRITABLE, PagedImage, encode_any, read_pages
+from service.codec.pages import LOSSY, WRITABLE, PagedImage, encode_any, read_pages
 from service.codec.picture import (
     ENCODABLE,
     LazyPicture,
@@ -22,6 +22,7 @@ from service.codec.resize import fit_alpha_to_size, fit_to_size
 
 __all__ = [
     "ENCODABLE",
+    "LOSSY",
     "WRITABLE",
     "LazyPicture",
     "PagedImage",

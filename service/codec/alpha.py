@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Offsets = NDArray[np.intp]
 
-MAX_RADIUS = 254  # distances are uint8
+MAX_RADIUS = 253  # distances are uint8, and one more than the next is added to
 BLOCK_PIXELS = 1 << 18  # pixels filled at once, which bounds the memory
 PASSES = 2  # the first does not reach pixels that have a visible one neither in their row nor in their column
 
@@ -26,60 +27,94 @@ def fill_transparent(pixels: Pixels, alpha: Pixels, radius: int) -> Pixels:
     known = alpha > 0
     if known.all():
         return pixels
-    filled = pixels.copy()
     if not known.any():
-        filled[:] = 0
-        return filled
-    for channel in range(pixels.shape[2]):  # one channel at a time, which bounds the memory
-        filled[:, :, channel][~known] = round(float(pixels[:, :, channel].mean(where=known)))
+        return np.zeros_like(pixels)
+    filled = _with_mean_colour(pixels, known)
     for _ in range(PASSES):
         known = _mirror(filled, known, min(radius, MAX_RADIUS))
+        if known.all():
+            break
     return filled
 
 
-@dataclass(slots=True)
-class _Direction:
-    """A direction in which a known pixel is looked for: its steps, and the distance to that pixel as uint8 H,W."""
+def _with_mean_colour(pixels: Pixels, known: Mask) -> Pixels:
+    """Return a copy in which unknown pixels have the mean colour of the known ones."""
+    height, width, channels = pixels.shape
+    known_samples = np.repeat(known, channels, axis=1)
+    filled = pixels.reshape(height, width * channels) * known_samples
+    sums = filled.sum(axis=0, dtype=np.uint32).reshape(width, channels).sum(axis=0, dtype=np.float64)
+    mean = np.rint(sums / np.count_nonzero(known)).astype(np.uint8)
+    np.add(filled, np.tile(mean, width), out=filled, where=~known_samples)
+    return filled.reshape(pixels.shape)
 
-    row_step: int
-    column_step: int
-    distances: NDArray[np.uint8]
+
+@dataclass(slots=True)
+class _Distances:
+    """The distances (uint8 H,W) to the nearest known pixel in each direction; one more than the radius if farther."""
+
+    above: NDArray[np.uint8]
+    below: NDArray[np.uint8]
+    left: NDArray[np.uint8]
+    right: NDArray[np.uint8]
 
 
 def _mirror(filled: Pixels, known: Mask, radius: int) -> Mask:
     """Fill unknown pixels that have a known one within `radius` in their row or column. Return what is known now."""
-    directions = (
-        _Direction(-1, 0, _distances(known, radius)),
-        _Direction(1, 0, _distances(known[::-1], radius)[::-1]),
-        _Direction(0, -1, _distances(known.T, radius).T),
-        _Direction(0, 1, _distances(known.T[::-1], radius)[::-1].T),
+    turned = np.ascontiguousarray(known.T)
+    distances = _Distances(
+        above=_distances_above(known, radius),
+        below=_distances_above(known[::-1], radius)[::-1],
+        left=np.ascontiguousarray(_distances_above(turned, radius).T),
+        right=np.ascontiguousarray(_distances_above(turned[::-1], radius)[::-1].T),
     )
     height, width = known.shape
     reached = known.copy()
     block_rows = max(1, BLOCK_PIXELS // width)
+    samples = filled.reshape(height * width, filled.shape[2])
     for start in range(0, height, block_rows):
         rows = slice(start, start + block_rows)
-        distances = np.stack([direction.distances[rows] for direction in directions])
-        nearest = distances.argmin(axis=0)
-        distance = np.take_along_axis(distances, nearest[np.newaxis], axis=0)[0]
-        targets = np.nonzero(~known[rows] & (distance <= radius))
-        steps = np.array([(direction.row_step, direction.column_step) for direction in directions])[nearest[targets]]
-        offsets = steps * distance[targets][:, np.newaxis].astype(np.intp)
-        places = np.stack([targets[0] + start, targets[1]], axis=1)
-        mirrored = np.clip(places + 2 * offsets, 0, (height - 1, width - 1))
-        usable = known[mirrored[:, 0], mirrored[:, 1]]
-        mirrored[~usable] = (places + offsets)[~usable]
-        filled[places[:, 0], places[:, 1]] = filled[mirrored[:, 0], mirrored[:, 1]]
-        reached[places[:, 0], places[:, 1]] = True
+        nearest = np.minimum(distances.above[rows], distances.below[rows])
+        np.minimum(nearest, distances.left[rows], out=nearest)
+        np.minimum(nearest, distances.right[rows], out=nearest)
+        targets = np.flatnonzero((nearest > 0) & (nearest <= radius))
+        if targets.size:
+            steps = _steps(distances, rows, targets, nearest.ravel()[targets])
+            targets += start * width
+            samples[targets] = samples[_sources(known, targets, steps)]
+            reached.ravel()[targets] = True
     return reached
 
 
-def _distances(known: Mask, radius: int) -> NDArray[np.uint8]:
+def _steps(distances: _Distances, rows: slice, targets: Offsets, distance: NDArray[np.uint8]) -> Offsets:
+    """Return the offsets (in a flat image) from the targets to their nearest known pixel."""
+    width = distances.above.shape[1]
+    unit = np.ones(targets.size, np.intp)
+    unit[distances.left[rows].ravel()[targets] == distance] = -1
+    unit[distances.below[rows].ravel()[targets] == distance] = width
+    unit[distances.above[rows].ravel()[targets] == distance] = -width
+    return unit * distance
+
+
+def _sources(known: Mask, targets: Offsets, steps: Offsets) -> Offsets:
+    """Return the known pixel that each target gets: that beyond the edge, or the one at the edge if that is unknown."""
+    height, width = known.shape
+    edges = targets + steps
+    sources = edges + steps
+    is_vertical = np.abs(steps) >= width
+    is_inside = (sources >= 0) & (sources < height * width) & (is_vertical | (sources // width == targets // width))
+    sources[~is_inside] = 0
+    return np.where(is_inside & known.ravel()[sources], sources, edges)
+
+
+def _distances_above(known: Mask, radius: int) -> NDArray[np.uint8]:
     """Return the distance to the nearest known pixel above, in each column; `radius` + 1 if it is farther."""
     distances = np.empty(known.shape, np.uint8)
     current = np.full(known.shape[1], radius + 1, np.uint8)
+    unknown = ~known
+    farthest = np.uint8(radius + 1)
     for row in range(known.shape[0]):
-        current += current <= radius
-        current[known[row]] = 0
+        current += 1
+        np.minimum(current, farthest, out=current)
+        current *= unknown[row]
         distances[row] = current
     return distances

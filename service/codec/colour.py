@@ -1,9 +1,11 @@
-"""Checks ICC profiles, and converts CMYK and Lab images to sRGB with littleCMS. Published as ICC.1:2022."""
+"""Checks ICC profiles, and converts images to sRGB with littleCMS. Published as ICC.1:2022."""
 
 from io import BytesIO
 from struct import unpack_from
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 Space = Literal["RGB", "GRAY", "CMYK", "LAB"]
@@ -35,6 +37,29 @@ def profile_space(icc: bytes) -> Space | None:
 def fits(icc: bytes, channels: int) -> bool:
     """Return whether a valid profile describes pixels of 1 channel (grey) or of 3 (RGB)."""
     return SPACES.get(icc[16:20]) == ("GRAY" if channels == 1 else "RGB")
+
+
+def pixels_to_srgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
+    """Convert uint8 H,W,C of 1 or 3 channels by its profile, so that they mean the same without it.
+
+    Grey pixels stay grey; an RGB profile is applied to them as to equal channels. Return the same array if the profile
+    describes other channels, or littleCMS cannot apply it.
+    """
+    channels = pixels.shape[2]
+    space = profile_space(icc)
+    if space != "RGB" and (space != "GRAY" or channels != 1):
+        return pixels
+    image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(icc))
+        srgb = ImageCms.createProfile("sRGB")
+        image = image if space == "GRAY" else image.convert("RGB")
+        converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+    except (OSError, ValueError, ImageCms.PyCMSError):
+        return pixels
+    if converted is None:
+        return pixels
+    return np.asarray(converted.convert("L"))[:, :, np.newaxis] if channels == 1 else np.asarray(converted)
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from service.codec import jpeg_segments
 from service.codec.density import Density
 from service.codec.jpeg_coding import JpegCoding
+from service.codec.jpeg_markers import COM, DQT, EOI, SOS
 from service.codec.metadata import Metadata
 
 JFIF_PREFIX = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
-DQT_MARKER = 0xDB  # quantisation tables
-COMMENT_MARKER = 0xFE
-IGNORED_SEGMENTS = frozenset((DQT_MARKER, 0xC4, 0xDD, COMMENT_MARKER))  # these, Huffman tables, restart interval
-EOI = b"\xff\xd9"
+IGNORED_SEGMENTS = frozenset((DQT, 0xC4, 0xDD, COM))  # these, Huffman tables, restart interval
+END = bytes((0xFF, EOI))
 PROGRESSIVE_MARKER = 0xC2
-SOF_MARKERS = frozenset((0xC0, PROGRESSIVE_MARKER))
-SOS_MARKER = 0xDA
+SIMPLE_SOF_MARKERS = frozenset((0xC0, PROGRESSIVE_MARKER))
 MAX_SEGMENTS = 64  # segments before the first scan; bounds the time of `parse`
 # Component ids and sampling factors, without the table numbers, and the colour space to decode to.
 COLOUR_SPACES = {b"\1\1\x11": "GRAY"} | {bytes((3, 1, luma, 2, 0x11, 3, 0x11)): "RGB" for luma in (0x11, 0x21, 0x22)}
@@ -45,7 +43,7 @@ class SimpleJpeg:
 
     def metadata(self) -> Metadata:
         """Return the metadata of the file."""
-        if self.has_comment or not self.data.endswith(EOI):
+        if self.has_comment or not self.data.endswith(END):
             return jpeg_segments.split(self.data).metadata
         return Metadata(density=Density.from_jfif(self.data[13:18]))
 
@@ -79,16 +77,16 @@ def parse(data: bytes) -> SimpleJpeg | None:
         prefix, marker, length = SEGMENT_HEADER.unpack_from(data, offset)
         if prefix != 0xFF or length < 2:
             return None
-        if marker == SOS_MARKER:
+        if marker == SOS:
             return _from_frame(JpegCoding(progressive, frame, tables), data, has_comment)
-        if marker == DQT_MARKER:
+        if marker == DQT:
             tables += data[offset + 4 : offset + 2 + length]
-        elif marker in SOF_MARKERS and not frame:
+        elif marker in SIMPLE_SOF_MARKERS and not frame:
             frame = data[offset + 4 : offset + 2 + length]
             progressive = marker == PROGRESSIVE_MARKER
         elif marker not in IGNORED_SEGMENTS:
             return None
-        has_comment = has_comment or marker == COMMENT_MARKER
+        has_comment = has_comment or marker == COM
         offset += 2 + length
     return None
 

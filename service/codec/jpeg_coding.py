@@ -6,16 +6,10 @@ libjpeg for a quality are those of ITU-T T.81, annex K, scaled by the formula of
 
 from collections.abc import Sequence
 from functools import lru_cache
-from struct import Struct
 from typing import Any, NamedTuple
 
-SEGMENT_HEADER = Struct(">BBH")
-SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-PROGRESSIVE_MARKERS = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
-DQT_MARKER = 0xDB
-SOS_MARKER = 0xDA
-STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
-MAX_SEGMENTS = 1024  # segments before the first scan; bounds the time of `read_coding`
+from service.codec.jpeg_markers import DQT, LOSSLESS_MARKERS, PROGRESSIVE_MARKERS, SOF_MARKERS, SOS, walk
+
 TABLE_SIZE = 64
 MAX_STEP = 255  # of a baseline JPEG
 
@@ -51,29 +45,37 @@ class JpegCoding(NamedTuple):
     frame: bytes
     tables: bytes
     turned: bool = False
+    lossless: bool = False
 
 
 def read_coding(data: bytes) -> JpegCoding | None:
-    """Read the headers before the first scan. Return None if they are malformed."""
-    offset = 2
+    """Read the headers before the first scan. Return None if there is no scan or no frame."""
     frame: tuple[int, bytes] | None = None
     tables: list[bytes] = []
-    for _ in range(MAX_SEGMENTS):
-        if offset + 4 > len(data) or data[offset] != 0xFF:
-            return None
-        _, marker, length = SEGMENT_HEADER.unpack_from(data, offset)
-        if marker == 0xFF or marker in STANDALONE_MARKERS:  # a fill byte, or a marker without content
-            offset += 1 if marker == 0xFF else 2
-            continue
-        if marker == SOS_MARKER:
-            return JpegCoding(frame[0] in PROGRESSIVE_MARKERS, frame[1], b"".join(tables)) if frame else None
-        content = slice(offset + 4, offset + 2 + length)
-        if marker in SOF_MARKERS:
-            frame = (marker, data[content])
-        elif marker == DQT_MARKER:
-            tables.append(data[content])
-        offset += 2 + max(length, 2)
+    for segment in walk(data):
+        if segment.marker == SOS:
+            if frame is None:
+                return None
+            lossless = frame[0] in LOSSLESS_MARKERS
+            return JpegCoding(frame[0] in PROGRESSIVE_MARKERS, frame[1], b"".join(tables), lossless=lossless)
+        if segment.marker in SOF_MARKERS:
+            frame = (segment.marker, segment.body(data))
+        elif segment.marker == DQT:
+            tables.append(segment.body(data))
     return None
+
+
+def describe_unsupported(data: bytes) -> str | None:
+    """Return which kind of JPEG file this is, if it is one that Pillow cannot decode, or None."""
+    coding = read_coding(data)
+    if coding is None or len(coding.frame) < 6:
+        return None
+    if coding.lossless:
+        return "a lossless JPEG"
+    if coding.frame[0] != 8:
+        return f"a JPEG of {coding.frame[0]} bits per sample"
+    has_height, has_width = any(coding.frame[1:3]), any(coding.frame[3:5])
+    return "a JPEG that states its height only at its end" if has_width and not has_height else None
 
 
 @lru_cache(maxsize=256)

@@ -1,76 +1,32 @@
 """Splits JPEG files into the image and its metadata, and inserts metadata into JPEG files.
 
-The structure is followed as libjpeg follows it: segments by their length, entropy-coded data up to the next marker, and
-nothing behind the end of the image. Published as ITU-T T.81, annex B; the metadata as ICC.1 annex B.4, CIPA DC-008 and
-Adobe's XMP specification part 3.
+The metadata are published as ICC.1 annex B.4, CIPA DC-008 and Adobe's XMP specification part 3.
 """
-
-import re
-from collections.abc import Iterator
-from struct import Struct
 
 from service.codec import exif, photoshop, xmp
 from service.codec.density import Density
+from service.codec.jpeg_markers import APP0, APP1, APP2, APP13, APP14, APP15, COM, EOI, LENGTH, SOI, SOS, walk
 from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
 from service.errors import InvalidImage
 
 ICC_PREFIX = b"ICC_PROFILE\0"
 MAX_ICC_BYTES = 16 << 20  # what the segments of a profile can hold; one that is applied may be larger than one copied
-MAX_SEGMENTS = 50_000  # before the first scan and between scans; bounds the time
 MAX_SEGMENT_BODY = 65533
 MAX_REPETITIONS = 64  # comments, and segments of extended XMP, that are copied
-
-SOI = b"\xff\xd8"
-EOI = 0xD9
-SOS = 0xDA
-COM = 0xFE
-APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
-STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
-MARKER = re.compile(rb"\xff[^\x00\xff]")  # the last of several 0xFF, which may fill the space between segments
-ENTROPY_END = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # a marker that ends a scan: neither stuffing, fill nor restart
-
-LENGTH = Struct(">H")
-
-
-def _segments(data: bytes, offset: int) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and stop of each segment up to the end of the image; `start` is that of the 0xFF.
-
-    A scan is yielded without its entropy-coded data. Raises InvalidImage for too many segments.
-    """
-    for _ in range(MAX_SEGMENTS):
-        match = MARKER.search(data, offset)
-        if match is None:
-            return
-        start = match.start()
-        marker = data[start + 1]
-        offset = start + 2
-        if marker == EOI:
-            yield marker, start, offset
-            return
-        if marker in STANDALONE:
-            continue
-        if offset + 2 > len(data):
-            return
-        offset = min(offset + max(LENGTH.unpack_from(data, offset)[0], 2), len(data))
-        yield marker, start, offset
-        if marker == SOS:
-            end = ENTROPY_END.search(data, offset)
-            offset = end.start() if end else len(data)
-    raise InvalidImage(f"the JPEG has more than {MAX_SEGMENTS} segments")
 
 
 def limit_scans(data: bytes, limit: int) -> None:
     """Raise InvalidImage if the image has more than `limit` scans. Each costs a pass over all pixels."""
     scans = 0
-    for marker, _, _ in _segments(data, 2):
-        scans += marker == SOS
+    for segment in walk(data):
+        scans += segment.marker == SOS
         if scans > limit:
             raise InvalidImage(f"the JPEG has more than {limit} scans")
 
 
 def end_of_image(data: bytes) -> int:
     """Return the offset behind the end of the image, or the length of `data` if the end is missing."""
-    return next((stop for marker, _, stop in _segments(data, 2) if marker == EOI), len(data))
+    return next((segment.stop for segment in walk(data) if segment.marker == EOI), len(data))
 
 
 def has_trailer(data: bytes) -> bool:
@@ -86,17 +42,18 @@ def split(data: bytes) -> FileParts:
     pieces: list[bytes] = [SOI]
     profile: dict[int, bytes] = {}
     profile_count = 0
-    for marker, start, stop in _segments(data, 2):
+    for segment in walk(data):
+        marker, start, stop = segment
         if marker == SOS:
             pieces.append(data[start:])
             parts.image = b"".join(pieces)
             break
-        body = data[start + 4 : stop]
+        body = segment.body(data)
         if marker == APP2 and body.startswith(ICC_PREFIX) and len(body) >= 14:
             profile.setdefault(body[12], body[14:])
             profile_count = profile_count or body[13]
             continue
-        if (APP1 <= marker <= 0xEF and marker != APP14) or marker == COM:
+        if (APP1 <= marker <= APP15 and marker != APP14) or marker == COM:
             _take_segment(parts.metadata, marker, body)
             continue
         if marker == APP0 and body.startswith(b"JFIF\0") and len(body) >= 12:

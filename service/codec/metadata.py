@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from service.codec import exif, photoshop, xmp
+from service.codec import exif, photoshop, png_text, xmp
 from service.codec.density import Density
 
 MAX_METADATA_BYTES = 1 << 20
 """Largest EXIF block, XMP packet, Photoshop resource block, text or ICC profile that is copied to an answer."""
 
 Token = Literal[
-    "comment", "exif", "gamma", "icc", "iptc", "other", "resolution", "text", "trailer", "transparency", "xmp"
+    "comment", "exif", "frames", "gamma", "icc", "iptc", "other", "resolution", "text", "trailer", "transparency", "xmp"
 ]
 """A kind of metadata, as `X-Metadata-Dropped` names it."""
 
@@ -28,7 +28,7 @@ TOKENS: dict[str, Token] = {
 
 HELD_FIELDS = {
     "image/jpeg": {"exif", "xmp", "extended_xmp", "photoshop", "comments", "density"},
-    "image/png": {"exif", "xmp", "texts", "colour", "density"},
+    "image/png": {"exif", "xmp", "photoshop", "texts", "comments", "colour", "density"},
     "image/webp": {"exif", "xmp", "density"},
     "image/tiff": {"xmp", "photoshop", "density"},
     "image/avif": {"exif", "xmp"},
@@ -148,6 +148,10 @@ class Metadata:
                 _drop(kept, lost, "xmp", "xmp")
             if kept.density and not kept.density.jfif():
                 _drop(kept, lost, "density", "resolution")
+        elif media_type == "image/png":
+            kept.comments = tuple(comment for comment in self.comments if png_text.can_hold(comment))
+            if len(kept.comments) < len(self.comments):
+                lost.add("comment")
         elif media_type == "image/webp" and kept.density:
             kept.exif = kept.exif or exif.from_density(kept.density)
             if exif.density(kept.exif) is None:
@@ -175,11 +179,11 @@ def _drop(metadata: Metadata, lost: set[Token], name: str, token: Token) -> None
     if not value:
         return
     setattr(metadata, name, None if name == "density" else type(value)())
-    if name != "colour" or not _is_srgb(value):  # without the chunks of sRGB, a reader assumes the same
+    if name != "colour" or not is_srgb(value):  # without the chunks of sRGB, a reader assumes the same
         lost.add(token)
 
 
-def _is_srgb(chunks: tuple[tuple[bytes, bytes], ...]) -> bool:
+def is_srgb(chunks: tuple[tuple[bytes, bytes], ...]) -> bool:
     """Return whether the colour chunks of a PNG file say no more than that it is sRGB."""
     kinds = {kind for kind, _ in chunks}
     return b"cICP" not in kinds and (b"sRGB" in kinds or all(SRGB_CHUNKS[kind] == body for kind, body in chunks))

@@ -14,11 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
-from service.codec import bit_depth, colour, jpeg, jpeg_segments, pillow_metadata, png, png_chunks, webp_chunks
+from service.codec import (
+    bit_depth,
+    calibration,
+    colour,
+    jpeg,
+    jpeg_segments,
+    pillow_metadata,
+    png,
+    png_chunks,
+    tiff_samples,
+    webp_chunks,
+)
 from service.codec.grey import is_grey
-from service.codec.jpeg_coding import JpegCoding, read_coding, save_options, with_quality
+from service.codec.jpeg_coding import JpegCoding, describe_unsupported, read_coding, save_options, with_quality
 from service.codec.limits import describe_limit, fits, require_fits
-from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
+from service.codec.metadata import HELD_FIELDS, MAX_METADATA_BYTES, FileParts, Metadata, is_srgb
 from service.codec.signatures import RAW_HINT, describe_other, detect_image
 from service.codec.truncated import recover, webp_byte_fraction
 from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
@@ -83,15 +94,20 @@ class Picture:
 
 @dataclass(slots=True)
 class OpenedImage:
-    """An image that Pillow has opened but not loaded, and the parts of its file."""
+    """An image that Pillow has opened but not loaded, and the parts of its file.
+
+    `samples` is the number of columns of `image` that form one pixel: 3 for a colour image opened as a grey one.
+    """
 
     image: Image.Image
     parts: FileParts
+    samples: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.image.size
+        width, height = self.image.size
+        return width // self.samples, height
 
 
 def detect_format(data: bytes, formats: Collection[str]) -> str:
@@ -188,6 +204,8 @@ class LazyPicture:
             wide: bit_depth.EightBits | None = None
             if image.mode in bit_depth.WIDE_MODES:
                 wide = bit_depth.convert_single(image, data)
+                if opened.samples > 1:
+                    wide.samples = wide.samples.reshape(self.height, self.width, opened.samples)
             elif raw_mode:
                 wide = bit_depth.convert_channels(image, raw_mode, data, lambda: self._open_with_pillow(data))
             picture = _to_picture(image, self._format, parts, wide)
@@ -199,7 +217,7 @@ class LazyPicture:
         except Problem:
             raise
         except Exception as error:
-            raise InvalidImage(f"the {self._format} data are corrupt or truncated") from error
+            raise _explain(data, self._format, "data are corrupt or truncated") from error
 
     def _load(self, image: Image.Image, data: bytes, allow_truncated: bool) -> tuple[Image.Image, float]:
         """Return a loaded image and its decoded share. Raises TruncatedImage or an error of Pillow."""
@@ -223,12 +241,13 @@ class LazyPicture:
         """Split the file and open the image with Pillow, which does not see the metadata of most formats."""
         split = SPLITTERS.get(self._format)
         parts = split(self._data) if split else FileParts(self._data)
-        image = self._open_with_pillow(parts.image)
+        grey = tiff_samples.as_grey(parts.image) if self._format == "TIFF" else None
+        image = self._open_with_pillow(grey.data if grey else parts.image)
         if self._format == "TIFF":
             _reject_raw(image)
         if not split:
             pillow_metadata.take(parts, image)
-        return OpenedImage(image, parts)
+        return OpenedImage(image, parts, grey.channels if grey else 1)
 
     def _open_with_pillow(self, data: bytes) -> Image.Image:
         try:
@@ -239,7 +258,16 @@ class LazyPicture:
                     f"the WebP data are truncated: {fraction:.0%} of the bytes are there; "
                     "send the whole file, since a part of a WebP cannot be decoded"
                 ) from error
-            raise InvalidImage(f"the {self._format} header is corrupt") from error
+            raise _explain(data, self._format, "header is corrupt") from error
+
+
+def _explain(data: bytes, name: str, cause: str) -> Problem:
+    """Return the problem of an image that Pillow cannot open or decode."""
+    kind = describe_unsupported(data) if name == "JPEG" else None
+    if kind:
+        return UnsupportedImage(f"the image is {kind}, which cannot be decoded; convert it to PNG or a usual JPEG")
+    kinds = ", or it has samples of a kind that cannot be read" if name == "TIFF" and "header" in cause else ""
+    return InvalidImage(f"the {name} {cause}{kinds}")
 
 
 def _reject_raw(image: Image.Image) -> None:
@@ -302,7 +330,7 @@ def _to_picture(image: Image.Image, name: str, parts: FileParts, wide: bit_depth
         raise InvalidImage(f"images of Pillow mode {image.mode} are not supported")
     pixels, alpha = _split_alpha(np.asarray(image))
     icc = parts.icc
-    if icc and (converted or len(icc) > MAX_METADATA_BYTES or colour.profile_space(icc) is None):
+    if icc and (converted or colour.profile_space(icc) is None):
         icc = b""
         parts.metadata.mark_broken("icc")
     return Picture(
@@ -333,7 +361,7 @@ def encode(picture: Picture, media_type: str, *, quality: int | None = None, def
     alpha, so the image is composited on black. Raises NotAcceptable if the format cannot hold an image of this size.
     """
     require_fits(media_type, picture.pixels.shape[1::-1])
-    pixels = picture.pixels
+    pixels = pixels_for(picture, media_type)
     if picture.alpha is not None:
         if media_type == "image/jpeg":
             pixels = composite(pixels, picture.alpha, "black")
@@ -357,6 +385,16 @@ def encode(picture: Picture, media_type: str, *, quality: int | None = None, def
     return file.getvalue()
 
 
+def pixels_for(picture: Picture, media_type: str) -> Pixels:
+    """Return the pixels for a file of this type: converted to sRGB if it cannot hold what describes their colours."""
+    icc = picture.icc
+    if icc and fitting_profile(picture, media_type):
+        return picture.pixels
+    if not icc and "colour" not in HELD_FIELDS[media_type] and picture.metadata.colour:
+        icc = calibration.of_png(picture.metadata.colour) if not is_srgb(picture.metadata.colour) else None
+    return colour.pixels_to_srgb(picture.pixels, icc) if icc else picture.pixels
+
+
 def dropped_metadata(picture: Picture, media_type: str) -> list[str]:
     """Return the kinds of metadata that a file of this type leaves out or that were left out on decoding, sorted."""
     _, lost = picture.metadata.fitting(media_type)
@@ -370,7 +408,8 @@ def fitting_profile(picture: Picture, media_type: str) -> bytes | None:
     if media_type in TYPES_WITHOUT_PROFILE:
         return None
     channels = 3 if media_type in TYPES_WITHOUT_GREY else picture.pixels.shape[2]
-    return picture.icc if picture.icc and colour.fits(picture.icc, channels) else None
+    icc = picture.icc
+    return icc if icc and len(icc) <= MAX_METADATA_BYTES and colour.fits(icc, channels) else None
 
 
 def _save_jpeg(image: Image.Image, options: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from struct import Struct
 
 from isal import isal_zlib
 
-from service.codec import exif, photoshop
+from service.codec import exif, photoshop, png_text
 from service.codec.density import Density
 from service.codec.metadata import MAX_METADATA_BYTES, FileParts, Metadata
 from service.errors import InvalidImage
@@ -31,6 +31,7 @@ TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
 SIGNIFICANT_BITS = b"sBIT"
 TRANSPARENCY = b"tRNS"
 ANIMATION_KINDS = (b"acTL", b"fcTL", b"fdAT")
+ONE_FRAME = b"\0\0\0\1"
 # Known chunks that are neither copied nor missed: they are about the samples or the palette of this file.
 SILENT_KINDS = (SIGNIFICANT_BITS, TRANSPARENCY, b"bKGD", b"hIST", b"sPLT", *ANIMATION_KINDS)
 MIN_TRANSPARENCY_BYTES = {b"\0": 2, b"\2": 6}  # by colour type
@@ -145,6 +146,8 @@ def take_chunk(parts: PngParts, kind: bytes, body: bytes, *, intact: bool) -> No
             metadata.mark_broken("gamma")
     elif kind == b"tIME" and len(body) == 7 and intact:
         metadata.texts += ((kind, body),)
+    elif kind == b"acTL" and body[:4] > ONE_FRAME:
+        metadata.mark_other("frames")
     elif kind not in SILENT_KINDS:
         metadata.mark_other("other")
 
@@ -222,4 +225,8 @@ def _chunk_bodies(icc: bytes | None, metadata: Metadata) -> Iterable[tuple[bytes
         yield b"eXIf", metadata.exif
     if metadata.xmp:
         yield b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp
+    if metadata.photoshop:
+        yield png_text.iptc_chunk(metadata.photoshop)
+    for comment in metadata.comments:
+        yield png_text.comment_chunk(comment)
     yield from metadata.texts

@@ -11,6 +11,8 @@ IMAGE_SIGNATURES = (
     ("GIF", b"GIF8"),
     ("TIFF", b"II*\0"),
     ("TIFF", b"MM\0*"),
+    ("TIFF", b"II+\0"),
+    ("TIFF", b"MM\0+"),
     ("BMP", b"BM"),
 )
 HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
@@ -46,8 +48,6 @@ OTHER_SIGNATURES = (
     (b"DDS ", f"DDS; {SEND_ANOTHER}"),
     (b"SIMPLE  =", f"FITS; {SEND_ANOTHER}"),
     *((b"P%d" % number, f"a Netpbm image; {SEND_ANOTHER}") for number in range(1, 8)),
-    (b"II+\0", f"BigTIFF; {SEND_ANOTHER}"),
-    (b"MM\0+", f"BigTIFF; {SEND_ANOTHER}"),
     (b"iVBORw0KGgo", "base64 text; send the bytes themselves, or JSON with the text"),
     (b"/9j/", "base64 text; send the bytes themselves, or JSON with the text"),
     (b"UklGR", "base64 text; send the bytes themselves, or JSON with the text"),

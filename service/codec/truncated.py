@@ -3,7 +3,6 @@
 A JPEG file that lacks only its end marker is complete.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.codec.jpeg import decodes_without_warning
-from service.codec.jpeg_coding import SEGMENT_HEADER, SOS_MARKER, STANDALONE_MARKERS, read_coding
+from service.codec.jpeg_coding import read_coding
+from service.codec.jpeg_markers import EOI, SOS, walk
 
-EOI = b"\xff\xd9"
-EOI_MARKER = 0xD9
-# A marker inside or after the data of a scan, other than stuffed zeros, restart markers and fill bytes.
-MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-MAX_SEGMENTS = 4096
 COEFFICIENTS = 64
 ALMOST_ALL = 0.99
 BACKGROUNDS = (0, 255)  # values of pixels before decoding
@@ -69,7 +64,7 @@ def _recover_jpeg(data: bytes, reopen: Callable[[bytes], Image.Image]) -> Recove
     coding = read_coding(data)
     if not scans or end is None or coding is None:
         return None
-    completed = data[:end].rstrip(b"\xff") + EOI
+    completed = data[:end].rstrip(b"\xff") + bytes((0xFF, EOI))
     image = reopen(completed)
     image.load()
     is_whole = decodes_without_warning(completed, image.mode)
@@ -86,29 +81,16 @@ def _recover_jpeg(data: bytes, reopen: Callable[[bytes], Image.Image]) -> Recove
 
 def _read_scans(data: bytes) -> tuple[list[_Scan], int | None]:
     """Return the scans of a JPEG file and the length of its part that can be decoded, or None if it has an end."""
-    offset = 2
     scans: list[_Scan] = []
-    for _ in range(MAX_SEGMENTS):
-        if offset + 4 > len(data):
-            is_end = data[offset : offset + 2] == EOI
-            return scans, None if is_end else min(offset, len(data))
-        _, marker, length = SEGMENT_HEADER.unpack_from(data, offset)
-        if marker == EOI_MARKER or data[offset] != 0xFF:
+    for segment in walk(data):
+        if segment.marker == EOI:
             return scans, None
-        if marker == 0xFF or marker in STANDALONE_MARKERS:
-            offset += 1 if marker == 0xFF else 2
-            continue
-        content = data[offset + 4 : offset + 2 + length]
-        if len(content) < length - 2:
-            return scans, offset
-        offset += 2 + max(length, 2)
-        if marker == SOS_MARKER and len(content) >= 6:
+        if segment.stop > len(data):
+            return scans, segment.start
+        content = segment.body(data)
+        if segment.marker == SOS and len(content) >= 6:
             scans.append(_Scan(content[1:-3:2], content[-3], content[-2], content[-1] & 15))
-            following = MARKER_AFTER_SCAN.search(data, offset)
-            if following is None:
-                return scans, len(data)
-            offset = following.start()
-    return scans, None
+    return scans, len(data)
 
 
 def _share_of_detail(scans: list[_Scan], components: bytes) -> float:

@@ -30,6 +30,8 @@ def split(data: bytes) -> FileParts:
             if stop > len(data):
                 return FileParts(data)  # truncated, for the decoder to judge
             piece = data[offset:stop] + b"\0" * (length % 2)
+            if kind == b"ANIM":
+                parts.metadata.mark_other("frames")
             pieces.append(_without_flags(piece) if kind == b"VP8X" else piece)
         elif stop <= len(data):
             bodies.setdefault(kind, data[start:stop])

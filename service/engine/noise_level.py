@@ -20,8 +20,7 @@ def estimate_sigma(image: Array, visible: Array | None = None) -> float | None:
     """Return the standard deviation of white Gaussian noise in an image, on the 0..1 scale.
 
     `image` is uint8 H,W,C with 1 or 3 channels. If its three channels are equal, only one of them is used. Only patches
-    are used of which all pixels are `visible` (bool H,W), unless there are too few of them. Return None if the image is
-    too small.
+    are used of which all pixels are `visible` (bool H,W). Return None if there are too few patches.
     """
     sample = image[::GREY_CHECK_STRIDE, ::GREY_CHECK_STRIDE]
     is_grey = (sample == sample[:, :, :1]).all()
@@ -33,11 +32,13 @@ def estimate_sigma(image: Array, visible: Array | None = None) -> float | None:
     if min(rows, columns) < 1 or rows * columns < MIN_PATCHES_PER_DIMENSION * size:
         return None
     windows = np.lib.stride_tricks.sliding_window_view(image[:, :, :channels], (side, side), axis=(0, 1))
-    places = np.zeros(0, np.intp) if visible is None else np.flatnonzero(_all_in_windows(visible, side))
-    if len(places) < MIN_PATCHES_PER_DIMENSION * size:
+    if visible is None:
         step = int(np.ceil(np.sqrt(rows * columns / MAX_PATCHES)))
         selected = windows[::step, ::step]
     else:
+        places = np.flatnonzero(_all_in_windows(visible, side))
+        if len(places) < MIN_PATCHES_PER_DIMENSION * size:
+            return None
         places = places[:: int(np.ceil(len(places) / MAX_PATCHES))]
         selected = windows[places // columns, places % columns]
     patches = selected.reshape(-1, size).astype(np.float32)

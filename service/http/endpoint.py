@@ -28,7 +28,7 @@ from service.http.body import ParsedBody, decode_inputs, parse_body
 from service.http.context import RequestContext, create_context, get_state, send_response
 from service.http.forms import Form, is_form, parse_form
 from service.http.media_types import MULTIPART, NPY, URLENCODED
-from service.http.negotiation import NegotiationInput, check_quality, response_type
+from service.http.negotiation import NegotiationInput, check_metadata, check_quality, response_type
 from service.http.parameters import RequestParameters, client_timeout, merge_form_fields, parse_request
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
@@ -162,7 +162,7 @@ class Endpoint:
     def _media_type(self, call: Call, body: ParsedBody) -> str:
         """Choose the media type of the response, before anything is decoded.
 
-        Raises NotAcceptable, and InvalidParameter if `quality` has no effect.
+        Raises NotAcceptable, and InvalidParameter if `quality` or `metadata` has no effect.
         """
         card = call.model.card
         images = [image for image in body.images if isinstance(image, LazyPicture)]
@@ -178,8 +178,13 @@ class Endpoint:
             too_small=types_too_small(size),
         )
         media_type = response_type(answer)
-        if call.parameters.quality is not None:
+        parameters = call.parameters
+        if parameters.quality is not None and (
+            images or not body.images
+        ):  # else an image has a problem
             check_quality(media_type, {image_media_type(image) for image in images})
+        if parameters.metadata is not None:
+            check_metadata(media_type, has_image=answer.images and bool(body.images))
         return media_type
 
 

@@ -10,9 +10,6 @@ from service.http.media_types import JSON, NPY, normalize
 from service.http.parameters import FORMAT_TYPES, Format
 from service.http.unpack import BodyKind
 
-LOSSY_TYPES = frozenset(("image/jpeg", "image/webp"))
-"""Media types with a quality."""
-
 
 class NegotiationInput(NamedTuple):
     """What the media type of a response depends on. A named tuple, because its hash is the fastest cache key.
@@ -75,11 +72,21 @@ def check_quality(media_type: str, image_types: Collection[str]) -> None:
     `image_types` are the media types of the images in a JSON response.
     """
     types = image_types if media_type == JSON else (media_type,)
-    if LOSSY_TYPES.isdisjoint(types):
+    if not any(one in codec.LOSSY for one in types):
         raise InvalidParameter(
             f"quality: applies to JPEG and WebP images, and the response would be {media_type} without any; "
             "choose such a format by format= or Accept, or omit quality"
         )
+
+
+def check_metadata(media_type: str, *, has_image: bool) -> None:
+    """Raise InvalidParameter if `metadata` has no effect: no image file is sent, or none is answered.
+
+    `has_image` says whether an image file was sent and the model returns images.
+    """
+    if not has_image or media_type == NPY:
+        cause = f"the response would be {media_type}" if has_image else "this request has no image file"
+        raise InvalidParameter(f"metadata: applies to image files that are answered as images, and {cause}; omit it")
 
 
 def _parse_range(part: str) -> tuple[str, float]:

@@ -130,7 +130,8 @@ class Parameters(BaseModel):
 COMMON = ("model", "version", "format")
 IMAGE_INPUT_ONLY = ("truncated",)
 IMAGE_OUTPUT_ONLY = ("quality",)
-DENOISE_ONLY = ("strength", "grayscale", "metadata")
+IMAGE_TO_IMAGE_ONLY = ("metadata",)
+DENOISE_ONLY = ("strength", "grayscale")
 
 
 class RequestParameters(Parameters):
@@ -148,6 +149,7 @@ def parameter_names(operation: Operation) -> tuple[str, ...]:
     """Return the names of the query parameters of an operation."""
     names = COMMON if operation == "decode" else COMMON + IMAGE_INPUT_ONLY
     names = names if operation == "encode" else names + IMAGE_OUTPUT_ONLY
+    names = names + IMAGE_TO_IMAGE_ONLY if operation in ("reconstruct", "denoise") else names
     return names + DENOISE_ONLY if operation == "denoise" else names
 
 

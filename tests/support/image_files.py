@@ -233,3 +233,32 @@ def cmyk_profile() -> bytes:
     ramp = bytes(range(256))
     table = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + matrix + ramp * 4 + lab.tobytes() + ramp * 3
     return profile(b"CMYK", {b"A2B0": table}, b"Lab ", b"prtr")
+
+
+# BMP
+
+
+def bmp(pixels: Array, *, profile: bytes = b"", gamma: float = 0.0, space: int = 0) -> bytes:
+    """Return a BMP file with a header of version 5, a profile, or a calibration with the primaries of P3."""
+    plain = saved(pixels, "BMP")
+    body = plain[54:]
+    points = [(0.68, 0.32), (0.265, 0.69), (0.15, 0.06)]
+    numbers = [round(value * (1 << 30)) for x, y in points for value in (x, y, 1 - x - y)] if gamma else [0] * 9
+    head = struct.pack("<I", 124) + plain[18:54] + struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head += struct.pack("<I9i3I", 0x4D424544 if profile else space, *numbers, *[round(gamma * 65536)] * 3)
+    head += struct.pack("<4I", 4, 124 + len(body) if profile else 0, len(profile), 0)
+    return b"BM" + struct.pack("<IHHI", 138 + len(body) + len(profile), 0, 0, 138) + head + body + profile
+
+
+def calibrated_bmp(pixels: Array) -> bytes:
+    return bmp(pixels, gamma=1.8)
+
+
+# GIF
+
+
+def gif_with_xmp(gif: bytes, packet: bytes = XMP) -> bytes:
+    """Insert an XMP packet behind the colour table, with the trailer that Adobe demands."""
+    trailer = b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    at = 13 + (3 << ((gif[10] & 7) + 1) if gif[10] & 0x80 else 0)
+    return gif[:at] + b"\x21\xff\x0bXMP DataXMP" + packet + trailer + gif[at:]

@@ -1,6 +1,7 @@
 """The `hourglass` command: files and folders without a server, messages, exit status."""
 
 import csv
+import json
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from service.config import Settings
 from service.environment import PREFIX
 from tests.conftest import digit, pixels, png
+from tests.support.image_files import waves
 from tests.support.tiny_models import CODE, encode_oracle
 
 
@@ -156,6 +159,88 @@ def test_an_image_too_large_for_its_format_is_written_as_png(models: Path, tmp_p
     assert "long.png: written as PNG: a WebP image can have at most 16383 pixels" in run.stderr
     assert (pixels((tmp_path / "long.webp.png").read_bytes()) == 246).all()
     assert not (tmp_path / "long.webp").exists()
+
+
+def test_the_png_of_an_image_too_large_replaces_no_file(models: Path, tmp_path: Path) -> None:
+    source, folder = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    folder.mkdir()
+    long = png(np.full((16_384, 1, 3), 9, np.uint8))
+    (source / "x.webp").write_bytes(png(np.full((2, 2, 3), 1, np.uint8)))
+    (source / "a.webp").write_bytes(long)  # an image under the name of another format
+    (source / "a.webp.png").write_bytes(png(np.full((2, 2, 3), 2, np.uint8)))
+    (folder / "a.webp-2.png").write_bytes(b"of the user")
+    command = ("denoise", source, "-o", folder, "--model", "photos", "--models-dir", models)
+    for options in ((), ("--overwrite",), ()):
+        run = hourglass(*command, *options, XDG_STATE_HOME=str(tmp_path / "state"))
+        assert run.returncode == 0, run.stderr
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "a.webp-2.png",
+            "a.webp-3.png",
+            "a.webp.png",
+            "x.webp",
+        ]
+        assert (folder / "a.webp-2.png").read_bytes() == b"of the user"
+        assert pixels((folder / "a.webp.png").read_bytes()).shape == (2, 2, 3)
+        assert pixels((folder / "a.webp-3.png").read_bytes()).shape == (16_384, 1, 3)
+    run = hourglass(*command, "--skip-existing", XDG_STATE_HOME=str(tmp_path / "state"))
+    assert "3 skipped because their outputs exist" in run.stderr
+
+
+def test_json_names_the_file_that_was_written(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(np.full((16_384, 1, 3), 9, np.uint8)))
+    command = ("denoise", tmp_path / "a.png", "-o", tmp_path / "b.webp", "--model", "photos", "--models-dir", models)
+    (file,) = json.loads(hourglass(*command, "--json").stdout)["files"]
+    assert file["output"] == str(tmp_path / "b.webp.png")
+
+
+def denoised(models: Path, source: Path, *options: str, suffix: str = ".jpg") -> bytes:
+    """Return what the command line writes."""
+    target = source.with_name(f"out{suffix}")
+    run = hourglass(
+        "denoise", source, "-o", target, "--model", "photos", "--models-dir", models, "--overwrite", *options
+    )
+    assert run.returncode == 0, run.stderr
+    return target.read_bytes()
+
+
+def test_the_options_of_images_are_those_of_the_http_api(models: Path, client: TestClient, tmp_path: Path) -> None:
+    source = tmp_path / "in.jpg"
+    source.write_bytes(png(waves(40, 60), "JPEG", quality=70, dpi=(300, 300)))
+    for query in ("", "quality=35", "metadata=strip", "metadata=keep&quality=100"):
+        options = [word for pair in query.split("&") if pair for word in ("--" + pair.replace("=", " ")).split()]
+        answer = client.post(f"/denoise?model=photos&{query}", content=source.read_bytes())
+        assert denoised(models, source, *options) == answer.content
+    with Image.open(BytesIO(denoised(models, source, "--metadata", "strip", suffix=".tif"))) as image:
+        assert image.info["dpi"] == (1, 1)  # what Pillow writes for none
+
+
+def test_a_truncated_image_is_processed_if_allowed(models: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jpg"
+    source.write_bytes(png(waves(160, 200), "JPEG")[:3000])
+    command = ("denoise", source, "-o", tmp_path / "out.jpg", "--model", "photos", "--models-dir", models)
+    run = hourglass(*command)
+    assert run.returncode == 1
+    assert "or accept the part by --truncated allow" in run.stderr
+    run = hourglass(*command, "--truncated", "allow")
+    assert run.returncode == 0, run.stderr
+    assert "% of the image is there" in run.stderr
+    assert pixels((tmp_path / "out.jpg").read_bytes()).shape == (160, 200, 3)
+
+
+def test_a_quality_without_effect_is_refused_or_noted(models: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / name).write_bytes(png(waves(8, 8), "PNG" if "png" in name else "JPEG"))
+    command = ("--model", "photos", "--models-dir", models, "--quality")
+    run = hourglass("denoise", tmp_path / "a.png", "-o", tmp_path / "out.png", *command, 50)
+    assert run.returncode == 2
+    assert "--quality applies to JPEG, WebP and AVIF, and the outputs are .png" in run.stderr
+    run = hourglass("denoise", tmp_path / "a.png", tmp_path / "b.jpg", "-o", tmp_path / "out/", *command, 50)
+    assert run.returncode == 0
+    assert "--quality does not apply to 1 outputs (.png)" in run.stderr
+    run = hourglass("denoise", tmp_path / "b.jpg", "-o", tmp_path / "out/", *command, 101)
+    assert run.returncode == 2
+    assert "--quality" in run.stderr
 
 
 @pytest.mark.parametrize("name", ["a.jfif", "b.jpe", "c.JPG", "d.TIF", "e.Png"])

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from service.codec import read_pages
-from service.errors import ImageTooLarge, InvalidImage
+from service.errors import ImageTooLarge
 from tests.conftest import digit
 from tests.service.cli.test_commands import hourglass
+from tests.support.image_files import XMP
 
 
 def save(path: Path, image: Image.Image, **options: Any) -> None:
@@ -130,18 +131,46 @@ def test_pages_and_their_pixels_are_limited() -> None:
         read_pages(pages(2), max_pages=4, max_pixels=10)
 
 
-def test_a_corrupt_page_is_named() -> None:
+def test_each_page_keeps_its_own_metadata(models: Path, tmp_path: Path) -> None:
+    first, second = grey(0), grey(1)
+    second.encoderinfo = {"dpi": (600, 300), "tiffinfo": {700: XMP, 0x013B: "Artist"}}
+    save(tmp_path / "x.tif", first, save_all=True, append_images=[second], dpi=(200, 200))
+    run = hourglass(
+        "denoise", tmp_path / "x.tif", "-o", tmp_path / "y.tif", "--model", "digits", "--models-dir", models
+    )
+    assert run.returncode == 0, run.stderr
+    assert "metadata that are not in the output: exif" in run.stderr
+    with Image.open(tmp_path / "y.tif") as image:
+        assert image.info["dpi"] == (200, 200)
+        image.seek(1)
+        assert image.info["dpi"] == (600, 300)
+        assert b"M\xc3\xbcller" in getattr(image, "tag_v2", {})[700]
+
+
+def test_the_pages_of_a_tiff_and_of_a_big_tiff_are_found() -> None:
+    for options in ({}, {"big_tiff": True}):
+        found = read_pages(pages(3, **options), max_pages=4, max_pixels=10**6).pages
+        assert [np.asarray(Image.open(BytesIO(page))).tolist() for page in found] == [digit()[:, :, 0].tolist()] * 3
+        assert [getattr(Image.open(BytesIO(page)), "n_frames", 1) for page in found] == [1, 1, 1]
+
+
+def test_a_corrupt_page_is_named(models: Path, tmp_path: Path) -> None:
     whole = pages(3, compression="tiff_adobe_deflate")
     with Image.open(BytesIO(whole)) as image:
         image.seek(1)
-        offset = getattr(image, "tag_v2", {})[273][0]
-    with pytest.raises(InvalidImage, match="page 2 of the TIFF"):
-        read_pages(whole[:offset] + b"\0" * 40 + whole[offset + 40 :], max_pages=4, max_pixels=10**6)
+        tags: Any = getattr(image, "tag_v2", {})
+        data, directory = tags[273][0], tags.offset
+    words = ("-o", tmp_path / "y.tif", "--model", "digits", "--models-dir", models)
+    for offset in (data, directory):
+        (tmp_path / "x.tif").write_bytes(whole[:offset] + b"\xff" * 40 + whole[offset + 40 :])
+        run = hourglass("denoise", tmp_path / "x.tif", *words)
+        assert run.returncode == 1
+        assert ("page 2: the TIFF data are corrupt" if offset == data else "the directory of a page") in run.stderr
 
 
 def test_metadata_that_an_output_cannot_hold_are_named(models: Path, tmp_path: Path) -> None:
     save(tmp_path / "x.jpg", grey(), comment=b"hello")
     words = ("--model", "digits", "--models-dir", models)
-    run = hourglass("denoise", tmp_path / "x.jpg", "-o", tmp_path / "x.png", *words)
+    run = hourglass("denoise", tmp_path / "x.jpg", "-o", tmp_path / "x.webp", *words)
     assert run.returncode == 0
     assert "metadata that are not in the output: comment" in run.stdout + run.stderr

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
@@ -11,8 +12,10 @@ from PIL import Image, ImageCms
 from service import codec
 from service.codec import LazyPicture, Picture
 from service.engine.images import postprocess
+from service.errors import Problem
 from tests.support.image_files import (
     Array,
+    bmp,
     chunk,
     chunks,
     cmyk_profile,
@@ -24,6 +27,7 @@ from tests.support.image_files import (
     waves,
     with_chunks,
     with_segments,
+    xyz,
 )
 
 FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
@@ -127,10 +131,99 @@ def test_a_grey_profile_stays_with_grey_and_alpha() -> None:
     assert dropped == []
 
 
-def test_a_grey_profile_does_not_fit_webp() -> None:
-    image, dropped = answer(saved(GREY, "PNG", icc_profile=grey_profile()), "image/webp")
+def test_grey_is_converted_by_its_profile_for_webp() -> None:
+    data = saved(GREY, "PNG", icc_profile=grey_profile(1.0))
+    picture = decoded(data)
+    picture.lossless = True
+    image = Image.open(BytesIO(codec.encode(picture, "image/webp")))
     assert "icc_profile" not in image.info
-    assert dropped == ["icc"]
+    assert codec.dropped_metadata(picture, "image/webp") == ["icc"]
+    assert np.abs(np.asarray(image).astype(int) - srgb_of(GREY / 255.0)).max() <= 2
+
+
+def srgb_of(linear: Array) -> Array:
+    """Return sRGB, 0 to 255, of linear light, by the formula of IEC 61966-2-1."""
+    light = np.clip(linear, 0, 1)
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+P3_TO_BT709 = np.array(((1.2249, -0.2247, 0), (-0.0420, 1.0419, 0), (-0.0197, -0.0786, 1.0979)))
+CALIBRATIONS = {
+    "gAMA": ((chunk(b"gAMA", struct.pack(">I", 100_000)),), np.eye(3), 1.0),
+    "gAMA of an old Macintosh": ((chunk(b"gAMA", struct.pack(">I", 55_556)),), np.eye(3), 1.8),
+    "gAMA and cHRM": (
+        (
+            chunk(b"gAMA", struct.pack(">I", 55_556)),
+            chunk(b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)),
+        ),
+        P3_TO_BT709,
+        1.8,
+    ),
+    "cICP": ((chunk(b"cICP", bytes((12, 4, 0, 1))),), P3_TO_BT709, 2.2),
+}
+
+
+@pytest.mark.parametrize("name", CALIBRATIONS)
+def test_pixels_are_converted_where_no_chunk_can_stand(name: str) -> None:
+    extra, matrix, gamma = CALIBRATIONS[name]
+    for pixels in (RGB, GREY):
+        picture = decoded(with_chunks(saved(pixels, "PNG"), *extra))
+        picture.lossless = True
+        image = Image.open(BytesIO(codec.encode(picture, "image/webp")))
+        light = np.repeat((pixels / 255.0) ** gamma, 3 // pixels.shape[2], axis=2) @ matrix.T
+        assert np.abs(np.asarray(image.convert("RGB")).astype(int) - srgb_of(light)).max() <= 3
+        assert codec.dropped_metadata(picture, "image/webp") == ["gamma"]
+        assert decoded(codec.encode(picture, "image/jpeg")).pixels.shape == pixels.shape
+
+
+@pytest.mark.parametrize("body", [bytes((9, 16, 0, 1)), bytes((1, 13, 1, 1)), bytes((2, 2, 0, 0))])
+def test_hdr_and_unknown_colours_are_named_and_not_converted(body: bytes) -> None:
+    picture = decoded(with_chunks(saved(RGB, "PNG"), chunk(b"cICP", body)))
+    picture.lossless = True
+    assert (np.asarray(Image.open(BytesIO(codec.encode(picture, "image/webp")))) == RGB).all()
+    assert codec.dropped_metadata(picture, "image/webp") == ["gamma"]
+
+
+def test_chromaticities_without_meaning_change_nothing() -> None:
+    for numbers in ((0,) * 8, (2**31 - 1,) * 8, (31270, 32900) * 4, (31270, 32900, 90000, 90000, 1, 1, 1, 1)):
+        picture = decoded(with_chunks(saved(RGB, "PNG"), chunk(b"cHRM", struct.pack(">8I", *numbers))))
+        picture.lossless = True
+        assert (np.asarray(Image.open(BytesIO(codec.encode(picture, "image/webp")))) == RGB).all()
+
+
+def test_a_bmp_is_answered_with_its_profile() -> None:
+    for media_type in TYPES:
+        image, dropped = answer(bmp(RGB, profile=SRGB), media_type)
+        assert image.info["icc_profile"] == SRGB
+        assert dropped == []
+
+
+def test_a_calibrated_bmp_is_answered_with_a_profile_of_the_same_colours() -> None:
+    image, dropped = answer(bmp(RGB, gamma=1.8), "image/png")
+    assert dropped == []
+    expected = srgb_of((RGB / 255.0) ** 1.8 @ P3_TO_BT709.T)
+    assert np.abs(by_little_cms(image, image.info["icc_profile"]).astype(int) - expected).max() <= 3
+
+
+def test_a_bmp_without_calibration_has_no_profile() -> None:
+    for data in (saved(RGB, "BMP"), bmp(RGB), bmp(RGB, gamma=1.8, space=0x73524742), bmp(RGB, profile=SRGB)[:134]):
+        with suppress(Problem):
+            assert decoded(data).icc is None
+
+
+def test_grey_of_an_rgb_profile_is_converted() -> None:
+    picture = decoded(saved(GREY, "PNG", icc_profile=by_gamma(1.0)))
+    pixels = decoded(codec.encode(picture, "image/png")).pixels
+    assert pixels.shape == GREY.shape
+    assert np.abs(pixels.astype(int) - srgb_of(GREY / 255.0)).max() <= 2
+
+
+def by_gamma(gamma: float) -> bytes:
+    """Return an RGB profile with the primaries of sRGB."""
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + bytes(2)
+    columns = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
+    tags = {name + b"XYZ": xyz(*column) for name, column in zip((b"r", b"g", b"b"), columns, strict=True)}
+    return profile(b"RGB ", {**tags, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
 
 
 @pytest.mark.parametrize("media_type", TYPES)

@@ -3,15 +3,17 @@
 import re
 import struct
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from service import codec
 from service.codec import LazyPicture, Picture
 from service.engine.images import postprocess
+from service.errors import Problem
 from tests.support.image_files import (
     ARTIST,
     IPTC,
@@ -22,6 +24,7 @@ from tests.support.image_files import (
     chunk,
     chunks,
     exif,
+    gif_with_xmp,
     grey_profile,
     photoshop,
     riff_chunk,
@@ -177,7 +180,22 @@ def test_iptc_stays_in_jpeg_without_the_thumbnail() -> None:
     kept, dropped = answer(data, "image/jpeg")
     assert dict(segments(kept))[0xED] == b"Photoshop 3.0\0" + photoshop((0x0404, IPTC), (0x03ED, bytes(16)))
     assert dropped == []
-    assert answer(data, "image/png")[1] == answer(data, "image/webp")[1] == ["iptc"]
+    assert answer(data, "image/webp")[1] == ["iptc"]
+
+
+def test_iptc_stays_in_png_as_imagemagick_and_exiftool_write_it() -> None:
+    block = photoshop((0x0404, IPTC), (0x03ED, bytes(100)))
+    data = with_segments(saved(PIXELS, "JPEG"), segment(0xED, b"Photoshop 3.0\0" + block))
+    kept, dropped = answer(data, "image/png")
+    assert dropped == []
+    text = Image.open(BytesIO(kept)).info["Raw profile type iptc"]
+    empty, name, length, *lines = text.split("\n")
+    assert (empty, name, int(length)) == ("", "iptc", len(block))
+    assert bytes.fromhex("".join(lines)) == block
+    assert all(len(line) <= 72 for line in lines)
+    again, dropped = answer(kept, "image/jpeg")
+    assert dict(segments(again))[0xED] == b"Photoshop 3.0\0" + block
+    assert dropped == []
 
 
 def test_iptc_of_several_segments_stays() -> None:
@@ -209,7 +227,61 @@ def test_comments_of_a_jpeg_stay_in_jpeg_and_are_named_elsewhere() -> None:
     kept, dropped = answer(data, "image/jpeg")
     assert [body for marker, body in segments(kept) if marker == 0xFE] == [b"M\xfcller", b""]
     assert dropped == []
-    assert answer(data, "image/png")[1] == ["comment"]
+    assert answer(data, "image/webp")[1] == ["comment"]
+
+
+COMMENTS = {
+    "ASCII": (b"hello", "hello"),
+    "Latin-1": (b"M\xfcller", "Müller"),
+    "UTF-8": ("Müller あ".encode(), "Müller あ"),
+    "UTF-16": ("\ufeffMüller あ".encode("utf-16-be"), "Müller あ"),
+    "zeros at the end": (b"hello\0\0", "hello"),
+    "empty": (b"", ""),
+}
+
+
+@pytest.mark.parametrize("name", COMMENTS)
+def test_a_comment_of_a_jpeg_is_a_text_of_a_png(name: str) -> None:
+    comment, text = COMMENTS[name]
+    kept, dropped = answer(with_segments(saved(PIXELS, "JPEG"), segment(0xFE, comment)), "image/png")
+    assert Image.open(BytesIO(kept)).info["Comment"] == text
+    assert dropped == []
+
+
+def test_a_comment_that_no_text_can_hold_is_named() -> None:
+    data = with_segments(saved(PIXELS, "JPEG"), segment(0xFE, b"a\0b"), segment(0xFE, b"text"))
+    kept, dropped = answer(data, "image/png")
+    assert [body for kind, body in chunks(kept) if kind == b"tEXt"] == [b"Comment\0text"]
+    assert dropped == ["comment"]
+
+
+@pytest.mark.parametrize("size", [1, 90, 300])
+def test_xmp_of_a_gif_is_read(size: int) -> None:
+    packet = XMP + b" " * size
+    data = gif_with_xmp(saved(waves(40, 60, 1), "GIF", comment=b"x"), packet)
+    assert decoded(data).metadata.xmp == packet
+    for cut in range(0, len(data), 7):
+        with suppress(Problem):
+            decoded(data[:cut])
+    assert decoded(saved(waves(40, 60, 1), "GIF", comment=b"\x21\xff\x0bXMP DataXMP" + XMP)).metadata.xmp == b""
+
+
+def test_metadata_of_heic_are_kept() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener(thumbnails=False)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    out = BytesIO()
+    Image.fromarray(waves(64, 96)).save(
+        out, "HEIF", exif=b"Exif\0\0" + exif(1, thumbnail=b""), xmp=XMP, icc_profile=srgb
+    )
+    picture = LazyPicture(out.getvalue(), formats=("heif",), max_pixels=1 << 20).decode()
+    result = postprocess(picture.pixels, picture, keep_metadata=True)
+    kept = codec.encode(result, "image/jpeg")
+    assert codec.dropped_metadata(result, "image/jpeg") == []
+    assert ARTIST in exif_of(kept)
+    assert MAKER_NOTE in exif_of(kept)
+    assert b"M\xc3\xbcller" in xmp_of(kept)
+    assert Image.open(BytesIO(kept)).info["icc_profile"] == srgb
 
 
 def dpi(data: bytes) -> Any:
@@ -357,7 +429,7 @@ def test_formats_of_scanners_hold_what_they_can(media_type: str, dropped: list[s
     picture = decoded(full()["JPEG"])
     picture.icc = grey_profile()
     assert codec.dropped_metadata(picture, media_type) == dropped
-    again = decoded(codec.encode_any([picture], media_type, None, 90)).metadata
+    again = decoded(codec.encode_any([picture], media_type)).metadata
     assert bool(again.xmp) is ("xmp" not in dropped)
     assert bool(again.photoshop) is ("iptc" not in dropped)
     assert bool(again.exif) is ("exif" not in dropped)

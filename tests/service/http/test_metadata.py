@@ -4,12 +4,15 @@ import base64
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from service.codec import write_npy
 from service.http.headers import CORS_EXPOSED_HEADERS
 from tests.support.image_files import IPTC, XMP, cmyk_profile, photoshop, saved, segment, waves, with_segments
+from tests.support.tiny_models import CODE, SIDE
 
 HEADER = "x-metadata-dropped"
 JPEG = saved(waves(20, 30), "JPEG", quality=95, dpi=(300, 300))
@@ -28,8 +31,8 @@ def post(client: TestClient, query: str, body: bytes = SCANNED) -> Any:
 
 def test_what_a_format_cannot_hold_is_named_in_a_header(client: TestClient) -> None:
     assert HEADER not in post(client, "").headers
-    assert post(client, "&format=png").headers[HEADER] == "iptc"
-    assert HEADER not in post(client, "&format=png&metadata=strip").headers
+    assert post(client, "&format=webp").headers[HEADER] == "iptc"
+    assert HEADER not in post(client, "&format=webp&metadata=strip").headers
     assert "X-Metadata-Dropped" in CORS_EXPOSED_HEADERS
 
 
@@ -39,6 +42,48 @@ def test_what_a_format_cannot_hold_is_named_in_json(client: TestClient) -> None:
     whole, dropped = client.post("/denoise?model=photos", json={"images": images}).json()["results"]
     assert "metadata_dropped" not in whole
     assert dropped["metadata_dropped"] == ["exif"]
+
+
+MODELS = {"reconstruct": "digits", "denoise": "photos"}
+
+
+@pytest.mark.parametrize("operation", MODELS)
+def test_metadata_can_be_chosen_where_images_are_answered(client: TestClient, operation: str) -> None:
+    for query, kept in (("", True), ("&metadata=keep", True), ("&metadata=strip", False)):
+        url = f"/{operation}?model={MODELS[operation]}{query}"
+        answer = client.post(url, content=SCANNED, headers={"content-type": "image/jpeg"})
+        assert answer.status_code == 200, answer.text
+        assert ("dpi" in Image.open(BytesIO(answer.content)).info) is kept
+
+
+NO_IMAGE: dict[str, tuple[str, dict[str, Any]]] = {
+    "codes": ("/encode?model=digits", {"content": JPEG}),
+    "an array as the answer": ("/reconstruct?model=digits&format=npy", {"content": JPEG}),
+    "an array as the body": (
+        "/reconstruct?model=digits&format=png",
+        {"content": write_npy(np.zeros((1, SIDE, SIDE, 1), np.uint8))},
+    ),
+    "an array in JSON": ("/decode?model=digits", {"json": {"values": [[0.0] * CODE]}}),
+    "vectors": ("/reconstruct?model=points", {"json": {"values": [[0.0] * 3]}}),
+}
+
+
+@pytest.mark.parametrize("name", NO_IMAGE)
+def test_metadata_without_an_image_is_refused_by_name(client: TestClient, name: str) -> None:
+    url, body = NO_IMAGE[name]
+    kind = "application/x-npy" if "body" in name else "image/jpeg"
+    headers = {} if "json" in body else {"content-type": kind}
+    answer = client.post(f"{url}&metadata=strip", headers=headers, **body)
+    assert answer.status_code == 400, answer.text
+    assert "metadata" in answer.json()["detail"]
+
+
+def test_the_cause_is_named_before_parameters_without_effect(client: TestClient) -> None:
+    headers = {"content-type": "image/png"}
+    answer = client.post(
+        "/denoise?model=photos&quality=80&metadata=keep", content=b"P6\n1 1\n255\nabc", headers=headers
+    )
+    assert answer.status_code == 415
 
 
 @pytest.mark.parametrize(("query", "kept"), [("", True), ("&metadata=keep", True), ("&metadata=strip", False)])

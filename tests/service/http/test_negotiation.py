@@ -76,12 +76,11 @@ def test_several_items_have_no_image_type() -> None:
 
 @pytest.mark.parametrize("media_type", [JPEG, WEBP])
 def test_quality_is_accepted_with_a_lossy_image(media_type: str) -> None:
-    check_quality(80, media_type, [])
-    check_quality(80, JSON, [PNG, media_type])
-    check_quality(None, PNG, [])
+    check_quality(media_type, [])
+    check_quality(JSON, [PNG, media_type])
 
 
 @pytest.mark.parametrize(("media_type", "image_types"), [(PNG, []), (JSON, [PNG]), (NPY, [JPEG])])
 def test_quality_without_a_lossy_image_is_rejected(media_type: str, image_types: list[str]) -> None:
     with pytest.raises(InvalidParameter, match="quality: applies to JPEG and WebP"):
-        check_quality(80, media_type, image_types)
+        check_quality(media_type, image_types)
