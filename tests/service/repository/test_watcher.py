@@ -14,6 +14,7 @@ from watchfiles import awatch
 from service.errors import ModelNotFound
 from service.repository.store import LoadOptions, Store
 from service.repository.watcher import watch_models
+from tests.support.compatibility import accepts
 from tests.support.tiny_models import publish
 
 
@@ -63,6 +64,7 @@ async def test_watching_continues_after_a_failed_refresh(store: Store, monkeypat
     assert len(looks) >= 2
 
 
+@accepts(21, "a models folder that is created or replaced later", oracle="the loaded models", cases="{how}")
 @pytest.mark.anyio
 @pytest.mark.parametrize("how", ["auto", "poll"])
 async def test_folder_created_or_replaced_later_is_watched(
@@ -99,6 +101,7 @@ async def test_change_just_before_watching_starts_is_loaded(store: Store, monkey
     watching.cancel()
 
 
+@accepts(21, "a models folder that sends no events", oracle="the loaded models")
 @pytest.mark.anyio
 async def test_folder_without_events_is_polled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited(*places: Path, force_polling: bool | None, **options: Any) -> Any:
