@@ -31,7 +31,9 @@ def _section(number: int, stored: list[dict[str, Any]]) -> str:
             names = [_literal(case) for case, reached in row["cases"].items() if case and reached == outcome]
             rows.append((verdict, [f"**{verdict}**", row["what"], ", ".join(names), reason]))
     rows.sort(key=lambda row: ORDER.index(row[0]))
-    return f"## {number}. {KINDS[number]}\n\n" + table(["verdict", "what", "cases", "why"], [cells for _, cells in rows])
+    return f"## {number}. {KINDS[number]}\n\n" + table(
+        ["verdict", "what", "cases", "why"], [cells for _, cells in rows]
+    )
 
 
 def _literal(case: str) -> str:

@@ -29,7 +29,7 @@ BORDERS = {
 
 BRIDGES = {
     "training.recipe": {"service.card"},
-    "training.data.folder": {"service.codec", "service.errors"},
+    "training.data.folder": {"service.codec", "service.errors", "service.folders"},
     "training.data.patches": {"service.codec"},
     "training.export.artifact": {
         "service.card",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service import codec
-from service.cli.sources import FORMAT_BY_SUFFIX, STREAM, Source, Sources, expand_home, printable
+from service.cli.sources import STREAM, Source, Sources, expand_home, printable
+from service.folders import FORMAT_BY_SUFFIX
 
 MEDIA_TYPES = {  # of the suffixes that can be written
     suffix: f"image/{name}"
