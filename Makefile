@@ -16,7 +16,7 @@ export HOURGLASS_DEFAULT_DECODE ?= digits
 export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
 export HOURGLASS_DEFAULT_DENOISE ?= photo
 
-.PHONY: help serve test test-all check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training docs format clean
+.PHONY: help serve test test-all compatibility check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training docs format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,6 +30,10 @@ test: $(VENV)/.dev ## install what tests need, torch included, and run all but t
 
 test-all: $(VENV)/.dev ## run every test, those marked slow and browser too
 	@$(TEST) $(PYTEST)
+
+compatibility: $(VENV)/.dev ## run the tests of what is accepted and refused, write docs/compatibility.md; what cannot run is "not verified"
+	@$(TEST) -m compatibility --compatibility docs/compatibility.json $(PYTEST)
+	@$(BIN)/python -m docs.generate
 
 check: $(VENV)/.dev ## lint, types, walls
 	@$(BIN)/ruff check

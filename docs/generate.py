@@ -23,6 +23,7 @@ from fastapi.openapi.utils import get_openapi
 from rich.console import Console
 
 from docs.api_pages import DOCS, PACKAGES, ROOT, api_pages, undocumented
+from docs.compatibility_tables import compatibility
 from docs.markdown import describe, table
 from docs.metadata_table import metadata
 from docs.recipe_tables import example_recipe, recipe
@@ -198,6 +199,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "parameters": parameters,
     "figure-headers": figure_headers,
     "metadata": metadata,
+    "compatibility": compatibility,
     "hourglass": lambda: commands(service_command, "hourglass"),
     "hourglass-train": lambda: commands(training_command, "hourglass-train"),
     "example-recipe": example_recipe,

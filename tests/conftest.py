@@ -22,6 +22,8 @@ from service.http.dispatcher import Dispatcher
 from service.server.protocol import TimeoutProtocol
 from tests.support.tiny_models import GRAPHS, SIDE, publish
 
+pytest_plugins = ["tests.support.compatibility_report"]
+
 Array = NDArray[Any]
 Serve = Callable[..., TestClient]
 

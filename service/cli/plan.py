@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from service import codec
-from service.cli.sources import FORMAT_BY_SUFFIX, STREAM, Source, Sources, expand_home, printable
+from service.cli.sources import STREAM, Source, Sources, expand_home, printable
+from service.codec import FORMAT_BY_SUFFIX
 
 LONGEST_SIDE = (1 << 31) - 1  # in pixels, of a PNG file
 MEDIA_TYPES = {  # of the suffixes that can be written

@@ -12,51 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.codec import FORMAT_BY_SUFFIX, is_system_file, list_files
 from service.config import supported_formats
 
 STREAM = "/dev/stdio"  # in place of "-", which the parser of the command line takes for an option
-FORMAT_BY_SUFFIX = {  # format by suffix
-    **dict.fromkeys((".png", ".apng"), "png"),
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "jpeg"),
-    **dict.fromkeys((".tif", ".tiff"), "tiff"),
-    **dict.fromkeys((".bmp", ".dib"), "bmp"),
-    **dict.fromkeys((".heic", ".heif", ".hif"), "heif"),
-    ".webp": "webp",
-    ".gif": "gif",
-    ".avif": "avif",
-    ".jxl": "jxl",
-}
 SUFFIXES = {suffix for suffix, name in FORMAT_BY_SUFFIX.items() if name in supported_formats()}
 HEIF_HINT = "to read them: pip install 'hourglass[heif]'"
 CONVERT_HINT = "convert them to PNG or JPEG first"
 RAW_SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"}
 CONVERTIBLE = {*FORMAT_BY_SUFFIX, *RAW_SUFFIXES, ".psd", ".jp2", ".ico", ".svg", ".pdf", ".eps", ".exr", ".hdr"}
-SYSTEM_FOLDERS = {
-    "__macosx",
-    "@eadir",
-    "@tmp",
-    "@recycle",
-    "@recently-snapshot",
-    "#recycle",
-    "#snapshot",
-    "$recycle.bin",
-    "recycler",
-    "lost+found",
-    "system volume information",
-    "network trash folder",
-    "temporary items",
-}
-SYSTEM_FILES = {
-    "thumbs.db",
-    "ehthumbs.db",
-    "ehthumbs_vista.db",
-    "desktop.ini",
-    "folder.htt",
-    "icon\r",
-    "picasa.ini",
-    "zbthumbnail.info",
-    "synofile_thumb",
-}
 MAGIC = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"II*\0": "tiff", b"MM\0*": "tiff"}
 
 
@@ -137,27 +101,12 @@ def expand_home(name: str) -> Path:
 
 
 def _add_folder(sources: Sources, root: Path, output: Path | None, is_own: Callable[[Path], bool]) -> None:
-    """Add the images below a folder, sorted by path. Links are followed; a folder is visited once."""
-    seen = {_identity(root)}
-    output_identity = _identity(output) if output and not _is_same(output, root) else None
-    files: list[Path] = []
-    walk = os.walk(
-        root,
-        followlinks=True,
-        onerror=lambda error: sources.unreadable.append(f"{printable(error.filename)}: {error.strerror}"),
-    )
-    for folder, folders, names in walk:
-        keep: list[str] = []
-        for name in sorted(folders):
-            identity = _identity(Path(folder, name))
-            if name.startswith(".") or name.lower() in SYSTEM_FOLDERS or identity in (output_identity, None):
-                continue
-            if identity not in seen:
-                seen.add(identity)
-                keep.append(name)
-        folders[:] = keep
-        files += [Path(folder, name) for name in names]
-    for path in sorted(files):
+    """Add the images below a folder, sorted by path."""
+
+    def unreadable(error: OSError) -> None:
+        sources.unreadable.append(f"{printable(error.filename)}: {error.strerror}")
+
+    for path in list_files(root, unreadable=unreadable, leave_out=output):
         if is_own(path):
             sources.passed_over["outputs of earlier runs"] += 1
         else:
@@ -166,8 +115,7 @@ def _add_folder(sources: Sources, root: Path, output: Path | None, is_own: Calla
 
 def _add_file(sources: Sources, path: Path, name: Path) -> None:
     """Add an image, or count why it is none. System files and hidden files do not count."""
-    plain = path.name.lower()
-    if plain.startswith((".", "~$")) or plain in SYSTEM_FILES:
+    if is_system_file(path.name):
         return
     try:
         status = path.stat()
@@ -203,16 +151,3 @@ def _format(path: Path) -> str:
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return "webp"
     return next((name for magic, name in MAGIC.items() if head.startswith(magic)), "")
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    identity = _identity(one)
-    return identity is not None and identity == _identity(other)

@@ -5,6 +5,7 @@ are detected; `pages` and `picture` encode, and `limits` states the largest size
 """
 
 from service.codec.alpha import fill_transparent
+from service.codec.folders import FORMAT_BY_SUFFIX, is_system_file, list_files
 from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
 from service.codec.pages import LOSSY, WRITABLE, PagedImage, encode_any, read_pages
@@ -22,6 +23,7 @@ from service.codec.resize import fit_alpha_to_size, fit_to_size
 
 __all__ = [
     "ENCODABLE",
+    "FORMAT_BY_SUFFIX",
     "LOSSY",
     "WRITABLE",
     "LazyPicture",
@@ -38,6 +40,8 @@ __all__ = [
     "fit_to_size",
     "fits",
     "is_fast_path",
+    "is_system_file",
+    "list_files",
     "read_npy",
     "read_pages",
     "types_too_small",

@@ -97,6 +97,7 @@ class Admission:
     def __init__(self, *, max_items: int, max_bytes: int, strict: bool = False) -> None:
         self.max_items, self.max_bytes = max_items, max_bytes
         self._strict = strict  # never exceed `max_bytes`: the memory of the container is limited
+        self._max_body_bytes = max_bytes // 2 if strict else max_bytes  # bodies are held beside what is decoded
         self.items = self.nbytes = self.reserved = 0
         self._released = 0  # bytes, since the start
         self._history = deque([(monotonic(), 0)], maxlen=HISTORY)  # (time, bytes released until then)
@@ -149,7 +150,7 @@ class Admission:
         buffer: the dynamic threshold of shared-memory switches (Choudhury and Hahne, 1998). A single body may have
         any size.
         """
-        if body_size > self.max_bytes - self.reserved - nbytes and self.reserved + nbytes > body_size:
+        if body_size > self._max_body_bytes - self.reserved - nbytes and self.reserved + nbytes > body_size:
             raise _overloaded("the limit of request bodies in memory is reached", self.retry_after())
         self.reserved += nbytes
 

@@ -179,9 +179,7 @@ class Endpoint:
         )
         media_type = response_type(answer)
         parameters = call.parameters
-        if parameters.quality is not None and (
-            images or not body.images
-        ):  # else an image has a problem
+        if parameters.quality is not None and (images or not body.images):  # else an image has a problem
             check_quality(media_type, {image_media_type(image) for image in images})
         if parameters.metadata is not None:
             check_metadata(media_type, has_image=answer.images and bool(body.images))

@@ -22,8 +22,9 @@ EVENTLESS = {
 async def watch_models(store: Store, mode: Literal["auto", "poll"]) -> None:
     """Refresh the store after every change of its folder, until cancelled.
 
-    `poll` is for file systems that send no change events. While the folder does not exist, the store is not changed. If
-    another folder takes its place, the store is refreshed and the new folder is watched.
+    `poll` is for file systems that send no change events. Targets of links outside the folder are looked at once a
+    second. While the folder does not exist, the store is not changed. If another folder takes its place, the store is
+    refreshed and the new folder is watched.
     """
     if mode == "auto" and (kind := await asyncio.to_thread(eventless_file_system, store.folder)):
         log.warning("model_watch_falls_back_to_polling", reason=f"{kind} sends no events of changes by other machines")
@@ -74,14 +75,26 @@ async def _watch_folder(store: Store, inode: tuple[int, int], mode: Literal["aut
             async for changed in changes:
                 if await asyncio.to_thread(_inode, store.folder) != inode:
                     return
-                # Changes between the last refresh and the start of the watch cause no event.
-                if changed or not started:
+                # Neither changes between the last refresh and the start of the watch nor those of the targets of links
+                # cause an event.
+                if changed or not started or await asyncio.to_thread(has_outside_links, store.folder):
                     await _refresh(store)
                 started = True
     except FileNotFoundError:  # the folder was removed between two checks
         return
     finally:
         stop.set()
+
+
+def has_outside_links(folder: Path) -> bool:
+    """Return whether a model, a version or a file of one is a link to a place outside the models folder."""
+    root = os.path.realpath(folder)
+    return any(
+        not Path(os.path.realpath(path)).is_relative_to(root)
+        for pattern in ("*", "*/*", "*/*/*")
+        for path in folder.glob(pattern)
+        if path.is_symlink()
+    )
 
 
 async def _refresh(store: Store) -> None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 BASE_BYTES = 200 << 20  # of a worker with its models, before the first request
 USABLE_SHARE = 0.85  # of the limit; the rest is for what the bounds do not count
-BYTES_PER_DECODED_BYTE = 5.0  # peak memory of a request per byte of its decoded input, apart from the tiles
+BYTES_PER_DECODED_BYTE = 5.5  # peak memory of a request per byte of its decoded input, apart from the tiles
 MIN_TILE_BYTES = 16 << 20  # per core; smaller tiles waste most of their time on overlap
-MAX_TILE_SHARE = 0.25  # of the memory above `BASE_BYTES`
+MAX_TILE_SHARE = 0.15  # of the memory above `BASE_BYTES`
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ def test_make_targets_and_variables_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {"HOURGLASS_DATA", PREFIX}
-    assert set(re.findall(r"HOURGLASS_[A-Z_]*", text)) <= known
+    if page.name != "compatibility.md":  # names of other systems and misspelt ones are cases there
+        assert set(re.findall(r"HOURGLASS_[A-Z_]*", text)) <= known
 
 
 def test_headers_of_the_http_page_exist() -> None:

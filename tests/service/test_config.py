@@ -6,6 +6,7 @@ import pytest
 
 from service.config import Settings
 from service.environment import PREFIX, RENAMED, is_service_link, service_links
+from tests.support.compatibility import accepts, refuses
 
 
 def refusal(name: str) -> str:
@@ -15,6 +16,7 @@ def refusal(name: str) -> str:
     return str(caught.value)
 
 
+@refuses(28, "variables of earlier versions", because="the new name", cases="{old}")
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_every_old_setting_is_refused_with_its_new_name(old: str, new: str) -> None:
     assert refusal(PREFIX + old) == f"unknown setting {PREFIX}{old}: it is called {PREFIX}{new}"
@@ -28,6 +30,7 @@ def test_old_setting_in_lower_case_is_recognised() -> None:
     )
 
 
+@refuses(28, "a misspelt variable", because="the nearest")
 def test_the_nearest_setting_is_suggested() -> None:
     assert refusal("HOURGLASS_PROT") == "unknown setting HOURGLASS_PROT; did you mean HOURGLASS_PORT?"
 
@@ -69,6 +72,12 @@ SERVICE_LINKS = {
 }
 
 
+@accepts(
+    19,
+    "variables that Kubernetes and Docker add: they are ignored and logged",
+    oracle="the default settings",
+    cases="{name}={value}",
+)
 @pytest.mark.parametrize(("name", "value"), SERVICE_LINKS.items())
 def test_a_variable_of_a_service_is_ignored(name: str, value: str) -> None:
     assert Settings.from_env({name: value}) == Settings()
@@ -81,6 +90,7 @@ def test_no_setting_is_taken_for_a_variable_of_a_service(name: str) -> None:
     assert not any(is_service_link(PREFIX + name.upper(), value) for value in values)
 
 
+@refuses(19, "such a name with a value of another form", because="it may be a misspelt setting", cases="{name}={value}")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -96,6 +106,7 @@ def test_a_name_of_a_service_with_another_value_is_refused(name: str, value: str
         Settings.from_env({name: value})
 
 
+@accepts(19, "a flag or another spelling beside such a variable", oracle="the value")
 def test_a_setting_of_another_spelling_or_a_flag_beats_a_service() -> None:
     link = {"HOURGLASS_PORT": "tcp://10.0.0.1:8000"}
     assert Settings.from_env(link | {"hourglass_port": "9000"}).port == 9000
@@ -103,26 +114,31 @@ def test_a_setting_of_another_spelling_or_a_flag_beats_a_service() -> None:
     assert Settings.from_env({"HOURGLASS_PORT": "9000"}, {"port": 9001}).port == 9001
 
 
+@accepts(19, "quotes, blanks and line ends of env files", oracle="the value", cases="{value}")
 @pytest.mark.parametrize("value", ['"9000"', "'9000'", "9000\r", " 9000 ", "9000\n", '"9000"\r', '" 9000"', "\t9000"])
 def test_quotes_and_blanks_of_env_files_are_removed(value: str) -> None:
     assert Settings.from_env({"HOURGLASS_PORT": value}).port == 9000
 
 
+@accepts(19, "names with a byte order mark, a blank or in lower case", oracle="the value", cases="{name}")
 @pytest.mark.parametrize("name", ["\ufeffHOURGLASS_PORT", "HOURGLASS_PORT ", "hourglass_port", "Hourglass_Port"])
 def test_name_with_bom_or_in_lower_case_is_read(name: str) -> None:
     assert Settings.from_env({name: "9000"}).port == 9000
 
 
+@accepts(19, "an empty value is the default", oracle="the default", cases="{value}")
 @pytest.mark.parametrize("value", ["", '""', "''", " ", "\r"])
 def test_an_empty_value_means_the_default(value: str) -> None:
     assert Settings.from_env({"HOURGLASS_PORT": value}).port == Settings().port
 
 
+@refuses(19, "two spellings of a name with different values", because="both are named")
 def test_two_spellings_with_different_values_are_refused() -> None:
     with pytest.raises(ValueError, match="HOURGLASS_PORT and hourglass_port have different values"):
         Settings.from_env({"HOURGLASS_PORT": "1", "hourglass_port": "2"})
 
 
+@accepts(19, "usual spellings of values", oracle="the value", cases="{name}={value}")
 @pytest.mark.parametrize(
     ("name", "value", "field", "expected"),
     [
@@ -139,6 +155,12 @@ def test_values_are_understood_in_their_usual_spellings(name: str, value: str, f
     assert getattr(Settings.from_env({name: value}), field) == expected
 
 
+@refuses(
+    28,
+    "invalid values of variables",
+    because="the variable, the kind of the value and what would do",
+    cases="{name}={value}",
+)
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

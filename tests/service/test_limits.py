@@ -9,6 +9,7 @@ from service.engine.admission import Admission, Demand, GraphLoad
 from service.errors import Overloaded
 from service.runtime.cgroups import HostLimits, read_limits
 from service.runtime.memory import BYTES_PER_DECODED_BYTE, max_workers, plan_memory
+from tests.support.compatibility import accepts, refuses
 
 MIB = 1 << 20
 V2 = "30 23 0:26 {root} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
@@ -28,11 +29,13 @@ def tree(root: Path, groups: str, mounts: str, **files: str) -> HostLimits:
     return read_limits(root)
 
 
+@accepts(22, "control groups of version 2", oracle="a tree of files as the kernel writes it")
 def test_a_container_of_version_2_sees_its_own_group(tmp_path: Path) -> None:
     limits = tree(tmp_path, "0::/\n", V2.format(root="/"), cpu_DOT_max="150000 100000\n", memory_DOT_max="536870912\n")
     assert limits == HostLimits(1.5, 512 * MIB)
 
 
+@accepts(22, "nested control groups: the smallest limit counts", oracle="a tree of files as the kernel writes it")
 def test_the_smallest_limit_of_all_ancestors_counts(tmp_path: Path) -> None:
     limits = tree(
         tmp_path,
@@ -47,6 +50,7 @@ def test_the_smallest_limit_of_all_ancestors_counts(tmp_path: Path) -> None:
     assert limits == HostLimits(1.0, 512 * MIB)
 
 
+@accepts(22, "a unit of systemd", oracle="a tree of files as the kernel writes it")
 def test_a_quota_of_a_unit_of_systemd_is_read(tmp_path: Path) -> None:
     limits = tree(
         tmp_path,
@@ -57,11 +61,13 @@ def test_a_quota_of_a_unit_of_systemd_is_read(tmp_path: Path) -> None:
     assert limits == HostLimits(0.5, None)
 
 
+@accepts(22, "a group outside the mounted namespace", oracle="a tree of files as the kernel writes it")
 def test_a_group_outside_the_mounted_namespace_means_the_top(tmp_path: Path) -> None:
     limits = tree(tmp_path, "0::/../../other\n", V2.format(root="/"), cpu_DOT_max="200000 100000")
     assert limits.cores == 2
 
 
+@accepts(22, "control groups of version 1", oracle="a tree of files as the kernel writes it")
 def test_version_1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
     limits = tree(
         tmp_path,
@@ -74,6 +80,7 @@ def test_version_1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
     assert limits == HostLimits(2.5, 512 * MIB)
 
 
+@accepts(22, "a container of version 1, with the path of the host", oracle="a tree of files as the kernel writes it")
 def test_a_container_of_version_1_has_the_path_of_the_host(tmp_path: Path) -> None:
     limits = tree(
         tmp_path,
@@ -85,11 +92,13 @@ def test_a_container_of_version_1_has_the_path_of_the_host(tmp_path: Path) -> No
     assert limits == HostLimits(None, 256 * MIB)
 
 
+@accepts(22, "files without a quota", oracle="no limit", cases="{content}")
 @pytest.mark.parametrize("content", ["", "max 100000", "nonsense", "100000 0"])
 def test_what_is_no_quota_is_no_limit(tmp_path: Path, content: str) -> None:
     assert tree(tmp_path, "0::/\n", V2.format(root="/"), cpu_DOT_max=content) == HostLimits()
 
 
+@accepts(22, "a system without control groups", oracle="no limit")
 def test_a_system_without_control_groups_has_no_limit(tmp_path: Path) -> None:
     assert read_limits(tmp_path) == HostLimits()
 
@@ -104,6 +113,7 @@ def test_bounds_without_a_limit_are_those_of_the_settings() -> None:
     assert plan(64 << 30) == (1024 * MIB, 192 * MIB, False)
 
 
+@accepts(22, "memory bounds derived from the limit", oracle="a tenth stays free")
 @pytest.mark.parametrize(("limit", "workers"), [(512 * MIB, 1), (1024 * MIB, 1), (1024 * MIB, 2), (4096 * MIB, 4)])
 def test_bounds_within_a_limit_leave_a_tenth_of_it(limit: int, workers: int) -> None:
     inflight, tiles, _ = plan(limit, workers)
@@ -111,6 +121,7 @@ def test_bounds_within_a_limit_leave_a_tenth_of_it(limit: int, workers: int) -> 
     assert inflight >= 3 * 12_000_000 or limit / workers > 512 * MIB or limit < 512 * MIB
 
 
+@accepts(22, "12 megapixels within 512 MiB", oracle="the bounds")
 def test_a_photo_of_twelve_megapixels_fits_into_512_mib() -> None:
     assert plan(512 * MIB)[0] >= 3 * 12_000_000
 
@@ -122,6 +133,7 @@ def test_workers_without_room_are_not_started() -> None:
     assert max_workers(4096 * MIB) == 13
 
 
+@refuses(22, "a request that does not fit into the memory limit", because="503 with the limit")
 def test_a_request_above_a_strict_limit_is_rejected_even_alone() -> None:
     demand = Demand(1, 36_000_000, GraphLoad(), 1)
     Admission(max_items=10, max_bytes=1_000_000).acquire(demand, 30)

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from tests.conftest import digit, png
+from tests.support.compatibility import accepts
 from tests.support.processes import serving
 
 pytestmark = pytest.mark.slow
@@ -39,6 +40,12 @@ def test_metrics_of_two_workers_are_summed(models: Path) -> None:
     assert '"max_inflight_items_per_worker":50' in log
 
 
+@accepts(
+    18,
+    "both families with one worker and with two",
+    oracle="connections of both families",
+    cases="{host}, {workers} workers",
+)
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("host", ["::", "localhost"])
@@ -109,6 +116,7 @@ def test_sigint_exits_with_0_and_logs_are_json(models: Path) -> None:
     assert '"id":"abc"' in log
 
 
+@accepts(17, "a process that drains", oracle="`/readyz` and the responses", cases="{workers} workers")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_readyz_fails_after_sigterm_while_requests_are_served(models: Path, workers: str) -> None:
     with serving(models, "--shutdown-delay", "3", "--workers", workers, "--default-denoise", "digits") as (

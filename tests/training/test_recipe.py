@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.support.compatibility import accepts, refuses
 from tests.support.training import tables
 from training.builtin_recipes import builtin_recipes
 from training.data.dataset import DataSection
@@ -64,6 +65,7 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
     assert changed == read_recipe("digits").model_dump()
 
 
+@refuses(28, "invalid values of recipes", because="the key and what would do", cases="{change}")
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -112,6 +114,7 @@ WHERE = {
 KINDS = {"fraction": ["corruption.kind=masking"], "probability": ["corruption.kind=dropout"]}
 
 
+@refuses(28, "keys of earlier versions", because="the new key", cases="{old}")
 @pytest.mark.parametrize(("old", "new"), RENAMED)
 def test_old_key_is_rejected_with_the_new_one(old: str, new: str) -> None:
     key, equals, value = old.partition("=")
@@ -145,6 +148,7 @@ def test_net_with_skips_cannot_publish_encode() -> None:
         read_recipe("digits-denoise", ['model.operations=["encode"]'])
 
 
+@refuses(28, "a recipe that is missing or no TOML", because="the file and the reason")
 def test_unreadable_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean digits-sparse"):
         read_recipe("digits-spare")
@@ -164,6 +168,12 @@ def test_recipe_round_trips_through_toml(tmp_path: Path) -> None:
 ENCODINGS = {"utf-8 mark": "utf-8-sig", "utf-16": "utf-16", "utf-16 without mark": "utf-16-le", "utf-32": "utf-32"}
 
 
+@accepts(
+    27,
+    "recipes in the encodings and line ends of other systems",
+    oracle="the shipped recipe",
+    cases="{encoding}, {ends}",
+)
 @pytest.mark.parametrize("encoding", ENCODINGS.values(), ids=ENCODINGS)
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"], ids=["unix", "windows", "old mac"])
 def test_a_recipe_of_another_system_is_read(tmp_path: Path, encoding: str, ends: str) -> None:
@@ -172,12 +182,14 @@ def test_a_recipe_of_another_system_is_read(tmp_path: Path, encoding: str, ends:
     assert read_recipe(str(tmp_path / "mine.TOML")) == read_recipe("digits")
 
 
+@refuses(27, "a recipe that is no UTF-8", because="the line")
 def test_a_recipe_that_is_not_text_is_refused_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_bytes(b"[model]\ntitle = 'Gr\xf6\xdfe'\n")
     with pytest.raises(RecipeError, match="line 2 is not UTF-8: save the file as UTF-8"):
         read_recipe(str(tmp_path / "mine.toml"))
 
 
+@refuses(27, "a backslash in double quotes", because="the line and what to write")
 def test_a_backslash_in_double_quotes_is_explained(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('[data]\npath = "C:\\data"\n')
     with pytest.raises(RecipeError, match=r"line 2.*write / for \\, or use single quotes"):

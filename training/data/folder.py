@@ -1,6 +1,7 @@
 """Reads a folder of pictures, decoded and resized by the rules of the service."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from service.codec import composite, decode, fit_to_size
+from service.codec import FORMAT_BY_SUFFIX, composite, decode, fit_to_size, list_files
 from service.errors import Problem
 from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out, locate
 from training.errors import DataError
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 MAX_PIXELS = 1 << 28  # larger than any photograph; only decompression bombs exceed it
 FORMATS = ("png", "jpeg", "webp", "tiff", "bmp", "gif")
-SUFFIXES = {f".{name}" for name in FORMATS} | {".jpg", ".tif"}
+SUFFIXES = {suffix for suffix, name in FORMAT_BY_SUFFIX.items() if name in FORMATS}
 
 
 class FolderSection(DataSection):
@@ -53,11 +54,26 @@ def read_folder(root: Path, section: FolderSection) -> Pixels:
 
 
 def find_pictures(root: Path) -> list[Path]:
-    """Return the files with a suffix of a picture, sorted by path. Raises DataError if there are none."""
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    """Return the files that are pictures by their names, in order of their paths.
+
+    System files are ignored; empty files and pictures of formats that are not read are left out with a warning. Raises
+    DataError if a folder cannot be read, or if there are no pictures.
+    """
+    files = [path for path in list_files(root, unreadable=_raise_unreadable) if path.is_file()]
+    paths = [path for path in files if path.suffix.lower() in SUFFIXES and path.stat().st_size]
+    left_out = Counter(path.suffix.lower() for path in files if path.suffix.lower() in FORMAT_BY_SUFFIX)
+    left_out -= Counter(path.suffix.lower() for path in paths)
+    if left_out:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in left_out.most_common())
+        log.warning("%s: left out, because they are empty or of a format that training does not read: %s", root, counts)
     if not paths:
         raise DataError(f"{root} contains no pictures ({', '.join(sorted(SUFFIXES))})")
     return paths
+
+
+def _raise_unreadable(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}")
 
 
 def read_pictures(paths: Sequence[Path], max_broken_fraction: float, *, colour: bool = False) -> Iterator[Pixels]:

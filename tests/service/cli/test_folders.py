@@ -16,6 +16,7 @@ from service.cli.plan import ExistingFilePolicy, output_folder, plan_outputs
 from service.cli.sources import find_sources, printable
 from tests.conftest import digit, png
 from tests.service.cli.test_commands import hourglass
+from tests.support.compatibility import accepts, refuses
 
 IMAGE = png(digit())
 
@@ -49,6 +50,7 @@ def targets(folder: Path, output: str, *, suffix: str = "") -> dict[str, str]:
     }
 
 
+@accepts(23, "files of systems in a folder are ignored", oracle="the images that are found", cases="{name}")
 @pytest.mark.parametrize(
     "name",
     [
@@ -83,6 +85,7 @@ def test_a_file_of_a_system_is_ignored_silently(tmp_path: Path, name: str) -> No
     assert not found.passed_over
 
 
+@accepts(23, "suffixes in any case, and none", oracle="the images that are found", cases="{name}")
 @pytest.mark.parametrize(
     "name",
     [
@@ -106,6 +109,7 @@ def test_an_image_of_any_spelling_is_found(tmp_path: Path, name: str) -> None:
     assert names_found(tmp_path) == [name]
 
 
+@refuses(23, "other files of a folder", because="they are counted in the summary with what to do", cases="{name}")
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
@@ -122,6 +126,7 @@ def test_what_is_passed_over_is_counted_by_kind(tmp_path: Path, name: str, data:
     assert find_sources([str(tmp_path)], None, never).describe_passed_over() == reason
 
 
+@refuses(23, "HEIC without the extra `heif` in a folder", because="counted with what to install")
 def test_heic_without_its_extra_is_counted_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "SUFFIXES", {".png"})
     monkeypatch.setattr(sources, "supported_formats", lambda: frozenset({"png"}))
@@ -130,12 +135,14 @@ def test_heic_without_its_extra_is_counted_with_the_remedy(tmp_path: Path, monke
     assert find_sources([str(tmp_path)], None, never).describe_passed_over() == reason
 
 
+@refuses(23, "broken links and pipes", because="broken links are counted, pipes ignored")
 def test_a_broken_link_is_counted_and_a_pipe_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_sources([str(tmp_path)], None, never).describe_passed_over() == "1 broken links"
 
 
+@accepts(23, "links to folders and files, and loops", oracle="the images that are found")
 def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", "a.png")
     write(tmp_path / "in", "b.png")
@@ -146,6 +153,7 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     assert names_found(tmp_path / "in") == ["again/a.png", "b.png", "link.png"]
 
 
+@accepts(23, "odd and long names", oracle="the outputs", cases="{name:.30}")
 @pytest.mark.parametrize(
     "name",
     [
@@ -178,6 +186,7 @@ def test_codes_of_odd_names_are_written_as_valid_utf_8(models: Path, tmp_path: P
     assert [line.split(",")[0].rpartition("/")[2] for line in lines] == ["file", "caf\\xe9.png", "two\\nlines.png"]
 
 
+@refuses(23, "an unreadable folder inside a folder", because="it is named, status 1")
 def test_an_unreadable_folder_is_reported_with_status_1(models: Path, tmp_path: Path) -> None:
     if os.getuid() == 0:
         pytest.skip("root reads every folder")
@@ -203,6 +212,7 @@ def test_folder_of_everything_says_what_is_passed_over(models: Path, tmp_path: P
 # Names of outputs
 
 
+@accepts(24, "names that differ in case or suffix", oracle="the outputs")
 def test_names_that_differ_in_case_have_separate_outputs(models: Path, tmp_path: Path) -> None:
     write(tmp_path / "in", "a.tif", "a.png", "A.PNG", "a.PNG")
     run = hourglass("denoise", tmp_path / "in", "-o", tmp_path / "out", "--model", "digits", "--models-dir", models)
@@ -211,6 +221,7 @@ def test_names_that_differ_in_case_have_separate_outputs(models: Path, tmp_path:
     assert "is written as" in run.stderr
 
 
+@accepts(24, "names that are equal on some file systems", oracle="the outputs, case-folded", cases="{names}")
 @pytest.mark.parametrize(
     "names",
     [
@@ -229,6 +240,7 @@ def test_no_two_outputs_have_one_name_on_any_file_system(tmp_path: Path, names: 
     assert len({name.casefold() for name in planned.values()}) == len(names)
 
 
+@accepts(24, "equal names in several folders", oracle="the outputs")
 def test_equal_names_of_folders_have_separate_outputs(tmp_path: Path) -> None:
     write(tmp_path, "one/a.png", "two/a.png")
     names = [str(tmp_path / "one"), str(tmp_path / "two")]
@@ -238,11 +250,13 @@ def test_equal_names_of_folders_have_separate_outputs(tmp_path: Path) -> None:
     assert len(plan.notes) == 1
 
 
+@accepts(24, "`--suffix`", oracle="the outputs")
 def test_a_suffix_is_added_before_the_last_dot(tmp_path: Path) -> None:
     write(tmp_path / "in", "a.b.png", "c.jpg")
     assert targets(tmp_path / "in", "out", suffix="_clean") == {"a.b.png": "a.b_clean.png", "c.jpg": "c_clean.jpg"}
 
 
+@accepts(24, "`--suffix` on a name of 255 bytes", oracle="the outputs")
 def test_a_long_name_with_a_suffix_is_cut(tmp_path: Path) -> None:
     write(tmp_path / "in", "a" * 251 + ".png")
     (name,) = targets(tmp_path / "in", "out", suffix="_clean").values()
@@ -250,6 +264,7 @@ def test_a_long_name_with_a_suffix_is_cut(tmp_path: Path) -> None:
     assert name.endswith("a_clean.png")
 
 
+@accepts(24, "the output folder inside the input folder, twice", oracle="the outputs")
 def test_a_second_run_does_not_read_the_output_of_the_first(models: Path, tmp_path: Path) -> None:
     write(tmp_path / "in", "a.png", "deep/b.png")
     environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
@@ -265,6 +280,7 @@ def test_a_second_run_does_not_read_the_output_of_the_first(models: Path, tmp_pa
     assert "2 outputs of earlier runs" in run.stderr
 
 
+@accepts(24, "outputs beside the sources, twice", oracle="the outputs")
 def test_a_suffix_makes_outputs_beside_the_sources_once(models: Path, tmp_path: Path) -> None:
     write(tmp_path, "a.png")
     for _ in range(2):
@@ -276,6 +292,9 @@ def test_a_suffix_makes_outputs_beside_the_sources_once(models: Path, tmp_path: 
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["a.png", "a_clean.png"]
 
 
+@refuses(
+    24, "an output that exists, without `--overwrite` or `--skip-existing`", because="status 2, nothing is written"
+)
 def test_a_file_of_the_user_is_not_replaced_without_a_flag(models: Path, tmp_path: Path) -> None:
     write(tmp_path / "in", "a.png", "b.png")
     write(tmp_path / "out", "a.png", data=b"mine")
@@ -293,6 +312,7 @@ def test_a_file_of_the_user_is_not_replaced_without_a_flag(models: Path, tmp_pat
     assert (tmp_path / "out/a.png").read_bytes() != b"mine"
 
 
+@refuses(24, "a single output that exists", because="status 2, nothing is written", cases="{operation}")
 @pytest.mark.parametrize("operation", ["denoise", "encode"])
 def test_a_single_output_that_exists_is_not_replaced(models: Path, tmp_path: Path, operation: str) -> None:
     output = tmp_path / ("out.png" if operation == "denoise" else "out.csv")
@@ -303,6 +323,7 @@ def test_a_single_output_that_exists_is_not_replaced(models: Path, tmp_path: Pat
     assert output.read_bytes() == b"mine"
 
 
+@refuses(25, "flags that exclude each other", because="both are named")
 def test_flags_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.png")
     run = hourglass("denoise", tmp_path / "a.png", "-o", "b.png", "--overwrite", "--skip-existing", "--model", "digits")
@@ -310,6 +331,7 @@ def test_flags_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
     assert "exclude each other" in run.stderr
 
 
+@refuses(24, "an output over another source", because="it would be lost")
 def test_an_output_over_another_source_is_refused(models: Path, tmp_path: Path) -> None:
     write(tmp_path, "in/a.png", "b/a.png")
     run = hourglass(
@@ -339,6 +361,7 @@ def test_a_cut_line_of_the_log_loses_nothing_before_it(tmp_path: Path) -> None:
     assert OutputLog(tmp_path / "state").is_own(tmp_path / "a.png")
 
 
+@accepts(25, "a run that is stopped says how to go on", oracle="stderr and status", cases="{kind}")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(models: Path, tmp_path: Path, kind: signal.Signals) -> None:
     write(tmp_path / "in", *(f"{number:04}.png" for number in range(3000)))
@@ -356,6 +379,7 @@ def test_a_stopped_run_says_how_to_go_on(models: Path, tmp_path: Path, kind: sig
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (tmp_path / "out").iterdir())
 
 
+@accepts(25, "`--json`", oracle="the parsed document")
 def test_the_json_document_lists_every_file(models: Path, tmp_path: Path) -> None:
     write(tmp_path / "in", "a.png")
     write(tmp_path / "in", "b.png", data=IMAGE[:60])

@@ -14,6 +14,7 @@ import pytest
 
 from service.cli.health import check, flags_of
 from service.config import Settings
+from tests.support.compatibility import accepts, refuses
 
 
 class Ready(BaseHTTPRequestHandler):
@@ -59,6 +60,7 @@ def certificate(tmp_path: Path) -> Path:
     return path
 
 
+@accepts(20, "another host than the default", oracle="a server on that host", cases="{bound} for {host}")
 @pytest.mark.parametrize(
     ("bound", "host"), [("127.0.0.1", "0.0.0.0"), ("127.0.0.1", "127.0.0.1"), ("::1", "::"), ("127.0.0.1", "localhost")]
 )
@@ -67,23 +69,27 @@ def test_the_address_of_the_settings_is_asked(bound: str, host: str) -> None:
         assert check(Settings(host=host, port=port)) is None
 
 
+@accepts(20, "TLS", oracle="a server with a certificate")
 def test_a_service_with_tls_is_asked_with_tls(certificate: Path) -> None:
     with listening("127.0.0.1", certificate=certificate) as port:
         assert check(Settings(port=port, tls_cert_file=certificate)) is None
         assert check(Settings(port=port)) is not None
 
 
+@refuses(20, "a service that is not ready", because="status 1 and the reason")
 def test_a_service_that_is_not_ready_gives_the_reason() -> None:
     with listening("127.0.0.1", status=503) as port:
         assert check(Settings(port=port)) == "/readyz answers 503: loading models"
 
 
+@refuses(20, "no service at the address", because="status 1 and the address")
 def test_address_without_a_listening_service_is_named() -> None:
     with listening("127.0.0.1") as port:
         pass
     assert str(check(Settings(port=port))).startswith(f"http://127.0.0.1:{port}/readyz does not answer")
 
 
+@accepts(20, "flags of the container's first process", oracle="the flags")
 @pytest.mark.parametrize(
     ("words", "flags"),
     [

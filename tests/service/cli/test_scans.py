@@ -12,6 +12,7 @@ from service.codec import read_pages
 from service.errors import ImageTooLarge
 from tests.conftest import digit
 from tests.service.cli.test_commands import hourglass
+from tests.support.compatibility import accepts, refuses
 from tests.support.image_files import XMP
 
 
@@ -29,6 +30,7 @@ def grey(seed: int = 0) -> Image.Image:
     return Image.fromarray(digit(seed)[:, :, 0])
 
 
+@accepts(26, "gray scans in their own format", oracle="Pillow", cases="{suffix}")
 @pytest.mark.parametrize("suffix", [".tif", ".tiff", ".bmp", ".gif", ".png", ".TIF"])
 def test_a_grey_image_comes_back_exactly_in_its_own_format(models: Path, tmp_path: Path, suffix: str) -> None:
     save(tmp_path / f"x{suffix}", grey())
@@ -38,6 +40,7 @@ def test_a_grey_image_comes_back_exactly_in_its_own_format(models: Path, tmp_pat
         assert (np.asarray(image.convert("L")) == 255 - digit()[:, :, 0]).all()
 
 
+@accepts(26, "AVIF in its own format", oracle="Pillow")
 def test_an_avif_image_comes_back_as_avif(models: Path, tmp_path: Path) -> None:
     save(tmp_path / "x.avif", grey().convert("RGB"))
     denoise(models, tmp_path / "x.avif", tmp_path / "out")
@@ -45,6 +48,7 @@ def test_an_avif_image_comes_back_as_avif(models: Path, tmp_path: Path) -> None:
         assert image.format == "AVIF"
 
 
+@accepts(26, "TIFF of every mode", oracle="Pillow", cases="{mode}")
 @pytest.mark.parametrize("mode", ["1", "L", "I;16", "P", "RGB", "CMYK", "LA", "RGBA"])
 def test_a_tiff_of_any_mode_is_read(models: Path, tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(digit()[:, :, 0].astype(np.uint16) << 8) if mode == "I;16" else grey().convert(mode)
@@ -54,6 +58,7 @@ def test_a_tiff_of_any_mode_is_read(models: Path, tmp_path: Path, mode: str) -> 
         assert output.size == image.size
 
 
+@accepts(26, "resolution of scans", oracle="Pillow", cases="{suffix}")
 @pytest.mark.parametrize("suffix", [".tif", ".bmp"])
 def test_the_resolution_of_a_scan_is_kept(models: Path, tmp_path: Path, suffix: str) -> None:
     save(tmp_path / f"x{suffix}", grey(), dpi=(300, 300))
@@ -62,6 +67,7 @@ def test_the_resolution_of_a_scan_is_kept(models: Path, tmp_path: Path, suffix: 
         assert image.info["dpi"] == pytest.approx((300, 300), rel=1e-3)
 
 
+@accepts(26, "profiles of scans", oracle="Pillow")
 def test_the_profile_of_a_colour_scan_is_kept(models: Path, tmp_path: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     colours = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
@@ -75,6 +81,7 @@ def test_the_profile_of_a_colour_scan_is_kept(models: Path, tmp_path: Path) -> N
         assert image.info["dpi"] == pytest.approx((600, 600))
 
 
+@accepts(26, "all pages of a TIFF", oracle="Pillow")
 def test_all_pages_of_a_tiff_are_processed(models: Path, tmp_path: Path) -> None:
     save(tmp_path / "x.tif", grey(0), save_all=True, append_images=[grey(1), grey(2)], dpi=(200, 200))
     denoise(models, tmp_path / "x.tif", tmp_path / "out")
@@ -85,6 +92,7 @@ def test_all_pages_of_a_tiff_are_processed(models: Path, tmp_path: Path) -> None
             assert (np.asarray(image) == 255 - digit(page)[:, :, 0]).all()
 
 
+@accepts(26, "codes of all pages", oracle="the rows of the table")
 def test_codes_of_pages_are_rows_of_the_table(models: Path, tmp_path: Path) -> None:
     save(tmp_path / "x.tif", grey(0), save_all=True, append_images=[grey(1)])
     run = hourglass("encode", tmp_path / "x.tif", "-o", tmp_path / "c.csv", "--model", "digits", "--models-dir", models)
@@ -93,6 +101,7 @@ def test_codes_of_pages_are_rows_of_the_table(models: Path, tmp_path: Path) -> N
     assert [row.partition(",")[0].rpartition("#")[2] for row in rows] == ["page=1", "page=2"]
 
 
+@accepts(26, "frames and pages behind the first that are not written are named", oracle="stderr")
 def test_frames_and_pages_that_are_not_written_are_mentioned(models: Path, tmp_path: Path) -> None:
     save(tmp_path / "moving.gif", grey(0), save_all=True, append_images=[grey(1)])
     run = hourglass(
@@ -124,6 +133,7 @@ def test_the_preview_of_a_page_is_no_page() -> None:
     assert len(read_pages(file.getvalue(), max_pages=10, max_pixels=10**6).pages) == 1
 
 
+@refuses(26, "too many pages or pixels", because="the limit is named")
 def test_pages_and_their_pixels_are_limited() -> None:
     with pytest.raises(ImageTooLarge, match="the TIFF has 5 pages, the limit is 4"):
         read_pages(pages(5), max_pages=4, max_pixels=10**6)
@@ -154,6 +164,7 @@ def test_the_pages_of_a_tiff_and_of_a_big_tiff_are_found() -> None:
         assert [getattr(Image.open(BytesIO(page)), "n_frames", 1) for page in found] == [1, 1, 1]
 
 
+@refuses(26, "a corrupt page", because="its number is named")
 def test_a_corrupt_page_is_named(models: Path, tmp_path: Path) -> None:
     whole = pages(3, compression="tiff_adobe_deflate")
     with Image.open(BytesIO(whole)) as image:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from service import codec
 from service.codec import fill_transparent
+from tests.support.compatibility import accepts
 
 Array = NDArray[np.uint8]
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
@@ -20,6 +21,7 @@ def alpha_of(rows: slice, columns: slice) -> Array:
     return alpha
 
 
+@accepts(8, "pixels beside a transparent edge", oracle="the mirrored pixels")
 def test_a_straight_edge_is_a_mirror() -> None:
     for turn in range(4):
         pixels = np.rot90(NOISE, turn)
@@ -70,6 +72,12 @@ def test_images_of_few_pixels_are_filled(shape: tuple[int, int]) -> None:
     assert (fill_transparent(pixels, alpha, 63) == pixels[-1, -1]).all()
 
 
+@accepts(
+    8,
+    "straight and premultiplied TIFF",
+    oracle="the pixels of the straight file",
+    cases="premultiplied: {premultiplied}, compression: {compression}",
+)
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 @pytest.mark.parametrize("premultiplied", [False, True])
 def test_premultiplied_and_straight_files_mean_the_same(premultiplied: bool, compression: str | None) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from service import codec
 from service.codec import Picture
 from service.errors import InvalidImage
+from tests.support.compatibility import accepts, refuses
 
 Array = NDArray[Any]
 RAMP = np.linspace(0, 1, 24 * 16).reshape(24, 16)  # covers the whole range
@@ -51,6 +52,12 @@ def channels(samples: Array, count: int) -> Array:
     return np.dstack(bands + [np.full_like(samples, samples.max())] * (1 - count % 2))
 
 
+@accepts(
+    7,
+    "10, 12 or 14 significant bits in a 16-bit PNG",
+    oracle="the samples, shifted",
+    cases="{bits} bits, {count} channels, sBIT: {stated}",
+)
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize("stated", [False, True])
 @pytest.mark.parametrize("bits", [10, 12, 14])
@@ -63,6 +70,7 @@ def test_unscaled_samples_are_neither_black_nor_clipped(bits: int, stated: bool,
     assert (found.pixels == (samples[:, :, :colours] >> (bits - 8))).all()
 
 
+@accepts(7, "16-bit samples that were scaled from fewer", oracle="the samples, shifted", cases="{count} channels")
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_scaled_samples_of_few_bits_keep_their_brightness(count: int) -> None:
     twelve = channels(np.rint(RAMP * 4095).astype(np.uint16), count)
@@ -72,6 +80,7 @@ def test_scaled_samples_of_few_bits_keep_their_brightness(count: int) -> None:
     assert (found.pixels == (twelve[:, :, : found.pixels.shape[2]] >> 4)).all()
 
 
+@accepts(7, "a dark 16-bit image", oracle="the samples, shifted", cases="times {factor}, {count} channels")
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("factor", [16, 256, 257])
 def test_a_dark_scaled_image_stays_dark(factor: int, count: int) -> None:
@@ -81,6 +90,7 @@ def test_a_dark_scaled_image_stays_dark(factor: int, count: int) -> None:
     assert (found.pixels == dark >> 8).all()
 
 
+@accepts(7, "16-bit images", oracle="the high byte", cases="{count} channels")
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_sixteen_bits_give_their_high_byte(count: int) -> None:
     samples = channels(np.rint(RAMP * 65535).astype(np.uint16), count)
@@ -98,6 +108,7 @@ def test_alpha_of_the_full_range_beside_unscaled_colours() -> None:
     assert (found.pixels == samples[:, :, :3] >> 4).all()
 
 
+@accepts(7, "a transparent colour of 16 bits", oracle="the key of the file", cases="{count} channels")
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_transparent_colour_of_sixteen_bits(count: int) -> None:
     samples = channels(np.rint(RAMP * 65535).astype(np.uint16), count)
@@ -106,6 +117,9 @@ def test_a_transparent_colour_of_sixteen_bits(count: int) -> None:
     assert np.argwhere(found.alpha == 0).tolist() == [[3, 4]]
 
 
+@accepts(
+    7, "gray TIFF of 12 and 16 bits", oracle="the samples, shifted", cases="{bits} bits, compression: {compression}"
+)
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 @pytest.mark.parametrize("bits", [12, 16])
 def test_grey_tiff_of_sixteen_bits(bits: int, compression: str | None) -> None:
@@ -122,6 +136,7 @@ def test_a_tiff_where_white_is_zero_is_not_a_negative() -> None:
     assert (decode(blob).pixels[:, :, 0] == 255 - (samples >> 8)).all()
 
 
+@accepts(7, "float TIFF", oracle="the samples, scaled", cases="up to {full}")
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 @pytest.mark.parametrize(("full", "tolerance"), [(1.0, 0), (1.5, 0), (255.0, 0), (4095.0, 0), (65535.0, 0), (1e6, 0)])
 def test_floats_are_scaled_by_their_range(full: float, tolerance: int, compression: str | None) -> None:
@@ -135,6 +150,7 @@ def test_negative_floats_are_shifted_and_nothing_is_clipped() -> None:
     assert (found.pixels[:, :, 0] == np.rint(RAMP * 255)).all()
 
 
+@refuses(7, "float TIFF with values that are no numbers", because="the value is named, 422", cases="{value}")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_floats_that_are_no_numbers_are_named(value: float) -> None:
     samples = RAMP.astype(np.float32)
@@ -143,6 +159,7 @@ def test_floats_that_are_no_numbers_are_named(value: float) -> None:
         decode(tiff(Image.fromarray(samples)))
 
 
+@accepts(7, "TIFF of 32-bit integers", oracle="the samples, scaled", cases="up to {full}")
 @pytest.mark.parametrize("full", [255, 4095, 65535, (1 << 24) - 1, (1 << 31) - 1])
 def test_integers_of_32_bits_are_scaled_by_their_range(full: int) -> None:
     samples = np.rint(RAMP * full).astype(np.int32)
@@ -150,6 +167,7 @@ def test_integers_of_32_bits_are_scaled_by_their_range(full: int) -> None:
     assert (found.pixels[:, :, 0] == samples >> (full.bit_length() - 8)).all()
 
 
+@accepts(7, "palettes with transparency; gray with alpha", oracle="Pillow")
 def test_palette_with_transparency_and_grey_with_alpha() -> None:
     alpha = np.rint(RAMP * 255).astype(np.uint8)
     grey = np.dstack([alpha[::-1], alpha])
@@ -169,6 +187,7 @@ def test_palette_with_transparency_and_grey_with_alpha() -> None:
     assert found.alpha.ravel().tolist() == [0, 128, 255, 255]
 
 
+@accepts(7, "images of one bit", oracle="Pillow", cases="{kind}")
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "GIF"])
 def test_one_bit_is_black_and_white(kind: str) -> None:
     bits = RAMP > 0.5
@@ -179,6 +198,7 @@ def test_one_bit_is_black_and_white(kind: str) -> None:
     assert (found.pixels[:, :, 0] == bits * 255).all()
 
 
+@accepts(7, "gray content in three channels is treated as gray", oracle="the channels of the result", cases="{kind}")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_grey_of_three_channels_is_recognised(kind: str) -> None:
     grey = np.rint(RAMP * 255).astype(np.uint8)

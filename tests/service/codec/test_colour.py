@@ -13,6 +13,7 @@ from service import codec
 from service.codec import LazyPicture, Picture
 from service.engine.images import postprocess
 from service.errors import Problem
+from tests.support.compatibility import accepts
 from tests.support.image_files import (
     Array,
     bmp,
@@ -64,6 +65,7 @@ def by_little_cms(image: Image.Image, profile: bytes) -> Array:
     return np.asarray(converted)
 
 
+@accepts(3, "CMYK with a profile", oracle="littleCMS", cases="{kind}")
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_is_converted_by_its_profile(kind: str) -> None:
     data = inks(kind, cmyk_profile())
@@ -73,6 +75,7 @@ def test_cmyk_is_converted_by_its_profile(kind: str) -> None:
     assert np.abs(without.astype(int) - expected).mean() > 20
 
 
+@accepts(3, "CMYK: no CMYK profile on the RGB response", oracle="the profile that Pillow finds", cases="{media_type}")
 @pytest.mark.parametrize("media_type", TYPES)
 def test_a_cmyk_profile_is_not_attached_to_rgb(media_type: str) -> None:
     image, dropped = answer(inks("JPEG", cmyk_profile()), media_type)
@@ -80,6 +83,7 @@ def test_a_cmyk_profile_is_not_attached_to_rgb(media_type: str) -> None:
     assert dropped == ["icc"]
 
 
+@accepts(3, "a large CMYK profile", oracle="littleCMS")
 def test_a_large_cmyk_profile_is_applied() -> None:
     large = cmyk_profile() + bytes(2 << 20)
     data = with_segments(inks("TIFF", None), b"") and inks("JPEG", None)
@@ -88,6 +92,7 @@ def test_a_large_cmyk_profile_is_applied() -> None:
     assert np.abs(decoded(data).pixels.astype(int) - expected).max() <= 1
 
 
+@accepts(3, "CMYK whose profile is broken or of another kind", oracle="Pillow's plain conversion")
 @pytest.mark.parametrize("broken", [b"x" * 500, cmyk_profile()[:200], profile(b"CMYK", {}, b"Lab "), SRGB])
 def test_cmyk_without_a_usable_profile_is_converted_plainly(broken: bytes) -> None:
     plain = inks("JPEG", None)
@@ -96,6 +101,7 @@ def test_cmyk_without_a_usable_profile_is_converted_plainly(broken: bytes) -> No
     assert (decoded(plain).pixels == np.asarray(Image.open(BytesIO(plain)).convert("RGB"))).all()
 
 
+@accepts(3, "CMYK JPEGs with and without Adobe's marker", oracle="the values that were written")
 def test_cmyk_values_are_inverted_only_by_adobe() -> None:
     adobe = inks("JPEG", None)
     [(at, _)] = [(adobe.index(b"\xff\xee"), body) for marker, body in segments(adobe) if marker == 0xEE]
@@ -105,6 +111,7 @@ def test_cmyk_values_are_inverted_only_by_adobe() -> None:
     assert (decoded(plain).pixels == np.asarray(image.convert("RGB"))).all()
 
 
+@accepts(3, "Lab TIFF", oracle="littleCMS")
 def test_lab_is_converted() -> None:
     out = BytesIO()
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
@@ -114,6 +121,7 @@ def test_lab_is_converted() -> None:
     assert np.abs(decoded(out.getvalue()).pixels.astype(int) - RGB).mean() < 3
 
 
+@accepts(3, "a gray profile on a gray image", oracle="the profile that Pillow finds", cases="{kind} to {media_type}")
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg"])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
 def test_a_grey_profile_stays_with_grey(kind: str, media_type: str) -> None:
@@ -226,6 +234,7 @@ def by_gamma(gamma: float) -> bytes:
     return profile(b"RGB ", {**tags, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve})
 
 
+@accepts(3, "an RGB profile on a colour image", oracle="the profile that Pillow finds", cases="{kind} to {media_type}")
 @pytest.mark.parametrize("media_type", TYPES)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_an_rgb_profile_stays_with_colour(kind: str, media_type: str) -> None:
@@ -234,6 +243,12 @@ def test_an_rgb_profile_stays_with_colour(kind: str, media_type: str) -> None:
     assert dropped == []
 
 
+@accepts(
+    3,
+    "an RGB profile, if the response is gray: it is left out and named",
+    oracle="the profile that Pillow finds",
+    cases="{media_type}",
+)
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg"])
 def test_an_rgb_profile_does_not_stay_with_grey(media_type: str) -> None:
     for data in (saved(GREY, "PNG", icc_profile=SRGB), saved(GREY, "JPEG", icc_profile=SRGB)):
@@ -249,6 +264,7 @@ def test_a_profile_of_other_channels_does_not_stay() -> None:
         assert dropped == ["icc"]
 
 
+@accepts(3, "a JPEG profile in several segments, in any order", oracle="the bytes of the profile")
 def test_a_profile_of_several_segments_in_any_order_stays() -> None:
     large = SRGB + bytes(100_000)
     parts = profile_segments(large)
@@ -264,6 +280,7 @@ COLOURS = {
 }
 
 
+@accepts(3, "gAMA, cHRM, cICP and the like of a PNG", oracle="the bytes of the chunk", cases="{kind}")
 @pytest.mark.parametrize("kind", COLOURS)
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_a_png_says_of_its_colours_stays(kind: bytes, keep: bool) -> None:

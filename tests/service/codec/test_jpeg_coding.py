@@ -13,6 +13,7 @@ from PIL.JpegImagePlugin import get_sampling
 from service import codec
 from service.codec import Picture
 from service.codec.jpeg_coding import STANDARD_CHROMA, STANDARD_LUMA, read_coding, scale
+from tests.support.compatibility import accepts
 
 Array = NDArray[Any]
 SAMPLINGS = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
@@ -45,6 +46,12 @@ def tables(image: Image.Image) -> Any:
     return image.quantization  # pyright: ignore[reportAttributeAccessIssue]
 
 
+@accepts(
+    6,
+    "the chroma sampling, quantization tables and progressive mode of a JPEG",
+    oracle="Pillow",
+    cases="{sampling}, progressive: {progressive}",
+)
 @pytest.mark.parametrize("exif", [b"", b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"], ids=["fast path", "Pillow"])
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -61,18 +68,21 @@ def test_sampling_tables_and_progression_stay(
     assert bool(found.info.get("progressive")) is progressive
 
 
+@accepts(6, "red text in a 4:4:4 JPEG", oracle="the largest error against the input")
 def test_red_text_of_full_sampling_is_not_blurred() -> None:
     blob = jpeg(colours(), quality=95, subsampling=0)
     error = np.abs(np.asarray(answered(blob)).astype(int) - np.asarray(Image.open(BytesIO(blob))))
     assert error.max() <= 8
 
 
+@accepts(6, "the table of a gray JPEG", oracle="Pillow")
 def test_grey_keeps_its_table() -> None:
     blob = jpeg(colours()[:, :, 0], quality=83)
     found = answered(blob)
     assert (found.mode, tables(found)) == ("L", tables(Image.open(BytesIO(blob))))
 
 
+@accepts(6, "rare samplings", oracle="Pillow", cases="{sampling}")
 @pytest.mark.parametrize(("sampling", "wanted"), [("440", 0), ("411", 1)])
 def test_a_sampling_that_cannot_be_written_becomes_a_finer_one(sampling: str, wanted: int) -> None:
     blob = simplejpeg.encode_jpeg(colours(), quality=90, colorsubsampling=sampling)
@@ -95,6 +105,7 @@ def test_files_without_ycc_are_answered_at_their_steps(mode: str) -> None:
     assert tables(found)[0] == tables(Image.open(BytesIO(out.getvalue())))[0]
 
 
+@accepts(6, "`quality=`", oracle="Pillow's tables")
 def test_a_given_quality_is_obeyed_and_the_rest_kept() -> None:
     for progressive in (False, True):
         found = answered(jpeg(colours(), quality=40, subsampling=0, progressive=progressive), quality=97)
@@ -102,11 +113,13 @@ def test_a_given_quality_is_obeyed_and_the_rest_kept() -> None:
         assert (get_sampling(found), bool(found.info.get("progressive"))) == (0, progressive)
 
 
+@accepts(6, "`HOURGLASS_IMAGE_QUALITY` for inputs that are no JPEG", oracle="Pillow's tables")
 def test_other_inputs_get_the_quality_of_the_settings() -> None:
     blob = codec.encode(Picture(colours(), "image/png"), "image/jpeg", default_quality=35)
     assert tables(Image.open(BytesIO(blob))) == tables(Image.open(BytesIO(jpeg(colours(), quality=35))))
 
 
+@accepts(6, "lossless WebP", oracle="the pixels of the input")
 def test_lossless_webp_stays_so_unless_a_quality_is_given() -> None:
     out = BytesIO()
     Image.fromarray(colours()).save(out, "WEBP", lossless=True)
@@ -139,6 +152,7 @@ def test_broken_headers_have_no_coding() -> None:
     assert read_coding(b"\xff\xd8") is None
 
 
+@accepts(6, "a JPEG with broken tables", oracle="Pillow's tables")
 def test_broken_tables_fall_back_to_the_quality_of_the_settings() -> None:
     picture = decode(jpeg(colours()))
     assert picture.coding

@@ -14,6 +14,7 @@ from service import codec
 from service.codec import LazyPicture, Picture
 from service.engine.images import postprocess
 from service.errors import Problem
+from tests.support.compatibility import accepts
 from tests.support.image_files import (
     ARTIST,
     IPTC,
@@ -92,6 +93,12 @@ def xmp_of(data: bytes) -> bytes:
 KINDS = ("JPEG", "PNG", "WEBP")
 
 
+@accepts(
+    4,
+    "EXIF, byte for byte but for orientation, dimensions and thumbnail",
+    oracle="the bytes, and Pillow",
+    cases="{source} to {target}",
+)
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)
@@ -142,6 +149,12 @@ def test_exif_larger_than_a_segment_is_dropped_from_jpeg() -> None:
     assert answer(data, "image/png")[1] == []
 
 
+@accepts(
+    4,
+    "XMP, but for orientation, dimensions and thumbnail",
+    oracle="the bytes, and Pillow",
+    cases="{source} to {target}",
+)
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)
 def test_xmp_stays_but_for_what_contradicts(source: str, target: str) -> None:
@@ -174,6 +187,7 @@ def test_extended_xmp_stays_in_jpeg_and_is_named_elsewhere() -> None:
     assert answer(data, "image/png")[1] == ["xmp"]
 
 
+@accepts(4, "IPTC of a JPEG", oracle="the bytes")
 def test_iptc_stays_in_jpeg_without_the_thumbnail() -> None:
     block = photoshop((0x0404, IPTC), (0x040C, b"thumbnail"), (0x03ED, bytes(16)))
     data = with_segments(saved(PIXELS, "JPEG"), segment(0xED, b"Photoshop 3.0\0" + block))
@@ -214,6 +228,7 @@ TEXTS = (
 )
 
 
+@accepts(4, "text chunks of a PNG; in other formats they are left out and named", oracle="the bytes")
 def test_text_of_a_png_stays_in_png_and_is_named_elsewhere() -> None:
     data = with_chunks(saved(PIXELS, "PNG"), *(chunk(*text) for text in TEXTS))
     kept, dropped = answer(data, "image/png")
@@ -222,6 +237,7 @@ def test_text_of_a_png_stays_in_png_and_is_named_elsewhere() -> None:
     assert answer(data, "image/jpeg")[1] == answer(data, "image/webp")[1] == ["text"]
 
 
+@accepts(4, "comments of a JPEG; in other formats they are left out and named", oracle="the bytes")
 def test_comments_of_a_jpeg_stay_in_jpeg_and_are_named_elsewhere() -> None:
     data = with_segments(saved(PIXELS, "JPEG"), segment(0xFE, b"M\xfcller"), segment(0xFE, b""))
     kept, dropped = answer(data, "image/jpeg")
@@ -288,6 +304,7 @@ def dpi(data: bytes) -> Any:
     return Image.open(BytesIO(data)).info.get("dpi")
 
 
+@accepts(4, "resolution", oracle="Pillow", cases="{source} to {target}")
 @pytest.mark.parametrize("target", ["JPEG", "PNG"])
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "TIFF", "BMP"])
 def test_resolution_stays(source: str, target: str) -> None:
@@ -296,6 +313,7 @@ def test_resolution_stays(source: str, target: str) -> None:
     assert dropped == []
 
 
+@accepts(4, "resolution in a WebP, by its EXIF", oracle="Pillow", cases="{source}")
 @pytest.mark.parametrize("source", ["JPEG", "PNG"])
 def test_resolution_stays_in_the_exif_of_a_webp(source: str) -> None:
     kept, dropped = answer(saved(PIXELS, source, dpi=(300, 300)), "image/webp")
@@ -351,6 +369,9 @@ def full() -> dict[str, bytes]:
     return {"JPEG": jpeg, "PNG": png, "WEBP": webp}
 
 
+@accepts(
+    4, "`metadata=strip`: all but the profile is removed", oracle="the bytes, and Pillow", cases="{source} to {target}"
+)
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)
 def test_strip_removes_all_and_names_nothing(source: str, target: str) -> None:
@@ -365,6 +386,7 @@ def test_strip_removes_all_and_names_nothing(source: str, target: str) -> None:
         assert {kind for kind, _ in riff_chunks(kept)} == {b"VP8 "}
 
 
+@accepts(4, "metadata of scans and browsers", oracle="the bytes, and Pillow", cases="{kind}")
 @pytest.mark.parametrize("kind", ["TIFF", "AVIF"])
 def test_metadata_of_other_formats_stay(kind: str) -> None:
     file = BytesIO()

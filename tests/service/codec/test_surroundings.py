@@ -13,6 +13,7 @@ from PIL import Image
 from service import codec
 from service.codec import LazyPicture, Picture
 from service.errors import InvalidImage
+from tests.support.compatibility import accepts, refuses
 from tests.support.image_files import (
     XMP,
     before_end,
@@ -92,18 +93,32 @@ SURROUNDED = {
 }
 
 
+@accepts(
+    1,
+    "data before, within and behind an image",
+    oracle="the pixels that Pillow reads from the bare image",
+    cases="{name}",
+)
 @pytest.mark.parametrize("name", SURROUNDED)
 def test_surroundings_do_not_change_the_image(name: str) -> None:
     plain, surrounded = SURROUNDED[name]
     assert (decoded(surrounded).pixels == decoded(plain).pixels).all()
 
 
+@accepts(
+    1, "a motion photo: a JPEG and 8 MiB of video behind it", oracle="the pixels that Pillow reads from the bare image"
+)
 def test_an_eight_mebibyte_video_behind_a_jpeg_is_ignored() -> None:
     video = np.random.default_rng(1).bytes(8 << 20)
     assert video.count(b"\xff\xda") > 100
     assert (decoded(JPEG + video).pixels == decoded(JPEG).pixels).all()
 
 
+@refuses(
+    1,
+    "a JPEG with more scans of its own than `HOURGLASS_MAX_JPEG_SCANS`",
+    because="each scan costs a pass over the picture",
+)
 def test_the_scans_of_the_image_itself_are_limited() -> None:
     progressive = saved(PIXELS, "JPEG", progressive=True)
     scans = progressive.count(b"\xff\xda")
@@ -122,6 +137,7 @@ BOMBS = {
 }
 
 
+@refuses(2, "a file of too many parts", because="a bound against decompression bombs", cases="{name}")
 @pytest.mark.parametrize("name", BOMBS)
 def test_the_number_of_parts_of_a_file_is_limited(name: str) -> None:
     data, message = BOMBS[name]
@@ -218,6 +234,12 @@ DROPPED: dict[str, tuple[bytes, set[str]]] = {
 }
 
 
+@accepts(
+    2,
+    "an image with broken, oversized or unknown metadata; they are named in `X-Metadata-Dropped`",
+    oracle="the pixels of the file without them",
+    cases="{name}",
+)
 @pytest.mark.parametrize("name", DROPPED)
 def test_broken_metadata_is_dropped_and_named(name: str) -> None:
     data, dropped = DROPPED[name]
@@ -231,12 +253,14 @@ def test_broken_metadata_is_dropped_and_named(name: str) -> None:
         assert not codec.dropped_metadata(answer, media_type)
 
 
+@accepts(2, "the orientation of EXIF that is broken elsewhere", oracle="the turned pixels of the upright file")
 @pytest.mark.parametrize(("kind", "body"), [("EXIF", exif(6)[:150]), ("XMP ", b"x")])
 def test_orientation_of_broken_exif_is_applied(kind: str, body: bytes) -> None:
     webp = with_riff_chunks(WEBP, 0x08 | 0x04, riff_chunk(kind.encode(), body))
     assert decoded(webp).pixels.shape == ((30, 20, 3) if kind == "EXIF" else (20, 30, 3))
 
 
+@accepts(4, "an orientation in EXIF: it is applied and reset", oracle="Pillow's exif_transpose", cases="{orientation}")
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied_as_pillow_does(orientation: int) -> None:
     from PIL import ImageOps
@@ -246,6 +270,7 @@ def test_orientation_is_applied_as_pillow_does(orientation: int) -> None:
     assert (decoded(jpeg).pixels == np.asarray(expected)).all()
 
 
+@accepts(4, "an orientation in a TIFF", oracle="Pillow's exif_transpose")
 @pytest.mark.parametrize("sixteen_bit", [False, True])
 def test_orientation_of_a_tiff_is_applied(sixteen_bit: bool) -> None:
     grey = PIXELS[:, :, 0]
@@ -265,6 +290,12 @@ def xmp_files() -> dict[str, bytes]:
     }
 
 
+@accepts(
+    4,
+    "an orientation that stands in XMP alone: the pixels are not turned, as in browsers",
+    oracle="the pixels without the XMP",
+    cases="{kind}",
+)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "TIFF"])
 def test_orientation_in_xmp_alone_is_not_applied(kind: str) -> None:
     picture = decoded(xmp_files()[kind])

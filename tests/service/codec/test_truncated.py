@@ -12,6 +12,7 @@ from PIL import Image
 from service import codec
 from service.codec import LazyPicture, Picture
 from service.errors import InvalidImage, TruncatedImage, UnsupportedImage
+from tests.support.compatibility import accepts, refuses
 
 Array = NDArray[Any]
 WAVES = (128 + 90 * np.sin(np.indices((160, 96)).sum(0) / 9)[:, :, np.newaxis] + np.arange(3)).astype(np.uint8)
@@ -42,6 +43,7 @@ JPEGS: dict[str, dict[str, Any]] = {
 }
 
 
+@accepts(9, "a JPEG that lacks only its end marker", oracle="the pixels of the whole file", cases="{name}")
 @pytest.mark.parametrize("name", JPEGS)
 def test_a_jpeg_without_its_end_marker_is_whole(name: str) -> None:
     blob = written("JPEG", **JPEGS[name])
@@ -51,6 +53,12 @@ def test_a_jpeg_without_its_end_marker_is_whole(name: str) -> None:
         assert (found.pixels == decode(blob).pixels).all()
 
 
+@accepts(
+    9,
+    "a JPEG that is cut in the middle, with `truncated=allow`; `X-Truncated` states the share",
+    oracle="the rows before the cut",
+    cases="{name} at {share}",
+)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("name", [name for name in JPEGS if "progressive" not in name])
 def test_a_jpeg_cut_in_the_middle_states_its_share(name: str, share: float) -> None:
@@ -78,6 +86,12 @@ def test_a_progressive_jpeg_cut_has_less_detail_the_earlier(name: str) -> None:
 PARTIAL = [("PNG", "RGB"), ("PNG", "L"), ("PNG", "P"), ("PNG", "RGBA"), ("PNG", "I;16"), ("TIFF", "RGB")]
 
 
+@accepts(
+    9,
+    "other formats that are cut, with `truncated=allow`",
+    oracle="the rows of the whole file",
+    cases="{kind} {mode} at {share}",
+)
 @pytest.mark.parametrize("share", [0.3, 0.7])
 @pytest.mark.parametrize(("kind", "mode"), PARTIAL)
 def test_rows_before_the_cut_are_those_of_the_whole(kind: str, mode: str, share: float) -> None:
@@ -95,12 +109,14 @@ def test_rows_before_the_cut_are_those_of_the_whole(kind: str, mode: str, share:
     assert not found.pixels[rows + 2 :].any() or mode == "P"
 
 
+@accepts(9, "a PNG without its last chunk", oracle="the pixels of the whole file", cases="{missing} bytes missing")
 @pytest.mark.parametrize("missing", [1, 4, 12])
 def test_a_png_without_its_end_chunk_is_whole(missing: int) -> None:
     blob = written("PNG")
     assert (decode(blob[:-missing]).pixels == NOISY).all()
 
 
+@refuses(9, "a WebP that is cut", because="it has no rows to show; the share is stated", cases="at {share}")
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_webp_states_which_share_of_its_bytes_is_there(share: float) -> None:
     blob = written("WEBP")
@@ -109,6 +125,7 @@ def test_a_webp_states_which_share_of_its_bytes_is_there(share: float) -> None:
             decode(blob[: int(share * len(blob))], allow=allow)
 
 
+@accepts(9, "any cut: an image or a 4xx, never a 5xx", oracle="the type of the error", cases="{kind}")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_any_cut_is_an_image_or_a_problem(kind: str) -> None:
     blob = written(kind)

@@ -79,6 +79,15 @@ def test_largest_body_is_rejected_near_the_byte_limit() -> None:
     assert place.reserved == 0
 
 
+def test_bodies_within_a_strict_limit_leave_half_of_it() -> None:
+    place = Admission(max_items=9, max_bytes=1000, strict=True)
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(BodyReservation(place)).add(100)
+        with pytest.raises(Overloaded):
+            stack.enter_context(BodyReservation(place)).add(101)
+
+
 def test_single_body_may_exceed_the_byte_limit() -> None:
     place = Admission(max_items=100, max_bytes=1000)
     with BodyReservation(place) as alone:

@@ -15,6 +15,7 @@ from service.config import Settings
 from service.engine.images import postprocess, preprocess
 from service.engine.noise_level import estimate_sigma
 from tests.conftest import png
+from tests.support.compatibility import accepts
 
 FORMATS = ("png", "jpeg", "webp")
 GREY = np.repeat(np.random.default_rng(0).integers(0, 256, (30, 20, 1), np.uint8), 3, 2)
@@ -25,6 +26,12 @@ def decode(blob: bytes) -> Picture:
     return codec.decode(blob, formats=FORMATS, max_pixels=1 << 20)
 
 
+@accepts(
+    7,
+    "a gray photograph in three channels comes back without tint",
+    oracle="the spread of the channels",
+    cases="{kind}",
+)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("pixels", [GREY, HALFTONE], ids=["noise", "halftone"])
 def test_a_tinted_output_of_a_grey_image_is_answered_grey(pixels: np.ndarray, kind: str) -> None:
@@ -52,6 +59,11 @@ def cut_out(hidden: Any) -> bytes:
 HIDDEN = [0, 255, np.random.default_rng(5).integers(0, 256, (120, 160, 3))]
 
 
+@accepts(
+    8,
+    "colours below full transparency: neither the model nor `X-Noise-Sigma` depends on them",
+    oracle="the result of another hidden colour",
+)
 def test_hidden_pixels_do_not_reach_the_model_or_the_noise_level(models: Path) -> None:
     card = read_card((models / "photos/1/card.json").read_bytes())
     wide = card.model_copy(update={"receptive_radius": 20})
@@ -66,6 +78,7 @@ def test_hidden_pixels_do_not_reach_the_model_or_the_noise_level(models: Path) -
     assert sigmas == pytest.approx([10 / 255] * 3, rel=0.05)
 
 
+@accepts(8, "a cut-out; its hidden pixels come back as they were sent", oracle="the pixels that were sent")
 def test_a_cut_out_is_answered_with_its_hidden_pixels() -> None:
     picture = decode(cut_out(HIDDEN[2]))
     assert picture.alpha is not None

@@ -12,6 +12,7 @@ from service.codec import write_npy
 from service.errors import InvalidImage
 from service.http.base64_text import decode_bytes, decode_text
 from tests.conftest import digit, png
+from tests.support.compatibility import accepts, refuses
 from tests.support.tiny_models import SIDE
 
 JSON, NPY = "application/json", "application/x-npy"
@@ -61,6 +62,7 @@ SPELLINGS = {
 }
 
 
+@accepts(12, "base64 as tools write it", oracle="the bytes before encoding", cases="{name}")
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_spelling_of_base64_is_decoded(name: str) -> None:
     assert decode_text(SPELLINGS[name]) == IMAGE
@@ -84,6 +86,7 @@ REFUSED = {
 }
 
 
+@refuses(12, "text that is no base64", because="the reason is stated", cases="{name}")
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_text_is_answered_with_the_reason(name: str) -> None:
     text, reason = REFUSED[name]
@@ -99,6 +102,7 @@ def test_long_texts_are_decoded_across_chunks(length: int) -> None:
     assert decode_bytes(b"data:," + quote(content[: 1 << 18]).encode()) == content[: 1 << 18]
 
 
+@accepts(12, "the same in a JSON body", oracle="the response to the plain image", cases="{name}")
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_spelling_of_base64_is_answered_in_json(client: TestClient, name: str) -> None:
     expected = client.post("/denoise?format=npy", content=IMAGE)
@@ -122,6 +126,12 @@ WHOLE = {
 }
 
 
+@accepts(
+    12,
+    "a body that a gateway encoded as a whole",
+    oracle="the response to the plain image",
+    cases="{name}, type {kind}",
+)
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "", "text/plain"])
 def test_body_that_is_base64_as_a_whole_is_decoded(client: TestClient, name: str, kind: str) -> None:
@@ -130,6 +140,7 @@ def test_body_that_is_base64_as_a_whole_is_decoded(client: TestClient, name: str
     assert (answer.status_code, answer.content == expected.content) == (200, True), answer.text[:300]
 
 
+@accepts(12, "an encoded body of every format", oracle="the response to the plain image", cases="{kind}")
 @pytest.mark.parametrize("kind", ["JPEG", "GIF", "WEBP"])
 def test_base64_of_every_format_is_recognized(client: TestClient, kind: str) -> None:
     image = png(digit(), kind)
@@ -138,6 +149,7 @@ def test_base64_of_every_format_is_recognized(client: TestClient, kind: str) -> 
     assert answer.content == expected.content
 
 
+@accepts(12, "encoded arrays, JSON and forms", oracle="the response to the plain body")
 def test_gateway_encodes_arrays_json_and_forms_too(client: TestClient) -> None:
     array = write_npy(digit()[None])
     form = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + IMAGE + b"\r\n--b--\r\n"
@@ -173,6 +185,7 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
 }
 
 
+@refuses(12, "binary bodies that a gateway damaged", because="the damage is named", cases="{name}")
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damage_on_the_way_is_named(client: TestClient, name: str) -> None:
     body, cause = DAMAGED[name]
@@ -181,6 +194,7 @@ def test_damage_on_the_way_is_named(client: TestClient, name: str) -> None:
     assert cause in answer.json()["detail"]
 
 
+@refuses(12, "base64 that is cut off", because="the reason is stated")
 def test_base64_that_is_cut_off_is_refused_with_the_reason(client: TestClient) -> None:
     answer = client.post("/denoise", content=TEXT[:4001], headers={"content-type": "image/png"})
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid-image")

@@ -14,6 +14,7 @@ import pytest
 
 from service.config import Settings
 from tests.conftest import digit, listening, png
+from tests.support.compatibility import accepts
 
 IMAGE = png(digit())
 
@@ -114,6 +115,7 @@ def test_curl(address: str, folder: Path, name: str) -> None:
     assert run([tool("curl"), *write, *options, f"{address}{path}"], folder) == expected
 
 
+@accepts(11, "curl: the connection is used again after errors", oracle="curl's count of connections")
 def test_curl_reuses_a_connection_after_errors(address: str, folder: Path) -> None:
     urls = [
         f"{address}/denoise?model=nobody",
@@ -126,12 +128,14 @@ def test_curl_reuses_a_connection_after_errors(address: str, folder: Path) -> No
     assert output.split() == ["404", "1", "200", "0", "400", "0", "200", "0"]
 
 
+@accepts(11, "Python: urllib", oracle="status and type of the response")
 def test_python_urllib(address: str) -> None:
     request = urllib.request.Request(f"{address}/denoise", data=IMAGE)  # noqa: S310 - to this machine
     with urllib.request.urlopen(request) as answer:  # noqa: S310
         assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
 
 
+@accepts(11, "Python: httpx2 with bodies, chunks, forms and parameters", oracle="status of the response")
 def test_python_httpx(address: str) -> None:
     assert httpx2.post(f"{address}/denoise", content=iter([IMAGE[:50], IMAGE[50:]])).status_code == 200  # in chunks
     answer = httpx2.post(
@@ -143,6 +147,7 @@ def test_python_httpx(address: str) -> None:
     assert httpx2.post(f"{address}/denoise", params={"grayscale": True}, content=IMAGE).status_code == 200
 
 
+@accepts(11, "Python: requests with bodies, streams, files, forms and JSON", oracle="status of the response")
 def test_python_requests(address: str) -> None:
     requests: Any = pytest.importorskip("requests")
     session = requests.Session()
@@ -200,6 +205,11 @@ const bodies = [
 """
 
 
+@accepts(
+    11,
+    "Node: fetch with buffers, blobs, text, FormData, URLSearchParams and streams",
+    oracle="status and type of the response",
+)
 def test_node_fetch(address: str, folder: Path) -> None:
     lines = run([tool("node"), "-e", NODE_CLIENT, address], folder).splitlines()
     assert lines == [*["200 image/png"] * 5, *["200 application/json"] * 4, "200 image/png"]
@@ -238,6 +248,7 @@ public class Client {
 """
 
 
+@accepts(11, "Java: HttpClient with `Expect`, and HttpURLConnection", oracle="status and type of the response")
 def test_java(address: str, folder: Path) -> None:
     java = tool("java")
     tool("javac")

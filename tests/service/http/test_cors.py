@@ -17,6 +17,7 @@ from service.http.dispatcher import Dispatcher
 from service.http.headers import CORS_ALLOWED_HEADERS, CORS_EXPOSED_HEADERS
 from service.http.parameters import parameter_documents
 from tests.conftest import digit, listening, png
+from tests.support.compatibility import accepts
 
 ORIGIN = "https://example.org"
 IMAGE = png(digit())
@@ -80,6 +81,7 @@ def test_every_documented_request_header_is_allowed() -> None:
     assert documented <= lower(CORS_ALLOWED_HEADERS)
 
 
+@accepts(16, "preflight of every documented request header", oracle="the documentation", cases="{method} with {header}")
 @pytest.mark.parametrize("header", CORS_ALLOWED_HEADERS)
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
 def test_preflight_of_a_documented_header_succeeds(client: TestClient, header: str, method: str) -> None:
@@ -105,6 +107,9 @@ REQUESTS: list[tuple[str, str, dict[str, str], bytes]] = [
 ]
 
 
+@accepts(
+    16, "every response header is exposed, on errors too", oracle="the headers of the response", cases="{method} {path}"
+)
 @pytest.mark.parametrize(("method", "path", "headers", "body"), REQUESTS)
 def test_every_response_header_is_exposed(
     client: TestClient, method: str, path: str, headers: dict[str, str], body: bytes
@@ -116,6 +121,7 @@ def test_every_response_header_is_exposed(
     assert answer.headers["access-control-allow-origin"] == ORIGIN
 
 
+@accepts(16, "allowed origins, and no others", oracle="the setting", cases="{configured} and {sent}")
 @pytest.mark.parametrize(
     ("configured", "sent", "allowed"),
     [
@@ -157,6 +163,7 @@ def connect(address: str) -> Generator[socket.socket]:
         yield connection
 
 
+@accepts(16, "errors before the application: 400, 408, 431", oracle="the bytes of the response", cases="{name}")
 @pytest.mark.parametrize("name", EARLY)
 def test_error_of_the_protocol_is_readable_by_pages(settings: Settings, name: str) -> None:
     request, status = EARLY[name]

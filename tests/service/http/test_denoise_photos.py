@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from service.codec import write_npy
 from service.http.endpoint import ClientDisconnect, cancel_on_disconnect
 from tests.conftest import Serve, digit, pixels, png
+from tests.support.compatibility import accepts
 
 NPY = "application/x-npy"
 
@@ -195,6 +196,7 @@ def test_exception_of_the_work_is_raised() -> None:
         asyncio.run(scene())
 
 
+@accepts(8, "`X-Noise-Sigma` of a cut-out", oracle="the noise of the opaque image", cases="hidden {hidden}")
 @pytest.mark.parametrize("hidden", [0, 255, 77])
 def test_the_noise_of_a_cut_out_is_that_of_its_visible_pixels(client: TestClient, hidden: int) -> None:
     noisy = np.random.default_rng(0).normal(128, 10, (120, 160, 3)).round().astype(np.uint8)

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 from service.http.forms import FILE_FIELDS
 from service.http.parameters import parameter_names
 from tests.conftest import Serve, digit, pixels, png
+from tests.support.compatibility import accepts, refuses
 from tests.support.tiny_models import SIDE
 
 BOUNDARY = "x-1"
@@ -46,6 +47,7 @@ def send(client: TestClient, body: bytes, kind: str = FORM, path: str = "/denois
 EXPECTED = (200, (255 - digit()).tobytes().hex())
 
 
+@accepts(13, "names of file fields", oracle="the response to the plain image", cases="{field}{index}")
 @pytest.mark.parametrize("field", FILE_FIELDS)
 @pytest.mark.parametrize("index", ["", "[]", "[0]"])
 def test_file_field_is_an_image(client: TestClient, field: str, index: str) -> None:
@@ -78,6 +80,7 @@ ACCEPTED_PARTS: dict[str, bytes] = {
 }
 
 
+@accepts(13, "parts as clients write them", oracle="the response to the plain image", cases="{name}")
 @pytest.mark.parametrize("name", ACCEPTED_PARTS)
 def test_part_as_clients_write_it_is_an_image(client: TestClient, name: str) -> None:
     assert send(client, form(ACCEPTED_PARTS[name])) == EXPECTED
@@ -91,6 +94,7 @@ def test_content_type_as_clients_write_it_is_understood(client: TestClient, kind
     assert send(client, form(part(FILE, IMAGE)), kind) == EXPECTED
 
 
+@accepts(13, "a file input of a browser that was left empty", oracle="the response to the rest")
 def test_file_input_that_was_left_empty_is_passed_over(client: TestClient) -> None:
     empty = part('name="images"; filename=""', b"", "Content-Type: application/octet-stream")
     assert send(client, form(empty, part(FILE, IMAGE), empty)) == EXPECTED
@@ -122,6 +126,9 @@ VALUES: dict[str, tuple[str, str]] = {
 }
 
 
+@accepts(
+    13, "text fields are parameters, before and after the file", oracle="the response to the query", cases="{name}"
+)
 @pytest.mark.parametrize("name", VALUES)
 @pytest.mark.parametrize("first", [True, False], ids=["before the file", "after the file"])
 def test_text_field_is_a_parameter_as_in_the_query(client: TestClient, name: str, first: bool) -> None:
@@ -142,6 +149,7 @@ def test_text_field_is_a_parameter_as_in_the_query(client: TestClient, name: str
     assert answers[0].headers["x-model"] == answers[1].headers["x-model"] == "photos"
 
 
+@accepts(13, "every parameter as a text field", oracle="the OpenAPI document")
 def test_every_parameter_may_be_a_text_field() -> None:
     assert set(parameter_names("denoise")) <= set(VALUES)
 
@@ -170,16 +178,19 @@ TEXT_PARTS: dict[str, bytes] = {
 }
 
 
+@accepts(13, "text parts as clients write them", oracle="the response to the query", cases="{name}")
 @pytest.mark.parametrize("name", TEXT_PARTS)
 def test_text_part_as_clients_write_it_is_understood(client: TestClient, name: str) -> None:
     assert send(client, form(TEXT_PARTS[name], part(FILE, IMAGE))) == EXPECTED
 
 
+@accepts(13, "the same value in query and form", oracle="status of the response")
 def test_same_value_in_query_and_form_is_accepted(client: TestClient) -> None:
     body = form(part('name="grayscale"', "True"), part('name="model"', "digits"), part(FILE, IMAGE))
     assert send(client, body, path="/denoise?grayscale=1&model=digits") == EXPECTED
 
 
+@refuses(13, "different values in query and form", because="400 names the parameter", cases="{name}")
 @pytest.mark.parametrize(
     ("name", "query", "value"),
     [
@@ -198,6 +209,7 @@ def test_different_values_in_query_and_form_are_named(client: TestClient, name: 
     assert (status, detail.startswith(f"{name}: the query and the form")) == (400, True)
 
 
+@refuses(13, "several values of a parameter", because="400 names the parameter")
 def test_several_values_in_a_form_are_named(client: TestClient) -> None:
     status, detail = send(client, form(part('name="model"', "a"), part('name="model"', "b"), part(FILE, IMAGE)))
     assert (status, detail) == (400, "model: the form has several values")
@@ -234,6 +246,7 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
 }
 
 
+@refuses(13, "malformed forms", because="the reason is stated", cases="{name}")
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_form_is_answered_with_the_reason(client: TestClient, name: str) -> None:
     body, expected_status, reason = REFUSED[name]
@@ -241,6 +254,7 @@ def test_refused_form_is_answered_with_the_reason(client: TestClient, name: str)
     assert (status, reason in detail) == (expected_status, True), detail
 
 
+@refuses(13, "an unknown field", because="400 names it and the fields that are expected")
 def test_unknown_field_is_answered_with_all_known_ones(client: TestClient) -> None:
     _, detail = send(client, form(part('name="photo"; filename="a"', IMAGE)))
     assert all(name in detail for name in (*FILE_FIELDS, *parameter_names("denoise")))
@@ -272,6 +286,7 @@ URLENCODED_BODIES: dict[str, Callable[[], str]] = {
 }
 
 
+@accepts(13, "URL-encoded forms", oracle="the response to the plain image", cases="{name}")
 @pytest.mark.parametrize("name", URLENCODED_BODIES)
 def test_urlencoded_form_is_understood(client: TestClient, name: str) -> None:
     assert send(client, URLENCODED_BODIES[name]().encode(), URLENCODED) == EXPECTED

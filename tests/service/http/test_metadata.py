@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from service.codec import write_npy
 from service.http.headers import CORS_EXPOSED_HEADERS
+from tests.support.compatibility import accepts
 from tests.support.image_files import IPTC, XMP, cmyk_profile, photoshop, saved, segment, waves, with_segments
 from tests.support.tiny_models import CODE, SIDE
 
@@ -86,6 +87,7 @@ def test_the_cause_is_named_before_parameters_without_effect(client: TestClient)
     assert answer.status_code == 415
 
 
+@accepts(4, "`metadata=keep` and `metadata=strip`", oracle="Pillow", cases="{query}")
 @pytest.mark.parametrize(("query", "kept"), [("", True), ("&metadata=keep", True), ("&metadata=strip", False)])
 def test_resolution_xmp_and_iptc_are_kept_or_stripped(client: TestClient, query: str, kept: bool) -> None:
     image = Image.open(BytesIO(post(client, query).content))
@@ -94,6 +96,7 @@ def test_resolution_xmp_and_iptc_are_kept_or_stripped(client: TestClient, query:
     assert (b"Label>M\xc3\xbcller" in image.info.get("xmp", b"")) is kept
 
 
+@accepts(1, "a motion photo over HTTP", oracle="status and type of the response")
 def test_a_motion_photo_is_answered_as_the_photo(client: TestClient) -> None:
     video = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\2" * 200
     answer, plain = post(client, "", JPEG + video), post(client, "", JPEG)
@@ -101,6 +104,7 @@ def test_a_motion_photo_is_answered_as_the_photo(client: TestClient) -> None:
     assert answer.headers[HEADER] == "trailer"
 
 
+@accepts(3, "a CMYK image over HTTP: RGB without the CMYK profile", oracle="the profile that Pillow finds")
 def test_a_cmyk_image_is_answered_without_its_profile(client: TestClient) -> None:
     out = BytesIO()
     Image.fromarray(waves(20, 30)).convert("CMYK").save(out, "JPEG", icc_profile=cmyk_profile())

@@ -6,6 +6,7 @@ from service.engine.operations import OPERATIONS
 from service.errors import InvalidParameter
 from service.http.negotiation import FORMAT_TYPES
 from service.http.parameters import Parameters, parameter_documents, parameter_names, parse_query
+from tests.support.compatibility import accepts, refuses
 
 
 def test_every_parameter_of_the_model_belongs_to_an_operation() -> None:
@@ -58,6 +59,7 @@ def test_invalid_values_are_named(query: str) -> None:
     assert raised.value.detail.startswith((f"{name}: ", "a query parameter is repeated", "the query string"))
 
 
+@refuses(14, "an unknown parameter", because="400 suggests the nearest", cases="{query}")
 @pytest.mark.parametrize(
     ("query", "suggestion"),
     [("grey=1", "grayscale"), ("modle=a", "model"), ("fmt=png", "format"), ("strenght=1", "strength")],
@@ -99,12 +101,16 @@ ACCEPTED: dict[str, tuple[str, object]] = {
 }
 
 
+@accepts(14, "values of parameters", oracle="the value", cases="{query}")
 @pytest.mark.parametrize("query", ACCEPTED)
 def test_spelling_of_a_value_is_accepted(query: str) -> None:
     name, value = ACCEPTED[query]
     assert getattr(parse_query(query.encode(), b"", b"", "denoise"), name) == value
 
 
+@refuses(
+    14, "values that are ambiguous or unknown", because="400 names the parameter and what would do", cases="{query:.40}"
+)
 @pytest.mark.parametrize(
     ("query", "reason"),
     [

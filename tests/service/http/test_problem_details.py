@@ -11,12 +11,14 @@ from service.errors import Problem, problem_types
 from service.http.parameters import TIMEOUT_HEADER, Parameters, parameter_names
 from service.http.problems import problem_response
 from tests.conftest import Serve, digit, png
+from tests.support.compatibility import accepts, refuses
 from tests.support.tiny_models import publish
 
 IMAGE = png(digit())
 NPY = "application/x-npy"
 
 
+@accepts(17, "`Retry-After` on every 429 and 503", oracle="the table of problems")
 @pytest.mark.parametrize("kind", [kind for kind in problem_types() if kind.status in (429, 503)])
 def test_problem_that_passes_says_when_to_retry(kind: type[Problem]) -> None:
     headers = dict(problem_response(kind("reason"), "id").headers)
@@ -30,6 +32,7 @@ def test_problem_that_stays_asks_for_no_retry(kind: type[Problem]) -> None:
     assert b"retry-after" not in dict(problem_response(kind("reason"), "id").headers)
 
 
+@accepts(17, "`Retry-After` of a rejected version", oracle="the response")
 def test_rejected_version_says_when_to_retry(tmp_path: Path, serve: Serve) -> None:
     publish(tmp_path, "digits")
     folder = tmp_path / "digits" / "2"
@@ -43,6 +46,7 @@ def test_rejected_version_says_when_to_retry(tmp_path: Path, serve: Serve) -> No
     assert client.post("/denoise?model=digits", content=IMAGE).status_code == 200
 
 
+@accepts(17, "`Retry-After` of a process that is not ready or draining", oracle="the response")
 def test_unready_and_draining_processes_say_when_to_retry(tmp_path: Path, serve: Serve) -> None:
     empty = serve(models_dir=tmp_path)
     draining = serve()
@@ -54,6 +58,7 @@ def test_unready_and_draining_processes_say_when_to_retry(tmp_path: Path, serve:
         assert int(answer.headers["retry-after"]) > 0
 
 
+@accepts(17, "`Retry-After` of a failed `/livez`", oracle="the response")
 def test_failed_liveness_says_when_to_retry(serve: Serve) -> None:
     client = serve()
     watchdog = client.app_state["service"].watchdog
@@ -89,6 +94,9 @@ def test_every_parameter_is_tried() -> None:
     assert {name for name, _, _ in NAMED} == set(Parameters.model_fields)
 
 
+@refuses(
+    17, "invalid values of every parameter", because="the error begins with the name of the parameter", cases="{path}"
+)
 @pytest.mark.parametrize(("name", "path", "status"), NAMED)
 def test_error_of_a_parameter_names_it(client: TestClient, name: str, path: str, status: int) -> None:
     answer = client.post(path, content=IMAGE)
@@ -113,6 +121,7 @@ def test_other_errors_of_parameters_name_them(client: TestClient, serve: Serve) 
     )
 
 
+@refuses(14, "a `Content-Encoding`", because="415 with `Accept-Encoding: identity`")
 def test_compressed_body_is_refused_with_what_is_accepted(client: TestClient) -> None:
     for encoding in ("gzip", "br", "deflate", "zstd", "gzip, identity", "aws-chunked", "base64"):
         answer = client.post("/denoise", content=IMAGE, headers={"content-encoding": encoding})
@@ -132,12 +141,14 @@ IMAGES = ["image/jpg", "image/pjpeg", "image/x-png", "IMAGE/PNG", "image/jpeg; c
 TWICE = ["image/png, image/png", "image/png; q=1"]
 
 
+@accepts(14, "`Content-Type` of images", oracle="status and type of the response", cases="{kind}")
 @pytest.mark.parametrize("kind", [*GENERIC, *IMAGES, *TWICE])
 def test_content_type_as_clients_spell_it_is_an_image(client: TestClient, kind: str) -> None:
     answer = client.post("/denoise", content=IMAGE, headers={"content-type": kind})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
 
 
+@accepts(14, "`Content-Type` of JSON", oracle="status of the response", cases="{kind}")
 @pytest.mark.parametrize(
     "kind", ["application/json; charset=utf-8", "text/json", "application/x-json", "application/vnd.api+json"]
 )
@@ -147,6 +158,7 @@ def test_content_type_as_clients_spell_it_is_json(client: TestClient, kind: str)
     )
 
 
+@accepts(14, "`Content-Type` of .npy", oracle="status of the response", cases="{kind}")
 @pytest.mark.parametrize(
     "kind", ["application/x-npy", "application/npy", "application/x-numpy; version=1", "Application/X-NPY"]
 )
@@ -154,6 +166,7 @@ def test_content_type_as_clients_spell_it_is_npy(client: TestClient, kind: str) 
     assert client.post("/denoise", content=write_npy(digit()[None]), headers={"content-type": kind}).status_code == 200
 
 
+@accepts(14, "`Accept`", oracle="type of the response", cases="{accept}")
 @pytest.mark.parametrize(
     ("accept", "kind"),
     [

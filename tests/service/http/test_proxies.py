@@ -16,12 +16,14 @@ from service.config import Settings
 from service.http.pages import STATIC_DIR
 from service.http.proxies import forwarded_prefix, is_trusted
 from tests.conftest import Serve, digit, listening, png
+from tests.support.compatibility import accepts, refuses
 
 IMAGE = png(digit())
 GET_PATHS = ["/livez", "/readyz", "/models", "/models/digits", "/metrics", "/docs", "/openapi.json", "/static/docs.js"]
 OPERATIONS = ["/encode", "/reconstruct", "/denoise"]
 
 
+@accepts(15, "slashes at the end and doubled slashes of GET paths", oracle="no redirect", cases="{path} as {spelling}")
 @pytest.mark.parametrize("path", GET_PATHS)
 @pytest.mark.parametrize("spelling", ["{}/", "/{}", "{}//"])
 def test_get_path_is_answered_without_a_redirect(client: TestClient, path: str, spelling: str) -> None:
@@ -30,6 +32,7 @@ def test_get_path_is_answered_without_a_redirect(client: TestClient, path: str, 
     assert client.head(f"http://testserver{spelling.format(path)}", follow_redirects=False).status_code == 200
 
 
+@accepts(15, "slashes at the end and doubled slashes of POST paths", oracle="no redirect", cases="{path} as {spelling}")
 @pytest.mark.parametrize("path", OPERATIONS)
 @pytest.mark.parametrize("spelling", ["{}/", "/{}", "{}/?format=json"])
 def test_operation_is_answered_without_a_redirect(client: TestClient, path: str, spelling: str) -> None:
@@ -50,6 +53,12 @@ def test_path_needs_the_same_key_in_every_spelling(serve: Serve, tmp_path: Path)
     assert client.get("/docs/").status_code == client.get("/api/docs/").status_code == 200
 
 
+@accepts(
+    15,
+    "`HOURGLASS_ROOT_PATH`, kept or removed by the proxy",
+    oracle="all addresses answer",
+    cases="{root_path}, kept: {kept}",
+)
 @pytest.mark.parametrize("root_path", ["/api", "api", "/api/", "/a/b-c"])
 @pytest.mark.parametrize("kept", [True, False], ids=["prefix kept by the proxy", "prefix removed by the proxy"])
 def test_prefix_of_the_settings_is_understood(serve: Serve, root_path: str, kept: bool) -> None:
@@ -66,6 +75,7 @@ def test_prefix_of_the_settings_is_understood(serve: Serve, root_path: str, kept
     assert client.get(f"{sent}x/livez").status_code == 404
 
 
+@accepts(15, "`X-Forwarded-Prefix` of a trusted proxy", oracle="the addresses in page and document", cases="{value}")
 @pytest.mark.parametrize(
     ("value", "prefix"),
     [("/api", "/api"), ("api/", "/api"), ("/a, /b", "/a/b"), ("/v1.0/x_y~z", "/v1.0/x_y~z")],
@@ -80,6 +90,12 @@ def test_prefix_of_a_trusted_proxy_is_understood(serve: Serve, value: str, prefi
     assert "servers" not in client.get("/openapi.json").json()
 
 
+@refuses(
+    15,
+    "an invalid `X-Forwarded-Prefix`",
+    because="it is ignored, so that a header cannot put text into the page",
+    cases="{value:.20}",
+)
 @pytest.mark.parametrize(
     "value", ["", "/", "//", "/a b", "/<script>", '/a"b', "/..", "/a/../b", "https://x", "/a" * 200]
 )
@@ -90,6 +106,7 @@ def test_invalid_prefix_is_ignored(serve: Serve, value: str) -> None:
     assert client.get("/docs", headers=headers).text == client.get("/docs").text
 
 
+@accepts(15, "forwarded headers of trusted peers alone", oracle="the setting", cases="{allowed} and {peer}")
 @pytest.mark.parametrize(
     ("allowed", "peer", "trusted"),
     [
@@ -114,6 +131,7 @@ def test_only_trusted_peers_are_obeyed(allowed: str, peer: str, trusted: bool) -
     assert not is_trusted({"client": None}, Settings())
 
 
+@refuses(15, "invalid settings of proxies and CORS", because="the setting is named", cases="{name}={value}")
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -131,6 +149,7 @@ def test_invalid_setting_is_named(name: str, value: str) -> None:
         Settings.model_validate({name: value})
 
 
+@accepts(15, "the page `/docs` with and without a slash and a prefix", oracle="every file that it names")
 def test_every_reference_of_the_page_works_in_both_spellings(client: TestClient, serve: Serve) -> None:
     """The page resolves its files against its own address, and the document against that of its script."""
     prefixed = serve(root_path="/api")
@@ -145,6 +164,7 @@ def test_every_reference_of_the_page_works_in_both_spellings(client: TestClient,
                 assert service.get(document).json()["info"]["title"] == "Hourglass"
 
 
+@accepts(15, '"Try it out" below a prefix: the server of the document', oracle="the page's script in Node")
 def test_page_tries_requests_at_its_own_address() -> None:
     """Run the script with a recording SwaggerUIBundle: its server is the folder of the document."""
     node = shutil.which("node")
@@ -164,6 +184,7 @@ def test_page_tries_requests_at_its_own_address() -> None:
     }
 
 
+@accepts(15, "`OPTIONS`", oracle="`Allow`", cases="{path}")
 @pytest.mark.parametrize(
     ("path", "allow"), [("/denoise", "OPTIONS, POST"), ("/models/", "GET, HEAD, OPTIONS"), ("/", "GET, HEAD, OPTIONS")]
 )
@@ -183,6 +204,7 @@ def address(models: Path) -> Generator[str]:
         yield address
 
 
+@accepts(15, "request targets as proxies write them", oracle="status of the response", cases="{target}")
 @pytest.mark.parametrize("target", ["/denoise/", "//denoise", "/denoise?", "http://x/denoise", "/%64enoise"])
 def test_target_as_proxies_write_it_is_answered(address: str, target: str) -> None:
     parts = urlsplit(address)
@@ -209,6 +231,7 @@ http {{
 """
 
 
+@accepts(15, "nginx that removes a prefix, and one that doubles slashes", oracle="nginx and curl")
 def test_service_works_behind_nginx(address: str, tmp_path: Path) -> None:
     nginx = shutil.which("nginx")
     curl = shutil.which("curl")

@@ -10,6 +10,7 @@ from service import codec
 from service.codec import LazyPicture, Picture
 from service.errors import NotAcceptable
 from tests.conftest import pixels, png
+from tests.support.compatibility import accepts, refuses
 
 BROWSER = "image/avif,image/webp,*/*;q=0.8"
 WEBP_SIDE, JPEG_SIDE = 16_383, 65_500  # of the WebP container specification, and of libjpeg's jmorecfg.h
@@ -31,6 +32,11 @@ def undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LazyPicture, "decode", fail)
 
 
+@refuses(
+    5,
+    "a format that cannot hold the size of the image, before anything is decoded",
+    because="the limit of the format is stated, 406",
+)
 @pytest.mark.usefixtures("undecodable")
 @pytest.mark.parametrize(
     ("size", "name", "limit"),
@@ -51,6 +57,7 @@ def test_a_format_too_small_is_refused_before_decoding(
         assert "image/png" in answer.json()["detail"]
 
 
+@accepts(5, "the largest side that a format holds", oracle="Pillow", cases="{side} pixels of {name}")
 @pytest.mark.parametrize(("side", "name"), [(WEBP_SIDE, "webp"), (JPEG_SIDE, "jpeg")])
 def test_the_largest_size_of_a_format_is_answered(client: TestClient, side: int, name: str) -> None:
     answer = post(client, f"&format={name}", strip(1, side))
@@ -58,6 +65,11 @@ def test_the_largest_size_of_a_format_is_answered(client: TestClient, side: int,
     assert pixels(answer.content).shape[0] == side
 
 
+@accepts(
+    5,
+    "an image too large for the type that a browser prefers: another acceptable type is answered",
+    oracle="the type of the response",
+)
 @pytest.mark.parametrize(
     ("size", "kind", "wanted"), [((2, 17_000), "JPEG", "image/jpeg"), ((1, 70_000), "PNG", "image/png")]
 )
@@ -69,6 +81,7 @@ def test_a_browser_gets_a_type_that_holds_the_image(
     assert pixels(answer.content).shape[:2] == size[::-1]
 
 
+@refuses(5, "a side that is too long after turning", because="the limit of the format is stated, 406")
 def test_sides_exchanged_by_the_orientation_count_too(client: TestClient) -> None:
     turned = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     answer = post(client, "&format=webp", strip(WEBP_SIDE + 1, 2, "JPEG", exif=turned))

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from service.repository.store import Store
 from service.repository.watcher import eventless_file_system
 from service.runtime.tuning import LoadOptions
+from tests.support.compatibility import accepts, refuses
 
 
 def load(folder: Path, *others: Path) -> Store:
@@ -34,6 +35,7 @@ def folder(models: Path, tmp_path: Path) -> Path:
     return tmp_path / "models"
 
 
+@accepts(21, "a ConfigMap with its link `..data`", oracle="the loaded models")
 def test_a_config_map_with_its_data_link_is_loaded(folder: Path) -> None:
     version = folder / "digits/1"
     link_files(version, version / "..2026_11_29", through="..data")
@@ -41,6 +43,11 @@ def test_a_config_map_with_its_data_link_is_loaded(folder: Path) -> None:
     assert list(load(folder).snapshot.loaded) == ["digits"]
 
 
+@accepts(
+    21,
+    "links into a folder of `HOURGLASS_MODEL_LINK_DIRS`; others are refused with that hint",
+    oracle="the loaded models",
+)
 def test_links_into_a_folder_of_the_setting_are_followed(folder: Path, tmp_path: Path) -> None:
     link_files(folder / "digits/1", tmp_path / "cache/blobs")
     store = load(folder)
@@ -49,6 +56,7 @@ def test_links_into_a_folder_of_the_setting_are_followed(folder: Path, tmp_path:
     assert list(load(folder, tmp_path / "cache").snapshot.loaded) == ["digits"]
 
 
+@refuses(21, "a link to a device", because="only regular files are read")
 def test_a_link_to_a_device_is_refused(folder: Path) -> None:
     card = folder / "digits/1/card.json"
     card.unlink()
@@ -56,6 +64,7 @@ def test_a_link_to_a_device_is_refused(folder: Path) -> None:
     assert not load(folder, Path("/dev")).snapshot.loaded
 
 
+@accepts(21, "an unreadable folder: one log line", oracle="the log")
 def test_an_unreadable_folder_is_logged_once(tmp_path: Path) -> None:
     store = load(tmp_path / "nowhere")
     with capture_logs() as logs:
@@ -64,11 +73,13 @@ def test_an_unreadable_folder_is_logged_once(tmp_path: Path) -> None:
     assert not logs
 
 
+@accepts(21, "`lost+found` in the models folder", oracle="the rejected models")
 def test_lost_and_found_is_no_model(folder: Path) -> None:
     (folder / "lost+found/1").mkdir(parents=True)
     assert not load(folder).snapshot.rejected
 
 
+@accepts(21, "file systems without change events are polled", oracle="mountinfo of Linux", cases="{kind}")
 @pytest.mark.parametrize(
     ("kind", "eventless"), [("nfs4", True), ("cifs", True), ("9p", True), ("fuse.sshfs", True), ("ext4", False)]
 )

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +15,8 @@ from watchfiles import awatch
 
 from service.errors import ModelNotFound
 from service.repository.store import LoadOptions, Store
-from service.repository.watcher import watch_models
+from service.repository.watcher import has_outside_links, watch_models
+from tests.support.compatibility import accepts
 from tests.support.tiny_models import publish
 
 
@@ -63,6 +66,7 @@ async def test_watching_continues_after_a_failed_refresh(store: Store, monkeypat
     assert len(looks) >= 2
 
 
+@accepts(21, "a models folder that is created or replaced later", oracle="the loaded models", cases="{how}")
 @pytest.mark.anyio
 @pytest.mark.parametrize("how", ["auto", "poll"])
 async def test_folder_created_or_replaced_later_is_watched(
@@ -99,6 +103,55 @@ async def test_change_just_before_watching_starts_is_loaded(store: Store, monkey
     watching.cancel()
 
 
+@accepts(
+    21,
+    "a link whose target in another folder is changed later",
+    oracle="the loaded models",
+    cases="the {linked}",
+)
+@pytest.mark.anyio
+@pytest.mark.parametrize("linked", ["model", "version", "card"])
+async def test_changed_target_of_a_link_is_noticed(tmp_path: Path, store: Store, linked: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(store.folder / "digits", elsewhere / "digits")
+    options = replace(store.load_options, link_dirs=(tmp_path,))
+    inner = {"model": "digits", "version": "digits/1", "card": "digits/1/card.json"}[linked]
+    folder = tmp_path / "linked"
+    shutil.copytree(store.folder, folder)
+    if (folder / inner).is_dir():
+        shutil.rmtree(folder / inner)
+    (folder / inner).unlink(missing_ok=True)
+    (folder / inner).symlink_to(elsewhere / inner)
+    card = elsewhere / "digits/1/card.json"
+    good = card.read_bytes()
+    card.write_bytes(b"{}")
+    linking = Store(folder, options, max_old_versions=0)
+    watching = asyncio.create_task(watch_models(linking, "auto"))
+    try:
+        for _ in range(500):
+            if linking.snapshot.rejected:
+                break
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # the events of the preparation
+        card.write_bytes(good)
+        await until_served(linking, {"digits": 1})
+    finally:
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+        linking.close()
+
+
+@pytest.mark.parametrize(("target", "outside"), [("models/a", False), ("elsewhere", True), ("gone", True)])
+def test_links_inside_the_folder_need_no_polling(tmp_path: Path, target: str, outside: bool) -> None:
+    (tmp_path / "models/a/1").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    assert not has_outside_links(tmp_path / "models")
+    (tmp_path / "models/b").symlink_to(tmp_path / target)
+    assert has_outside_links(tmp_path / "models") == outside
+
+
+@accepts(21, "a models folder that sends no events", oracle="the loaded models")
 @pytest.mark.anyio
 async def test_folder_without_events_is_polled(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited(*places: Path, force_polling: bool | None, **options: Any) -> Any:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from service.server.addresses import bind_sockets, closing_all, log_addresses
+from tests.support.compatibility import accepts, refuses
 
 
 def has_ipv6() -> bool:
@@ -37,6 +38,7 @@ def connects(address: str, port: int) -> bool:
     return True
 
 
+@accepts(18, "hosts and their families", oracle="connections of both families", cases="{host}")
 @needs_ipv6
 @pytest.mark.parametrize(
     ("host", "reachable"),
@@ -70,12 +72,14 @@ def test_all_addresses_are_closed_if_one_is_in_use() -> None:
                 pass  # was not left open
 
 
+@refuses(18, "an address that is not of this machine", because="it is named", cases="{host}")
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_unknown_address_is_named(host: str) -> None:
     with pytest.raises(ValueError, match=f"{host} port 0 cannot be listened on"):
         bind_sockets(host, 0)
 
 
+@accepts(18, "a machine without IPv6", oracle="the sockets")
 def test_missing_family_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container without IPv6: `::` and `localhost` are IPv4 alone."""
     plain = socket.socket

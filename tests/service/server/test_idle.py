@@ -10,6 +10,7 @@ from service.config import Settings
 from service.server import protocol
 from service.server.idle import close_longest_idle, max_connections
 from tests.conftest import listening
+from tests.support.compatibility import accepts
 
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 LIMIT = 20
@@ -51,6 +52,7 @@ def test_number_of_connections_follows_the_limit_of_files() -> None:
     assert max_connections() > 0
 
 
+@accepts(15, "keep-alive longer than the default of load balancers", oracle="their documentation", cases="{balancer}")
 @pytest.mark.parametrize("balancer", BALANCERS)
 def test_default_outlasts_the_balancer(balancer: str) -> None:
     assert Settings().keep_alive_timeout > BALANCERS[balancer]
@@ -65,6 +67,7 @@ def ask(connection: socket.socket) -> bool:
         return False
 
 
+@accepts(15, "new connections among many idle ones", oracle="status of the response")
 def test_new_connections_are_served_among_many_idle_ones(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "max_connections", lambda: LIMIT)
     settings = Settings.model_validate({"models_dir": models, "model_watch": "off"})

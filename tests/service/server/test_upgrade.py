@@ -13,6 +13,7 @@ import pytest
 
 from service.config import Settings
 from tests.conftest import digit, listening, png
+from tests.support.compatibility import accepts, refuses
 
 IMAGE = png(digit())
 H2C = b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nConnection: Upgrade, HTTP2-Settings\r\n"
@@ -58,6 +59,12 @@ def chunked(body: bytes) -> bytes:
     return b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks) + b"0\r\n\r\n"
 
 
+@accepts(
+    11,
+    "`Upgrade` with a body: it is ignored and the connection stays usable",
+    oracle="the image of the response",
+    cases="{framing}",
+)
 @pytest.mark.parametrize("upgrade", [H2C, WEBSOCKET, TWICE], ids=["h2c", "websocket", "twice"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_request_with_upgrade_and_body_is_answered(address: str, upgrade: bytes, framing: str) -> None:
@@ -69,6 +76,7 @@ def test_request_with_upgrade_and_body_is_answered(address: str, upgrade: bytes,
             assert (status, image[:4]) == (200, b"\x89PNG")
 
 
+@accepts(11, "a body behind `Upgrade` that looks like a request is a body", oracle="one response on the connection")
 def test_body_after_upgrade_is_not_a_request(address: str) -> None:
     with connect(address) as connection:
         connection.sendall(TARGET + H2C + LENGTH % len(SMUGGLED) + SMUGGLED)
@@ -77,6 +85,7 @@ def test_body_after_upgrade_is_not_a_request(address: str) -> None:
     assert json.loads(body)["type"] == "/problems/unsupported-image"
 
 
+@accepts(11, "`Upgrade` in pieces and pipelined", oracle="two responses")
 def test_upgrade_in_pieces_and_pipelined(address: str) -> None:
     """Every byte of the head arrives alone; a second request follows in the packet of the first one's body."""
     first, second = TARGET + H2C + LENGTH % len(IMAGE), b"GET /livez HTTP/1.1\r\nHost: x\r\n" + H2C + b"\r\n"
@@ -88,6 +97,7 @@ def test_upgrade_in_pieces_and_pipelined(address: str) -> None:
         assert [status for status, _ in responses(connection, 2)] == [200, 200]
 
 
+@refuses(11, "`CONNECT`", because="the service is no proxy; 400")
 def test_connect_method_is_rejected(address: str) -> None:
     with connect(address) as connection:
         connection.sendall(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n" + SMUGGLED)
@@ -96,6 +106,7 @@ def test_connect_method_is_rejected(address: str) -> None:
     assert received.count(b"\r\n\r\n") == 1
 
 
+@accepts(11, "curl `--http2`", oracle="the image of the response")
 def test_curl_http2(address: str, tmp_path: Path) -> None:
     curl = shutil.which("curl")
     if curl is None:
@@ -128,6 +139,7 @@ public class Client {
 """
 
 
+@accepts(11, "Java: HttpClient, which sends `Upgrade: h2c`", oracle="status and type of the response")
 def test_java_http_client(address: str, tmp_path: Path) -> None:
     """Java's HttpClient sends `Upgrade: h2c` by default."""
     java = shutil.which("java")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from service.card import read_card
+from tests.support.compatibility import refuses
 from tests.support.training import call, workplace
 from training.cli.commands import app
 from training.errors import user_message
@@ -62,6 +63,7 @@ def test_data_folder_is_read_from_the_environment(
     assert "nowhere/blobs.npy" in capsys.readouterr().err
 
 
+@refuses(28, "uses of `hourglass-train` that fail", because="one sentence with the remedy", cases="{words}")
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -99,6 +101,9 @@ def test_errors_are_one_sentence_with_the_remedy(
     assert not list(Path().glob("models/*"))
 
 
+@refuses(
+    28, "an output that cannot be written, before training starts", because="the folder and the reason", cases="{out}"
+)
 @pytest.mark.parametrize(("out", "why"), [("blobs.toml", "Not a directory"), ("/proc", "No such file or directory")])
 def test_unwritable_output_is_reported_before_fitting(
     place: Path, capsys: pytest.CaptureFixture[str], out: str, why: str
@@ -110,6 +115,7 @@ def test_unwritable_output_is_reported_before_fitting(
     assert not (place / "runs").exists()
 
 
+@refuses(28, "a lack of memory", because="one sentence with the remedy")
 def test_out_of_memory_is_a_sentence_bugs_show_a_traceback() -> None:
     for error in (MemoryError(), RuntimeError("std::bad_alloc"), RuntimeError("CUDA out of memory.")):
         assert "not enough memory" in (user_message(error) or "")

@@ -17,10 +17,11 @@ from service.engine.images import preprocess
 from service.errors import Problem
 from service.repository.layout import load_card
 from tests.service.codec.test_fast_paths import PLAIN, SPECIAL
+from tests.support.compatibility import accepts, refuses
 from tests.support.training import pictures
 from training.data import Dataset, Items, hold_out, load
 from training.data.arrays import ArraysSection
-from training.data.folder import FolderSection, read_folder
+from training.data.folder import FolderSection, find_pictures, read_folder
 from training.data.idx import read_idx, read_labels
 from training.data.patches import PatchesSection, whiten
 from training.data.surface import SurfaceSection, cylinder_points
@@ -60,6 +61,45 @@ def test_folder_is_read_in_path_order(tmp_path: Path) -> None:
     save_pictures(tmp_path, items)
     (tmp_path / "notes.txt").write_text("no picture")
     assert (read_folder(tmp_path, folder_section(tmp_path)) == items).all()
+
+
+@accepts(
+    23,
+    "training: files of systems in a folder are ignored, as by the command line",
+    oracle="the plain folder",
+    cases="{name}",
+)
+@pytest.mark.parametrize(
+    "name",
+    ["._000.png", ".x.png", "__MACOSX/._000.png", ".DS_Store", "Thumbs.db", "@eaDir/x.png/y.png", "lost+found/x.png"],
+)
+def test_system_files_are_no_pictures(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    items = pictures(3)
+    save_pictures(tmp_path, items)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(b"no picture")
+    assert (read_folder(tmp_path, folder_section(tmp_path, max_broken_fraction=0)) == items).all()
+    assert not caplog.text
+
+
+@accepts(23, "training: empty files and pictures of other formats are left out with a warning", oracle="the log")
+def test_files_that_are_left_out_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    save_pictures(tmp_path, pictures(3))
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "a.HEIC").write_bytes(b"heic")
+    (tmp_path / "b.heic").write_bytes(b"heic")
+    assert len(read_folder(tmp_path, folder_section(tmp_path, max_broken_fraction=0))) == 3
+    assert "2 .heic, 1 .png" in caplog.text
+
+
+@refuses(23, "training: an unreadable folder inside a folder", because="it is named")
+def test_unreadable_folder_is_named(tmp_path: Path) -> None:
+    if os.getuid() == 0:
+        pytest.skip("root reads every folder")
+    save_pictures(tmp_path, pictures(3))
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(DataError, match="closed cannot be read"):
+        find_pictures(tmp_path)
 
 
 def test_pictures_are_fitted_to_size_and_channels(tmp_path: Path) -> None:

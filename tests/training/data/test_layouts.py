@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.compatibility import accepts
 from training.data.downloads import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, DatasetFiles, fetch
 
 RNG = np.random.default_rng(0)
@@ -35,6 +36,9 @@ def find(folder: Path, name: str = "mnist") -> dict[str, bytes]:
     }
 
 
+@accepts(
+    29, "folders of torchvision", oracle="the bytes of the idx files", cases="{name} in {inside}, compressed: {packed}"
+)
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize(
     ("name", "inside"),
@@ -55,6 +59,12 @@ def test_the_folders_of_torchvision_are_found(tmp_path: Path, name: str, inside:
     assert find(tmp_path, name) == CONTENT
 
 
+@accepts(
+    29,
+    "idx files of Kaggle, in folders of their names or not",
+    oracle="the bytes of the idx files",
+    cases="in folders: {around}",
+)
 @pytest.mark.parametrize("around", [True, False], ids=["in folders", "plain"])
 def test_the_names_of_kaggle_with_a_dot_are_found(tmp_path: Path, around: bool) -> None:
     for file, content in CONTENT.items():
@@ -65,6 +75,7 @@ def test_the_names_of_kaggle_with_a_dot_are_found(tmp_path: Path, around: bool) 
     assert find(tmp_path) == CONTENT
 
 
+@accepts(29, "tables of Kaggle", oracle="the bytes of the idx files", cases="{name}")
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_the_tables_of_kaggle_are_found(tmp_path: Path, name: str) -> None:
     for part, pictures in PICTURES.items():
@@ -74,6 +85,7 @@ def test_the_tables_of_kaggle_are_found(tmp_path: Path, name: str) -> None:
     assert find(tmp_path, name) == CONTENT
 
 
+@accepts(29, "`mnist.npz` of Keras", oracle="the bytes of the idx files")
 def test_the_archive_of_keras_is_found(tmp_path: Path) -> None:
     np.savez(
         tmp_path / "mnist.npz",

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.compatibility import accepts, refuses
 from training.data.arrays import read_arrays
 from training.data.dataset import locate
 from training.data.table import read_table
@@ -51,12 +52,16 @@ READ = {
 }
 
 
+@accepts(27, "tables of numbers", oracle="the numbers that were written")
 @pytest.mark.parametrize("data", READ.values(), ids=READ)
 def test_a_table_of_another_system_is_read_whole(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "t.csv").write_bytes(data)
     assert read_table(tmp_path / "t.csv").tolist() == EXPECTED
 
 
+@accepts(
+    27, "columns of row numbers and repeated headers are left out with a warning", oracle="the log", cases="{name}"
+)
 @pytest.mark.parametrize("name", ["index of pandas", "index of R without a name", "repeated header"])
 def test_what_is_left_out_is_logged(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "t.csv").write_bytes(READ[name])
@@ -65,6 +70,7 @@ def test_what_is_left_out_is_logged(tmp_path: Path, name: str, caplog: pytest.Lo
     assert "left out" in caplog.text
 
 
+@accepts(27, "a column of numbers that does not count the rows stays", oracle="the numbers that were written")
 def test_a_column_that_does_not_count_the_rows_stays(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,a\n7,1\n3,2\n")
     assert read_table(tmp_path / "t.csv").tolist() == [[7, 1], [3, 2]]
@@ -89,6 +95,12 @@ REFUSED = {
 }
 
 
+@refuses(
+    27,
+    "tables that are ambiguous or hold text",
+    because="the file, the line, the column and the value",
+    cases="{message}",
+)
 @pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
 def test_a_table_that_is_not_understood_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "t.csv").write_text(text)
@@ -98,12 +110,14 @@ def test_a_table_that_is_not_understood_is_refused_with_its_line(tmp_path: Path,
     assert str(tmp_path / "t.csv") in str(caught.value)
 
 
+@refuses(27, "spreadsheets", because="save it as CSV", cases="{suffix}")
 @pytest.mark.parametrize("suffix", [".xlsx", ".ods", ".parquet"])
 def test_a_spreadsheet_is_refused_with_what_to_do(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(DataError, match="save it as CSV"):
         read_arrays(tmp_path / f"t{suffix}")
 
 
+@accepts(27, "backslashes and `~` in paths", oracle="the path")
 def test_a_path_of_a_recipe_may_have_backslashes_or_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/t.csv").touch()
@@ -115,6 +129,7 @@ def test_a_path_of_a_recipe_may_have_backslashes_or_a_tilde(tmp_path: Path, monk
         locate(None, "C:\train")
 
 
+@accepts(27, "a large table", oracle="numpy")
 def test_a_large_table_is_read_as_numpy_reads_it(tmp_path: Path) -> None:
     items = np.random.default_rng(0).normal(size=(500, 40)).astype(np.float32)
     np.savetxt(tmp_path / "t.csv", items, fmt="%.9g", delimiter=",")
