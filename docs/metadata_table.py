@@ -5,7 +5,8 @@ Each cell is measured: a file with one kind of metadata is decoded and encoded a
 
 import struct
 
-from PIL import ImageCms
+import pillow_heif
+from PIL import Image, ImageCms
 
 from docs.markdown import table
 from service import codec
@@ -30,11 +31,12 @@ from tests.support.image_files import (
 )
 
 ANSWERS = ("image/jpeg", "image/png", "image/webp")
-FORMATS = ("jpeg", "png", "webp", "tiff", "bmp", "gif", "avif")
+FORMATS = ("jpeg", "png", "webp", "tiff", "bmp", "gif", "avif", "heif")
 
 
 def _files() -> dict[tuple[str, str], bytes]:
     """Return a file for each format and kind of metadata."""
+    pillow_heif.register_heif_opener(thumbnails=False)
     colour, grey = waves(6, 9), waves(6, 9, 1)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     jpeg, png, webp = (saved(colour, kind) for kind in ("JPEG", "PNG", "WEBP"))
@@ -74,6 +76,15 @@ def _files() -> dict[tuple[str, str], bytes]:
         ("AVIF", "RGB profile"): saved(colour, "AVIF", icc_profile=srgb),
         ("AVIF", "EXIF"): saved(colour, "AVIF", exif=b"Exif\0\0" + exif()),
         ("AVIF", "XMP"): saved(colour, "AVIF", xmp=XMP),
+        ("HEIC", "RGB profile"): saved(colour, "HEIF", icc_profile=srgb),
+        ("HEIC", "EXIF"): saved(colour, "HEIF", exif=b"Exif\0\0" + exif()),
+        ("HEIC", "XMP"): saved(colour, "HEIF", xmp=XMP),
+        **{
+            (name, "further frames or pages"): saved(
+                colour, name.upper(), save_all=True, append_images=[Image.fromarray(255 - colour)]
+            )
+            for name in ("PNG", "WebP", "GIF", "TIFF")
+        },
     }
 
 
