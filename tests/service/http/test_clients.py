@@ -1,11 +1,13 @@
 """Real clients against a real socket: curl, Python, Node and Java, as their documentation shows them."""
 
 import base64
+import io
 import json
 import shutil
+import socket
 import subprocess
 import urllib.request
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 
 from service.config import Settings
 from tests.conftest import digit, listening, png
-from tests.support.compatibility import accepts
+from tests.support.compatibility import accepts, refuses
 
 IMAGE = png(digit())
 
@@ -101,6 +103,14 @@ CURL: dict[str, tuple[str, list[str], str]] = {
         "415 application/problem+json",
     ),
     "--compressed": ("/denoise", ["--data-binary", "@image.png", "--compressed"], "200 image/png"),
+    "--http1.1": ("/denoise", ["--data-binary", "@image.png", "--http1.1"], "200 image/png"),
+    "--http2": ("/denoise", ["--data-binary", "@image.png", "--http2"], "200 image/png"),
+    "-F with --http2": ("/denoise", ["-F", "image=@image.png", "--http2"], "200 application/json"),
+    "-F in chunks": (
+        "/denoise",
+        ["-F", "image=@image.png", "-H", "Transfer-Encoding: chunked"],
+        "200 application/json",
+    ),
     "HTTP/1.0": ("/denoise", ["--data-binary", "@image.png", "--http1.0"], "200 image/png"),
     "-G": ("/denoise", ["-G", "-d", "model=digits"], "405 application/problem+json"),
     "-I": ("/models/", ["-I"], "200 application/json"),
@@ -108,7 +118,16 @@ CURL: dict[str, tuple[str, list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", CURL)
+def curl_case(name: str) -> Any:
+    """Return a parameter of the test with the mark that fits its expected status."""
+    if CURL[name][2].startswith("2"):
+        mark = accepts(11, "curl", oracle="status and type of the response", cases="{name}")
+    else:
+        mark = refuses(11, "curl", because="the problem document says what to do", cases="{name}")
+    return pytest.param(name, marks=mark)
+
+
+@pytest.mark.parametrize("name", [curl_case(name) for name in CURL])
 def test_curl(address: str, folder: Path, name: str) -> None:
     path, options, expected = CURL[name]
     write = ["-s", "-o", "answer", "-w", "%{http_code} %{content_type}"]
@@ -128,6 +147,115 @@ def test_curl_reuses_a_connection_after_errors(address: str, folder: Path) -> No
     assert output.split() == ["404", "1", "200", "0", "400", "0", "200", "0"]
 
 
+@refuses(
+    11, "curl `--http2-prior-knowledge`", because="the service speaks HTTP/1.1; a proxy in front of it speaks HTTP/2"
+)
+def test_http2_without_upgrade_is_answered_in_http1(address: str, folder: Path) -> None:
+    """The preface of HTTP/2 is answered at once with a problem document, and curl fails with its message."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert received.startswith(b"HTTP/1.1 4")
+    assert b"application/problem+json" in received
+    command = [tool("curl"), "-sS", "--http2-prior-knowledge", f"{address}/livez"]
+    assert subprocess.run(command, cwd=folder, check=False, capture_output=True, timeout=60).returncode
+
+
+WGET = {
+    "--post-file": (["--post-file=image.png"], "image/png"),
+    "--post-file with a type": (["--post-file=image.png", "--header=Content-Type: image/png"], "image/png"),
+    "--method=POST --body-file": (["--method=POST", "--body-file=image.png"], "image/png"),
+    "--post-data of base64": ([f"--post-data={base64.b64encode(IMAGE).decode()}"], "image/png"),
+}
+
+
+@accepts(11, "wget", oracle="type of the response", cases="{name}")
+@pytest.mark.parametrize("name", WGET)
+def test_wget(address: str, folder: Path, name: str) -> None:
+    options, expected = WGET[name]
+    run([tool("wget"), "--no-proxy", "-q", "-S", "-o", "log", "-O", "answer", *options, f"{address}/denoise"], folder)
+    assert f"content-type: {expected}" in (folder / "log").read_text().lower()
+
+
+@accepts(11, "Python: aiohttp with bodies, streams and forms", oracle="status of the response")
+@pytest.mark.anyio
+async def test_python_aiohttp(address: str) -> None:
+    aiohttp: Any = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield IMAGE[:50]
+        yield IMAGE[50:]
+
+    form = aiohttp.FormData({"model": "digits", "strength": "0.5"})
+    form.add_field("file", IMAGE, filename="图.png")
+    async with aiohttp.ClientSession() as session:
+        for body in (IMAGE, io.BytesIO(IMAGE), pieces(), form):
+            async with session.post(f"{address}/denoise", data=body) as answer:
+                assert answer.status == 200, await answer.text()
+        async with session.post(f"{address}/denoise", data=IMAGE, expect100=True) as answer:
+            assert answer.status == 200
+
+
+@accepts(11, "Python: httpx with bodies, forms and JSON", oracle="status of the response")
+def test_python_httpx(address: str) -> None:
+    httpx: Any = pytest.importorskip("httpx", reason="httpx is not installed")
+    text = base64.b64encode(IMAGE).decode()
+    with httpx.Client(timeout=60) as client:
+        for case in (
+            {"content": IMAGE},
+            {"content": iter([IMAGE])},
+            {"files": {"file": ("图.png", IMAGE)}, "data": {"model": "digits", "grayscale": True}},
+            {"data": {"image": text}},
+            {"json": {"images": [text]}},
+        ):
+            assert client.post(f"{address}/denoise", **case).status_code == 200, case
+
+
+GO_CLIENT = """
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+)
+
+func send(address string, kind string, body io.Reader) {
+	answer, err := http.Post(address, kind, body)
+	if err != nil {
+		panic(err)
+	}
+	io.Copy(io.Discard, answer.Body)
+	answer.Body.Close()
+	fmt.Println(answer.StatusCode, answer.Header.Get("Content-Type"))
+}
+
+func main() {
+	image, _ := os.ReadFile("image.png")
+	send(os.Args[1], "image/png", bytes.NewReader(image))
+	send(os.Args[1], "application/octet-stream", io.MultiReader(bytes.NewReader(image)))
+	form := &bytes.Buffer{}
+	writer := multipart.NewWriter(form)
+	writer.WriteField("model", "digits")
+	part, _ := writer.CreateFormFile("file", "image.png")
+	part.Write(image)
+	writer.Close()
+	send(os.Args[1], writer.FormDataContentType(), form)
+}
+"""
+
+
+@accepts(11, "Go: net/http with a body, a stream and a form", oracle="status and type of the response")
+def test_go(address: str, folder: Path) -> None:
+    (folder / "client.go").write_text(GO_CLIENT)
+    lines = run([tool("go"), "run", "client.go", f"{address}/denoise"], folder).splitlines()
+    assert lines == ["200 image/png", "200 image/png", "200 application/json"]
+
+
 @accepts(11, "Python: urllib", oracle="status and type of the response")
 def test_python_urllib(address: str) -> None:
     request = urllib.request.Request(f"{address}/denoise", data=IMAGE)  # noqa: S310 - to this machine
@@ -136,7 +264,7 @@ def test_python_urllib(address: str) -> None:
 
 
 @accepts(11, "Python: httpx2 with bodies, chunks, forms and parameters", oracle="status of the response")
-def test_python_httpx(address: str) -> None:
+def test_python_httpx2(address: str) -> None:
     assert httpx2.post(f"{address}/denoise", content=iter([IMAGE[:50], IMAGE[50:]])).status_code == 200  # in chunks
     answer = httpx2.post(
         f"{address}/denoise", files={"file": ("图.png", IMAGE)}, data={"model": "photos", "grayscale": True}
