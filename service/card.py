@@ -25,8 +25,8 @@ CARD_FILE = "card.json"
 CARD_SCHEMA_FILE = "card.schema.json"
 NOISE_MAP_OUTPUT = "noise_variance"
 """Name of the second output of a graph with `noise_map`."""
-NOISE_LEVEL_CONTROL = "noise_level"
-"""Name of the control for the standard deviation of the noise, in grey levels of the scale 0..255."""
+STRENGTH_CONTROL = "strength"
+"""Name of the control of a `denoise` graph that removes more noise: 1 for what the model chooses, above 1 for more."""
 
 
 def _is_unused(value: object) -> bool:

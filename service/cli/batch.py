@@ -22,9 +22,20 @@ from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
 from service.engine.pipeline import Job, StageExecutor, admit, infer
+from service.engine.strength import DEFAULT_REMOVAL, Removal
 from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem
 from service.state import State
 from service.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """What all files of a command share. `removal` is for the operation `denoise`."""
+
+    state: State
+    model: LoadedModel
+    operation: Operation
+    removal: Removal = DEFAULT_REMOVAL
 
 
 @dataclass(slots=True)
@@ -58,33 +69,31 @@ async def select_model(state: State, operation: Operation, model_name: str) -> L
     return model
 
 
-async def process_files(
-    state: State, model: LoadedModel, operation: Operation, tasks: Sequence[FileTask]
-) -> AsyncGenerator[FileResult]:
+async def process_files(run: BatchRun, tasks: Sequence[FileTask]) -> AsyncGenerator[FileResult]:
     """Process files concurrently. Yield the result of each task, in order."""
     window: list[asyncio.Task[FileResult]] = []
-    concurrency = 1 + state.store.load_options.cores  # one task reads its file while the others run and write
+    concurrency = 1 + run.state.store.load_options.cores  # one task reads its file while the others run and write
     try:
         for at in range(len(tasks)):
             while len(window) < concurrency and at + len(window) < len(tasks):
-                window.append(asyncio.create_task(_process_file(state, model, operation, tasks[at + len(window)])))
+                window.append(asyncio.create_task(_process_file(run, tasks[at + len(window)])))
             yield await window.pop(0)
     finally:
         for pending in window:
             pending.cancel()
 
 
-async def _process_file(state: State, model: LoadedModel, operation: Operation, task: FileTask) -> FileResult:
-    executor = StageExecutor(state.pool, inline=False)
-    settings, result = state.settings, FileResult(task)
-    max_pixels = settings.max_pixels_any_size if model.card.any_size else settings.max_pixels
+async def _process_file(run: BatchRun, task: FileTask) -> FileResult:
+    executor = StageExecutor(run.state.pool, inline=False)
+    settings, result = run.state.settings, FileResult(task)
+    max_pixels = settings.max_pixels_any_size if run.model.card.any_size else settings.max_pixels
     try:
         data = await executor.run(_read, task.source.path)
         scan = await executor.run(codec.read_pages, data, max_pages=settings.max_items, max_pixels=max_pixels)
         if scan.frames > 1:
             result.notes.append(f"only the first of {scan.frames} frames is used")
-        images = [await _process_page(state, model, operation, page, result) for page in scan.pages]
-        if operation != "encode":
+        images = [await _process_page(run, page, result) for page in scan.pages]
+        if run.operation != "encode":
             await executor.run(_write_images, images, scan.dpi, result, settings)
     except OSError as error:
         result.problem = InvalidImage(error.strerror or str(error))
@@ -93,14 +102,12 @@ async def _process_file(state: State, model: LoadedModel, operation: Operation, 
     return result
 
 
-async def _process_page(
-    state: State, model: LoadedModel, operation: Operation, page: bytes, result: FileResult
-) -> Picture:
+async def _process_page(run: BatchRun, page: bytes, result: FileResult) -> Picture:
     """Run the model on one image, add its output and figures to `result`, and return the output as an image."""
-    executor = StageExecutor(state.pool, inline=False)
-    card, settings = model.card, state.settings
+    executor = StageExecutor(run.state.pool, inline=False)
+    card, settings, operation = run.model.card, run.state.settings, run.operation
     image = await executor.run(open_picture, page, card, settings)
-    job = Job(model, operation, 1, image.width * image.height * 3)
+    job = Job(run.model, operation, 1, image.width * image.height * 3, run.removal)
     with admit(job, limits=None):
         picture = await executor.run(image.decode)
         row = preprocess(picture, card, operation, settings)
@@ -108,7 +115,8 @@ async def _process_page(
     output = inference.outputs[0]
     if isinstance(output, Problem):
         raise output
-    item = ItemResult(card, row, output, partial(inference.error, 0, row, output))
+    noise_map = inference.noise_maps[0] if inference.noise_maps else None
+    item = ItemResult(card, row, output, partial(inference.error, 0, row, output), noise_map=noise_map)
     result.outputs.append(output)
     result.figures.append(compute_figures(operation, item))
     return picture if operation == "encode" else postprocess(output, picture, settings.metadata == "keep")

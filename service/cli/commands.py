@@ -18,9 +18,11 @@ from service.cli import batch
 from service.cli.output_log import OutputLog, state_folder
 from service.cli.plan import ExistingFilePolicy, FileTask, Plan, output_folder, plan_outputs
 from service.cli.runner import (
+    DEFAULT_DENOISE_OPTIONS,
     DEFAULT_OPTIONS,
     BatchOptions,
     CommandError,
+    DenoiseOptions,
     load_settings,
     load_state,
     run_tasks,
@@ -131,7 +133,7 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
 
 
 @app.command
-def denoise(*sources: SourceArguments, output: OutputOption, options: BatchOptions = DEFAULT_OPTIONS) -> None:
+def denoise(*sources: SourceArguments, output: OutputOption, options: DenoiseOptions = DEFAULT_DENOISE_OPTIONS) -> None:
     """Denoise images, or all images below folders.
 
     Example: hourglass denoise scans/ holiday/*.jpg -o clean/

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -21,6 +21,7 @@ from service.cli.output_log import OutputLog
 from service.cli.plan import Plan
 from service.cli.sources import Sources, printable
 from service.config import Settings, supported_formats
+from service.engine.strength import DEFAULT_REMOVAL, Removal, check_removal
 from service.state import State, create_state
 from service.telemetry.logs import configure_logging
 from service.types import Array
@@ -52,8 +53,30 @@ class BatchOptions:
     json: Annotated[bool, Parameter(negative="")] = False
     """print one JSON document on standard output: every file, and the summary"""
 
+    @property
+    def removal(self) -> Removal:
+        """How much noise to remove."""
+        return DEFAULT_REMOVAL
+
+
+@Parameter(name="*", show_env_var=False)
+@dataclass(frozen=True)
+class DenoiseOptions(BatchOptions):
+    """The options of `hourglass denoise`."""
+
+    strength: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=2))] = 1.0
+    """how much noise to remove, from 0 (none) over 1 (what the model chooses) to 2"""
+    sigma: Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=100))] = None
+    """standard deviation of the noise in gray levels of 0 to 255; default: the model estimates it"""
+
+    @property
+    def removal(self) -> Removal:
+        """How much noise to remove."""
+        return Removal(self.strength, self.sigma)
+
 
 DEFAULT_OPTIONS = BatchOptions()
+DEFAULT_DENOISE_OPTIONS = DenoiseOptions()
 
 
 @dataclass(slots=True)
@@ -164,8 +187,10 @@ def _interrupt(number: int, _frame: object) -> None:
 
 async def _run(state: State, report: Report) -> None:
     model = await batch.select_model(state, report.operation, report.options.model)
+    check_removal(report.options.removal, model.card)
+    run = batch.BatchRun(state, model, report.operation, report.options.removal)
     async with _progress(report) as advance:
-        async for result in batch.process_files(state, model, report.operation, report.plan.tasks):
+        async for result in batch.process_files(run, report.plan.tasks):
             advance()
             report.add(result)
 
