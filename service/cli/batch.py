@@ -21,6 +21,7 @@ from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
 from service.engine.pipeline import Job, StageExecutor, admit, infer
+from service.engine.strength import DEFAULT_REMOVAL, Removal
 from service.errors import AmbiguousModel, InvalidImage, ModelNotFound, Problem, TruncatedImage
 from service.state import State
 from service.types import Array
@@ -30,7 +31,8 @@ from service.types import Array
 class BatchRun:
     """What all files of a command share.
 
-    `quality` (1 to 100) is that of lossy outputs; without it they have that of the source or of the settings.
+    `quality` (1 to 100) is that of lossy outputs; without it they have that of the source or of the settings. `removal`
+    is for the operation `denoise`.
     """
 
     state: State
@@ -39,6 +41,7 @@ class BatchRun:
     allow_truncated: bool = False
     keep_metadata: bool = True
     quality: int | None = None
+    removal: Removal = DEFAULT_REMOVAL
 
 
 @dataclass(slots=True)
@@ -123,7 +126,7 @@ async def _process_image(run: BatchRun, data: bytes, result: FileResult) -> Pict
     executor = StageExecutor(run.state.pool, inline=False)
     card, operation, settings = run.model.card, run.operation, run.state.settings
     image = await executor.run(open_picture, data, card, settings)
-    job = Job(run.model, operation, 1, image.width * image.height * 3)
+    job = Job(run.model, operation, 1, image.width * image.height * 3, run.removal)
     with admit(job, limits=None):
         picture = await executor.run(partial(image.decode, allow_truncated=run.allow_truncated))
         row = preprocess(picture, card, operation, settings)
@@ -131,7 +134,8 @@ async def _process_image(run: BatchRun, data: bytes, result: FileResult) -> Pict
     output = inference.outputs[0]
     if isinstance(output, Problem):
         raise output
-    item = ItemResult(card, row, output, partial(inference.error, 0, row, output))
+    noise_map = inference.noise_maps[0] if inference.noise_maps else None
+    item = ItemResult(card, row, output, partial(inference.error, 0, row, output), noise_map=noise_map)
     result.outputs.append(output)
     result.figures.append(compute_figures(operation, item))
     if picture.fraction < 1:

@@ -18,10 +18,12 @@ from service.cli import batch
 from service.cli.output_log import OutputLog, state_folder
 from service.cli.plan import ExistingFilePolicy, FileTask, Plan, note_quality, output_folder, plan_outputs
 from service.cli.runner import (
+    DEFAULT_DENOISE_OPTIONS,
     DEFAULT_IMAGE_OPTIONS,
     DEFAULT_OPTIONS,
     BatchOptions,
     CommandError,
+    DenoiseOptions,
     ImageOptions,
     load_settings,
     load_state,
@@ -133,7 +135,7 @@ def list_models(*, models_dir: ModelsDirOption = None) -> None:
 
 
 @app.command
-def denoise(*sources: SourceArguments, output: OutputOption, options: ImageOptions = DEFAULT_IMAGE_OPTIONS) -> None:
+def denoise(*sources: SourceArguments, output: OutputOption, options: DenoiseOptions = DEFAULT_DENOISE_OPTIONS) -> None:
     """Denoise images, or all images below folders.
 
     Example: hourglass denoise scans/ holiday/*.jpg -o clean/

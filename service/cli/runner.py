@@ -22,6 +22,7 @@ from service.cli.output_log import OutputLog
 from service.cli.plan import Plan
 from service.cli.sources import Sources, printable
 from service.config import Settings, supported_formats
+from service.engine.strength import DEFAULT_REMOVAL, Removal, check_removal
 from service.state import State, create_state
 from service.telemetry.logs import configure_logging
 from service.types import Array
@@ -55,6 +56,11 @@ class BatchOptions:
     json: Annotated[bool, Parameter(negative="")] = False
     """print one JSON document on standard output: every file, and the summary"""
 
+    @property
+    def removal(self) -> Removal:
+        """How much noise to remove."""
+        return DEFAULT_REMOVAL
+
 
 @Parameter(name="*", show_env_var=False)
 @dataclass(frozen=True)
@@ -67,8 +73,25 @@ class ImageOptions(BatchOptions):
     """keep or strip metadata such as EXIF, XMP and resolution; default: HOURGLASS_METADATA, which is keep"""
 
 
+@Parameter(name="*", show_env_var=False)
+@dataclass(frozen=True)
+class DenoiseOptions(ImageOptions):
+    """The options of `hourglass denoise`."""
+
+    strength: Annotated[float, Parameter(validator=Number(gte=0, lte=2))] = 1.0
+    """how much noise to remove, from 0 (none) over 1 (what the model chooses) to 2"""
+    sigma: Annotated[float | None, Parameter(validator=Number(gte=0, lte=100))] = None
+    """standard deviation of the noise in grey levels of 0 to 255; default: the model estimates it"""
+
+    @property
+    def removal(self) -> Removal:
+        """How much noise to remove."""
+        return Removal(self.strength, self.sigma)
+
+
 DEFAULT_OPTIONS = BatchOptions()
 DEFAULT_IMAGE_OPTIONS = ImageOptions()
+DEFAULT_DENOISE_OPTIONS = DenoiseOptions()
 
 
 @dataclass(slots=True)
@@ -180,6 +203,7 @@ def _interrupt(number: int, _frame: object) -> None:
 async def _run(state: State, report: Report) -> None:
     options = report.options
     model = await batch.select_model(state, report.operation, options.model)
+    check_removal(options.removal, model.card)
     metadata = options.metadata if isinstance(options, ImageOptions) else None
     run = batch.BatchRun(
         state,
@@ -188,6 +212,7 @@ async def _run(state: State, report: Report) -> None:
         allow_truncated=options.truncated == "allow",
         keep_metadata=(metadata or state.settings.metadata) == "keep",
         quality=options.quality if isinstance(options, ImageOptions) else None,
+        removal=options.removal,
     )
     async with _progress(report) as advance:
         async for result in batch.process_files(run, report.plan.tasks):

@@ -21,9 +21,10 @@ from service.types import Array
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """The items of one request (N first) and the future of their outputs."""
+    """The items of one request (N first), the values of their controls, and the future of their outputs."""
 
     items: Array
+    controls: Array | None
     future: "asyncio.Future[BatchResult]"
     enqueued_at: float
 
@@ -59,17 +60,18 @@ class Batcher:
         """Return one group with all arrays: they may share a batch."""
         return [arrays]
 
-    async def submit(self, items: Array) -> BatchResult:
-        """Queue items (N first) and return their outputs.
+    async def submit(self, items: Array, controls: Array | None = None) -> BatchResult:
+        """Queue items (N first) and return their outputs. `controls` are as in `Scheduler.submit`.
 
         More items than one batch are split into pieces of half a batch, which are queued one after another, so that
         other requests can join each batch. If the caller is cancelled while its items are queued, they are not run.
         Raises InferenceError.
         """
         if len(items) <= self.max_batch:
-            return await self._enqueue(items)
+            return await self._enqueue(items, controls)
         step = max(1, self.max_batch // 2)
-        results = [await self._enqueue(items[start : start + step]) for start in range(0, len(items), step)]
+        pieces = [slice(start, start + step) for start in range(0, len(items), step)]
+        results = [await self._enqueue(items[piece], None if controls is None else controls[piece]) for piece in pieces]
         outputs = np.concatenate([result.outputs for result in results])
         return BatchResult(
             outputs,
@@ -79,9 +81,9 @@ class Batcher:
             offset=0,
         )
 
-    def _enqueue(self, items: Array) -> "asyncio.Future[BatchResult]":
+    def _enqueue(self, items: Array, controls: Array | None) -> "asyncio.Future[BatchResult]":
         loop = asyncio.get_running_loop()
-        request = PendingRequest(items, loop.create_future(), perf_counter())
+        request = PendingRequest(items, controls, loop.create_future(), perf_counter())
         self._waiting.append(request)
         self._waiting_items += len(items)
         self._schedule(loop)
@@ -143,7 +145,8 @@ class Batcher:
         start = perf_counter()
         try:
             items = batch[0].items if len(batch) == 1 else np.concatenate([request.items for request in batch])
-            outputs = self._run(items)
+            controls = [request.controls for request in batch if request.controls is not None]
+            outputs = self._run(items, np.concatenate(controls)) if controls else self._run(items)
             if len(outputs) != len(items):
                 raise InferenceError(f"the graph returned {len(outputs)} items for {len(items)}")
             self._hooks.on_batch(len(items))

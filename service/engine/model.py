@@ -1,7 +1,7 @@
 """Loaded graphs and models, and the measurement of batch sizes while the service is idle."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,6 +58,20 @@ class Runner:
         if isinstance(self.scheduler, Batcher):
             self.scheduler.max_batch = batch.value
         self.measured = True
+
+    def control_values(self, count: int, values: Mapping[str, Sequence[float]]) -> Array | None:
+        """Return the values of the graph's controls for `count` items, float32 (count, controls).
+
+        `values` are those of the items by the name of the control; controls without have their default. Return None if
+        the graph has no controls.
+        """
+        if not self.session.controls:
+            return None
+        table = np.tile(self.session.control_defaults, (count, 1))
+        for column, control in enumerate(self.session.controls):
+            if control.name in values:
+                table[:, column] = values[control.name]
+        return table
 
     def probe_item(self) -> Array:
         """Return the first item of the probe's input, with N = 1."""

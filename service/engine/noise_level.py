@@ -47,6 +47,17 @@ def estimate_sigma(image: Array, visible: Array | None = None) -> float | None:
     return float(np.sqrt(max(_noise_variance(eigenvalues), 0.0)) / 255)
 
 
+def mean_sigma(variances: Array, stride: int, visible: Array | None = None) -> float:
+    """Return the standard deviation of the noise of an image, on the 0..1 scale, from the variances of its cells.
+
+    `variances` is float32 (h, w), one cell for `stride` x `stride` pixels. If some pixels are not `visible`
+    (bool H,W), cells whose first pixel is not are left out, unless that leaves none.
+    """
+    if visible is not None and (cells := visible[::stride, ::stride]).any():
+        variances = variances[cells]
+    return float(np.sqrt(max(variances.mean(dtype=np.float64), 0.0)))
+
+
 def _all_in_windows(mask: Array, side: int) -> Array:
     """Return, for each position of a square window of `side` pixels in a bool H,W, whether all its pixels are true."""
     sums = np.pad(np.cumsum(np.cumsum(~mask, axis=0, dtype=np.int32), axis=1, dtype=np.int32), ((1, 0), (1, 0)))

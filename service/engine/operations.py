@@ -2,8 +2,9 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise, repeat
 from math import log10
 from typing import Final
 
@@ -31,13 +32,15 @@ BLOCK_SIZE = 1 << 16  # array elements processed at once, so that intermediate f
 class InferenceResult:
     """The output or the problem of each item, and the seconds that the items waited and ran.
 
-    `batch_result` is set if all outputs come from one submission and none is a problem.
+    `batch_result` is set if all outputs come from one submission and none is a problem. `noise_maps` is empty, or has
+    the noise map of each item (h, w), None for a problem.
     """
 
     outputs: Sequence[Array | Problem] | Array
     queue_seconds: float = 0.0
     run_seconds: float = 0.0
     batch_result: BatchResult | None = None
+    noise_maps: Sequence[Array | None] = ()
 
     @property
     def nbytes(self) -> int:
@@ -60,26 +63,42 @@ class InferenceResult:
         return float(batch.errors[self.batch_result.offset + index])
 
 
-async def run(model: LoadedModel, operation: Operation, inputs: Sequence[Array]) -> InferenceResult:
+async def run(
+    model: LoadedModel,
+    operation: Operation,
+    inputs: Sequence[Array],
+    controls: Mapping[str, Sequence[float]] | None = None,
+) -> InferenceResult:
     """Run all input arrays (N first) through the graph of the operation.
 
-    If an array fails, its items are run one by one, and the items that fail become problems. Raises
-    OperationNotSupported if the model has no graph for the operation.
+    `controls` are values of the graph's controls by name, one for each item; others get their defaults. If an array
+    fails, its items are run one by one, and the items that fail become problems. Raises OperationNotSupported if the
+    model has no graph for the operation.
     """
     runner = model.runners.get(operation)
     if runner is None:
         supported = ", ".join(model.runners)
         raise OperationNotSupported(f"{model.card.name} {model.card.version} supports {supported}")
     groups = runner.scheduler.submission_groups(inputs)
+    values = runner.control_values(sum(map(len, inputs)), controls or {})
     if len(groups) == 1 and len(groups[0]) == 1:
-        return await _run_itemwise(runner.scheduler, groups[0][0])
+        return await _run_itemwise(runner.scheduler, groups[0][0], values)
     results: list[InferenceResult] = []
+    offset = 0
     for group in groups:
-        results += await asyncio.gather(*(_run_itemwise(runner.scheduler, array) for array in group))
+        stops = [offset, *accumulate(map(len, group), initial=offset)][1:]
+        pieces = [None if values is None else values[start:stop] for start, stop in pairwise(stops)]
+        offset = stops[-1]
+        tasks = map(_run_itemwise, repeat(runner.scheduler), group, pieces)
+        results += await asyncio.gather(*tasks)
+    has_maps = any(result.noise_maps for result in results)
     return InferenceResult(
         outputs=[output for result in results for output in result.outputs],
         queue_seconds=max((result.queue_seconds for result in results), default=0.0),
         run_seconds=sum(result.run_seconds for result in results),
+        noise_maps=[one for result in results for one in result.noise_maps or [None] * len(result.outputs)]
+        if has_maps
+        else (),
     )
 
 
@@ -87,7 +106,8 @@ async def run(model: LoadedModel, operation: Operation, inputs: Sequence[Array])
 class ItemResult:
     """One item to compute figures of: the card of the model, the input, the output, and the error between them.
 
-    `visible` says which pixels are not fully transparent (bool H,W), if some are.
+    `visible` says which pixels are not fully transparent (bool H,W), if some are. `noise_map` is the variance of the
+    noise in each cell (h, w), if the model estimates it.
     """
 
     card: Card
@@ -95,6 +115,7 @@ class ItemResult:
     output: Array
     error: ErrorFunction
     visible: Array | None = None
+    noise_map: Array | None = None
 
 
 def reconstruct_figures(item: ItemResult) -> Figures:
@@ -110,9 +131,12 @@ def reconstruct_figures(item: ItemResult) -> Figures:
 def denoise_figures(item: ItemResult) -> Figures:
     """Return `noise_sigma`, the estimated standard deviation of the noise, on the 0..1 scale for images.
 
-    For models that take images of any size, it is estimated from the input image. For vectors, and images too small for
-    that, it is the root mean square of the difference between input and output.
+    It is the model's own estimate, if the model has a noise map. For other models that take images of any size, it is
+    estimated from the input image. For vectors, and images too small for that, it is the root mean square of the
+    difference between input and output.
     """
+    if item.noise_map is not None:
+        return {"noise_sigma": noise_level.mean_sigma(item.noise_map, item.card.stride or 1, item.visible)}
     sigma = noise_level.estimate_sigma(item.inputs, item.visible) if item.card.any_size else None
     return {"noise_sigma": item.error() ** 0.5 if sigma is None else sigma}
 
@@ -128,32 +152,6 @@ def compute_figures(operation: Operation, item: ItemResult) -> Figures:
     """Return the figures of one output of an operation, or an empty dict if it has none."""
     compute = FIGURES.get(operation)
     return compute(item) if compute else {}
-
-
-def blend(result: InferenceResult, inputs: Sequence[Array], strength: float) -> None:
-    """Replace each output by `strength` * output + (1 - `strength`) * input, rounded for images.
-
-    `strength` is 0..1. `inputs` are the arrays (N first) that were run.
-    """
-    items = [item for array in inputs for item in array]
-    result.outputs = [
-        output if isinstance(output, Problem) else _blend_item(item, output, strength)
-        for item, output in zip(items, result.outputs, strict=True)
-    ]
-    result.batch_result = None
-
-
-def _blend_item(inputs: Array, output: Array, strength: float) -> Array:
-    """Blend one item block by block, so that a large image is not copied to floats as a whole."""
-    blended = np.empty(output.shape, output.dtype)
-    flat_blended = blended.reshape(-1)
-    flat_inputs = inputs.reshape(-1)
-    flat_output = output.reshape(-1)
-    for start in range(0, flat_blended.size, BLOCK_SIZE):
-        block = slice(start, start + BLOCK_SIZE)
-        values = np.float32(1 - strength) * flat_inputs[block] + np.float32(strength) * flat_output[block]
-        flat_blended[block] = np.rint(values) if output.dtype == np.uint8 else values
-    return blended
 
 
 def mean_squared_errors(inputs: Array, outputs: Array) -> Array:
@@ -201,22 +199,29 @@ def error_percentile(card: Card, error: float) -> float:
     return (error - low) / (high - low) + (above - 1)
 
 
-async def _run_itemwise(scheduler: Scheduler, array: Array) -> InferenceResult:
-    """Run an array. If it fails, run its items one by one. Items that fail or are not finite become problems."""
+async def _run_itemwise(scheduler: Scheduler, array: Array, controls: Array | None) -> InferenceResult:
+    """Run an array with the values of its controls, float32 (N, controls).
+
+    If it fails, run its items one by one. Items that fail or are not finite become problems.
+    """
     try:
-        result = await scheduler.submit(array)
+        result = await (scheduler.submit(array) if controls is None else scheduler.submit(array, controls))
     except InferenceError as error:
         if len(array) == 1:
             log.error("inference_failed", reason=str(error))
             return InferenceResult([InternalError("the model failed on this item")])
-        parts = [await _run_itemwise(scheduler, array[index : index + 1]) for index in range(len(array))]
+        parts = [
+            await _run_itemwise(scheduler, array[at : at + 1], None if controls is None else controls[at : at + 1])
+            for at in range(len(array))
+        ]
         return InferenceResult([part.outputs[0] for part in parts])
     outputs = result.outputs
     batch = result.batch
     if batch.finite is None:
         batch.finite = outputs.dtype == np.uint8 or bool(np.isfinite(batch.outputs).all())
     if batch.finite or np.isfinite(outputs).all():  # values that are not finite may belong to another request
-        return InferenceResult(outputs, result.queue_seconds, result.run_seconds, result)
+        maps = () if result.noise_map is None else list(result.noise_map)
+        return InferenceResult(outputs, result.queue_seconds, result.run_seconds, result, maps)
     problem = InvalidArray("the output of the model for this item is not finite")
     return InferenceResult(
         [output if np.isfinite(output).all() else problem for output in outputs],

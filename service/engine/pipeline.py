@@ -15,7 +15,8 @@ from service.card import Operation
 from service.engine.admission import Admission, Demand, megapixels
 from service.engine.deadline import Deadline
 from service.engine.model import LoadedModel
-from service.engine.operations import InferenceResult, blend, run
+from service.engine.operations import InferenceResult, run
+from service.engine.strength import DEFAULT_REMOVAL, Removal, blend, run_denoise
 from service.types import Array
 
 P = ParamSpec("P")
@@ -47,7 +48,7 @@ class StageExecutor:
 class Job:
     """One inference request, parsed and measured but not decoded.
 
-    `decoded_bytes`: size of its arrays once decoded. `strength`: weight of the output against the input, 0..1.
+    `decoded_bytes`: size of its arrays once decoded. `removal`: how much noise `denoise` removes.
     `inferred_at`: time when the model run ended, on the clock of `perf_counter`; 0 before.
     """
 
@@ -55,7 +56,7 @@ class Job:
     operation: Operation
     items: int
     decoded_bytes: int
-    strength: float = 1.0
+    removal: Removal = DEFAULT_REMOVAL
     inferred_at: float = 0.0
 
 
@@ -75,23 +76,29 @@ def admit(job: Job, limits: JobGuards | None) -> AbstractContextManager[None]:
     """
     if limits is None:
         return nullcontext()
-    inflight_bytes = limits.admission.nbytes + job.decoded_bytes
+    runs = job.removal.runs
+    inflight_bytes = limits.admission.nbytes + job.decoded_bytes * runs
     if inflight_bytes > LARGE_REQUEST_BYTES:
         limits.deadline.extend(limits.seconds_per_megapixel * megapixels(inflight_bytes))
     work = job.decoded_bytes if job.model.card.any_size else job.items
-    demand = Demand(job.items, job.decoded_bytes, job.model.runners[job.operation].load, work)
+    demand = Demand(job.items, job.decoded_bytes, job.model.runners[job.operation].load, work * runs)
     return limits.admission.slot(demand, limits.deadline.seconds)
 
 
 async def infer(job: Job, arrays: Sequence[Array], executor: StageExecutor) -> InferenceResult:
-    """Run the model on arrays (N first) and blend its outputs with them. Call it inside `admit`.
+    """Run the model on arrays (N first), and remove as much noise as the job requests. Call it inside `admit`.
 
     Raises OperationNotSupported if the model lacks the operation. Items that fail are problems in the result.
     """
-    result = await run(job.model, job.operation, arrays)
+    if job.removal == DEFAULT_REMOVAL:
+        result = await run(job.model, job.operation, arrays)
+        denoised = None
+    else:
+        denoised = await run_denoise(job.model, arrays, job.removal)
+        result = denoised.result
     job.inferred_at = perf_counter()
     if result.nbytes > executor.max_output_bytes:
         executor.inline = False
-    if job.strength < 1:
-        await executor.run(blend, result, arrays, job.strength)
+    if denoised:
+        await executor.run(blend, denoised, arrays)
     return result

@@ -7,8 +7,11 @@ from typing import Any, Protocol
 
 from service.types import Array
 
-Run = Callable[[Array], Array]
-"""Runs a graph on a batch (N first) and returns its outputs (N first)."""
+Run = Callable[..., Array]
+"""Runs a graph on a batch (N first) and returns its outputs (N first).
+
+Graphs with controls get a second argument: the values of their controls, float32 (N, controls).
+"""
 
 
 class InferenceError(Exception):
@@ -33,7 +36,8 @@ class Batch:
 class BatchResult:
     """The outputs of one request (N first), its time in the queue and of its run, and the batch it ran in.
 
-    `offset` is the index of the request's first item in the batch.
+    `offset` is the index of the request's first item in the batch. `noise_map` is the second output of a graph that has
+    one, float32 (N, h, w).
     """
 
     outputs: Array
@@ -41,6 +45,7 @@ class BatchResult:
     run_seconds: float
     batch: Batch
     offset: int
+    noise_map: Array | None = None
 
 
 def _ignore(*_: object) -> None:
@@ -77,6 +82,9 @@ class Scheduler(Protocol):
         """
         ...
 
-    async def submit(self, items: Array, /) -> BatchResult:
-        """Queue items (N first) and return their outputs. Raises InferenceError."""
+    async def submit(self, items: Array, controls: Array | None = None, /) -> BatchResult:
+        """Queue items (N first) and return their outputs. Raises InferenceError.
+
+        `controls` are the values of the graph's controls, float32 (N, controls): for all requests or for none.
+        """
         ...

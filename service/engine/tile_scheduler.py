@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from typing import Any, Literal
 import numpy as np
 
 from service.engine.scheduler import Batch, BatchResult, InferenceError, Run, RunHooks
-from service.engine.tile_grid import Grid, Tile
+from service.engine.tile_grid import Grid, Span, Tile
+from service.runtime.session import MappedOutputs
 from service.types import Array
 
 Lane = Literal["tiles", "small"]
+RunWithMap = Callable[[Array, Array | None], MappedOutputs]
 
 FAST_LANE_PIXELS = 1 << 16  # pixels of an image that is run in the lane "small"
 SPLIT_PIXELS = 1 << 17  # pixels per runner for which a lone image is split; the overlap is then at most about a fourth
@@ -30,7 +32,9 @@ POOLED_PIXELS = 1 << 18  # pixels of a tile whose memory onnxruntime keeps; allo
 class ImageJob:
     """One request: its image (1,H,W,C), the output so far, and the tiles that have not started.
 
-    `remaining` is the number of tiles that have not finished. `started_at` is 0 until the first tile starts.
+    `remaining` is the number of tiles that have not finished. `started_at` is 0 until the first tile starts. `controls`
+    are the values of the graph's controls, float32 (1, controls). `noise_map` is the second output so far, float32
+    (1, h, w).
     """
 
     image: Array
@@ -38,6 +42,8 @@ class ImageJob:
     tiles: deque[Tile]
     remaining: int
     future: "asyncio.Future[None]"
+    controls: Array | None = None
+    noise_map: Array | None = None
     started_at: float = 0.0
 
 
@@ -46,7 +52,8 @@ class TileScheduler:
 
     Requests take turns: each starts one tile, then the next request starts one. If no other image is queued, an image
     is split for all runners, even if one tile could hold it. Images of at most `fast_lane_pixels` have an additional
-    slot, so that they do not wait for tiles of large images.
+    slot, so that they do not wait for tiles of large images. `run_with_map` replaces `run` for a graph with a second
+    output, which has one number for each cell of the grid's stride. That output is exact in tiles, too.
     """
 
     def __init__(
@@ -58,8 +65,10 @@ class TileScheduler:
         runners: int = 1,
         fast_lane_pixels: int = FAST_LANE_PIXELS,
         hooks: RunHooks | None = None,
+        run_with_map: RunWithMap | None = None,
     ) -> None:
         self._run = run
+        self._run_with_map = run_with_map
         self._grid = grid
         self._pool = pool
         self._runners = runners
@@ -76,8 +85,10 @@ class TileScheduler:
         images = [array[index : index + 1] for array in arrays for index in range(len(array))]
         return [images[start : start + self._runners] for start in range(0, len(images), self._runners)]
 
-    async def submit(self, image: Array) -> BatchResult:
+    async def submit(self, image: Array, controls: Array | None = None) -> BatchResult:
         """Queue an image (1,H,W,C) and return its output of the same shape and dtype.
+
+        `controls` are the values of the graph's controls, float32 (1, controls).
 
         If the caller is cancelled, the tiles that have not started are not run. Raises InferenceError.
         """
@@ -87,7 +98,10 @@ class TileScheduler:
         lane: Lane = "small" if height * width <= self._fast_lane_pixels else "tiles"
         tiles = self._plan_tiles(height, width)
         output = np.empty(image.shape, image.dtype)
-        job = ImageJob(image, output, deque(tiles), len(tiles), loop.create_future())
+        job = ImageJob(image, output, deque(tiles), len(tiles), loop.create_future(), controls)
+        if self._run_with_map:
+            stride = self._grid.stride
+            job.noise_map = np.empty((1, -(-height // stride), -(-width // stride)), np.float32)
         self._queues[lane].append(job)
         self._dispatch(loop, lane)
         await job.future
@@ -98,6 +112,7 @@ class TileScheduler:
             run_seconds=perf_counter() - job.started_at,
             batch=Batch(image, output),
             offset=0,
+            noise_map=job.noise_map,
         )
 
     def _plan_tiles(self, height: int, width: int) -> Sequence[Tile]:
@@ -138,7 +153,7 @@ class TileScheduler:
         source = np.ascontiguousarray(
             job.image[:, rows.read_start : rows.read_stop, columns.read_start : columns.read_stop]
         )
-        result = self._run(source)
+        result = self._run_graph(job, tile, source)
         if result.shape != source.shape:
             raise InferenceError(f"the graph returned shape {result.shape} for shape {source.shape}")
         top = rows.keep_start - rows.read_start
@@ -148,6 +163,20 @@ class TileScheduler:
         interior = result[:, top : top + height, left : left + width]
         job.output[:, rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = interior
         self._hooks.on_run(interior.nbytes, perf_counter() - start)
+
+    def _run_graph(self, job: ImageJob, tile: Tile, source: Array) -> Array:
+        """Run the graph on the pixels of a tile, and copy its second output, if any, into the map of the job."""
+        if self._run_with_map is None or job.noise_map is None:
+            return self._run(source) if job.controls is None else self._run(source, job.controls)
+        result = self._run_with_map(source, job.controls)
+        rows = _cells_to_keep(tile.rows, self._grid.stride)
+        columns = _cells_to_keep(tile.columns, self._grid.stride)
+        top = tile.rows.read_start // self._grid.stride
+        left = tile.columns.read_start // self._grid.stride
+        job.noise_map[:, rows, columns] = result.maps[
+            :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+        ]
+        return result.outputs
 
     def _on_done(
         self, loop: asyncio.AbstractEventLoop, lane: Lane, job: ImageJob, running: "asyncio.Future[None]"
@@ -168,3 +197,8 @@ class TileScheduler:
             self._ran_large_tile = False
             with suppress(RuntimeError):  # the pool was shut down: the process is about to end
                 loop.run_in_executor(self._pool, self._hooks.release_memory)
+
+
+def _cells_to_keep(span: Span, stride: int) -> slice:
+    """Return the cells of `stride` pixels that a tile keeps. Tiles are cut at multiples of the stride."""
+    return slice(span.keep_start // stride, -(-span.keep_stop // stride))

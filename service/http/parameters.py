@@ -107,9 +107,14 @@ class Parameters(BaseModel):
     strength: Annotated[float, BeforeValidator(_parse_number)] = Field(
         default=1.0,
         ge=0,
-        le=1,
+        le=2,
         allow_inf_nan=False,
-        description="weight of the denoised image, from 0 (input unchanged) to 1 (fully denoised)",
+        description="how much noise to remove, from 0 (none) over 1 (what the model chooses) to 2",
+    )
+    sigma: Annotated[float | None, Field(ge=0, le=100, allow_inf_nan=False), BeforeValidator(_parse_number)] = Field(
+        default=None,
+        description="standard deviation of the noise in gray levels of 0 to 255, for models that can be given one; "
+        "default: the model estimates it",
     )
     grayscale: Annotated[bool, BeforeValidator(_parse_boolean)] = Field(
         default=False, description="convert the image to grayscale before denoising"
@@ -131,7 +136,7 @@ COMMON = ("model", "version", "format")
 IMAGE_INPUT_ONLY = ("truncated",)
 IMAGE_OUTPUT_ONLY = ("quality",)
 IMAGE_TO_IMAGE_ONLY = ("metadata",)
-DENOISE_ONLY = ("strength", "grayscale")
+DENOISE_ONLY = ("strength", "sigma", "grayscale")
 
 
 class RequestParameters(Parameters):

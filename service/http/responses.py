@@ -92,7 +92,8 @@ def _figures(parts: ResponseParts, position: int, image: Picture | None, item: A
     """Compute the figures of one item; `position` counts the items that were decoded."""
     error = partial(parts.result.error, position, item, output)
     visible = image.alpha > 0 if image is not None and image.alpha is not None else None
-    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error, visible))
+    noise_map = parts.result.noise_maps[position] if parts.result.noise_maps else None
+    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error, visible, noise_map))
 
 
 def _raise_first_problem(parts: ResponseParts) -> None:

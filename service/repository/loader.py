@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.card import Card, Graph, ImageInput, Operation
+from service.card import NOISE_MAP_OUTPUT, Card, Graph, ImageInput, Operation
 from service.engine.admission import GraphLoad
 from service.engine.batcher import Batcher
 from service.engine.model import Runner
@@ -54,16 +54,35 @@ def load_graph(
     if hashlib.sha256(model).hexdigest() != graph.sha256:
         raise ModelRejected(f"{graph.file} does not have the SHA-256 of the card")
     check_model(model, graph.file)
-    session = Session(model, device=device, intra_op_threads=intra_op_threads, free_sizes=card.any_size)
+    session = Session(
+        model,
+        device=device,
+        intra_op_threads=intra_op_threads,
+        free_sizes=card.any_size,
+        controls={control.name: control.default for control in card.controls},
+    )
+    _check_specs(session, card, graph)
+    _check_probe(session, graph)
+    return session
+
+
+def _check_specs(session: Session, card: Card, graph: Graph) -> None:
+    """Raise ModelRejected if an input or output of the graph is not as the card states it."""
     expected_input, expected_output = expected_specs(card, graph)
-    for actual, expected in ((session.input, expected_input), (session.output, expected_output)):
+    expected_maps: list[TensorSpec] = []
+    if card.noise_map and graph.operation == "denoise":
+        expected_maps.append(TensorSpec(NOISE_MAP_OUTPUT, "float", (None, None, None)))
+    if [spec.name for spec in session.maps] != [spec.name for spec in expected_maps]:
+        names = ", ".join(spec.name for spec in expected_maps) or "nothing"
+        raise ModelRejected(f"{graph.file} must have one output and, by its card, {names} besides")
+    controls = [(control, TensorSpec(control.name, "float", (None,))) for control in session.controls]
+    pairs = [(session.input, expected_input), (session.output, expected_output), *controls]
+    for actual, expected in [*pairs, *zip(session.maps, expected_maps, strict=True)]:
         if (actual.dtype, actual.shape) != (expected.dtype, expected.shape):
             raise ModelRejected(
                 f"{graph.file}: {expected.name} is {actual.dtype}{list(actual.shape)}, "
                 f"the card says {expected.dtype}{list(expected.shape)}"
             )
-    _check_probe(session, graph)
-    return session
 
 
 def expected_specs(card: Card, graph: Graph) -> tuple[TensorSpec, TensorSpec]:
@@ -128,4 +147,7 @@ def _tile_scheduler(
     session: Session, card: Card, options: LoadOptions, tiles: TilePlan, hooks: RunHooks
 ) -> TileScheduler:
     grid = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.concurrency)
-    return TileScheduler(session.run, grid=grid, pool=options.pool, runners=tiles.concurrency, hooks=hooks)
+    run_with_map = session.run_with_map if session.maps else None
+    return TileScheduler(
+        session.run, grid=grid, pool=options.pool, runners=tiles.concurrency, hooks=hooks, run_with_map=run_with_map
+    )

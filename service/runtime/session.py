@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -12,6 +12,7 @@ from service.runtime.hardware import Choice
 
 # onnxruntime reads this variable on import. Without it, wheels since 1.29 send usage data over the network.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import numpy as np
 import onnxruntime as ort
 
 from service.types import Array
@@ -41,6 +42,14 @@ class TensorSpec:
     shape: tuple[int | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MappedOutputs:
+    """The two outputs of a graph with a noise map: `outputs` (N first), and `maps`, float32 (N, h, w)."""
+
+    outputs: Array
+    maps: Array
+
+
 class DeviceUnavailable(Exception):
     """The device is set to `cuda`, but CUDA cannot be used. The service must not start."""
 
@@ -67,12 +76,19 @@ class Session:
     """One loaded ONNX graph. Its methods can be called from any thread.
 
     `intra_op_threads` is the number of threads of one run. Idle threads do not spin. Set `free_sizes` for images of any
-    size, because onnxruntime would plan its memory for each size. Raises DeviceUnavailable if `device` is `cuda` and
-    CUDA fails, and ModelRejected if the graph cannot be loaded.
+    size, because onnxruntime would plan its memory for each size. `controls` are the default values of the inputs after
+    the first, by name. Raises DeviceUnavailable if `device` is `cuda` and CUDA fails, and ModelRejected if the graph
+    cannot be loaded or has an input without a default.
     """
 
     def __init__(
-        self, model: bytes, *, device: Device = "cpu", intra_op_threads: int = 1, free_sizes: bool = False
+        self,
+        model: bytes,
+        *,
+        device: Device = "cpu",
+        intra_op_threads: int = 1,
+        free_sizes: bool = False,
+        controls: Mapping[str, float] | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
@@ -89,16 +105,37 @@ class Session:
         self._shrink_options = ort.RunOptions()
         self._shrink_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.device = choice
-        self.input = _tensor_spec(self._session.get_inputs())
-        self.output = _tensor_spec(self._session.get_outputs())
+        self.input, *controls_taken = _tensor_specs(self._session.get_inputs())
+        self.output, *maps = _tensor_specs(self._session.get_outputs())
+        self.controls = tuple(controls_taken)
+        self.maps = tuple(maps)
+        defaults = controls or {}
+        for control in self.controls:
+            if control.name not in defaults:
+                raise ModelRejected(f"the graph has an input {control.name}, and the card has no control of that name")
+        self.control_defaults = np.array([defaults[control.name] for control in self.controls], np.float32)
 
-    def run(self, batch: Array) -> Array:
-        """Run a batch (N first) of the shape and dtype of `input`, and return the outputs (N first) like `output`."""
-        return cast("Array", self._session.run([self.output.name], {self.input.name: batch})[0])
+    def run(self, batch: Array, controls: Array | None = None) -> Array:
+        """Run a batch (N first) of the shape and dtype of `input`, and return the outputs (N first) like `output`.
+
+        `controls` are the values of the inputs `controls`, float32 (N, controls); without them, the defaults.
+        """
+        feeds = self._feeds(batch, controls) if self.controls else {self.input.name: batch}
+        return cast("Array", self._session.run([self.output.name], feeds)[0])
+
+    def run_with_map(self, batch: Array, controls: Array | None = None) -> MappedOutputs:
+        """Run a batch as `run` does, and return the second output of the graph besides."""
+        outputs, maps = self._session.run([self.output.name, self.maps[0].name], self._feeds(batch, controls))
+        return MappedOutputs(cast("Array", outputs), cast("Array", maps))
+
+    def _feeds(self, batch: Array, controls: Array | None) -> dict[str, Array]:
+        values = np.tile(self.control_defaults, (len(batch), 1)) if controls is None else controls
+        columns = {spec.name: np.ascontiguousarray(values[:, at]) for at, spec in enumerate(self.controls)}
+        return {self.input.name: batch, **columns}
 
     def release_memory(self, batch: Array) -> None:
         """Run a batch once, and free the memory of the arena that this run did not need."""
-        self._session.run([self.output.name], {self.input.name: batch}, self._shrink_options)
+        self._session.run([self.output.name], self._feeds(batch, None), self._shrink_options)
 
     def time_run(self, batch: Array, rounds: int = 3) -> float:
         """Return the seconds of the fastest of `rounds` runs of a batch, after one run to warm up."""
@@ -129,10 +166,15 @@ def _create_session(model: bytes, options: ort.SessionOptions, device: Literal["
         raise ModelRejected(f"onnxruntime {ort.__version__} cannot load the graph: {message}") from error
 
 
-def _tensor_spec(nodes: Sequence[ort.NodeArg]) -> TensorSpec:
-    """Describe the inputs or outputs of a graph. Raises ModelRejected unless there is exactly one."""
-    if len(nodes) != 1:
-        raise ModelRejected(f"a graph must have one input and one output, this graph has {len(nodes)} of one of them")
-    (node,) = nodes
-    shape = tuple(side if isinstance(side, int) else None for side in node.shape)
-    return TensorSpec(node.name, node.type.removeprefix("tensor(").removesuffix(")"), shape)
+def _tensor_specs(nodes: Sequence[ort.NodeArg]) -> list[TensorSpec]:
+    """Describe the inputs or outputs of a graph. Raises ModelRejected if there is none."""
+    if not nodes:
+        raise ModelRejected("a graph must have an input and an output, this graph lacks one of them")
+    return [
+        TensorSpec(
+            node.name,
+            node.type.removeprefix("tensor(").removesuffix(")"),
+            tuple(side if isinstance(side, int) else None for side in node.shape),
+        )
+        for node in nodes
+    ]

@@ -7,7 +7,7 @@ controller with the reports of the tests.
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import pytest
 
@@ -85,7 +85,7 @@ class Writer:
 
     def _add(self, report: pytest.TestReport, outcome: str) -> None:
         rows: list[Any] = [row for name, row in report.user_properties if name == _PROPERTY]
-        self._rows.extend(Row(**{**row, "cases": dict.fromkeys(row["cases"], outcome)}) for row in rows)
+        self._rows.extend(cast("Row", {**row, "cases": dict.fromkeys(row["cases"], outcome)}) for row in rows)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Write the rows."""

@@ -63,7 +63,7 @@ def head(data: bytes) -> None:
     query, accept, kind = [*data.split(b"\n", 2), b"", b""][:3]
     with suppress(Problem):
         parameters = parse_query(query, accept, kind, "denoise")
-        assert 0 <= parameters.strength <= 1
+        assert 0 <= parameters.strength <= 2
 
 
 def card(data: bytes) -> None:

@@ -24,13 +24,20 @@ CODES: Ends = (TensorProto.FLOAT, ["n", CODE])
 VECTOR: Ends = (TensorProto.FLOAT, ["n", FEATURES])
 
 
-def graph(nodes: list[Any], source: tuple[str, Ends], target: tuple[str, Ends], **weights: Array) -> bytes:
-    """Return a serialised model with one input and one output."""
+def graph(
+    nodes: list[Any],
+    source: tuple[str, Ends],
+    target: tuple[str, Ends],
+    control: tuple[str, Ends] | None = None,
+    second_target: tuple[str, Ends] | None = None,
+    **weights: Array,
+) -> bytes:
+    """Return a serialised model with one input and one output, or two of each."""
     proto = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(source[0], *source[1])],
-        [helper.make_tensor_value_info(target[0], *target[1])],
+        [helper.make_tensor_value_info(port[0], *port[1]) for port in (source, control) if port],
+        [helper.make_tensor_value_info(port[0], *port[1]) for port in (target, second_target) if port],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
@@ -109,15 +116,50 @@ def sample(operation: Operation, name: str) -> Array:
         return random.normal(size=(1, CODE)).astype(np.float32)
     if name == "points":
         return random.normal(size=(1, FEATURES)).astype(np.float32)
-    shape = (1, 5, 7, 3) if name == "photos" else (1, SIDE, SIDE, 1)
+    shape = (1, 5, 7, 3) if name in ("photos", "levels") else (1, SIDE, SIDE, 1)
     return random.integers(0, 256, shape, np.uint8)
 
+
+def level_graphs() -> dict[Operation, bytes]:
+    """Subtract 20 grey levels times the strength; the noise of a pixel is a tenth of its red."""
+    nodes = [
+        node("Cast", "image", "float", to=TensorProto.FLOAT),
+        node("Reshape", "strength column", "strengths"),
+        node("Mul", "strengths twenty", "removed"),
+        node("Sub", "float removed", "less"),
+        node("Clip", "less zero white", "clipped"),
+        node("Cast", "clipped", "out", to=TensorProto.UINT8),
+        node("Gather", "float first", "red", axis=3),
+        node("Mul", "red tenth", "sigma"),
+        node("Mul", "sigma sigma", "noise_variance"),
+    ]
+    return {
+        "denoise": graph(
+            nodes,
+            ("image", ANY_IMAGE),
+            ("out", ANY_IMAGE),
+            ("strength", (TensorProto.FLOAT, ["n"])),
+            ("noise_variance", (TensorProto.FLOAT, ["n", "h", "w"])),
+            column=np.array([-1, 1, 1, 1]),
+            twenty=np.full((), 20, np.float32),
+            zero=np.zeros((), np.float32),
+            white=np.full((), 255, np.float32),
+            first=np.array(0),
+            tenth=np.full((), 1 / 2550, np.float32),
+        )
+    }
+
+
+STRENGTH = {"name": "strength", "title": "", "unit": "", "minimum": 1.0, "maximum": 2.0, "default": 1.0}
+LEVELS: dict[str, Any] = {"format": 2, "controls": [STRENGTH], "noise_map": True, "receptive_radius": 0, "stride": 1}
+"""Fields of the card of `level_graphs`. It is not among GRAPHS, so that the models of most tests stay simple."""
 
 GRAPHS = {"digits": digit_graphs, "photos": photo_graphs, "points": vector_graphs}
 INPUTS: dict[str, dict[str, Any]] = {
     "digits": {"kind": "image", "height": SIDE, "width": SIDE, "channels": 1},
     "photos": {"kind": "image", "height": None, "width": None, "channels": 3},
     "points": {"kind": "vector", "features": FEATURES},
+    "levels": {"kind": "image", "height": None, "width": None, "channels": 3},
 }
 
 
@@ -128,10 +170,15 @@ def publish(models: Path, kind: str, *, name: str = "", version: int = 1, **chan
     beside = models / name / f".{version}"
     beside.mkdir(parents=True)
     entries: list[dict[str, Any]] = []
-    for operation, data in GRAPHS[kind]().items():
+    changes = {**LEVELS, **changes} if kind == "levels" else changes
+    graphs = level_graphs() if kind == "levels" else GRAPHS[kind]()
+    for operation, data in graphs.items():
         (beside / f"{operation}.onnx").write_bytes(data)
         probe_input = sample(operation, kind)
-        probe = {"input": to_tensor(probe_input), "output": to_tensor(Session(data).run(probe_input))}
+        probe = {
+            "input": to_tensor(probe_input),
+            "output": to_tensor(Session(data, controls={"strength": 1.0}).run(probe_input)),
+        }
         entries.append(
             {
                 "operation": operation,

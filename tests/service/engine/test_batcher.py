@@ -186,7 +186,7 @@ def test_nonfinite_output_fails_its_own_request_only() -> None:
             return 1 / batch
 
     async def work() -> list[InferenceResult]:
-        runner = SimpleNamespace(scheduler=Batcher(invert, max_batch=8))
+        runner = SimpleNamespace(scheduler=Batcher(invert, max_batch=8), control_values=lambda *_: None)
         model: Any = SimpleNamespace(card=None, runners={"encode": runner})
         callers = [ask(model, "encode", [items(*values)]) for values in ((0.0,), (2.0,), (0.0, 4.0))]
         return await asyncio.gather(*callers)

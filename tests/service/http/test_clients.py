@@ -139,7 +139,7 @@ def test_curl_reuses_a_connection_after_errors(address: str, folder: Path) -> No
     urls = [
         f"{address}/denoise?model=nobody",
         f"{address}/denoise",
-        f"{address}/denoise?strength=2",
+        f"{address}/denoise?strength=3",
         f"{address}/denoise",
     ]
     command = [tool("curl"), "-s", "-w", "%{http_code} %{num_connects}\\n", "--data-binary", "@image.png"]

@@ -106,7 +106,7 @@ def test_grayscale_returns_a_grey_picture(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["strength=1.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grayscale=2",
+    "query", ["strength=2.1", "strength=-0.1", "strength=nan", "strength=", "strength=1&strength=1", "grayscale=2",
               "grayscale=", "metadata=drop", "metadata="]
 )  # fmt: skip
 def test_parameters_out_of_range_are_rejected(client: TestClient, query: str) -> None:

@@ -21,7 +21,8 @@ def test_documents_state_types_and_ranges() -> None:
         "format": {"type": "string", "enum": list(FORMAT_TYPES)},
         "truncated": {"type": "string", "enum": ["allow", "reject"]},
         "quality": {"type": "integer", "minimum": 1, "maximum": 100},
-        "strength": {"type": "number", "minimum": 0, "maximum": 1, "default": 1.0},
+        "strength": {"type": "number", "minimum": 0, "maximum": 2, "default": 1.0},
+        "sigma": {"type": "number", "minimum": 0, "maximum": 100},
         "grayscale": {"type": "boolean", "default": False},
         "metadata": {"type": "string", "enum": ["keep", "strip"]},
         "X-Request-Timeout": {"type": "number", "exclusiveMinimum": 0},
@@ -46,7 +47,7 @@ def test_empty_version_and_format_are_defaults() -> None:
     "query",
     [
         *("version=%2B1", "version=1.0", "version=%C2%B2", "version=1_0", "version=0", "version=9999999999"),
-        *("strength=nan", "strength=1.01", "strength=-1", "strength=", "strength=x", "strength=1e999"),
+        *("strength=nan", "strength=2.01", "strength=-1", "strength=", "strength=x", "strength=1e999"),
         *("quality=0", "quality=101", "quality=90.5", "quality=%2B9", "quality="),
         *("grayscale=2", "grayscale=", "truncated=", "truncated=yes", "metadata=", "metadata=x"),
         *("format=bmp", "model=a&model=b", "%ff=1"),
