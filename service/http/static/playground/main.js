@@ -1,0 +1,99 @@
+// The frame of the page: sections by the fragment of the address, the API key and the theme.
+
+import { base, forgetModels, useKey } from "./api.js";
+import { $, $$, announce, guarded, showError } from "./ui.js";
+
+const SECTIONS = {
+  denoise: () => import("./denoise.js"),
+  latent: () => import("./latent.js"),
+  reconstruct: () => import("./reconstruct.js"),
+  generate: () => import("./generate.js"),
+  models: () => import("./models.js"),
+};
+const opened = new Set();
+let current = "";
+
+/** Show the section that the address names. Its module is loaded at the first time and `show` is called at each. */
+async function navigate() {
+  const wanted = location.hash.slice(1).split("/")[0];
+  const name = wanted in SECTIONS ? wanted : "denoise";
+  if (name === current) return;
+  const previous = current;
+  current = name;
+  for (const id of Object.keys(SECTIONS)) $(`#${id}`).hidden = id !== name;
+  for (const link of $$(".top nav a")) {
+    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  const heading = $(`#${name} h1`).textContent;
+  document.title = `${heading} – Hourglass`;
+  if (previous) {
+    showError("");
+    window.scrollTo(0, 0);
+    $("#main").focus({ preventScroll: true });
+    announce(heading);
+    (await SECTIONS[previous]()).hide?.();
+  }
+  await open(name);
+}
+
+async function open(name) {
+  await guarded(async () => {
+    const section = await SECTIONS[name]();
+    if (!opened.has(name)) {
+      opened.add(name);
+      try {
+        await section.start();
+      } catch (error) {
+        opened.delete(name);
+        throw error;
+      }
+    }
+    if (current === name) section.show?.();
+  });
+}
+
+function bindKey() {
+  const button = $("#key-button");
+  const panel = $("#key-panel");
+  const toggle = (shown) => {
+    panel.hidden = !shown;
+    button.setAttribute("aria-expanded", String(shown));
+    if (shown) $("#key-field").focus();
+  };
+  button.addEventListener("click", () => toggle(panel.hidden));
+  panel.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    toggle(false);
+    button.focus();
+  });
+  panel.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    useKey($("#key-field").value);
+    toggle(false);
+    showError("");
+    forgetModels();
+    const section = await SECTIONS[current]();
+    if (opened.has(current)) await guarded(() => section.retry?.());
+    else await open(current);
+  });
+  document.addEventListener("key-needed", () => {
+    if (panel.hidden) toggle(true);
+  });
+}
+
+function bindTheme() {
+  $("#theme-button").addEventListener("click", () => {
+    const root = document.documentElement;
+    const dark = (root.style.colorScheme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+    root.style.colorScheme = dark ? "light" : "dark";
+    document.dispatchEvent(new CustomEvent("theme"));
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.dispatchEvent(new CustomEvent("theme")));
+}
+
+for (const link of $$("[data-docs]")) link.href = new URL("docs", base).href;
+bindKey();
+bindTheme();
+window.addEventListener("hashchange", navigate);
+await navigate();
