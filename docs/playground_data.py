@@ -20,7 +20,7 @@ from service.http.pages import PLAYGROUND_DIR
 from service.runtime.session import Session
 from training.data.idx import IdxSection
 
-MODELS = ("digits-2d",)
+MODELS = ("digits-2d", "digits-vae-2d")
 PER_CLASS = 40  # digits of each class on the sheet
 COLUMNS = 25
 STEPS = 65535  # a number of a code is stored as one of so many steps between the smallest and the largest

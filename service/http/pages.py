@@ -27,7 +27,7 @@ class PageFiles(StaticFiles):
     """The files directly in a folder. Browsers revalidate them, so that all are of one version."""
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """Find a file, but none of a folder inside the folder: each page has its own mount, which a setting leaves out."""
+        """Find a file, but none in a folder of the folder: each page has its own mount, which a setting leaves out."""
         return super().lookup_path(path) if os.sep not in path else ("", None)
 
     def file_response(

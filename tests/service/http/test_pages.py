@@ -24,7 +24,7 @@ def test_root_is_the_playground(client: TestClient) -> None:
     answer = client.get("/")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert '<section id="denoise"' in answer.text
+    assert '<section id="section-denoise"' in answer.text
 
 
 def test_policy_allows_only_own_scripts_and_styles(client: TestClient) -> None:

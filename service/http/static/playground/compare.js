@@ -29,6 +29,7 @@ export class Compare {
   /** Show the two pictures by their addresses. A missing second one leaves the first alone. */
   async show(before, after, keepView = false) {
     const [first, second] = this.images;
+    this.box.classList.toggle("alone", !after);
     await Promise.all([this.#load(first, before), this.#load(second, after)]);
     const { naturalWidth: width, naturalHeight: height } = first.naturalWidth ? first : second;
     const changed = this.size?.width !== width || this.size?.height !== height;

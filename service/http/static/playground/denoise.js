@@ -15,14 +15,16 @@ let current = null;
 let running = null;
 let rate = 1e6 / 1500; // pixels a millisecond, measured at each request
 let compare;
+let markStarted;
+const started = new Promise((resolve) => (markStarted = resolve));
 
 export async function start() {
   compare = new Compare($("#compare"), (scale) => ($("#zoom-level").textContent = `${Math.round(scale * 100)} %`));
   bindInputs();
   bindParameters();
   showCurl();
-  guarded(fillModelSelect);
-  await addSample();
+  await Promise.all([guarded(fillModelSelect), addSample()]);
+  markStarted();
 }
 
 export async function retry() {
@@ -59,6 +61,10 @@ function bindInputs() {
     event.target.value = "";
   });
   $("#sample").addEventListener("click", () => guarded(addSample));
+}
+
+/** Take files that are dropped or pasted on any section. */
+export function bindDocument() {
   let depth = 0;
   const withFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
   const mark = (shown) => document.body.classList.toggle("dropping", shown);
@@ -69,14 +75,20 @@ function bindInputs() {
     if (!withFiles(event)) return;
     event.preventDefault();
     mark((depth = 0) > 0);
-    location.hash = "#denoise";
-    addFiles(event.dataTransfer.files);
+    takeFiles(event.dataTransfer.files);
   });
   document.addEventListener("paste", (event) => {
     if (!event.clipboardData?.files.length) return;
-    location.hash = "#denoise";
-    addFiles(event.clipboardData.files);
+    takeFiles(event.clipboardData.files);
   });
+}
+
+/** Go to this section, and add files once it is there. */
+async function takeFiles(list) {
+  const files = [...list]; // the list is empty after the event
+  location.hash = "#denoise";
+  await started;
+  addFiles(files);
 }
 
 function bindParameters() {

@@ -13,6 +13,7 @@ const NPY = "application/x-npy";
 
 let model; // the chosen model with its card
 let codes; // {values: Float32Array of N times 2, labels: Uint8Array of N}
+let centres; // the medians of the codes of each digit, or null for a digit without any
 let view; // {left, top, width, height} of the shown part of the plane, in units of the code
 let plane;
 let ground = null; // the map behind the points, as a canvas
@@ -47,6 +48,7 @@ async function use(models) {
   model = models.find((one) => one.name === $("#plane-model").value);
   codes = await loadCodes(model, encode);
   view = viewOf(codes.values);
+  centres = classCentres();
   line = null;
   pending = null;
   $("#plane-note").textContent = codes.note;
@@ -73,17 +75,18 @@ function spread(values, axis) {
 
 /** Return the centres of two classes that are far apart, as a first line to look at. */
 function farClasses() {
-  const centres = classCentres().filter(Boolean);
+  const known = centres.filter(Boolean);
   let best = [0, 0, -1];
-  for (const [i, a] of centres.entries()) {
-    for (const [j, b] of centres.entries()) {
+  for (const [i, a] of known.entries()) {
+    for (const [j, b] of known.entries()) {
       const distance = Math.hypot((a[0] - b[0]) / view.width, (a[1] - b[1]) / view.height);
       if (distance > best[2]) best = [i, j, distance];
     }
   }
-  return [centres[best[0]], centres[best[1]]];
+  return [known[best[0]], known[best[1]]];
 }
 
+/** Return the medians of the codes of each digit, or null for a digit without any. */
 function classCentres() {
   const groups = Array.from({ length: 10 }, () => [[], []]);
   codes.labels.forEach((label, index) => {
@@ -160,8 +163,8 @@ function gapMap(width, height) {
     }
   }
   context.clip();
-  context.strokeStyle = color("line");
-  context.lineWidth = 1.5;
+  context.strokeStyle = color("edge");
+  context.globalAlpha = 0.4;
   context.beginPath();
   for (let at = -height; at < width; at += 8) {
     context.moveTo(at, height);
@@ -180,7 +183,7 @@ function drawPlane() {
     context.drawImage(ground, 0, 0, width, height);
   }
   const radius = Math.max(1.25, Math.min(2.5, width / 450));
-  context.globalAlpha = onDigits ? 0.8 : 0.7;
+  context.globalAlpha = 0.8;
   for (let label = 0; label < 10; label++) {
     if (hiddenClasses.has(label)) continue;
     context.fillStyle = CLASS_COLORS[label];
@@ -194,7 +197,6 @@ function drawPlane() {
     context.fill();
   }
   context.globalAlpha = 1;
-  drawCentres(context, screen);
   points = new OffscreenCanvas(plane.width, plane.height);
   points.getContext("2d").drawImage(plane, 0, 0);
   drawOverlay();
@@ -211,6 +213,7 @@ function drawOverlay() {
   context.drawImage(points, 0, 0);
   context.restore();
   if (line) drawLine(context, screen);
+  drawCentres(context, screen);
   drawCursor(context, screen);
 }
 
@@ -222,7 +225,7 @@ function drawCentres(context, screen) {
   context.lineJoin = "round";
   context.strokeStyle = color("panel");
   context.fillStyle = color("ink");
-  classCentres().forEach((centre, label) => {
+  centres.forEach((centre, label) => {
     if (!centre || hiddenClasses.has(label)) return;
     const [x, y] = toScreen(centre, screen);
     context.strokeText(String(label), x, y);
@@ -335,7 +338,7 @@ function neighbourhood([x, y]) {
   const total = counts.reduce((sum, count) => sum + count, 0);
   if (!total) return "a gap: no test digit is here";
   const most = counts.indexOf(Math.max(...counts));
-  return `${total} test digit${total > 1 ? "s" : ""}, ${Math.round((100 * counts[most]) / total)} % of them ${most}`;
+  return `${total} test digit${total > 1 ? "s" : ""}, ${Math.round((100 * counts[most]) / total)}\u00a0% of them\u00a0${most}`;
 }
 
 // Lines

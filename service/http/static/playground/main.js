@@ -13,19 +13,22 @@ const SECTIONS = {
 const opened = new Set();
 let current = "";
 
-/** Show the section that the address names. Its module is loaded at the first time and `show` is called at each. */
+/**
+ * Show the section that the address names, such as #latent, and choose a model that it names, as in #latent/digits-2d.
+ * The section's module is loaded at the first time, and its `show` is called each time.
+ */
 async function navigate() {
-  const wanted = location.hash.slice(1).split("/")[0];
+  const [wanted, model = ""] = location.hash.slice(1).split("/");
   const name = wanted in SECTIONS ? wanted : "denoise";
-  if (name === current) return;
+  if (name === current) return chooseModel(name, model);
   const previous = current;
   current = name;
-  for (const id of Object.keys(SECTIONS)) $(`#${id}`).hidden = id !== name;
+  for (const id of Object.keys(SECTIONS)) $(`#section-${id}`).hidden = id !== name;
   for (const link of $$(".top nav a")) {
     if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const heading = $(`#${name} h1`).textContent;
+  const heading = $(`#section-${name} h1`).textContent;
   document.title = `${heading} – Hourglass`;
   if (previous) {
     showError("");
@@ -35,6 +38,17 @@ async function navigate() {
     (await SECTIONS[previous]()).hide?.();
   }
   await open(name);
+  chooseModel(name, model);
+}
+
+/** Choose a model in a section, or show its card. Nothing happens if the service does not have it. */
+function chooseModel(section, model) {
+  if (!model) return;
+  if (section === "models") $(`#model-${CSS.escape(model)}`)?.scrollIntoView();
+  const select = $(`#section-${section} select[data-models]`);
+  if (!select || ![...select.options].some(({ value }) => value === model)) return;
+  select.value = model;
+  for (const type of ["input", "change"]) select.dispatchEvent(new Event(type));
 }
 
 async function open(name) {
@@ -95,5 +109,6 @@ function bindTheme() {
 for (const link of $$("[data-docs]")) link.href = new URL("docs", base).href;
 bindKey();
 bindTheme();
+SECTIONS.denoise().then((section) => section.bindDocument());
 window.addEventListener("hashchange", navigate);
 await navigate();
