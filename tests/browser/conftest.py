@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from tests.support.playground import KEEP_BLOBS
+from tests.support.playground import PAGE_SCRIPT
 from tests.support.processes import serving
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -43,6 +43,7 @@ def address() -> Generator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Generator[Browser]:
     """Yield a browser without a window."""
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -67,19 +68,16 @@ def open_page(browser: Browser, address: str) -> Generator[OpenPage]:
             viewport={"width": width, "height": 900}, color_scheme="dark" if theme == "dark" else "light"
         )
         contexts.append(context)
-        context.add_init_script(KEEP_BLOBS)
+        context.add_init_script(PAGE_SCRIPT)
         page = context.new_page()
         page.set_default_timeout(TIMEOUT_MS)
         host = urlsplit(base).netloc
 
-        def refuse_other_hosts(route: Route, request: Request) -> None:
-            if urlsplit(request.url).netloc in (host, ""):
-                route.continue_()
-            else:
+        def note_request(request: Request) -> None:
+            if urlsplit(request.url).netloc not in (host, ""):  # blobs and data have none
                 failures.append(f"asked {request.url}")
-                route.abort()
 
-        page.route("**/*", refuse_other_hosts)
+        page.on("request", note_request)
         page.on("console", note_console)
         page.on("pageerror", lambda error: failures.append(str(error)))
         page.goto(f"{base}/#{section}")

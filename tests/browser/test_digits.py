@@ -1,5 +1,6 @@
 """The sections with digits: every picture and number is that of the API for the same code or digit."""
 
+import os
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.playground import Array, call, canvas_digit, canvas_pixels
 from tests.support.processes import serving
 
 FRAMES = 30  # pictures a second that the plane shows at least
+BUSY = 2.0  # load for each processor above which a speed says nothing
 
 
 def split_strip(strip: Array) -> Array:
@@ -54,6 +56,7 @@ def test_digit_at_the_cursor_is_that_of_the_api(open_page: OpenPage, address: st
         assert (canvas_digit(page, "#decoded") == call(address, "decode", code, model=model)[0, ..., 0]).all()
 
 
+@pytest.mark.skipif(os.getloadavg()[0] > BUSY * (os.cpu_count() or 1), reason="the machine is busy with other work")
 def test_digit_follows_the_cursor_30_times_a_second(open_page: OpenPage) -> None:
     page = plane_of(open_page("latent"))
     rate = page.evaluate(
@@ -99,9 +102,9 @@ def test_gaps_are_hatched_and_named(open_page: OpenPage) -> None:
     assert box is not None
     page.mouse.move(box["x"] + 4, box["y"] + 4)
     expect(page.locator('[data-plane="near"]')).to_contain_text("a gap")
-    hatched = canvas_pixels(page, "#plane")[20:90, 30:140]
+    hatched = canvas_pixels(page, "#plane")[120:200, 10:80]  # below the digit at the cursor
     page.select_option("#plane-ground", "none")
-    plain = canvas_pixels(page, "#plane")[20:90, 30:140]
+    plain = canvas_pixels(page, "#plane")[120:200, 10:80]  # below the digit at the cursor
     assert (hatched != plain).any(-1).mean() > 0.05
 
 

@@ -15,31 +15,34 @@ from service.codec.npy import read_npy, write_npy
 Array = NDArray[Any]
 NPY = "application/x-npy"
 
-KEEP_BLOBS = """window.createdBlobs = new Map();
+PAGE_SCRIPT = """window.createdBlobs = new Map();
 const create = URL.createObjectURL.bind(URL);
 URL.createObjectURL = (blob) => {
   const url = create(blob);
   window.createdBlobs.set(url, blob);
   return url;
+};
+window.toBase64 = (bytes) => {
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
+  return btoa(text);
 };"""  # the policy of the page forbids to fetch the address of a blob
 READ_CANVAS = """(selector) => {
   const canvas = document.querySelector(selector);
   const { width, height } = canvas;
-  return [width, height, [...canvas.getContext("2d").getImageData(0, 0, width, height).data]];
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  return [width, height, window.toBase64(data)];
 }"""
 READ_IMAGE = """async (selector) => {
   const blob = window.createdBlobs.get(document.querySelector(selector).src);
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  let text = "";
-  for (let at = 0; at < bytes.length; at += 32768) text += String.fromCharCode(...bytes.subarray(at, at + 32768));
-  return btoa(text);
+  return window.toBase64(new Uint8Array(await blob.arrayBuffer()));
 }"""
 
 
 def canvas_pixels(page: Page, selector: str) -> Array:
     """Return the pixels of a canvas: uint8 H,W,4."""
     width, height, values = page.evaluate(READ_CANVAS, selector)
-    return np.array(values, np.uint8).reshape(height, width, 4)
+    return np.frombuffer(base64.b64decode(values), np.uint8).reshape(height, width, 4)
 
 
 def canvas_digit(page: Page, selector: str) -> Array:

@@ -1,11 +1,12 @@
 // The section Denoise: a queue of pictures, the comparison of the current one, its figures and its curl line.
 
-import { base, hasKey, listModels, send } from "./api.js";
+import { listModels, send } from "./api.js";
 import { Compare } from "./compare.js";
+import { curlLine } from "./curl.js";
+import { readStages, showFigures } from "./figures.js";
 import { levelText, psnr, withNoise } from "./photo.js";
-import { $, $$, announce, element, format, formatBytes, formatMilliseconds, guarded, showError } from "./ui.js";
+import { $, $$, announce, element, format, formatMilliseconds, guarded, showError } from "./ui.js";
 
-const STAGES = ["decode", "queue", "run", "encode"];
 const EXTENSIONS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
 const MAX_PSNR_PIXELS = 16e6;
 const SLOW_MILLISECONDS = 400; // a request that takes longer shows its progress
@@ -185,7 +186,9 @@ async function process(item) {
     item.size ??= await sizeOf(file);
     if (kind !== "none" && !item.size) throw new Error("The browser cannot show this format, so noise cannot be added to it. Choose “None”.");
     if (!item.sent) {
-      item.sent = kind === "none" ? file : await withNoise(file, kind, level);
+      const sent = kind === "none" ? file : await withNoise(file, kind, level);
+      abort.signal.throwIfAborted(); // another level may have been chosen meanwhile
+      item.sent = sent;
       if (item.sentUrl) URL.revokeObjectURL(item.sentUrl);
       item.sentUrl = item.sent === file ? "" : URL.createObjectURL(item.sent);
       if (item === current) await showItem(item);
@@ -221,12 +224,9 @@ async function process(item) {
 
 function keep(item, blob, answer) {
   if (item.result) URL.revokeObjectURL(item.result.url);
-  const stages = Object.fromEntries(
-    [...(answer.header("Server-Timing") ?? "").matchAll(/(\w+);dur=([\d.]+)/g)].map(([, name, value]) => [name, Number(value)]),
-  );
   item.result = {
     blob,
-    stages,
+    stages: readStages(answer.header("Server-Timing")),
     url: URL.createObjectURL(blob),
     milliseconds: answer.milliseconds,
     sigma: Number(answer.header("X-Noise-Sigma")),
@@ -284,49 +284,6 @@ function downloadName({ file, result }) {
   return `${file.name.replace(/\.[^.]*$/, "")}.${extension}`;
 }
 
-function showFigures(item, result) {
-  const set = (name, text) => ($(`#denoise-figures [data-figure="${name}"]`).textContent = text);
-  const { size } = item;
-  set("size", size ? `${size.width} × ${size.height}` : "–");
-  set("sigma", result ? `σ ${format(result.sigma * 255)} of 255` : "–");
-  set("bytes", result ? `${formatBytes(item.sent.size)} → ${formatBytes(result.blob.size)}` : "–");
-  set("psnr", result?.psnr?.denoised ? `${result.psnr.sent.toFixed(1)} → ${result.psnr.denoised.toFixed(1)} dB` : "–");
-  set("time", result ? formatMilliseconds(result.milliseconds) : "–");
-  showTiming(result);
-}
-
-/** Show where the milliseconds went: the stages of the service, and the rest, which is the way there and back. */
-function showTiming(result) {
-  const bar = $("#timing");
-  const legend = $("#timing-legend");
-  if (!result) {
-    bar.replaceChildren();
-    legend.textContent = "";
-    return;
-  }
-  const parts = STAGES.map((name) => [name, result.stages[name] ?? 0]);
-  const known = parts.reduce((sum, [, value]) => sum + value, 0);
-  parts.push(["other", Math.max(0, result.milliseconds - known)]);
-  bar.replaceChildren(
-    ...parts.map(([name, value]) => {
-      const part = element("i", { className: `part-${name}` });
-      part.style.flexGrow = String(value);
-      return part;
-    }),
-  );
-  const changes = [
-    result.resized && `resized from ${result.resized.replace("x", " × ")}`,
-    result.depth && `${result.depth} bits became 8`,
-    result.dropped && `left out: ${result.dropped}`,
-  ].filter(Boolean);
-  legend.replaceChildren(
-    ...parts.map(([name, value]) =>
-      element("span", {}, element("i", { className: `part-${name}` }), `${name === "other" ? "network and browser" : name} `, element("b", { textContent: formatMilliseconds(value) })),
-    ),
-    ...changes.map((text) => element("span", { textContent: text })),
-  );
-}
-
 function showProgress(item, phase, share, pixels = 0, started = 0) {
   if (item !== current) return;
   const bar = $("#compare progress");
@@ -352,7 +309,9 @@ const STATES = { waiting: "Waiting", running: "Working…", cancelled: "Cancelle
 
 function drawQueue() {
   $("#queue").hidden = items.length < 2;
+  const focused = $$("#queue button").indexOf(document.activeElement);
   $("#queue ul").replaceChildren(...items.map(queueItem));
+  $$("#queue button")[focused]?.focus();
 }
 
 function queueItem(item) {
@@ -383,31 +342,16 @@ function discard(item) {
   drawQueue();
 }
 
-// The curl line
-
-const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
-
-function curlLine() {
-  const url = new URL("denoise", base);
-  for (const [name, value] of Object.entries(query())) if (value) url.searchParams.set(name, value);
-  const file = current?.file ?? { name: "photo.jpg", type: "image/jpeg" };
-  const parts = [
-    `curl --data-binary ${quote(`@${file.name}`)}`,
-    `-H ${quote(`Content-Type: ${file.type || "application/octet-stream"}`)}`,
-    ...(hasKey() ? ['-H "Authorization: Bearer $KEY"'] : []),
-    `${quote(url.href)} -o ${quote(`denoised-${file.name}`)}`,
-  ];
-  return parts.join(" \\\n  ");
-}
+const curl = () => curlLine(query(), current?.file ?? { name: "photo.jpg", type: "image/jpeg" });
 
 function showCurl() {
-  $("#curl").textContent = curlLine();
+  $("#curl").textContent = curl();
 }
 
 async function copyCurl() {
   const button = $("#copy-curl");
   try {
-    await navigator.clipboard.writeText(curlLine());
+    await navigator.clipboard.writeText(curl());
     button.textContent = "Copied";
     announce("The curl line is in the clipboard.");
     setTimeout(() => (button.textContent = "Copy"), 2000);

@@ -41,7 +41,7 @@ export async function retry() {
 async function use() {
   model = models.find(({ name }) => name === $("#generate-model").value);
   size = model.card.code.shape[0];
-  $("#sliders-title").textContent = `Code: ${size} standard normal numbers`;
+  $("#sliders-title").textContent = `Code of ${size} numbers`;
   $("#sliders").replaceChildren(
     ...Array.from({ length: size }, (_, index) => {
       const slider = element("input", { type: "range", min: -REACH, max: REACH, step: 0.05, value: 0 });

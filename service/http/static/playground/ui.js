@@ -26,12 +26,17 @@ export function announce(text) {
   $("#status").textContent = text;
 }
 
-/** Run a function, and show its error on the page. */
+let offline = false;
+
+/** Run a function, and show its error on the page. That the service is gone is shown until something succeeds. */
 export async function guarded(work) {
   try {
-    return await work();
+    const result = await work();
+    if (offline) showError("");
+    offline = false;
+    return result;
   } catch (error) {
-    if (error?.name !== "AbortError") console.warn(error);
+    offline = error?.status === 0;
     showError(error);
     return undefined;
   }
