@@ -39,6 +39,34 @@ from training.studies import STUDIES
 
 MARKER = re.compile(r"(?<=<!-- generated: )([a-z-]+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
 HELP_WIDTH = 100
+PLAYGROUND = "http://127.0.0.1:8000/"
+PLACES = {
+    "points": ("models/points-3d", "the card of `points-3d` has its error beside that of PCA."),
+    "patches": ("reconstruct/digits-sparse", "what each unit of a sparse code draws, for whole digits."),
+    "linear": ("models/digits", "the card of `digits` has its error beside that of PCA with as many numbers."),
+    "undercomplete": (
+        "reconstruct/digits-deep",
+        "draw a digit, and compare `digits-deep` with `digits`.",
+    ),
+    "plane": ("latent/digits-2d", "the plane, its gaps, and the digits along a line."),
+    "generation": (
+        "generate/digits-vae",
+        "random codes; on the plane, `digits-vae-2d` has fewer gaps than `digits-2d`.",
+    ),
+    "copying": ("reconstruct/digits", "press Noise: a code of 32 numbers cannot copy what is no digit."),
+    "sparsity": (
+        "reconstruct/digits-sparse",
+        "the active units of a digit, what each draws, and the digit without one.",
+    ),
+    "denoising": (
+        "denoise/digits-denoise",
+        "the model of digits takes any picture at 28x28; noise of four kinds can be added.",
+    ),
+    "compression": ("reconstruct/digits", "32 numbers are the whole code of a digit."),
+    "faces": ("reconstruct/digits", "draw something that is no digit, and watch the error percentile."),
+    "photos": ("denoise/photo", "a photograph of yours with noise of a chosen level, and the PSNR before and after."),
+}
+"""Where on the playground the answer of a study can be seen, and what to do there."""
 REACHED = {"stretch": "stretch goal", "yes": "yes", "no": "no", "": ""}
 
 
@@ -179,7 +207,10 @@ def studies() -> str:
         figures = sorted((DOCS / "lecture").glob(f"{study.name}-*.png"))
         pictures = "\n\n".join(f"![{study.title}: {path.stem}](lecture/{path.name})" for path in figures)
         answer = study.summary(_stored(study.name))
-        parts.append(f"## {study.title}\n\n> {study.question}\n\n{answer}\n\n{pictures}\n\n```sh\n{study.command}\n```")
+        place, hint = PLACES[study.name]
+        link = f"See it on the [playground]({PLAYGROUND}#{place}): {hint}"
+        shown = f"{answer}\n\n{pictures}\n\n{link}"
+        parts.append(f"## {study.title}\n\n> {study.question}\n\n{shown}\n\n```sh\n{study.command}\n```")
     return "\n\n".join(parts)
 
 

@@ -161,6 +161,10 @@ class Settings(BaseModel):
         description="proxies whose X-Forwarded-Prefix is obeyed: addresses or networks, separated by commas; * is all",
     )
     enable_docs: bool = Field(default=True, description="serve /docs and /openapi.json")
+    enable_playground: bool = Field(
+        default=True,
+        description="serve the playground, a page to try the models, at /; without it, / redirects to /docs",
+    )
     enable_metrics: bool = Field(default=True, description="serve /metrics")
     tls_cert_file: Path | None = Field(default=None, description="PEM file with the certificate; enables HTTPS")
     tls_key_file: Path | None = Field(

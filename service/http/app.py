@@ -55,6 +55,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(management.router)
     if settings.enable_metrics:
         app.include_router(management.metrics_router)
+    if settings.enable_playground:
+        pages.mount_playground(app)
+    else:
+        pages.redirect_root(app)
     if settings.enable_docs:
         pages.mount_docs(app)
     app.openapi = lambda: openapi.openapi_schema(app, app.state.service)

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from service.card import Operation
 from service.engine.model import LoadedModel
@@ -30,13 +30,6 @@ StateDep = Annotated[State, Depends(_get_state)]
 def _health(status: str, *, healthy: bool) -> Response:
     headers = {} if healthy else {"Retry-After": str(UNHEALTHY_RETRY_SECONDS)}
     return JSONResponse(Health(status=status).model_dump(), 200 if healthy else 503, headers)
-
-
-@router.get("/", include_in_schema=False)
-async def root(request: Request) -> RedirectResponse:
-    """Redirect browsers to the documentation, without naming a scheme or host."""
-    prefix: str = request.scope.get("root_path", "")
-    return RedirectResponse(f"{prefix}/docs" if prefix else "docs")
 
 
 @router.get(
