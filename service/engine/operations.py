@@ -11,6 +11,7 @@ import structlog
 from service.card import Card, Operation
 from service.engine import noise_level
 from service.engine.model import LoadedModel
+from service.engine.queue import DEFAULT_OPTIONS, QueueOptions
 from service.engine.scheduler import BatchResult, InferenceError, Scheduler
 from service.errors import InternalError, InvalidArray, OperationNotSupported, Problem
 from service.types import Array
@@ -58,11 +59,14 @@ class InferenceResult:
         return float(batch.errors[self.batch_result.offset + index])
 
 
-async def run(model: LoadedModel, operation: Operation, inputs: Sequence[Array]) -> InferenceResult:
+async def run(
+    model: LoadedModel, operation: Operation, inputs: Sequence[Array], options: QueueOptions = DEFAULT_OPTIONS
+) -> InferenceResult:
     """Run all input arrays (N first) through the graph of the operation.
 
     If an array fails, its items are run one by one, and the items that fail become problems. Raises
-    OperationNotSupported if the model has no graph for the operation.
+    OperationNotSupported if the model has no graph for the operation, and QueueTimeout if the arrays that are queued
+    first wait longer than the timeout of the options.
     """
     runner = model.runners.get(operation)
     if runner is None:
@@ -70,10 +74,11 @@ async def run(model: LoadedModel, operation: Operation, inputs: Sequence[Array])
         raise OperationNotSupported(f"{model.card.name} {model.card.version} supports {supported}")
     groups = runner.scheduler.submission_groups(inputs)
     if len(groups) == 1 and len(groups[0]) == 1:
-        return await _run_itemwise(runner.scheduler, groups[0][0])
+        return await _run_itemwise(runner.scheduler, groups[0][0], options)
     results: list[InferenceResult] = []
     for group in groups:
-        results += await asyncio.gather(*(_run_itemwise(runner.scheduler, array) for array in group))
+        results += await asyncio.gather(*(_run_itemwise(runner.scheduler, array, options) for array in group))
+        options = QueueOptions(options.priority)
     return InferenceResult(
         outputs=[output for result in results for output in result.outputs],
         queue_seconds=max((result.queue_seconds for result in results), default=0.0),
@@ -192,15 +197,16 @@ def error_percentile(card: Card, error: float) -> float:
     return float(np.interp(error, percentiles, np.arange(101.0)))
 
 
-async def _run_itemwise(scheduler: Scheduler, array: Array) -> InferenceResult:
+async def _run_itemwise(scheduler: Scheduler, array: Array, options: QueueOptions) -> InferenceResult:
     """Run an array. If it fails, run its items one by one. Items that fail or are not finite become problems."""
     try:
-        result = await scheduler.submit(array)
+        result = await scheduler.submit(array, options=options)
     except InferenceError as error:
         if len(array) == 1:
             log.error("inference_failed", reason=str(error))
             return InferenceResult([InternalError("the model failed on this item")])
-        parts = [await _run_itemwise(scheduler, array[index : index + 1]) for index in range(len(array))]
+        single = QueueOptions(options.priority)
+        parts = [await _run_itemwise(scheduler, array[index : index + 1], single) for index in range(len(array))]
         return InferenceResult([part.outputs[0] for part in parts])
     outputs = result.outputs
     batch = result.batch

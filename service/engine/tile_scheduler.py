@@ -15,8 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from service.engine.queue import DEFAULT_OPTIONS, PriorityQueue, QueueOptions
 from service.engine.scheduler import Batch, BatchResult, InferenceError, Run, RunHooks
 from service.engine.tile_grid import Grid, Tile
+from service.errors import QueueTimeout
 from service.types import Array
 
 Lane = Literal["tiles", "small"]
@@ -30,7 +32,8 @@ POOLED_PIXELS = 1 << 18  # pixels of a tile whose memory onnxruntime keeps; allo
 class ImageJob:
     """One request: its image (1,H,W,C), the output so far, and the tiles that have not started.
 
-    `remaining` is the number of tiles that have not finished. `started_at` is 0 until the first tile starts.
+    `remaining` is the number of tiles that have not finished. `started_at` is 0 until the first tile starts. `timer`
+    ends the request when its time in the queue is over. It is None if that time is not limited.
     """
 
     image: Array
@@ -38,7 +41,14 @@ class ImageJob:
     tiles: deque[Tile]
     remaining: int
     future: "asyncio.Future[None]"
+    priority: int
     started_at: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+
+    def expire(self) -> None:
+        """Fail the request, because it has waited too long."""
+        if not self.future.done():
+            self.future.set_exception(QueueTimeout("the request has waited longer than its timeout"))
 
 
 class TileScheduler:
@@ -66,7 +76,7 @@ class TileScheduler:
         self._fast_lane_pixels = fast_lane_pixels
         self._hooks = hooks or RunHooks()
         self._free_slots: dict[Lane, int] = {"tiles": runners, "small": 1}
-        self._queues: dict[Lane, deque[ImageJob]] = {"tiles": deque(), "small": deque()}
+        self._queues: dict[Lane, PriorityQueue[ImageJob]] = {"tiles": PriorityQueue(), "small": PriorityQueue()}
         self._ran_large_tile = False
         self.running: set[asyncio.Future[Any]] = set()
         self.completed = 0
@@ -76,10 +86,10 @@ class TileScheduler:
         images = [array[index : index + 1] for array in arrays for index in range(len(array))]
         return [images[start : start + self._runners] for start in range(0, len(images), self._runners)]
 
-    async def submit(self, image: Array) -> BatchResult:
+    async def submit(self, image: Array, options: QueueOptions = DEFAULT_OPTIONS) -> BatchResult:
         """Queue an image (1,H,W,C) and return its output of the same shape and dtype.
 
-        If the caller is cancelled, the tiles that have not started are not run. Raises InferenceError.
+        If the caller is cancelled, the tiles that have not started are not run. Raises InferenceError or QueueTimeout.
         """
         loop = asyncio.get_running_loop()
         enqueued_at = perf_counter()
@@ -87,15 +97,18 @@ class TileScheduler:
         lane: Lane = "small" if height * width <= self._fast_lane_pixels else "tiles"
         tiles = self._plan_tiles(height, width)
         output = np.empty(image.shape, image.dtype)
-        job = ImageJob(image, output, deque(tiles), len(tiles), loop.create_future())
-        self._queues[lane].append(job)
+        job = ImageJob(image, output, deque(tiles), len(tiles), loop.create_future(), options.priority)
+        if options.timeout is not None:
+            job.timer = loop.call_later(options.timeout, job.expire)
+        self._queues[lane].append(job, job.priority)
         self._dispatch(loop, lane)
         await job.future
-        self._hooks.on_batch(1)
+        run_seconds = perf_counter() - job.started_at
+        self._hooks.on_batch(1, run_seconds)
         return BatchResult(
             output,
             queue_seconds=job.started_at - enqueued_at,
-            run_seconds=perf_counter() - job.started_at,
+            run_seconds=run_seconds,
             batch=Batch(image, output),
             offset=0,
         )
@@ -113,12 +126,14 @@ class TileScheduler:
         """Start tiles while slots are free, one of each request in turn."""
         queue = self._queues[lane]
         while queue and self._free_slots[lane]:
-            job = queue.popleft()
+            job = queue.turn()[0].popleft().item
+            if job.timer:
+                job.timer.cancel()
             if job.future.done():  # the request was cancelled, or one of its tiles failed
                 continue
             tile = job.tiles.popleft()
             if job.tiles:
-                queue.append(job)
+                queue.append(job, job.priority)
             try:
                 running = loop.run_in_executor(self._pool, self._run_tile, job, tile)
             except RuntimeError as error:  # the pool was shut down: fail the request, so that it does not wait forever

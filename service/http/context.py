@@ -30,6 +30,7 @@ class RequestContext:
     headers: dict[bytes, bytes]
     started_at: float
     route: str = "other"
+    protocol: str = "http"
     model: str = ""
     key_name: str = ""
     status: int = 0
@@ -72,7 +73,7 @@ def merge_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 def record_request(context: RequestContext, state: State, scope: Scope) -> None:
     """Count the request. Log it if the access log is on or the response is a server error."""
     seconds = perf_counter() - context.started_at
-    state.metrics.count_request(context.route, context.model, context.status, seconds)
+    state.metrics.count_request(context.route, context.model, context.status, seconds, context.protocol)
     if context.timings:
         state.metrics.observe_timings(context.timings)
     if state.settings.access_log or context.status >= 500:

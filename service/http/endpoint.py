@@ -33,7 +33,6 @@ from service.http.parameters import RequestParameters, client_timeout, merge_for
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
 from service.state import State
-from service.telemetry.timings import Timings
 from service.types import Headers
 
 T = TypeVar("T")
@@ -93,7 +92,7 @@ class Endpoint:
         with BodyReservation(state.admission) as reservation:
             body: bytes | Form = await read_body(receive, context.headers, settings.max_body_bytes, reservation)
             with Deadline(settings.request_timeout, timeout) as deadline:
-                limits = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel)
+                limits = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel, state.metrics)
                 if model is None and is_form(body, parameters.media_type):
                     body = await self._parse_form(state, body, parameters.content_type)
                     parameters = merge_form_fields(parameters, body.fields)
@@ -129,12 +128,11 @@ class Endpoint:
         body = await executor.run(parse_body, source, media_type, card, self.operation, settings)
         if body.decoded_bytes > (inf if media_type == NPY else 3 * INLINE_BODY_BYTES):
             executor.inline = False
-        job = Job(call.model, self.operation, len(body), body.decoded_bytes, parameters.strength)
+        job = Job(call.model, self.operation, len(body), body.decoded_bytes, parameters.strength, started_at=started_at)
         response_media_type = self._media_type(call, body)
         with admit(job, limits):
             inputs = await executor.run(decode_inputs, body, card, self.operation, settings, parameters)
             executor.max_output_bytes = INLINE_ARRAY_BYTES if response_media_type == NPY else 3 * INLINE_BODY_BYTES
-            decoded_at = perf_counter()
             inference = infer(job, inputs.arrays, executor)
             large = job.decoded_bytes > LARGE_REQUEST_BYTES
             result = await (cancel_on_disconnect(call.receive, inference) if large else inference)
@@ -150,13 +148,9 @@ class Endpoint:
                 quality=parameters.quality,
             )
             payload, headers = await executor.run(render, parts, response_media_type)
-        call.context.timings = timings = Timings(
-            decode=decoded_at - started_at,
-            queue=result.queue_seconds,
-            run=result.run_seconds,
-            encode=perf_counter() - job.inferred_at,
-        )
-        headers.append((b"server-timing", timings.header()))
+        call.context.timings = job.timings
+        if job.timings:
+            headers.append((b"server-timing", job.timings.header()))
         return payload, headers
 
     def _media_type(self, call: Call, body: ParsedBody) -> str:
