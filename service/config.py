@@ -162,6 +162,10 @@ class Settings(BaseModel):
     )
     enable_docs: bool = Field(default=True, description="serve /docs and /openapi.json")
     enable_metrics: bool = Field(default=True, description="serve /metrics")
+    enable_model_control: bool = Field(
+        default=False,
+        description="let clients of the Open Inference Protocol load and unload models; needs API keys and one worker",
+    )
     tls_cert_file: Path | None = Field(default=None, description="PEM file with the certificate; enables HTTPS")
     tls_key_file: Path | None = Field(
         default=None, description="PEM file with the private key, if the certificate file does not contain it"
@@ -232,6 +236,13 @@ class Settings(BaseModel):
                 parse(value)
             except ValueError as error:
                 raise ValueError("must be a number of requests and a period, such as 100/minute or 5/second") from error
+        return value
+
+    @field_validator("enable_model_control")
+    @classmethod
+    def _control_is_protected(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and (info.data.get("api_keys_file") is None or info.data.get("workers") != 1):
+            raise ValueError("false without api_keys_file, or with several workers, of which each has its own models")
         return value
 
     @classmethod

@@ -30,6 +30,11 @@ class State:
     api_keys: ApiKeys | None = None
     shutting_down: bool = False  # set when shutdown begins, before connections are closed
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether at least one model is loaded and the service is not shutting down."""
+        return bool(self.store.snapshot.loaded) and not self.shutting_down
+
 
 def memory_plan(settings: Settings, cores_per_worker: int) -> MemoryPlan:
     """Return the bounds of one worker by its settings and by the memory limit of the container.

@@ -74,7 +74,17 @@ def imports(path: Path) -> set[str]:
 def test_service_loads_neither_torch_nor_onnx_nor_training() -> None:
     modules = loaded_by("service.server.run")
     assert "onnxruntime" in modules
-    assert not modules & {"torch", "onnx", "onnxscript", "training", "sklearn", "scipy", "matplotlib", "safetensors"}
+    assert not modules & {
+        "torch",
+        "onnx",
+        "onnxscript",
+        "training",
+        "sklearn",
+        "scipy",
+        "matplotlib",
+        "safetensors",
+        "grpc",
+    }
 
 
 def test_card_loads_pydantic_only() -> None:

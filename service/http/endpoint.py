@@ -1,11 +1,8 @@
 """An ASGI endpoint for one operation: read the body, parse, admit, decode, run, encode, respond."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from math import inf
 from time import perf_counter
-from typing import Any, TypeVar
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -18,7 +15,6 @@ from service.engine.images import image_media_type, output_size
 from service.engine.model import LoadedModel
 from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, JobGuards, StageExecutor, admit, infer
 from service.errors import (
-    BodyTooLarge,
     InternalError,
     ModelNotFound,
     OperationNotSupported,
@@ -26,6 +22,7 @@ from service.errors import (
 )
 from service.http.body import ParsedBody, decode_inputs, parse_body
 from service.http.context import RequestContext, create_context, get_state, send_response
+from service.http.disconnect import INLINE_BODY_BYTES, ClientDisconnect, cancel_on_disconnect, read_body
 from service.http.forms import Form, is_form, parse_form
 from service.http.media_types import MULTIPART, NPY, URLENCODED
 from service.http.negotiation import NegotiationInput, check_quality, response_type
@@ -35,18 +32,10 @@ from service.http.responses import ResponseParts, render
 from service.state import State
 from service.types import Headers
 
-T = TypeVar("T")
-
-INLINE_BODY_BYTES = 64 << 10
-"""Largest body handled on the event loop. Decoded images and outputs may be three times as large."""
 INLINE_ARRAY_BYTES = 1 << 20
 """Largest array used without conversion, and largest image of which only the header is parsed, on the event loop."""
 
 log = structlog.get_logger()
-
-
-class ClientDisconnect(Exception):
-    """The client closed the connection, so no response is sent."""
 
 
 @dataclass(slots=True)
@@ -184,49 +173,3 @@ def is_cheap_to_parse(source: bytes | Form, media_type: str) -> bool:
         return True
     unconverted = media_type == NPY or (media_type.startswith("image/") and is_fast_path(source))
     return unconverted and len(source) <= INLINE_ARRAY_BYTES
-
-
-async def read_body(
-    receive: Receive, headers: Mapping[bytes, bytes], limit: int, reservation: BodyReservation
-) -> bytes:
-    """Read the whole body.
-
-    Raises BodyTooLarge as soon as the Content-Length or the bytes received exceed `limit`, Overloaded as soon as the
-    bodies in memory exceed their limit, and ClientDisconnect.
-    """
-    content_length = headers.get(b"content-length", b"0")
-    if content_length.isdigit() and int(content_length[:20]) > limit:
-        raise BodyTooLarge(f"a body may have at most {limit} bytes")
-    chunks: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk = message.get("body", b"")
-        more = message.get("more_body", False)
-        if not more and not chunks and len(chunk) <= min(limit, INLINE_BODY_BYTES):
-            return chunk  # the common case: a small body in one message needs no reservation
-        reservation.add(len(chunk))
-        if reservation.size > limit:
-            raise BodyTooLarge(f"a body may have at most {limit} bytes")
-        chunks.append(chunk)
-        if not more:
-            return b"".join(chunks)
-
-
-async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine and return its result; cancel it and raise ClientDisconnect when the client disconnects."""
-    task, disconnect = asyncio.ensure_future(work), asyncio.ensure_future(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait((task, disconnect), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        disconnect.cancel()
-        task.cancel()
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
