@@ -47,6 +47,12 @@ class Settings(BaseModel):
     models_dir: Path = Field(default=Path("models"), description="folder of models, NAME/VERSION/card.json")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on")
+    grpc_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="port of the Open Inference Protocol over gRPC; 0 is off; needs the extra grpc",
+    )
     workers: PositiveInt = Field(
         default=1, description="worker processes behind the port; the limits below are divided among them"
     )
