@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -14,7 +14,7 @@ from service.telemetry.request_ids import request_id
 from service.telemetry.timings import Timings
 
 T = TypeVar("T")
-Context = "grpc.aio.ServicerContext[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,

@@ -20,6 +20,7 @@ from service.oip.requests import (
     RequestedOutput,
     RequestOptions,
     Value,
+    parse_integer,
     parse_options,
 )
 from service.oip.tensors import InferResponse, raw_bytes
@@ -59,12 +60,17 @@ class Varint(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HeadInput:
-    """An input of a request; `values` is None if the message has no typed contents for it."""
+    """An input of a request.
+
+    `values` is None if the message has no typed contents for it. `size` is None, or the bytes of its raw tensor, which
+    KServe's client repeats.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     values: list[Any] | None
+    size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +187,16 @@ def _head_input(tensor: pb.ModelInferRequest.InferInputTensor) -> HeadInput:
         raise InvalidArray("datatype: must be BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32, FP64 or BYTES")
     if not 1 <= len(tensor.shape) <= MAX_DIMENSIONS or not all(0 <= side <= MAX_SIDE for side in tensor.shape):
         raise InvalidArray(f"shape: must have 1 to {MAX_DIMENSIONS} sides, from 0 to {MAX_SIDE}")
-    if tensor.parameters:
-        raise InvalidParameter("parameters of an input: none is known, and shared memory is not supported")
+    parameters = values_of(tensor.parameters)
+    if set(parameters) - {"binary_data_size"}:
+        raise InvalidParameter("parameters of an input: only binary_data_size is known; send tensors in the message")
+    size = parse_integer("binary_data_size", parameters["binary_data_size"]) if parameters else None
     values: list[Any] | None = None
     if tensor.HasField("contents"):
         if tensor.datatype not in CONTENTS:
             raise InvalidArray(f"{tensor.datatype} has no typed contents; send raw_input_contents")
         values = list(getattr(tensor.contents, CONTENTS[tensor.datatype]))
-    return HeadInput(tensor.name, tensor.datatype, tuple(tensor.shape), values)
+    return HeadInput(tensor.name, tensor.datatype, tuple(tensor.shape), values, size)
 
 
 def _output(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> RequestedOutput:
@@ -205,6 +213,8 @@ def _input(tensor: HeadInput, raw: memoryview | None) -> InputTensor:
         return InputTensor(tensor.name, tensor.datatype, tensor.shape, tensor.values or [])
     if tensor.values is not None:
         raise MalformedBody("an input has contents, and the message has raw_input_contents; send one of them")
+    if tensor.size not in (None, len(raw)):
+        raise InvalidArray("binary_data_size: is not the size of the tensor in raw_input_contents")
     return InputTensor(tensor.name, tensor.datatype, tensor.shape, raw)
 
 

@@ -76,7 +76,10 @@ def parse_body(body: Buffer, length: int | None, served: ServedModel) -> InferRe
     """Return the request of a body. Raises MalformedBody, InvalidParameter or InvalidArray."""
     if length == 0:
         return raw_request(body, input_port(served.model, served.operation), images=served.takes_images)
-    return parse_request(body, length)
+    request = parse_request(body, length)
+    if request.model_name not in (None, served.name):
+        raise InvalidParameter("model_name: is not that of the path; leave it out")
+    return request
 
 
 def _encode(served: ServedModel, request: InferRequest, output: RequestedOutput, array: Array) -> EncodedResponse:

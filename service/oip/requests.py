@@ -47,8 +47,9 @@ class OutputHeader(Strict):
 
 
 class InferHeader(Strict):
-    """The JSON part of a request."""
+    """The JSON part of a request. KServe's client repeats the name of the model, which the path has."""
 
+    model_name: ShortText | None = None
     id: ShortText = ""
     parameters: dict[str, Value] = {}
     inputs: Annotated[list[InputHeader], Field(min_length=1, max_length=16)]
@@ -81,6 +82,7 @@ class InferRequest:
     parameters: "RequestOptions"
     inputs: list[InputTensor]
     outputs: list[RequestedOutput]
+    model_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def parse_options(parameters: Parameters) -> RequestOptions:
     values: dict[str, Any] = {}
     for name, value in parameters.items():
         if name in ("priority", "timeout"):
-            values[name] = _integer(name, value)
+            values[name] = parse_integer(name, value)
         elif name == "strength":
             values[name] = _fraction(name, value)
         elif name == "binary_data_output":
@@ -132,7 +134,7 @@ def _unknown(owner: str, name: str, known: str) -> InvalidParameter:
     return InvalidParameter(f"{shown} is unknown; {owner} takes the parameters {known}")
 
 
-def _integer(name: str, value: Value) -> int:
+def parse_integer(name: str, value: Value) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
         raise InvalidParameter(f"{name}: must be an integer from 0")
     return value
@@ -179,7 +181,7 @@ def parse_request(body: Buffer, header_length: int | None) -> InferRequest:
     if at < len(view):
         raise MalformedBody(f"{len(view) - at} bytes follow the last tensor; remove them or correct binary_data_size")
     outputs = [_requested_output(output, options) for output in header.outputs or ()]
-    return InferRequest(header.id, options, inputs, outputs)
+    return InferRequest(header.id, options, inputs, outputs, header.model_name)
 
 
 def _parse_header(text: bytes) -> InferHeader:
@@ -202,7 +204,7 @@ def _binary_size(tensor: InputHeader) -> int | None:
     for name, value in tensor.parameters.items():
         if name != "binary_data_size":
             raise _unknown("an input", name, "binary_data_size")
-        size = _integer(name, value)
+        size = parse_integer(name, value)
     if (size is None) == (tensor.data is None):
         raise MalformedBody("an input needs either data or the parameter binary_data_size")
     return size

@@ -36,8 +36,10 @@ async def start_grpc(lifespan: Mapping[str, Any]) -> "GrpcServer | None":
     state: State = lifespan["service"]
     if not state.settings.grpc_port:
         return None
+    state.starting = True
     from service.grpc.server import GrpcServer
 
     server = GrpcServer(state, state.settings.grpc_port)
     await server.start()
+    state.starting = False
     return server

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ PREFIX = "/inference.GRPCInferenceService/"
 Call = Callable[..., Awaitable[Any]]
 
 
+def serialize(message: Message) -> bytes:
+    """Return a message as it is on the wire."""
+    return message.SerializeToString()
+
+
 class Client:
     """A client of one channel."""
 
@@ -43,15 +48,15 @@ class Client:
         )
         rpc = self.channel.unary_unary(
             PREFIX + method,
-            request_serializer=lambda message: message.SerializeToString(),
+            request_serializer=serialize,
             response_deserializer=response_type.FromString,
         )
         return await rpc(request_type() if request is None else request, **options)
 
-    def stream(self, requests: AsyncIterable[Any]) -> Any:
+    def stream(self, requests: AsyncIterator[Any]) -> Any:
         rpc = self.channel.stream_stream(
             PREFIX + "ModelStreamInfer",
-            request_serializer=lambda message: message.SerializeToString(),
+            request_serializer=serialize,
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )
         return rpc(requests)
@@ -218,6 +223,7 @@ INVALID: dict[str, dict[str, Any]] = {
     "two inputs of one name": {"inputs": [TENSOR, TENSOR], "raw_input_contents": [IMAGES.tobytes()] * 2},
     "unknown output": {"outputs": [{"name": "other"}]},
     "unknown parameter": {"parameters": PARAMETER},
+    "another size": {"inputs": [{**TENSOR, "parameters": {"binary_data_size": pb.InferParameter(int64_param=1)}}]},
     "batch of 0": {"inputs": [{**TENSOR, "shape": [0, SIDE, SIDE, 1]}], "raw_input_contents": [b""]},
     "bad version": {"model_version": "x"},
 }

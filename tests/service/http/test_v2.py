@@ -239,6 +239,7 @@ def test_request_ids_and_timings_are_those_of_http(client: TestClient) -> None:
 
 JSON_ERRORS: dict[str, dict[str, Any]] = {
     "no inputs": {"inputs": []},
+    "name of another model": {"inputs": [tensor(digits())], "model_name": "digits.encode"},
     "unknown field": {"inputs": [tensor(digits())], "extra": 1},
     "unknown input": {"inputs": [tensor(digits(), "picture")]},
     "two inputs of one name": {"inputs": [tensor(digits()), tensor(digits())]},
