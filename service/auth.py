@@ -21,7 +21,7 @@ from limits.strategies import MovingWindowRateLimiter
 from service.card import Operation
 from service.errors import Forbidden, RateLimited, Unauthorized
 
-PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/", "/docs", "/openapi.json"})
+PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
 STATIC_PREFIX = "/static/"  # files of /docs and the playground
 KEY_LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+(?P<digest>[0-9a-f]{64})(?:\s+(?P<operations>[a-z,]+))?")
 

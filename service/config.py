@@ -47,6 +47,12 @@ class Settings(BaseModel):
     models_dir: Path = Field(default=Path("models"), description="folder of models, NAME/VERSION/card.json")
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on")
+    grpc_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="port of the Open Inference Protocol over gRPC; 0 is off; needs the extra grpc",
+    )
     workers: PositiveInt = Field(
         default=1, description="worker processes behind the port; the limits below are divided among them"
     )
@@ -166,6 +172,10 @@ class Settings(BaseModel):
         description="serve the playground, a page to try the models, at /; without it, / redirects to /docs",
     )
     enable_metrics: bool = Field(default=True, description="serve /metrics")
+    enable_model_control: bool = Field(
+        default=False,
+        description="let clients of the Open Inference Protocol load and unload models; needs API keys and one worker",
+    )
     tls_cert_file: Path | None = Field(default=None, description="PEM file with the certificate; enables HTTPS")
     tls_key_file: Path | None = Field(
         default=None, description="PEM file with the private key, if the certificate file does not contain it"
@@ -236,6 +246,13 @@ class Settings(BaseModel):
                 parse(value)
             except ValueError as error:
                 raise ValueError("must be a number of requests and a period, such as 100/minute or 5/second") from error
+        return value
+
+    @field_validator("enable_model_control")
+    @classmethod
+    def _control_is_protected(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and (info.data.get("api_keys_file") is None or info.data.get("workers") != 1):
+            raise ValueError("false without api_keys_file, or with several workers, of which each has its own models")
         return value
 
     @classmethod

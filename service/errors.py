@@ -15,7 +15,7 @@
     ├── 429  RateLimited
     ├── 431  HeadersTooLarge
     ├── 500  InternalError
-    ├── 503  Overloaded, ModelRejected
+    ├── 503  Overloaded, QueueTimeout, ModelRejected
     └── 504  DeadlineExceeded
 
 A detail says what is wrong and how to fix it. It never repeats bytes of the request.
@@ -208,6 +208,13 @@ class Overloaded(Problem):
     """The service has too much work, is loading or is shutting down. The client should try again later."""
 
     status, type, title = 503, "overloaded", "The service is overloaded"
+    retry_after = 1
+
+
+class QueueTimeout(Problem):
+    """The request has waited longer in the queue of the model than its own timeout."""
+
+    status, type, title = 503, "queue-timeout", "The request waited longer than its timeout"
     retry_after = 1
 
 

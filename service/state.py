@@ -29,6 +29,12 @@ class State:
     watchdog: Watchdog | None = None
     api_keys: ApiKeys | None = None
     shutting_down: bool = False  # set when shutdown begins, before connections are closed
+    starting: bool = False  # set while the gRPC server starts, after the HTTP server
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether at least one model is loaded and the service is neither starting nor shutting down."""
+        return bool(self.store.snapshot.loaded) and not (self.shutting_down or self.starting)
 
 
 def memory_plan(settings: Settings, cores_per_worker: int) -> MemoryPlan:

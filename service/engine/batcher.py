@@ -5,7 +5,6 @@ event loop has added no more items.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,18 +14,29 @@ from typing import Any
 
 import numpy as np
 
+from service.engine.queue import DEFAULT_OPTIONS, PriorityQueue, QueueOptions
 from service.engine.scheduler import Batch, BatchResult, InferenceError, Run, RunHooks
+from service.errors import QueueTimeout
 from service.types import Array
 
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """The items of one request (N first), the values of their controls, and the future of their outputs."""
+    """The items of one request (N first), the values of their controls, and the future of their outputs.
+
+    `timer` ends the request when its time in the queue is over. It is None if that time is not limited.
+    """
 
     items: Array
     controls: Array | None
     future: "asyncio.Future[BatchResult]"
     enqueued_at: float
+    timer: asyncio.TimerHandle | None = None
+
+    def expire(self) -> None:
+        """Fail the request, because it has waited too long."""
+        if not self.future.done():
+            self.future.set_exception(QueueTimeout("the request has waited longer than its timeout"))
 
 
 class Batcher:
@@ -49,7 +59,7 @@ class Batcher:
         self._pool = pool
         self._hooks = hooks or RunHooks()
         self._free_runners = runners
-        self._waiting: deque[PendingRequest] = deque()
+        self._waiting: PriorityQueue[PendingRequest] = PriorityQueue()
         self._waiting_items = 0  # number of items in `_waiting`
         self._scheduled = False
         self.max_batch = max_batch
@@ -60,18 +70,24 @@ class Batcher:
         """Return one group with all arrays: they may share a batch."""
         return [arrays]
 
-    async def submit(self, items: Array, controls: Array | None = None) -> BatchResult:
+    async def submit(
+        self, items: Array, controls: Array | None = None, options: QueueOptions = DEFAULT_OPTIONS
+    ) -> BatchResult:
         """Queue items (N first) and return their outputs. `controls` are as in `Scheduler.submit`.
 
         More items than one batch are split into pieces of half a batch, which are queued one after another, so that
         other requests can join each batch. If the caller is cancelled while its items are queued, they are not run.
-        Raises InferenceError.
+        The timeout of the options is that of the first piece. Raises InferenceError or QueueTimeout.
         """
         if len(items) <= self.max_batch:
-            return await self._enqueue(items, controls)
+            return await self._enqueue(items, controls, options)
         step = max(1, self.max_batch // 2)
-        pieces = [slice(start, start + step) for start in range(0, len(items), step)]
-        results = [await self._enqueue(items[piece], None if controls is None else controls[piece]) for piece in pieces]
+        results: list[BatchResult] = []
+        for start in range(0, len(items), step):
+            piece = slice(start, start + step)
+            values = None if controls is None else controls[piece]
+            results.append(await self._enqueue(items[piece], values, options))
+            options = options.without_timeout()
         outputs = np.concatenate([result.outputs for result in results])
         return BatchResult(
             outputs,
@@ -81,10 +97,12 @@ class Batcher:
             offset=0,
         )
 
-    def _enqueue(self, items: Array, controls: Array | None) -> "asyncio.Future[BatchResult]":
+    def _enqueue(self, items: Array, controls: Array | None, options: QueueOptions) -> "asyncio.Future[BatchResult]":
         loop = asyncio.get_running_loop()
         request = PendingRequest(items, controls, loop.create_future(), perf_counter())
-        self._waiting.append(request)
+        if options.timeout is not None:
+            request.timer = loop.call_later(options.timeout, request.expire)
+        self._waiting.append(request, options.priority)
         self._waiting_items += len(items)
         self._schedule(loop)
         return request.future
@@ -126,15 +144,18 @@ class Batcher:
         """
         batch: list[PendingRequest] = []
         room = self.max_batch
-        while self._waiting:
-            request = self._waiting[0]
-            if not request.future.done():
-                if batch and (len(request.items) > room or request.items.shape[1:] != batch[0].items.shape[1:]):
-                    break
-                room -= len(request.items)
-                batch.append(request)
-            self._waiting.popleft()
-            self._waiting_items -= len(request.items)
+        for level in self._waiting.turn():
+            while level:
+                request = level[0].item
+                if not request.future.done():
+                    if batch and (len(request.items) > room or request.items.shape[1:] != batch[0].items.shape[1:]):
+                        break
+                    room -= len(request.items)
+                    batch.append(request)
+                if request.timer:
+                    request.timer.cancel()
+                level.popleft()
+                self._waiting_items -= len(request.items)
         return batch
 
     def _run_batch(self, batch: Sequence[PendingRequest]) -> list[BatchResult | Exception]:
@@ -149,8 +170,9 @@ class Batcher:
             outputs = self._run(items, np.concatenate(controls)) if controls else self._run(items)
             if len(outputs) != len(items):
                 raise InferenceError(f"the graph returned {len(outputs)} items for {len(items)}")
-            self._hooks.on_batch(len(items))
-            self._hooks.on_run(len(items), perf_counter() - start)
+            seconds = perf_counter() - start
+            self._hooks.on_batch(len(items), seconds)
+            self._hooks.on_run(len(items), seconds)
         except Exception as error:  # onnxruntime raises many unrelated classes
             if len(batch) == 1:
                 return [InferenceError(f"{type(error).__name__}: {error}")]

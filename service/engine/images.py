@@ -93,3 +93,12 @@ def postprocess(output: Array, picture: Picture | None, keep_metadata: bool) -> 
         coding=picture.coding,
         lossless=picture.lossless,
     )
+
+
+def stack_rows(rows: list[Array]) -> list[Array]:
+    """Stack rows into one array (N first) if their shapes are equal; else return one array of N = 1 per row."""
+    if len(rows) == 1:
+        return [rows[0][np.newaxis]]
+    if len({row.shape for row in rows}) == 1:
+        return [np.stack(rows)]
+    return [row[np.newaxis] for row in rows]

@@ -14,6 +14,7 @@ import structlog
 from service.card import Card, Operation
 from service.engine import noise_level
 from service.engine.model import LoadedModel
+from service.engine.queue import DEFAULT_OPTIONS, QueueOptions
 from service.engine.scheduler import BatchResult, InferenceError, Scheduler
 from service.errors import InternalError, InvalidArray, OperationNotSupported, Problem
 from service.types import Array
@@ -68,12 +69,14 @@ async def run(
     operation: Operation,
     inputs: Sequence[Array],
     controls: Mapping[str, Sequence[float]] | None = None,
+    options: QueueOptions = DEFAULT_OPTIONS,
 ) -> InferenceResult:
     """Run all input arrays (N first) through the graph of the operation.
 
     `controls` are values of the graph's controls by name, one for each item; others get their defaults. If an array
     fails, its items are run one by one, and the items that fail become problems. Raises OperationNotSupported if the
-    model has no graph for the operation.
+    model has no graph for the operation, and QueueTimeout if the arrays that are queued first wait longer than the
+    timeout of the options.
     """
     runner = model.runners.get(operation)
     if runner is None:
@@ -82,15 +85,16 @@ async def run(
     groups = runner.scheduler.submission_groups(inputs)
     values = runner.control_values(sum(map(len, inputs)), controls or {})
     if len(groups) == 1 and len(groups[0]) == 1:
-        return await _run_itemwise(runner.scheduler, groups[0][0], values)
+        return await _run_itemwise(runner.scheduler, groups[0][0], values, options)
     results: list[InferenceResult] = []
     offset = 0
     for group in groups:
         stops = [offset, *accumulate(map(len, group), initial=offset)][1:]
         pieces = [None if values is None else values[start:stop] for start, stop in pairwise(stops)]
         offset = stops[-1]
-        tasks = map(_run_itemwise, repeat(runner.scheduler), group, pieces)
+        tasks = map(_run_itemwise, repeat(runner.scheduler), group, pieces, repeat(options))
         results += await asyncio.gather(*tasks)
+        options = options.without_timeout()
     has_maps = any(result.noise_maps for result in results)
     return InferenceResult(
         outputs=[output for result in results for output in result.outputs],
@@ -199,19 +203,24 @@ def error_percentile(card: Card, error: float) -> float:
     return (error - low) / (high - low) + (above - 1)
 
 
-async def _run_itemwise(scheduler: Scheduler, array: Array, controls: Array | None) -> InferenceResult:
+async def _run_itemwise(
+    scheduler: Scheduler, array: Array, controls: Array | None, options: QueueOptions
+) -> InferenceResult:
     """Run an array with the values of its controls, float32 (N, controls).
 
     If it fails, run its items one by one. Items that fail or are not finite become problems.
     """
     try:
-        result = await (scheduler.submit(array) if controls is None else scheduler.submit(array, controls))
+        result = await scheduler.submit(array, controls, options)
     except InferenceError as error:
         if len(array) == 1:
             log.error("inference_failed", reason=str(error))
             return InferenceResult([InternalError("the model failed on this item")])
+        rest = options.without_timeout()
         parts = [
-            await _run_itemwise(scheduler, array[at : at + 1], None if controls is None else controls[at : at + 1])
+            await _run_itemwise(
+                scheduler, array[at : at + 1], None if controls is None else controls[at : at + 1], rest
+            )
             for at in range(len(array))
         ]
         return InferenceResult([part.outputs[0] for part in parts])

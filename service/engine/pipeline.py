@@ -7,17 +7,22 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from service.card import Operation
-from service.engine.admission import Admission, Demand, megapixels
+from service.engine.admission import Admission, Demand, Slot, megapixels
 from service.engine.deadline import Deadline
 from service.engine.model import LoadedModel
 from service.engine.operations import InferenceResult, run
+from service.engine.queue import DEFAULT_OPTIONS, QueueOptions
 from service.engine.strength import DEFAULT_REMOVAL, Removal, blend, run_denoise
-from service.types import Array
+from service.errors import Overloaded
+from service.telemetry.metrics import Metrics
+from service.telemetry.timings import Timings
+from service.types import Array, GraphKey
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,7 +54,9 @@ class Job:
     """One inference request, parsed and measured but not decoded.
 
     `decoded_bytes`: size of its arrays once decoded. `removal`: how much noise `denoise` removes.
-    `inferred_at`: time when the model run ended, on the clock of `perf_counter`; 0 before.
+    `started_at`, `decoded_at`, `inferred_at`: when it was created, decoded and run, on the clock of `perf_counter`; 0
+    before.
+    `timings`: the durations of the stages, after the job has left its slot.
     """
 
     model: LoadedModel
@@ -57,16 +64,30 @@ class Job:
     items: int
     decoded_bytes: int
     removal: Removal = DEFAULT_REMOVAL
+    queue: QueueOptions = DEFAULT_OPTIONS
+    started_at: float = field(default_factory=perf_counter)
+    decoded_at: float = 0.0
     inferred_at: float = 0.0
+    result: InferenceResult | None = None
+    timings: Timings | None = None
+
+    @property
+    def graph_key(self) -> GraphKey:
+        """The labels of the graph in metrics."""
+        return GraphKey(self.model.card.name, str(self.model.card.version), self.operation)
 
 
 @dataclass(slots=True)
 class JobGuards:
-    """What may reject or end a job. `seconds_per_megapixel`: extension of the deadline for large requests."""
+    """What may reject or end a job, and what observes it.
+
+    `seconds_per_megapixel`: extension of the deadline for large requests.
+    """
 
     admission: Admission
     deadline: Deadline
     seconds_per_megapixel: float
+    metrics: Metrics
 
 
 def admit(job: Job, limits: JobGuards | None) -> AbstractContextManager[None]:
@@ -82,20 +103,57 @@ def admit(job: Job, limits: JobGuards | None) -> AbstractContextManager[None]:
         limits.deadline.extend(limits.seconds_per_megapixel * megapixels(inflight_bytes))
     work = job.decoded_bytes if job.model.card.any_size else job.items
     demand = Demand(job.items, job.decoded_bytes, job.model.runners[job.operation].load, work * runs)
-    return limits.admission.slot(demand, limits.deadline.seconds)
+    return JobSlot(job, limits.admission.slot(demand, limits.deadline.seconds), limits.metrics)
+
+
+class JobSlot:
+    """Context manager that holds the slot of a job, and records the outcome and the timings of the job."""
+
+    __slots__ = ("_job", "_metrics", "_slot")
+
+    def __init__(self, job: Job, slot: Slot, metrics: Metrics) -> None:
+        self._job, self._slot, self._metrics = job, slot, metrics
+
+    def __enter__(self) -> None:
+        try:
+            self._slot.__enter__()
+        except Overloaded:
+            self._record_failure()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._slot.__exit__(kind, error, trace)
+        job = self._job
+        if kind is not None or job.result is None:
+            self._record_failure()
+            return
+        job.timings = Timings(
+            decode=job.decoded_at - job.started_at,
+            queue=job.result.queue_seconds,
+            run=job.result.run_seconds,
+            encode=perf_counter() - job.inferred_at,
+        )
+        self._metrics.observe_inference(job.graph_key, job.items, job.timings)
+
+    def _record_failure(self) -> None:
+        self._metrics.observe_failure(self._job.graph_key, perf_counter() - self._job.started_at)
 
 
 async def infer(job: Job, arrays: Sequence[Array], executor: StageExecutor) -> InferenceResult:
     """Run the model on arrays (N first), and remove as much noise as the job requests. Call it inside `admit`.
 
-    Raises OperationNotSupported if the model lacks the operation. Items that fail are problems in the result.
+    Raises OperationNotSupported if the model lacks the operation, and QueueTimeout. Items that fail are problems in the
+    result.
     """
+    job.decoded_at = perf_counter()
     if job.removal == DEFAULT_REMOVAL:
-        result = await run(job.model, job.operation, arrays)
+        job.result = result = await run(job.model, job.operation, arrays, options=job.queue)
         denoised = None
     else:
-        denoised = await run_denoise(job.model, arrays, job.removal)
-        result = denoised.result
+        denoised = await run_denoise(job.model, arrays, job.removal, job.queue)
+        job.result = result = denoised.result
     job.inferred_at = perf_counter()
     if result.nbytes > executor.max_output_bytes:
         executor.inline = False

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from service.engine.queue import DEFAULT_OPTIONS, QueueOptions
 from service.types import Array
 
 Run = Callable[..., Array]
@@ -56,12 +57,13 @@ def _ignore(*_: object) -> None:
 class RunHooks:
     """Callbacks of a scheduler. They may be called in any thread.
 
-    `on_batch` gets the number of items of every batch, or 1 for every image that was run in tiles. `on_run` gets the
-    load and the seconds of every run. The load is counted in items by `Batcher`, and in bytes of output by
-    `TileScheduler`. `release_memory` is called by `TileScheduler` alone, when it becomes idle after a large tile.
+    `on_batch` gets the number of items and the seconds of every batch, or 1 and the seconds from the first to the
+    last tile for every image that was run in tiles. `on_run` gets the load and the seconds of every run. The load
+    is counted in items by `Batcher`, and in bytes of output by `TileScheduler`. `release_memory` is called by
+    `TileScheduler` alone, when it becomes idle after a large tile.
     """
 
-    on_batch: Callable[[int], None] = _ignore
+    on_batch: Callable[[int, float], None] = _ignore
     on_run: Callable[[int, float], None] = _ignore
     release_memory: Callable[[], None] = _ignore
 
@@ -82,8 +84,10 @@ class Scheduler(Protocol):
         """
         ...
 
-    async def submit(self, items: Array, controls: Array | None = None, /) -> BatchResult:
-        """Queue items (N first) and return their outputs. Raises InferenceError.
+    async def submit(
+        self, items: Array, controls: Array | None = None, options: QueueOptions = DEFAULT_OPTIONS, /
+    ) -> BatchResult:
+        """Queue items (N first) and return their outputs. Raises InferenceError or QueueTimeout.
 
         `controls` are the values of the graph's controls, float32 (N, controls): for all requests or for none.
         """

@@ -14,6 +14,7 @@ from service.card import STRENGTH_CONTROL, Card
 from service.engine.model import LoadedModel
 from service.engine.noise_level import mean_sigma
 from service.engine.operations import BLOCK_SIZE, InferenceResult, run
+from service.engine.queue import DEFAULT_OPTIONS, QueueOptions
 from service.errors import InvalidParameter, Problem
 from service.types import Array
 
@@ -61,7 +62,9 @@ def max_strength(card: Card) -> float:
     return max([1.0, *(control.maximum for control in card.controls if control.name == STRENGTH_CONTROL)])
 
 
-async def run_denoise(model: LoadedModel, inputs: Sequence[Array], removal: Removal) -> DenoisedItems:
+async def run_denoise(
+    model: LoadedModel, inputs: Sequence[Array], removal: Removal, options: QueueOptions = DEFAULT_OPTIONS
+) -> DenoisedItems:
     """Run the `denoise` graph on arrays (N first), so that `blend` gives the images with the requested removal.
 
     If the level of the noise is given, a first run estimates the noise of each image, and images with less noise than
@@ -71,9 +74,9 @@ async def run_denoise(model: LoadedModel, inputs: Sequence[Array], removal: Remo
     count = sum(map(len, inputs))
     if removal.sigma is None:
         strength = min(max(removal.strength, 1.0), limit)
-        result = await run(model, "denoise", inputs, {STRENGTH_CONTROL: [strength] * count})
+        result = await run(model, "denoise", inputs, {STRENGTH_CONTROL: [strength] * count}, options)
         return DenoisedItems(result, [removal.strength / strength] * count)
-    result = await run(model, "denoise", inputs)
+    result = await run(model, "denoise", inputs, options=options)
     level = removal.sigma * removal.strength
     strengths = [min(level / estimate, limit) for estimate in _estimates(result, model.card)]
     outputs = list(result.outputs)
@@ -81,7 +84,7 @@ async def run_denoise(model: LoadedModel, inputs: Sequence[Array], removal: Remo
     if again:
         items = [item[np.newaxis] for array in inputs for item in array]
         controls = {STRENGTH_CONTROL: [strengths[at] for at in again]}
-        second = await run(model, "denoise", [items[at] for at in again], controls)
+        second = await run(model, "denoise", [items[at] for at in again], controls, options.without_timeout())
         for at, output in zip(again, second.outputs, strict=True):
             outputs[at] = output
         result.run_seconds += second.run_seconds

@@ -15,8 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from service.engine.queue import DEFAULT_OPTIONS, PriorityQueue, QueueOptions
 from service.engine.scheduler import Batch, BatchResult, InferenceError, Run, RunHooks
 from service.engine.tile_grid import Grid, Span, Tile
+from service.errors import QueueTimeout
 from service.runtime.session import MappedOutputs
 from service.types import Array
 
@@ -34,7 +36,7 @@ class ImageJob:
 
     `remaining` is the number of tiles that have not finished. `started_at` is 0 until the first tile starts. `controls`
     are the values of the graph's controls, float32 (1, controls). `noise_map` is the second output so far, float32
-    (1, h, w).
+    (1, h, w). `timer` ends the request when its time in the queue is over. It is None if that time is not limited.
     """
 
     image: Array
@@ -42,9 +44,16 @@ class ImageJob:
     tiles: deque[Tile]
     remaining: int
     future: "asyncio.Future[None]"
+    priority: int
     controls: Array | None = None
     noise_map: Array | None = None
     started_at: float = 0.0
+    timer: asyncio.TimerHandle | None = None
+
+    def expire(self) -> None:
+        """Fail the request, because it has waited too long."""
+        if not self.future.done():
+            self.future.set_exception(QueueTimeout("the request has waited longer than its timeout"))
 
 
 class TileScheduler:
@@ -75,7 +84,7 @@ class TileScheduler:
         self._fast_lane_pixels = fast_lane_pixels
         self._hooks = hooks or RunHooks()
         self._free_slots: dict[Lane, int] = {"tiles": runners, "small": 1}
-        self._queues: dict[Lane, deque[ImageJob]] = {"tiles": deque(), "small": deque()}
+        self._queues: dict[Lane, PriorityQueue[ImageJob]] = {"tiles": PriorityQueue(), "small": PriorityQueue()}
         self._ran_large_tile = False
         self.running: set[asyncio.Future[Any]] = set()
         self.completed = 0
@@ -85,12 +94,13 @@ class TileScheduler:
         images = [array[index : index + 1] for array in arrays for index in range(len(array))]
         return [images[start : start + self._runners] for start in range(0, len(images), self._runners)]
 
-    async def submit(self, image: Array, controls: Array | None = None) -> BatchResult:
+    async def submit(
+        self, image: Array, controls: Array | None = None, options: QueueOptions = DEFAULT_OPTIONS
+    ) -> BatchResult:
         """Queue an image (1,H,W,C) and return its output of the same shape and dtype.
 
-        `controls` are the values of the graph's controls, float32 (1, controls).
-
-        If the caller is cancelled, the tiles that have not started are not run. Raises InferenceError.
+        `controls` are the values of the graph's controls, float32 (1, controls). If the caller is cancelled, the tiles
+        that have not started are not run. Raises InferenceError or QueueTimeout.
         """
         loop = asyncio.get_running_loop()
         enqueued_at = perf_counter()
@@ -98,18 +108,21 @@ class TileScheduler:
         lane: Lane = "small" if height * width <= self._fast_lane_pixels else "tiles"
         tiles = self._plan_tiles(height, width)
         output = np.empty(image.shape, image.dtype)
-        job = ImageJob(image, output, deque(tiles), len(tiles), loop.create_future(), controls)
+        job = ImageJob(image, output, deque(tiles), len(tiles), loop.create_future(), options.priority, controls)
         if self._run_with_map:
             stride = self._grid.stride
             job.noise_map = np.empty((1, -(-height // stride), -(-width // stride)), np.float32)
-        self._queues[lane].append(job)
+        if options.timeout is not None:
+            job.timer = loop.call_later(options.timeout, job.expire)
+        self._queues[lane].append(job, job.priority)
         self._dispatch(loop, lane)
         await job.future
-        self._hooks.on_batch(1)
+        run_seconds = perf_counter() - job.started_at
+        self._hooks.on_batch(1, run_seconds)
         return BatchResult(
             output,
             queue_seconds=job.started_at - enqueued_at,
-            run_seconds=perf_counter() - job.started_at,
+            run_seconds=run_seconds,
             batch=Batch(image, output),
             offset=0,
             noise_map=job.noise_map,
@@ -128,12 +141,14 @@ class TileScheduler:
         """Start tiles while slots are free, one of each request in turn."""
         queue = self._queues[lane]
         while queue and self._free_slots[lane]:
-            job = queue.popleft()
+            job = queue.turn()[0].popleft().item
+            if job.timer:
+                job.timer.cancel()
             if job.future.done():  # the request was cancelled, or one of its tiles failed
                 continue
             tile = job.tiles.popleft()
             if job.tiles:
-                queue.append(job)
+                queue.append(job, job.priority)
             try:
                 running = loop.run_in_executor(self._pool, self._run_tile, job, tile)
             except RuntimeError as error:  # the pool was shut down: fail the request, so that it does not wait forever

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from service.config import Settings
 from service.engine.model import autotune_when_idle
@@ -22,6 +23,7 @@ from service.http import management, openapi, pages
 from service.http.context import RequestContext
 from service.http.openapi import OperationRoute
 from service.http.problems import problem_response
+from service.http.v2 import OpenInference
 from service.repository.watcher import log_models, watch_models
 from service.state import State, create_state
 from service.telemetry.metrics import METRICS_DIR_ENV, flush_periodically
@@ -52,6 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         },
     )
     app.router.routes.extend(OperationRoute(operation) for operation in OPERATIONS)
+    app.router.routes.append(Route("/v2{path:path}", OpenInference(), include_in_schema=False))
     app.include_router(management.router)
     if settings.enable_metrics:
         app.include_router(management.metrics_router)

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from service import codec
 from service.card import Card, Operation
 from service.codec import LazyPicture, Picture
 from service.config import Settings
-from service.engine.images import open_picture, preprocess
+from service.engine.images import open_picture, preprocess, stack_rows
 from service.errors import InvalidImage, InvalidParameter, Problem, TruncatedImage, UnsupportedImage
 from service.http.forms import Form
 from service.http.gateways import explain_damage, explain_missing_line_ends
@@ -115,12 +113,3 @@ def decode_inputs(
         inputs.pictures.append(picture)
     inputs.arrays = stack_rows(rows)
     return inputs
-
-
-def stack_rows(rows: list[Array]) -> list[Array]:
-    """Stack rows into one array (N first) if their shapes are equal; else return one array of N = 1 per row."""
-    if len(rows) == 1:
-        return [rows[0][np.newaxis]]
-    if len({row.shape for row in rows}) == 1:
-        return [np.stack(rows)]
-    return [row[np.newaxis] for row in rows]

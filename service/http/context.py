@@ -1,7 +1,5 @@
 """The context of a request: its id, headers, metrics and log line, and the functions that every response shares."""
 
-import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
@@ -10,10 +8,8 @@ import structlog
 from starlette.types import Scope, Send
 
 from service.state import State
+from service.telemetry.request_ids import request_id
 from service.telemetry.timings import Timings
-
-REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 log = structlog.get_logger()
 
@@ -30,6 +26,7 @@ class RequestContext:
     headers: dict[bytes, bytes]
     started_at: float
     route: str = "other"
+    protocol: str = "http"
     model: str = ""
     key_name: str = ""
     status: int = 0
@@ -50,14 +47,8 @@ def create_context(scope: Scope) -> RequestContext:
     headers = dict(scope["headers"])
     if len(headers) < len(scope["headers"]):
         headers = merge_headers(scope["headers"])
-    client_id, trace = headers.get(b"x-request-id"), headers.get(b"traceparent")
-    if client_id is not None and REQUEST_ID.fullmatch(client_id):
-        request_id = client_id.decode()
-    elif trace is not None and (match := TRACEPARENT.fullmatch(trace)):
-        request_id = match[1].decode()
-    else:
-        request_id = os.urandom(8).hex()
-    context = scope["context"] = RequestContext(request_id, headers, perf_counter())
+    chosen = request_id(headers.get(b"x-request-id"), headers.get(b"traceparent"))
+    context = scope["context"] = RequestContext(chosen, headers, perf_counter())
     return context
 
 
@@ -72,7 +63,7 @@ def merge_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 def record_request(context: RequestContext, state: State, scope: Scope) -> None:
     """Count the request. Log it if the access log is on or the response is a server error."""
     seconds = perf_counter() - context.started_at
-    state.metrics.count_request(context.route, context.model, context.status, seconds)
+    state.metrics.count_request(context.route, context.model, context.status, seconds, context.protocol)
     if context.timings:
         state.metrics.observe_timings(context.timings)
     if state.settings.access_log or context.status >= 500:

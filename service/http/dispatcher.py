@@ -14,6 +14,7 @@ from service.http.context import RequestContext, create_context, get_state, reco
 from service.http.endpoint import Endpoint
 from service.http.problems import problem_response
 from service.http.proxies import resolve_path
+from service.http.v2 import OpenInference, authorization_path, error_response, is_v2
 
 
 class Dispatcher:
@@ -22,6 +23,7 @@ class Dispatcher:
     def __init__(self, app: FastAPI) -> None:
         self.app = app
         self.endpoints = {f"/{operation}": Endpoint(operation) for operation in OPERATIONS}
+        self.open_inference = OpenInference()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,13 +33,16 @@ class Dispatcher:
         state = get_state(scope)
         path: str = scope["path"]
         endpoint = self.endpoints.get(path)
-        if endpoint is None:
+        if endpoint is None and not is_v2(path):
             scope, path = resolve_path(scope, context.headers, state.settings)
             endpoint = self.endpoints.get(path)
         try:
             if state.api_keys:
-                context.key_name = state.api_keys.authorize(path, context.headers)
-            if scope["method"] == "OPTIONS" and (allow := self._allowed_methods(endpoint, scope)):
+                key_path = authorization_path(path) if is_v2(path) else path
+                context.key_name = state.api_keys.authorize(key_path, context.headers)
+            if is_v2(path):
+                await self.open_inference(scope, receive, send)
+            elif scope["method"] == "OPTIONS" and (allow := self._allowed_methods(endpoint, scope)):
                 context.status = 204
                 await send_response(context, send, b"", [(b"allow", allow)])
             elif endpoint:
@@ -47,7 +52,8 @@ class Dispatcher:
                 get_scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
                 await self.app(get_scope, receive, _with_request_id(context, send))
         except (Unauthorized, Forbidden, RateLimited) as problem:
-            context.status, body, headers = problem_response(problem, context.id)
+            respond = error_response if is_v2(path) else problem_response
+            context.status, body, headers = respond(problem, context.id)
             await send_response(context, send, body, headers)
         finally:
             record_request(context, state, scope)

@@ -1,11 +1,8 @@
 """An ASGI endpoint for one operation: read the body, parse, admit, decode, run, encode, respond."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from math import inf
 from time import perf_counter
-from typing import Any, TypeVar
 
 import structlog
 from starlette.types import Receive, Scope, Send
@@ -19,7 +16,6 @@ from service.engine.model import LoadedModel
 from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, JobGuards, StageExecutor, admit, infer
 from service.engine.strength import Removal, check_removal
 from service.errors import (
-    BodyTooLarge,
     InternalError,
     ModelNotFound,
     OperationNotSupported,
@@ -27,6 +23,7 @@ from service.errors import (
 )
 from service.http.body import ParsedBody, decode_inputs, parse_body
 from service.http.context import RequestContext, create_context, get_state, send_response
+from service.http.disconnect import INLINE_BODY_BYTES, ClientDisconnect, cancel_on_disconnect, read_body
 from service.http.forms import Form, is_form, parse_form
 from service.http.media_types import MULTIPART, NPY, URLENCODED
 from service.http.negotiation import NegotiationInput, check_metadata, check_quality, response_type
@@ -34,21 +31,12 @@ from service.http.parameters import RequestParameters, client_timeout, merge_for
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
 from service.state import State
-from service.telemetry.timings import Timings
 from service.types import Headers
 
-T = TypeVar("T")
-
-INLINE_BODY_BYTES = 64 << 10
-"""Largest body handled on the event loop. Decoded images and outputs may be three times as large."""
 INLINE_ARRAY_BYTES = 1 << 20
 """Largest array used without conversion, and largest image of which only the header is parsed, on the event loop."""
 
 log = structlog.get_logger()
-
-
-class ClientDisconnect(Exception):
-    """The client closed the connection, so no response is sent."""
 
 
 @dataclass(slots=True)
@@ -94,7 +82,7 @@ class Endpoint:
         with BodyReservation(state.admission) as reservation:
             body: bytes | Form = await read_body(receive, context.headers, settings.max_body_bytes, reservation)
             with Deadline(settings.request_timeout, timeout) as deadline:
-                limits = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel)
+                limits = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel, state.metrics)
                 if model is None and is_form(body, parameters.media_type):
                     body = await self._parse_form(state, body, parameters.content_type)
                     parameters = merge_form_fields(parameters, body.fields)
@@ -132,12 +120,11 @@ class Endpoint:
         body = await executor.run(parse_body, source, media_type, card, self.operation, settings)
         if body.decoded_bytes > (inf if media_type == NPY else 3 * INLINE_BODY_BYTES):
             executor.inline = False
-        job = Job(call.model, self.operation, len(body), body.decoded_bytes, removal)
+        job = Job(call.model, self.operation, len(body), body.decoded_bytes, removal, started_at=started_at)
         response_media_type = self._media_type(call, body)
         with admit(job, limits):
             inputs = await executor.run(decode_inputs, body, card, self.operation, settings, parameters)
             executor.max_output_bytes = INLINE_ARRAY_BYTES if response_media_type == NPY else 3 * INLINE_BODY_BYTES
-            decoded_at = perf_counter()
             inference = infer(job, inputs.arrays, executor)
             large = job.decoded_bytes > LARGE_REQUEST_BYTES
             result = await (cancel_on_disconnect(call.receive, inference) if large else inference)
@@ -153,13 +140,9 @@ class Endpoint:
                 quality=parameters.quality,
             )
             payload, headers = await executor.run(render, parts, response_media_type)
-        call.context.timings = timings = Timings(
-            decode=decoded_at - started_at,
-            queue=result.queue_seconds,
-            run=result.run_seconds,
-            encode=perf_counter() - job.inferred_at,
-        )
-        headers.append((b"server-timing", timings.header()))
+        call.context.timings = job.timings
+        if job.timings:
+            headers.append((b"server-timing", job.timings.header()))
         return payload, headers
 
     def _media_type(self, call: Call, body: ParsedBody) -> str:
@@ -197,49 +180,3 @@ def is_cheap_to_parse(source: bytes | Form, media_type: str) -> bool:
         return True
     unconverted = media_type == NPY or (media_type.startswith("image/") and is_fast_path(source))
     return unconverted and len(source) <= INLINE_ARRAY_BYTES
-
-
-async def read_body(
-    receive: Receive, headers: Mapping[bytes, bytes], limit: int, reservation: BodyReservation
-) -> bytes:
-    """Read the whole body.
-
-    Raises BodyTooLarge as soon as the Content-Length or the bytes received exceed `limit`, Overloaded as soon as the
-    bodies in memory exceed their limit, and ClientDisconnect.
-    """
-    content_length = headers.get(b"content-length", b"0")
-    if content_length.isdigit() and int(content_length[:20]) > limit:
-        raise BodyTooLarge(f"a body may have at most {limit} bytes")
-    chunks: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk = message.get("body", b"")
-        more = message.get("more_body", False)
-        if not more and not chunks and len(chunk) <= min(limit, INLINE_BODY_BYTES):
-            return chunk  # the common case: a small body in one message needs no reservation
-        reservation.add(len(chunk))
-        if reservation.size > limit:
-            raise BodyTooLarge(f"a body may have at most {limit} bytes")
-        chunks.append(chunk)
-        if not more:
-            return b"".join(chunks)
-
-
-async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Await a coroutine and return its result; cancel it and raise ClientDisconnect when the client disconnects."""
-    task, disconnect = asyncio.ensure_future(work), asyncio.ensure_future(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait((task, disconnect), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        disconnect.cancel()
-        task.cancel()
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -29,7 +29,10 @@ REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID",
 TRACING_HEADERS = ("tracestate", "baggage")
 """Request headers that tracing libraries send along with `traceparent`. They have no effect."""
 
-CORS_ALLOWED_HEADERS = [*REQUEST_HEADERS, *TRACING_HEADERS]
+OPEN_INFERENCE_HEADERS = ("Inference-Header-Content-Length",)
+"""Header of requests and responses of the Open Inference Protocol: the bytes of their JSON part."""
+
+CORS_ALLOWED_HEADERS = [*REQUEST_HEADERS, *OPEN_INFERENCE_HEADERS, "Content-Encoding", *TRACING_HEADERS]
 CORS_EXPOSED_HEADERS = [
     *COMMON_RESPONSE_HEADERS,
     *PROBLEM_HEADERS,
@@ -37,5 +40,6 @@ CORS_EXPOSED_HEADERS = [
     *FIGURE_HEADERS.values(),
     *INPUT_CHANGE_HEADERS.values(),
     *METADATA_HEADERS.values(),
+    *OPEN_INFERENCE_HEADERS,
 ]
 """Response headers that pages of the origins in `cors_origins` may read."""

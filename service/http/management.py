@@ -46,9 +46,8 @@ async def livez(state: StateDep) -> Response:
 )
 async def readyz(state: StateDep) -> Response:
     """Report whether at least one model is loaded and the service is not shutting down."""
-    ready = bool(state.store.snapshot.loaded) and not state.shutting_down
     reason = "shutting down" if state.shutting_down else "no model is loaded; see /models for the reasons"
-    return _health("ready" if ready else reason, healthy=ready)
+    return _health("ready" if state.is_ready else reason, healthy=state.is_ready)
 
 
 @metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

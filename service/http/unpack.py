@@ -6,8 +6,8 @@ from typing import Literal
 
 from service import codec
 from service.card import Card, ImageInput, Operation
+from service.engine.array_checks import expected_shape, validate_array
 from service.errors import InvalidArray, InvalidImage, Problem, TooManyItems, UnsupportedMediaType
-from service.http.array_checks import expected_shape, validate_array
 from service.http.base64_text import decode_text
 from service.http.forms import Form
 from service.http.gateways import undo_base64

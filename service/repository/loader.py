@@ -28,6 +28,7 @@ from service.runtime.tuning import (
     choose_threads,
     choose_tiles,
 )
+from service.types import GraphKey
 
 # Allowed difference from the probe, in grey levels for images and relative to the largest magnitude for floats.
 # In int8 graphs the CPU's rounding in one layer may change the quantized values of the next.
@@ -120,7 +121,7 @@ def load_runner(folder: Path, card: Card, operation: Operation, options: LoadOpt
         folder, card, graph, device=options.device, intra_op_threads=threads.value, roots=options.link_dirs
     )
     choices: dict[str, Choice[str | int]] = {"device": session.device, "precision": precision, "threads": threads}
-    on_batch = partial(options.on_batch, card.name, operation)
+    on_batch = partial(options.on_batch, GraphKey(card.name, str(card.version), operation))
     if tiles:
         load = GraphLoad(tiles.concurrency)
         release_memory = partial(session.release_memory, to_array(graph.probe.input))

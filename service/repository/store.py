@@ -8,7 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -75,6 +75,8 @@ class Store:
         self._unreadable: str | None = None  # the reason that was logged
         self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
+        self.unloaded: set[tuple[str, Operation]] = set()
+        """Models and operations that a client has unloaded, until a client loads them again."""
         self._loader = ThreadPoolExecutor(1, "loader")  # loads one model at a time, outside the pool for requests
 
     def refresh(self) -> bool:
@@ -153,7 +155,9 @@ class Store:
         if (card.name, card.version) != (name, version):
             raise ModelRejected(f"the card is for {card.name} {card.version}, not for {name} {version}")
         runners: dict[Operation, Runner] = {
-            operation: load_runner(folder, card, operation, self.load_options) for operation in card.operations
+            operation: load_runner(folder, card, operation, self.load_options)
+            for operation in card.operations
+            if (name, operation) not in self.unloaded
         }
         return LoadedModel(card, runners)
 
@@ -194,6 +198,47 @@ class Store:
     async def refresh_async(self) -> bool:
         """Call `refresh` on the loader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._loader, self.refresh)
+
+    async def unload(self, name: str, operation: Operation | None) -> None:
+        """Release the graph of an operation, or of all if it is None. It stays unloaded when the folder changes.
+
+        Raises ModelNotFound.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._loader, self._unload, name, operation)
+
+    def _unload(self, name: str, operation: Operation | None) -> None:
+        model = self._current(name, operation)
+        self.unloaded.update((name, each) for each in model.card.operations if operation in (None, each))
+        for key in [key for key in self._version_cache if key[0] == name]:
+            del self._version_cache[key]
+        runners: dict[Operation, Runner] = {
+            each: runner for each, runner in model.runners.items() if (name, each) not in self.unloaded
+        }
+        self._replace(LoadedModel(model.card, runners))
+
+    async def load(self, name: str, operation: Operation | None) -> None:
+        """Load the graph of an operation, or of all if it is None, and look for new versions.
+
+        Raises ModelNotFound or ModelRejected.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._loader, self._load_again, name, operation)
+
+    def _load_again(self, name: str, operation: Operation | None) -> None:
+        self.refresh()
+        model = self._current(name, operation)
+        self.unloaded -= {(name, each) for each in model.card.operations if operation in (None, each)}
+        if set(model.card.operations) - set(model.runners) - {each for other, each in self.unloaded if other == name}:
+            self._replace(self._load(name, model.card.version))
+
+    def _current(self, name: str, operation: Operation | None) -> LoadedModel:
+        model = self.snapshot.loaded.get(name)
+        if model is None or (operation and operation not in model.card.operations):
+            raise ModelNotFound("model: there is no such model or operation")
+        return model
+
+    def _replace(self, model: LoadedModel) -> None:
+        """Replace the loaded version of a model in the snapshot."""
+        self.snapshot = replace(self.snapshot, loaded={**self.snapshot.loaded, model.card.name: model})
 
     def runners(self) -> Iterator[Runner]:
         """Return the runners of all models in memory."""

@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from service.card import Card, Graph, Operation, Precision
+from service.card import Card, Graph, Precision
 from service.runtime.hardware import Choice, has_int8_instructions
 from service.runtime.session import Device, Session, choose_device
 from service.runtime.tensors import to_array
+from service.types import GraphKey
 
 INLINE_ITEM_SECONDS = 0.001  # run graphs on the event loop if one item takes at most this time
 INLINE_BATCH_SECONDS = 0.008  # time of a batch on the event loop, which it blocks
@@ -26,10 +27,10 @@ MIN_TILE_RADII = 15  # side of a square tile in receptive radii; a smaller tile 
 class LoadOptions:
     """How to load graphs.
 
-    `intra_op_threads` is the number of threads per run, or 0 to choose it. `max_batch_size` is in items. `cores` is the
-    number of CPU cores to use. `on_batch` gets the model name, the operation and the items of every batch. `precision`
-    applies to operations that have graphs of several precisions. `tile_memory_bytes` limits the memory of all tiles of
-    one graph that run at once. Links to files of models may end inside `link_dirs`.
+    `intra_op_threads` is the number of threads per run, or 0 to choose it. `max_batch_size` is in items. `cores` is
+    the number of CPU cores to use. `on_batch` gets the graph, the items and the seconds of every batch. `precision`
+    applies to operations that have graphs of several precisions. `tile_memory_bytes` limits the memory of all tiles
+    of one graph that run at once. Links to files of models may end inside `link_dirs`.
     """
 
     device: Device
@@ -37,7 +38,7 @@ class LoadOptions:
     max_batch_size: int
     pool: Executor
     cores: int
-    on_batch: Callable[[str, Operation, int], None] = lambda *_: None
+    on_batch: Callable[[GraphKey, int, float], None] = lambda *_: None
     precision: Precision | Literal["auto"] = "auto"
     tile_memory_bytes: int = 256 << 20
     link_dirs: tuple[Path, ...] = ()

@@ -29,6 +29,7 @@ from service.runtime.hardware import available_cores
 from service.runtime.memory import max_workers
 from service.runtime.session import DeviceUnavailable, check_cuda
 from service.server.addresses import bind_sockets, closing_all, log_addresses
+from service.server.grpc_port import check_grpc_port
 from service.server.protocol import TimeoutProtocol
 from service.server.shutdown import GracefulServer
 from service.server.supervisor import STARTUP_FAILURE, supervise
@@ -72,6 +73,7 @@ def serve(settings: Settings) -> None:
     cores = available_cores()
     plan = memory_plan(settings, max(1, cores.value // settings.workers))
     _check_files(settings)
+    check_grpc_port(settings)
     _check_device(settings)
     log.info(  # without the address, which uvicorn logs once the port is bound
         "starting",

@@ -9,12 +9,17 @@ import socket
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from math import ceil
+from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from service.server.addresses import log_addresses
+from service.server.grpc_port import start_grpc
+
+if TYPE_CHECKING:
+    from service.grpc.server import GrpcServer
 
 CONNECTION_CLOSE = (b"connection", b"close")
 OnShutdown = Callable[[Mapping[str, Any]], None]
@@ -38,10 +43,13 @@ class GracefulServer(uvicorn.Server):
         self.shutdown_delay = shutdown_delay
         self.on_shutdown = on_shutdown
         self.extra_drain = extra_drain
+        self.grpc: GrpcServer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and log the addresses, which uvicorn does only for sockets of its own."""
+        """Start, log the addresses, which uvicorn does only for sockets of its own, and start gRPC if it has a port."""
         await super().startup(sockets)
+        if self.started:
+            self.grpc = await start_grpc(self.lifespan.state)
         if self.started and sockets:
             log_addresses(sockets, "https" if self.config.is_ssl else "http")
 
@@ -53,8 +61,15 @@ class GracefulServer(uvicorn.Server):
         self.server_state.default_headers.append(CONNECTION_CLOSE)
         await self.accept_late_connections()
         await self._wait_until_idle()
-        grace = self.config.timeout_graceful_shutdown or 0
-        self.config.timeout_graceful_shutdown = grace + ceil(self.extra_drain(self.lifespan.state))
+        grace = (self.config.timeout_graceful_shutdown or 0) + ceil(self.extra_drain(self.lifespan.state))
+        self.config.timeout_graceful_shutdown = max(1, grace - await self._drain_grpc(grace))
+
+    async def _drain_grpc(self, grace: int) -> int:
+        """Reject new gRPC calls, wait up to `grace` seconds for those in progress, and return the seconds waited."""
+        started_at = monotonic()
+        if self.grpc and not self.force_exit:
+            await self.grpc.stop(grace)
+        return round(monotonic() - started_at)
 
     async def accept_late_connections(self) -> None:
         """Accept connections until the delay ends, because load balancers notice the shutdown late."""

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import add
 from pathlib import Path
 from threading import Lock
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 from typing import Final
 
 import orjson
@@ -23,8 +24,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from service.card import Operation
 from service.telemetry.timings import Timings
+from service.types import GraphKey
 
 METRICS_DIR_ENV = "_HOURGLASS_METRICS_DIR"  # environment variable, set before workers start
 DURATION_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -38,19 +39,24 @@ Rows = dict[Labels, list[float]]
 
 @dataclass(frozen=True, slots=True)
 class MetricSpec:
-    """A metric: its name, help text, label names, and the upper bounds of a histogram."""
+    """A metric: its name, help text, label names, and the upper bounds of a histogram.
+
+    `width`: numbers of a row, unless there are buckets. `combine` adds up the numbers of two workers.
+    """
 
     name: str
     help: str
     labels: Labels = ()
     buckets: tuple[float, ...] = ()
+    width: int = 1
+    combine: Callable[[float, float], float] = add
 
     def new_row(self) -> list[float]:
         """Return a row of zeros. A histogram has one more bucket, above the last bound."""
-        return [0.0] * (len(self.buckets) + 2 if self.buckets else 1)
+        return [0.0] * (len(self.buckets) + 2 if self.buckets else self.width)
 
 
-REQUESTS: Final = MetricSpec("hourglass_requests", "Completed requests.", ("route", "model", "code"))
+REQUESTS: Final = MetricSpec("hourglass_requests", "Completed requests.", ("route", "model", "code", "protocol"))
 REQUEST_DURATION: Final = MetricSpec(
     "hourglass_request_duration_seconds",
     "Time from the request head to the end of the response.",
@@ -64,7 +70,25 @@ BATCH_SIZE: Final = MetricSpec(
     "hourglass_batch_size", "Items in one inference run.", ("model", "operation"), BATCH_SIZE_BUCKETS
 )
 INFLIGHT_ITEMS: Final = MetricSpec("hourglass_inflight_items", "Items admitted and not yet answered.")
-FAMILIES: Final = (REQUESTS, REQUEST_DURATION, STAGE_DURATION, BATCH_SIZE)
+EXPORTED: Final = (REQUESTS, REQUEST_DURATION, STAGE_DURATION, BATCH_SIZE)
+STATISTICS: Final = MetricSpec(
+    "statistics", "Count and seconds of a statistic of a graph.", (*GraphKey._fields, "statistic"), width=2
+)
+LAST_INFERENCE: Final = MetricSpec(
+    "last_inference", "Time of the last request of a graph, in ms since 1970.", GraphKey._fields, combine=max
+)
+FAMILIES: Final = (*EXPORTED, STATISTICS, LAST_INFERENCE)
+"""The last two are for the statistics of the Open Inference Protocol. Prometheus gets no series of each batch size."""
+
+REQUEST_STATISTICS: Final = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "items")
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Statistics of all graphs: rows of STATISTICS and of LAST_INFERENCE."""
+
+    counts: Rows
+    last_inference: Rows
 
 
 class Metrics(Collector):
@@ -77,22 +101,24 @@ class Metrics(Collector):
         self._inflight_items = inflight_items
         self._rows: dict[str, Rows] = {spec.name: {} for spec in FAMILIES}
         self._stage_rows = [self._get_row(STAGE_DURATION, (stage,)) for stage in STAGES]
-        self._request_rows: dict[tuple[str, str, int], tuple[list[float], list[float]]] = {}
+        self._request_rows: dict[tuple[str, str, int, str], tuple[list[float], list[float]]] = {}
+        self._statistics_rows: dict[GraphKey, list[list[float]]] = {}
         self._lock = Lock()  # batches are observed on several threads
         self._file = folder / f"{os.getpid()}-{monotonic_ns()}.json" if folder else None
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
-    def count_request(self, route: str, model: str, code: int, seconds: float) -> None:
+    def count_request(self, route: str, model: str, code: int, seconds: float, protocol: str = "http") -> None:
         """Count a response that took `seconds`.
 
-        `route` and `model` must be names of the service and not values of the request, which could have any number of
-        values.
+        `protocol`: http, v2 (Open Inference Protocol over HTTP) or grpc. `route` and `model` must be names of the
+        service and not values of the request, which could have any number of values.
         """
-        rows = self._request_rows.get((route, model, code))
+        rows = self._request_rows.get((route, model, code, protocol))
         if rows is None:
-            rows = self._get_row(REQUESTS, (route, model, str(code))), self._get_row(REQUEST_DURATION, (route,))
-            self._request_rows[route, model, code] = rows
+            labels = route, model, str(code), protocol
+            rows = self._get_row(REQUESTS, labels), self._get_row(REQUEST_DURATION, (route,))
+            self._request_rows[route, model, code, protocol] = rows
         rows[0][0] += 1
         _observe(rows[1], DURATION_BUCKETS, seconds)
 
@@ -104,10 +130,33 @@ class Metrics(Collector):
         _observe(run, DURATION_BUCKETS, timings.run)
         _observe(encode, DURATION_BUCKETS, timings.encode)
 
-    def observe_batch(self, model: str, operation: Operation, items: int) -> None:
-        """Observe the number of items of one run of a model. Can be called from any thread."""
+    def observe_batch(self, graph: GraphKey, items: int, seconds: float) -> None:
+        """Observe the number of items of one run of a graph, and its duration. Can be called from any thread."""
         with self._lock:
-            _observe(self._get_row(BATCH_SIZE, (model, operation)), BATCH_SIZE_BUCKETS, items)
+            _observe(self._get_row(BATCH_SIZE, (graph.model, graph.operation)), BATCH_SIZE_BUCKETS, items)
+            _count(self._get_row(STATISTICS, (*graph, f"batch_{items}")), seconds)
+
+    def observe_inference(self, graph: GraphKey, items: int, timings: Timings) -> None:
+        """Observe a successful request to a graph: its items and the durations of its stages."""
+        success, _, queue, decode, run, encode, total_items = self._graph_rows(graph)
+        _count(success, timings.total)
+        _count(queue, timings.queue)
+        _count(decode, timings.decode)
+        _count(run, timings.run)
+        _count(encode, timings.encode)
+        total_items[0] += items
+        self._get_row(LAST_INFERENCE, tuple(graph))[0] = time_ns() // 1_000_000
+
+    def observe_failure(self, graph: GraphKey, seconds: float) -> None:
+        """Observe a request to a graph that failed after `seconds`, was rejected or was given up by its client."""
+        _count(self._graph_rows(graph)[1], seconds)
+
+    def _graph_rows(self, graph: GraphKey) -> list[list[float]]:
+        rows = self._statistics_rows.get(graph)
+        if rows is None:
+            rows = [self._get_row(STATISTICS, (*graph, name)) for name in REQUEST_STATISTICS]
+            self._statistics_rows[graph] = rows
+        return rows
 
     def _get_row(self, spec: MetricSpec, labels: Labels) -> list[float]:
         rows = self._rows[spec.name]
@@ -133,6 +182,18 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of all workers. Called by the registry at a scrape."""
+        total, inflight_items = self._totals()
+        for spec in EXPORTED:
+            yield _metric_family(spec, total[spec.name])
+        yield GaugeMetricFamily(INFLIGHT_ITEMS.name, INFLIGHT_ITEMS.help, inflight_items)
+
+    def statistics(self) -> "Statistics":
+        """Return the statistics of all graphs, of all workers."""
+        total, _ = self._totals()
+        return Statistics(total[STATISTICS.name], total[LAST_INFERENCE.name])
+
+    def _totals(self) -> tuple[dict[str, Rows], int]:
+        """Return the rows of all workers by the names of the metrics, and their items in flight."""
         self.flush()
         with self._lock:
             total = {name: {**rows} for name, rows in self._rows.items()}
@@ -144,11 +205,9 @@ class Metrics(Collector):
                 snapshot = orjson.loads(file.read_bytes())
                 if _process_exists(int(file.stem.partition("-")[0])):
                     inflight_items += snapshot["inflight_items"]
-                for name, rows in snapshot["rows"].items():
-                    _add_rows(total[name], rows)
-        for spec in FAMILIES:
-            yield _metric_family(spec, total[spec.name])
-        yield GaugeMetricFamily(INFLIGHT_ITEMS.name, INFLIGHT_ITEMS.help, inflight_items)
+                for spec in FAMILIES:
+                    _add_rows(total[spec.name], snapshot["rows"][spec.name], spec.combine)
+        return total, inflight_items
 
 
 async def flush_periodically(metrics: Metrics) -> None:
@@ -163,10 +222,15 @@ def _observe(row: list[float], bounds: tuple[float, ...], value: float) -> None:
     row[-1] += value
 
 
-def _add_rows(total: Rows, rows: list[tuple[list[str], list[float]]]) -> None:
+def _count(row: list[float], seconds: float) -> None:
+    row[0] += 1
+    row[1] += seconds
+
+
+def _add_rows(total: Rows, rows: list[tuple[list[str], list[float]]], combine: Callable[[float, float], float]) -> None:
     for labels, row in rows:
         sums = total.get(tuple(labels))
-        total[tuple(labels)] = [a + b for a, b in zip(sums, row, strict=True)] if sums else row
+        total[tuple(labels)] = [combine(a, b) for a, b in zip(sums, row, strict=True)] if sums else row
 
 
 def _metric_family(spec: MetricSpec, rows: Rows) -> Metric:

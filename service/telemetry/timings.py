@@ -20,3 +20,8 @@ class Timings:
             self.run * 1e3,
             self.encode * 1e3,
         )
+
+    @property
+    def total(self) -> float:
+        """The sum of all stages."""
+        return self.decode + self.queue + self.run + self.encode

@@ -18,6 +18,7 @@ SIDE, FEATURES, CODE = 8, 3, 4
 MATRIX = np.random.default_rng(7).normal(size=(SIDE * SIDE, CODE)).astype(np.float32) / 8
 
 Ends = tuple[int, list[int | str]]  # element type and shape of a port
+Port = tuple[str, Ends]
 IMAGE: Ends = (TensorProto.UINT8, ["n", SIDE, SIDE, 1])
 ANY_IMAGE: Ends = (TensorProto.UINT8, ["n", "h", "w", 3])
 CODES: Ends = (TensorProto.FLOAT, ["n", CODE])
@@ -26,18 +27,18 @@ VECTOR: Ends = (TensorProto.FLOAT, ["n", FEATURES])
 
 def graph(
     nodes: list[Any],
-    source: tuple[str, Ends],
-    target: tuple[str, Ends],
-    control: tuple[str, Ends] | None = None,
-    second_target: tuple[str, Ends] | None = None,
+    source: Port | list[Port],
+    target: Port | list[Port],
     **weights: Array,
 ) -> bytes:
-    """Return a serialised model with one input and one output, or two of each."""
+    """Return a serialised model with one or several inputs and outputs."""
+    sources = source if isinstance(source, list) else [source]
+    targets = target if isinstance(target, list) else [target]
     proto = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(port[0], *port[1]) for port in (source, control) if port],
-        [helper.make_tensor_value_info(port[0], *port[1]) for port in (target, second_target) if port],
+        [helper.make_tensor_value_info(port[0], *port[1]) for port in sources],
+        [helper.make_tensor_value_info(port[0], *port[1]) for port in targets],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     return helper.make_model(proto, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
@@ -136,10 +137,8 @@ def level_graphs() -> dict[Operation, bytes]:
     return {
         "denoise": graph(
             nodes,
-            ("image", ANY_IMAGE),
-            ("out", ANY_IMAGE),
-            ("strength", (TensorProto.FLOAT, ["n"])),
-            ("noise_variance", (TensorProto.FLOAT, ["n", "h", "w"])),
+            [("image", ANY_IMAGE), ("strength", (TensorProto.FLOAT, ["n"]))],
+            [("out", ANY_IMAGE), ("noise_variance", (TensorProto.FLOAT, ["n", "h", "w"]))],
             column=np.array([-1, 1, 1, 1]),
             twenty=np.full((), 20, np.float32),
             zero=np.zeros((), np.float32),

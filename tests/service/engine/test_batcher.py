@@ -55,7 +55,7 @@ def test_waiting_items_run_in_batches_up_to_the_limit() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=sizes.append))
+        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=lambda size, _: sizes.append(size)))
         await asyncio.gather(*(batcher.submit(items(1)) for _ in range(20)))
 
     run(work)
@@ -66,7 +66,7 @@ def test_batch_grows_while_items_arrive_up_to_its_limit() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=sizes.append))
+        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=lambda size, _: sizes.append(size)))
         callers: list[asyncio.Task[Any]] = []
         for _ in range(10):
             callers += [asyncio.create_task(batcher.submit(items(1))) for _ in range(2)]
@@ -78,7 +78,7 @@ def test_batch_grows_while_items_arrive_up_to_its_limit() -> None:
 
 
 def test_failing_observer_does_not_block_callers() -> None:
-    def fail(_: int) -> None:
+    def fail(*_: float) -> None:
         raise ValueError("observer")
 
     async def work() -> list[Any]:
@@ -93,7 +93,7 @@ def test_single_item_runs_immediately() -> None:
     sizes: list[int] = []
 
     async def work() -> None:
-        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=sizes.append))
+        batcher = Batcher(double, max_batch=8, hooks=RunHooks(on_batch=lambda size, _: sizes.append(size)))
         for _ in range(3):
             await batcher.submit(items(1))
 

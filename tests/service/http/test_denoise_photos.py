@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from starlette.testclient import TestClient
 
 from service.codec import write_npy
-from service.http.endpoint import ClientDisconnect, cancel_on_disconnect
+from service.http.disconnect import ClientDisconnect, cancel_on_disconnect
 from tests.conftest import Serve, digit, pixels, png
 from tests.support.compatibility import accepts
 

@@ -82,8 +82,8 @@ def test_metrics_count_requests_items_and_stages(serve: Serve) -> None:
         client.post("/denoise", content=png(digit()))
     client.post("/denoise", content=b"")
     text = client.get("/metrics").text
-    assert 'hourglass_requests_total{code="200",model="digits",route="/denoise"} 3.0' in text
-    assert 'hourglass_requests_total{code="422",model="digits",route="/denoise"} 1.0' in text
+    assert 'hourglass_requests_total{code="200",model="digits",protocol="http",route="/denoise"} 3.0' in text
+    assert 'hourglass_requests_total{code="422",model="digits",protocol="http",route="/denoise"} 1.0' in text
     assert 'hourglass_stage_duration_seconds_count{stage="run"} 3.0' in text
     assert 'hourglass_batch_size_sum{model="digits",operation="denoise"} 3.0' in text
     assert "hourglass_inflight_items 0.0" in text
@@ -105,5 +105,5 @@ def test_cancelled_request_is_not_counted_as_completed(serve: Serve, monkeypatch
     with suppress(Exception, asyncio.CancelledError):
         client.post("/denoise", content=png(digit()))
     text = client.get("/metrics").text
-    assert re.search(r'{code="499",model="[^"]*",route="/denoise"} 1\.0', text)
-    assert not re.search(r'{code="200",model="[^"]*",route="/denoise"', text)
+    assert re.search(r'{code="499",model="[^"]*",protocol="http",route="/denoise"} 1\.0', text)
+    assert not re.search(r'{code="200",model="[^"]*",protocol="http",route="/denoise"', text)

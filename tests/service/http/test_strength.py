@@ -119,7 +119,7 @@ def test_sigma_of_a_form_is_a_parameter(levels: TestClient) -> None:
     assert (pixels(answer.content) == picture(100) - np.uint8(10)).all()
 
 
-BAD_CARDS = {
+BAD_CARDS: dict[str, tuple[dict[str, Any], str]] = {
     "a control of another name": ({"controls": [{**STRENGTH, "name": "power"}]}, "no control of that name"),
     "no noise map": ({"noise_map": False}, "must have one output"),
 }

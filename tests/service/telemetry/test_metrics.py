@@ -2,11 +2,16 @@
 
 import os
 from pathlib import Path
+from time import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.telemetry.metrics import Metrics
+from service.telemetry.timings import Timings
+from service.types import GraphKey
+
+OTHER = (("code", "200"), ("model", ""), ("protocol", "http"), ("route", "other"))
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -24,7 +29,7 @@ def workers(tmp_path: Path) -> tuple[Metrics, Metrics]:
 def test_histogram_buckets_are_cumulative() -> None:
     metrics = Metrics(lambda: 0)
     for items in (1, 2, 3, 128, 500):
-        metrics.observe_batch("digits", "encode", items)
+        metrics.observe_batch(GraphKey("digits", "1", "encode"), items, 0.001)
     values = samples(metrics)
     at = (("model", "digits"), ("operation", "encode"))
     below = {bound: values["hourglass_batch_size_bucket", (("le", bound), *at)] for bound in ("1.0", "2.0", "4.0")}
@@ -42,7 +47,7 @@ def test_scrape_sums_all_workers(workers: tuple[Metrics, Metrics]) -> None:
         worker.flush()
     for worker in workers:
         values = samples(worker)
-        at = (("code", "200"), ("model", "digits"), ("route", "/denoise"))
+        at = (("code", "200"), ("model", "digits"), ("protocol", "http"), ("route", "/denoise"))
         assert values["hourglass_requests_total", at] == 7
         assert values["hourglass_request_duration_seconds_count", (("route", "/denoise"),)] == 7
         assert values["hourglass_inflight_items", ()] == 7
@@ -54,7 +59,7 @@ def test_counters_never_decrease_between_workers(workers: tuple[Metrics, Metrics
     for at in range(20):
         workers[at % 2].count_request("other", "", 200, 0.001)
         scraped = (first, second, second)[at % 3]
-        seen.append(samples(scraped)["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))])
+        seen.append(samples(scraped)["hourglass_requests_total", OTHER])
     assert seen == sorted(seen)
     assert max(seen) >= 19
 
@@ -66,7 +71,7 @@ def test_dead_worker_keeps_counters_and_drops_gauges(tmp_path: Path) -> None:
     (file,) = tmp_path.glob(f"{os.getpid()}-*.json")
     file.rename(tmp_path / "999999999-1.json")
     values = samples(alive)
-    assert values["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))] == 1
+    assert values["hourglass_requests_total", OTHER] == 1
     assert values["hourglass_inflight_items", ()] == 1
 
 
@@ -80,4 +85,23 @@ def test_unsaved_metrics_stay_in_memory(workers: tuple[Metrics, Metrics], tmp_pa
     first.count_request("other", "", 200, 0.001)
     tmp_path.rename(tmp_path.with_name("gone"))
     first.flush()
-    assert samples(first)["hourglass_requests_total", (("code", "200"), ("model", ""), ("route", "other"))] == 1
+    assert samples(first)["hourglass_requests_total", OTHER] == 1
+
+
+def test_statistics_add_up_workers_and_are_not_exported(workers: tuple[Metrics, Metrics]) -> None:
+    graph = GraphKey("digits", "1", "encode")
+    for worker in workers:
+        worker.observe_inference(graph, 3, Timings(decode=0.1, queue=0.2, run=0.3, encode=0.4))
+        worker.observe_batch(graph, 8, 0.5)
+        worker.observe_failure(graph, 2.0)
+        worker.flush()
+    counts = workers[0].statistics().counts
+    assert {name: counts[*graph, name] for name in ("success", "fail", "queue", "batch_8")} == {
+        "success": [2, pytest.approx(2.0)],
+        "fail": [2, 4.0],
+        "queue": [2, pytest.approx(0.4)],
+        "batch_8": [2, 1.0],
+    }
+    assert counts[*graph, "items"][0] == 6
+    assert abs(workers[0].statistics().last_inference[graph][0] / 1000 - time()) < 60
+    assert b"statistic" not in workers[0].render()

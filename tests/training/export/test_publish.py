@@ -198,8 +198,8 @@ def test_parity_error_over_the_limit_is_rejected(
         session = honest(*arguments)
         run = session.run
 
-        def turned(batch: NDArray[Any]) -> NDArray[Any]:
-            return np.where(batch > 200, 255 - run(batch), run(batch))
+        def turned(batch: NDArray[Any], controls: NDArray[Any] | None = None) -> NDArray[Any]:
+            return np.where(batch > 200, 255 - run(batch, controls), run(batch, controls))
 
         session.run = turned
         return session

@@ -1,0 +1,105 @@
+"""What every gRPC call shares: its id, authorization, metrics, log line and status."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, TypeAlias, TypeVar, cast
+
+import grpc
+import structlog
+
+from service.errors import InternalError, Problem
+from service.state import State
+from service.telemetry.request_ids import request_id
+from service.telemetry.timings import Timings
+
+T = TypeVar("T")
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+CODES = {
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+"""The gRPC status of each HTTP status of a problem; the others are INVALID_ARGUMENT."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class GrpcCall:
+    """A call and its outcome so far. `status` is the HTTP status of its outcome; 499 if the client cancels it."""
+
+    state: State
+    method: str
+    headers: dict[bytes, bytes]
+    id: str
+    seconds: float | None
+    model: str = ""
+    key_name: str = ""
+    status: int = 499
+    timings: Timings | None = None
+    started_at: float = field(default_factory=perf_counter)
+
+    def authorize(self, path: str) -> None:
+        """Check the API key for a path of the HTTP API. Raises Unauthorized, Forbidden or RateLimited."""
+        if self.state.api_keys:
+            self.key_name = self.state.api_keys.authorize(path, self.headers)
+
+    def record(self) -> None:
+        """Count the call. Log it if the access log is on or it failed in the service."""
+        seconds = perf_counter() - self.started_at
+        metrics = self.state.metrics
+        metrics.count_request(self.method, self.model, self.status, seconds, "grpc")
+        if self.timings:
+            metrics.observe_timings(self.timings)
+        if self.state.settings.access_log or self.status >= 500:
+            log.info(
+                "request",
+                id=self.id,
+                method="grpc",
+                path=self.method,
+                model=self.model,
+                key=self.key_name,
+                status=self.status,
+                ms=round(seconds * 1000, 2),
+            )
+
+
+def create_call(state: State, method: str, context: Context) -> GrpcCall:
+    """Return the call of a context. `seconds` are those until the deadline of the client, None without one."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in context.invocation_metadata() or ():
+        headers[name.encode()] = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+    chosen = request_id(headers.get(b"x-request-id"), headers.get(b"traceparent"))
+    remaining = cast("float | None", context.time_remaining())  # the stub omits None
+    return GrpcCall(state, method, headers, chosen, None if remaining is None else max(remaining, 1e-3))
+
+
+async def answer(call: GrpcCall, context: Context, work: Callable[[], Awaitable[T]]) -> T:
+    """Run the work of a call. A problem becomes the status of the call."""
+    try:
+        response = await work()
+        call.status = 200
+    except Exception as error:
+        problem = to_problem(call, error)
+        call.status = problem.status
+    else:
+        return response
+    finally:
+        call.record()
+    metadata = [("x-request-id", call.id), *problem.headers.items()]
+    await context.abort(CODES.get(problem.status, grpc.StatusCode.INVALID_ARGUMENT), problem.detail, tuple(metadata))
+    raise AssertionError("abort raises")
+
+
+def to_problem(call: GrpcCall, error: Exception) -> Problem:
+    """Return an error as a problem, and log it if it is internal."""
+    if isinstance(error, Problem):
+        return error.without_traceback()
+    log.error("request_failed", id=call.id, path=call.method, exc_info=error)
+    return InternalError(f"internal error; quote the id {call.id} when reporting this")

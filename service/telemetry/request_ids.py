@@ -1,0 +1,16 @@
+"""Ids of requests: those of their clients, if they are valid, or random ones."""
+
+import os
+import re
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def request_id(client_id: bytes | None, traceparent: bytes | None) -> str:
+    """Return the client's id if it is valid, else the trace id of `traceparent`, else a random id."""
+    if client_id is not None and REQUEST_ID.fullmatch(client_id):
+        return client_id.decode()
+    if traceparent is not None and (match := TRACEPARENT.fullmatch(traceparent)):
+        return match[1].decode()
+    return os.urandom(8).hex()
