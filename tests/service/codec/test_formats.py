@@ -88,7 +88,6 @@ OTHERS = {
     "DICOM": [b"\0" * 128 + b"DICM"],
     "FITS": [b"SIMPLE  =                    T"],
     "Netpbm": [b"P6\n2 2\n255\n"],
-    "BigTIFF": [b"II+\0\x08\0"],
     "base64": [b"iVBORw0KGgoAAAANSUhEUg", b"/9j/4AAQSkZJRg", b"UklGRh4AAABXRUJQ"],
     "data URI": [b"data:image/png;base64,iVBOR"],
     "npy": [b"\x93NUMPY\1\0"],
