@@ -146,7 +146,7 @@ def take_chunk(parts: PngParts, kind: bytes, body: bytes, *, intact: bool) -> No
             metadata.mark_broken("gamma")
     elif kind == b"tIME" and len(body) == 7 and intact:
         metadata.texts += ((kind, body),)
-    elif kind == b"acTL" and body[:4] > ONE_FRAME:
+    elif kind == b"acTL" and len(body) == 8 and body[:4] > ONE_FRAME:
         metadata.mark_other("frames")
     elif kind not in SILENT_KINDS:
         metadata.mark_other("other")
