@@ -54,8 +54,10 @@ class ApiKeys:
         """Read the keys file. Raises ValueError, which names the line, if it is invalid."""
         try:
             lines = file.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the keys file {file} cannot be read: {type(error).__name__}") from error
+        except OSError as error:
+            raise ValueError(f"the keys file {file} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the keys file {file} cannot be read: it is not UTF-8") from error
         keys = [_parse_line(file, number, line) for number, line in enumerate(lines, 1) if line.split("#")[0].strip()]
         if len({key.name for key in keys}) < len(keys):
             raise ValueError(f"{file} contains a name twice")

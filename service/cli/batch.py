@@ -16,6 +16,7 @@ import numpy as np
 from service import codec
 from service.card import Operation
 from service.cli.plan import MEDIA_TYPES, FileTask
+from service.cli.sources import printable
 from service.codec import PagedImage, Picture
 from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
@@ -177,14 +178,19 @@ def _write_images(run: BatchRun, images: Sequence[Picture], result: FileResult) 
 
 
 def write_atomic(target: Path, data: bytes) -> None:
-    """Write a file atomically: write a temporary file in the same folder, then rename it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file atomically: write a temporary file in the same folder, then rename it.
+
+    Raises OSError, which names the file and the reason.
+    """
     temporary = target.with_name(f".{uuid4().hex}.part")  # the target's name may have the longest length already
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
         temporary.replace(target)
+    except OSError as error:
+        raise OSError(f"cannot write {printable(target)}: {error.strerror}; choose another output") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
 
 

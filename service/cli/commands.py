@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, UnusedCliTokensError, config
+from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError, config
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -43,6 +43,8 @@ def format_error(error: Exception) -> Text:
     """
     cause = error.__cause__ if isinstance(error, CycloptsError) else error
     message = explain_flags(cause) if isinstance(cause, ValidationError) else error
+    if isinstance(error, UnknownOptionError):
+        message = f"{error} {' '.join(('hourglass', *(error.command_chain or ())))} --help lists all"
     if isinstance(error, UnusedCliTokensError):
         message = f"{' '.join(error.unused_tokens or ())} is too much here: see hourglass --help"
     return Text(f"hourglass: {message}", "red")

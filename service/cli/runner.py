@@ -239,7 +239,8 @@ def load_settings(models_dir: Path | None) -> Settings:
 def load_state(settings: Settings) -> State:
     """Load the models. Raises CommandError if their folder does not exist."""
     if not settings.models_dir.is_dir():
-        raise CommandError(f"the models folder {settings.models_dir} does not exist; set it with --models-dir")
+        reason = "is a file" if settings.models_dir.exists() else "does not exist"
+        raise CommandError(f"the models folder {settings.models_dir} {reason}; set it with --models-dir")
     configure_logging(settings.log_format, settings.log_level)
     state = create_state(settings)
     state.store.refresh()

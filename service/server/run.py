@@ -135,6 +135,9 @@ def _check_files(settings: Settings) -> None:
     if settings.api_keys_file:
         ApiKeys.from_file(settings.api_keys_file, settings.rate_limit)
     if settings.tls_cert_file:
+        for name, file in (("tls_cert_file", settings.tls_cert_file), ("tls_key_file", settings.tls_key_file)):
+            if file and not file.is_file():
+                raise ValueError(f"{PREFIX}{name.upper()}: there is no file {file}")
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
         except OSError as error:

@@ -110,7 +110,11 @@ def test_reconstruct_prints_the_error_of_each_file(models: Path, folder: Path, t
         (["serve", "--image-formats", "png,xyz"], "formats"),
         (["serve", "--api-keys-file", "{folder}/none"], "the keys file {folder}/none cannot be read"),
         (["serve", "--tls-cert-file", "{folder}/notes.txt"], "the certificate {folder}/notes.txt or its key"),
-        (["serve", "--nonsense"], "hourglass: Unknown option: --nonsense"),
+        (["serve", "--nonsense"], "hourglass: Unknown option: --nonsense. hourglass serve --help lists all"),
+        (["serve", "--api-keys-file", "none"], "the keys file none cannot be read: No such file or directory"),
+        (["serve", "--tls-cert-file", "none"], "HOURGLASS_TLS_CERT_FILE: there is no file none"),
+        (["models", "--models-dir", "{folder}/0.png"], "is a file; set it with --models-dir"),
+        (["denoise", "{folder}/0.png", "-o", "/proc/x.png", "--model", "digits"], "cannot write /proc/x.png: "),
     ],
 )
 def test_invalid_arguments_are_rejected_in_one_sentence(

@@ -200,7 +200,7 @@ DROPPED: dict[str, tuple[bytes, set[str]]] = {
     "PNG with tRNS of a wrong checksum": (with_chunks(PNG, corrupted(chunk(b"tRNS", bytes(6)))), {"transparency"}),
     "PNG with broken animation": (
         with_chunks(PNG, chunk(b"acTL", b"a"), chunk(b"fcTL", b"b"), chunk(b"fdAT", b"")),
-        {"frames"},
+        set(),
     ),
     "PNG with broken XMP": (with_chunks(PNG, chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0nothing")), {"xmp"}),
     "JPEG with a broken profile": (saved(PIXELS, "JPEG", quality=95, icc_profile=b"x" * 300), {"icc"}),
