@@ -14,6 +14,7 @@ from training.evaluation.figures import GraphFunction
 from training.export.artifact import Card, read_published
 from training.export.publish import check_writable, latest_version, load_graphs, publish
 from training.loop.fit import FitResult, ProgressCallback, fit
+from training.loop.plan import complete
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe, read_recipe
 
@@ -75,7 +76,8 @@ class Workspace:
         Raises RecipeError, DataError, Diverged and Collapsed like `training.loop.fit.fit`, and RunError if the folder
         contains a run of another recipe.
         """
-        parsed, data = read_recipe(recipe, changes), self.data(recipe, *changes)
+        data = self.data(recipe, *changes)
+        parsed = complete(read_recipe(recipe, changes), data)
         name = f"{parsed.model.name}-{variant}" if variant else parsed.model.name
         with self.progress(name) as on_step:
             return TrainedModel(parsed, data, fit(parsed, data, self.runs / name, on_step, resume=True))

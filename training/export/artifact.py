@@ -43,6 +43,7 @@ from training.export.parity_inputs import crop_to_probe, operation_inputs, parit
 from training.export.quantise import quantize
 from training.export.versions import versions
 from training.loop.fit import FitResult
+from training.loop.plan import complete
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
@@ -60,9 +61,10 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
 
     Raises RuntimeError if a graph cannot be exported.
     """
+    recipe = complete(recipe, data)
     net = fitted.net
     item = crop_to_probe(net, data.test[:1])
-    graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.model.operations]
+    graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.operations]
     if recipe.model.int8:
         graphs += [
             _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
@@ -81,7 +83,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         graphs=graphs,
         receptive_radius=net.receptive_radius,
         stride=net.stride,
-        error_percentiles=[0.0] * 101 if "reconstruct" in recipe.model.operations else None,
+        error_percentiles=[0.0] * 101 if "reconstruct" in recipe.operations else None,
         recipe=recipe.model_dump(mode="json"),
         data=CardData(name=data.name, sha256=data.sha256, count=len(data.train), licence=data.licence),
         quality=Quality(data="", figures={}, baselines={}),
