@@ -21,6 +21,8 @@ MAX_RISE = 1.05
 """Ratio of the last validation loss to the lowest above which a net overfits."""
 DEAD_SHARE = 1e-3
 """Numbers of a code are unused if they vary by less than this share of the one that varies most."""
+NEARLY = 1.05
+"""Ratio of errors up to which a model counts as no worse than a classical method."""
 MIN_EPOCHS, LEAST_DROP = 10, 0.05
 """Epochs, and relative drop of the loss over the last fifth of them, from which a loss counts as still falling."""
 
@@ -88,7 +90,9 @@ def _against_classical(measured: Evaluation) -> list[Finding]:
             continue
         for operation in ("reconstruct", "denoise"):
             own, other = _errors(measured.figures, operation), _errors(figures, operation)
-            lost = {key: own[key] / max(other[key], 1e-30) for key in own if key in other and own[key] > other[key]}
+            lost = {
+                key: own[key] / max(other[key], 1e-30) for key in own if key in other and own[key] > NEARLY * other[key]
+            }
             if lost:
                 key = max(lost, key=lost.__getitem__)
                 values = f"{_show(key, own[key])} against {_show(key, other[key])}"

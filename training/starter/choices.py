@@ -18,6 +18,8 @@ MIN_IMAGES = 10
 """Fewest images to learn a code from; a denoiser learns from two large photographs."""
 SIDES: dict[Task, int] = {"denoise": 64, "compress": 64, "embed": 32, "anomaly": 64, "generate": 32}
 """Longer side of images of different sizes, in pixels, for each task."""
+FEW_ROWS_PER_FEATURE = 20
+"""Rows for each column below which a table gets a linear net."""
 MAX_PATCH_SIDE = 64
 MAX_RATIO = 10.0
 """Largest ratio of the deviations of columns for which noise of one level means the same for all."""
@@ -182,10 +184,13 @@ def _table_draft(task: Task, seen: TableSurvey) -> Draft:
     items = round(0.9 * rows)
     share = {"anomaly": 8, "compress": 4}.get(task, 2 if seen.features < 32 else 6)
     code = max(1, min(seen.features // share, 64, items // 4))
+    few = items < FEW_ROWS_PER_FEATURE * seen.features and task != "generate"
+    hidden = [] if few else [min(256, max(16, 4 * seen.features))]
+    reason = f"{items} rows for {seen.features} columns are few: a linear code, as PCA finds it, overfits least"
     net = {
         "family": Choice("variational" if task == "generate" else "dense"),
         "code": Choice(code, _code_reason(task, seen.features)),
-        "hidden": Choice([min(256, max(16, 4 * seen.features, 0 if items > 500 else 16))]),
+        "hidden": Choice(hidden, reason if few else ""),
         "activation": Choice("gelu"),
         "normalize": Choice("standard", "columns of different units count alike; the scale is part of the model"),
     }
@@ -206,7 +211,7 @@ def _table_draft(task: Task, seen: TableSurvey) -> Draft:
             "clip": Choice(False, "the values may be outside 0..1"),
         }
     return Draft(
-        _table_data(seen), net, objective, _optimizer(2e-3, items, seen.features, decay=0.01), items, corruption
+        _table_data(seen, task), net, objective, _optimizer(2e-3, items, seen.features, decay=0.01), items, corruption
     )
 
 
@@ -223,10 +228,13 @@ def _variational_objective(weight: float) -> Table:
     }
 
 
-def _table_data(seen: TableSurvey) -> Table:
+def _table_data(seen: TableSurvey, task: Task) -> Table:
     data = {"source": Choice("arrays"), "path": Choice(str(seen.path.absolute()))}
     if seen.drop:
         data["drop"] = Choice(list(seen.drop), "; ".join(f"{name}: {reason}" for name, reason in seen.drop.items()))
+    if seen.label and task == "anomaly":
+        reason = "ordinary rows only, here those of the most frequent class: change it if another one is ordinary"
+        data["rows"] = Choice({seen.label: [seen.ordinary]}, reason)
     if seen.one_hot:
         data["categories"] = Choice("one-hot", "a column for each text")
     if seen.missing_rows:
