@@ -41,7 +41,8 @@ class ArraysSection(DataSection, TablePolicy):
         items, own = arrays.train, arrays.test
         if own is None:
             train, test = hold_out(items, self.test_fraction)
-            return Dataset(file.name, self.licence, train, test, columns=arrays.columns)
+            named = any(column.categories or not column.name.isdecimal() for column in arrays.columns)
+            return Dataset(file.name, self.licence, train, test, columns=arrays.columns if named else ())
         if (items.dtype, items.shape[1:]) != (own.dtype, own.shape[1:]):
             raise DataError(
                 f"{file}: its items, {_describe(items)}, and its test items, {_describe(own)}, are not alike"

@@ -16,7 +16,7 @@ from service.codec import composite, decode, fit_to_size
 from service.errors import Problem
 from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, held_out_mask, locate
 from training.data.downloads import cache_folder
-from training.data.pixel_cache import cache_items
+from training.data.pixel_cache import Reading, cache_items
 from training.errors import DataError
 from training.schema import NOT_STATED, Fraction
 
@@ -96,15 +96,6 @@ def find_pictures(root: Path) -> list[Path]:
     if not paths:
         raise DataError(f"{root} holds no pictures ({', '.join(sorted(SUFFIXES))})")
     return paths
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What became of a file: the digest of its content, and its pixels, uint8 H,W,C, or why it has none."""
-
-    digest: bytes
-    pixels: Pixels | None
-    problem: Literal["", "broken", "copy"] = ""
 
 
 def read_image(path: Path, seen: set[bytes]) -> Reading:

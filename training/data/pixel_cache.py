@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,13 @@ REPORT_SECONDS = 10.0
 """Seconds between two reports of progress."""
 
 
-class Item(Protocol):
-    """What a file became: the digest of its content, its pixels uint8 H,W,C, or the problem that it has."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What became of a file: the digest of its content, and its pixels, uint8 H,W,C, or why it has none."""
 
-    @property
-    def digest(self) -> bytes: ...
-    @property
-    def pixels(self) -> NDArray[np.uint8] | None: ...
-    @property
-    def problem(self) -> Literal["", "broken", "copy"]: ...
+    digest: bytes
+    pixels: NDArray[np.uint8] | None
+    problem: Literal["", "broken", "copy"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class CachedItems:
 
 
 def cache_items(
-    folder: Path, paths: Sequence[Path], shape: tuple[int, int, int], read: Callable[[Path], Item], seen: set[bytes]
+    folder: Path, paths: Sequence[Path], shape: tuple[int, int, int], read: Callable[[Path], Reading], seen: set[bytes]
 ) -> CachedItems:
     """Return the images of `paths` from the cache, and read those that it does not have yet.
 
@@ -74,7 +72,7 @@ def cache_items(
 
 
 def _continue(
-    pixels: Path, journal: Path, paths: Sequence[Path], size: int, read: Callable[[Path], Item], seen: set[bytes]
+    pixels: Path, journal: Path, paths: Sequence[Path], size: int, read: Callable[[Path], Reading], seen: set[bytes]
 ) -> None:
     """Append the files that the journal does not have. A record is written after its pixels."""
     records = _read_journal(journal)

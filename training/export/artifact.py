@@ -18,6 +18,7 @@ from service.card import (
     CARD_FILE,
     Card,
     Code,
+    Column,
     Graph,
     ImageInput,
     Parity,
@@ -69,8 +70,12 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         graphs += [
             _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
         ]
+    columns = [
+        Column(name=one.name, kind="category" if one.categories else "number", categories=list(one.categories))
+        for one in data.columns
+    ]
     return Card(
-        format=1,
+        format=2 if columns else 1,
         name=recipe.model.name,
         version=number,
         family=recipe.family,
@@ -94,6 +99,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
             seconds=round(fitted.seconds, 1),
             date=datetime.now(UTC).date(),
         ),
+        columns=columns,
     )
 
 

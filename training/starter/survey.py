@@ -22,6 +22,8 @@ LABEL_NAMES = {"class", "label", "target", "y", "species", "klasse"}
 """Names, in lower case, of columns that are the class of a row."""
 MAX_CLASSES = 20
 """Maximum number of classes in a column without a name."""
+MAX_ROWS = 1_000_000
+"""Maximum number of rows of an array that are looked at."""
 MANY_MISSING = 0.5
 """Share of missing values from which a column is left out."""
 FEW_ROWS_MISSING = 0.05
@@ -194,11 +196,11 @@ def survey_array(path: Path, source: str, items: np.ndarray) -> ImageSurvey:
     count, height, width, channels = items.shape
     if (items[:1] == items).all():
         raise DataError(f"all {count} images in {path} are the same: there is nothing to learn from one image")
-    return ImageSurvey(path, source, count, count, [height], [width], channels == 1)
+    return ImageSurvey(path, source, count, count, [height] * count, [width] * count, channels == 1)
 
 
-def survey_table(path: Path, columns: Sequence[RawColumn]) -> TableSurvey:
-    """Look at the columns of a table. Raises DataError if no column is of use."""
+def survey_table(path: Path, columns: Sequence[RawColumn], count: int | None = None) -> TableSurvey:
+    """Look at the columns of a table of `count` rows, or of a sample of them. Raises DataError if none is of use."""
     drop = {column.name: reason for column in columns if (reason := _reason_to_drop(column))}
     label = _find_label([column for column in columns if column.name not in drop])
     if label:
@@ -209,6 +211,7 @@ def survey_table(path: Path, columns: Sequence[RawColumn]) -> TableSurvey:
     if not kept:
         raise DataError(f"{path} has no column to learn from: {'; '.join(f'{n}: {r}' for n, r in drop.items())}")
     rows = len(columns[0].numbers if columns[0].numbers is not None else columns[0].texts)
+    count = count or rows
     missing = np.zeros(rows, dtype=bool)
     for values in numbers:
         missing |= np.isnan(values)
@@ -218,14 +221,14 @@ def survey_table(path: Path, columns: Sequence[RawColumn]) -> TableSurvey:
         raise DataError(f"all {rows} rows of {path} are the same: there is nothing to learn from them")
     return TableSurvey(
         path=path,
-        rows=rows,
+        rows=count,
         features=len(numbers) + sum(len({text for text in column.texts if text}) for column in texts),
         drop=drop,
         label=label.name if label else "",
         ordinary=_most_frequent(label) if label else "",
         constant=[column.name for column in kept if column.numbers is not None and np.nanstd(column.numbers) == 0],
         one_hot=[column.name for column in texts],
-        missing_rows=int(missing.sum()),
+        missing_rows=round(float(missing.mean()) * count),
         ratio=float(varying.max() / varying.min()) if len(varying) else 1.0,
         deviation=float(np.median(varying)) if len(varying) else 1.0,
     )
@@ -276,6 +279,6 @@ def _survey_numpy(path: Path) -> ImageSurvey | TableSurvey:
             items = np.load(file, allow_pickle=False)
     if items.ndim == 4:
         return survey_array(path, "arrays", items)
-    return survey_table(
-        path, [RawColumn(str(number), column.astype(np.float64)) for number, column in enumerate(items.T, 1)]
-    )
+    sample = items[:: -(-len(items) // MAX_ROWS)]
+    columns = [RawColumn(str(number), column.astype(np.float64)) for number, column in enumerate(sample.T, 1)]
+    return survey_table(path, columns, len(items))
