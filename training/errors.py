@@ -8,6 +8,7 @@ TrainingError
 ├── Collapsed         the net returns the same output for every input
 ├── NothingToPlot     there are no images or results to draw
 ├── PublishError      an exported graph differs from the trained net, or the model cannot be written
+├── ImportRejected    a model of another program cannot be served, or a question about it is open
 └── Interrupted       a signal stopped the fit after a checkpoint was written
 """
 
@@ -57,6 +58,10 @@ class NothingToPlot(TrainingError):
 
 class PublishError(TrainingError):
     """An exported graph differs from the trained net, or the model cannot be written."""
+
+
+class ImportRejected(TrainingError):
+    """A model of another program cannot be served as it is, or it is not known how it sees images."""
 
 
 class Interrupted(TrainingError):
