@@ -1,6 +1,8 @@
 """Schema of `card.json`, which describes one model version in `models/<name>/<version>/`.
 
-Training writes cards and the service reads them. This module imports only pydantic and the standard library.
+Format 2 has all fields of format 1 and some optional ones. A card has format 2 only if it uses one of them, so that
+older versions of the service can read as many models as possible. Training writes cards and the service reads them.
+This module imports only pydantic and the standard library.
 """
 
 from datetime import date
@@ -14,11 +16,26 @@ Operation = Literal["encode", "decode", "reconstruct", "denoise"]
 Precision = Literal["float32", "int8"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
 GraphFile = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}\.onnx$")]
+ControlName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(max_length=4000)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 CARD_FILE = "card.json"
 CARD_SCHEMA_FILE = "card.schema.json"
+NOISE_MAP_OUTPUT = "noise_variance"
+"""Name of the second output of a graph with `noise_map`."""
+NOISE_LEVEL_CONTROL = "noise_level"
+"""Name of the control for the standard deviation of the noise, in grey levels of the scale 0..255."""
+
+
+def _is_unused(value: object) -> bool:
+    """Return whether an optional field has its default value, which is not written."""
+    return not value
+
+
+def _is_eight(value: object) -> bool:
+    return value == 8
 
 
 class StrictModel(BaseModel):
@@ -83,11 +100,76 @@ class Parity(StrictModel):
     unit: Literal["levels", "relative"]
 
 
+class Control(StrictModel):
+    """An extra input of graphs, float32 of shape (N,): one number for each item. Its name is that of the input.
+
+    `default` is the value for items without one. It may lie outside the range, for example -1 for a graph that then
+    chooses the value itself.
+    """
+
+    name: ControlName
+    title: Text
+    unit: Text
+    minimum: FiniteFloat
+    maximum: FiniteFloat
+    default: FiniteFloat
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError(f"the minimum of the control {self.name} must not exceed its maximum")
+        return self
+
+
+class Column(StrictModel):
+    """A column of the table that the vectors of the model are rows of.
+
+    A column of kind `number` is one feature. A column of kind `category` is one feature for each of its `categories`:
+    1 for the category of the row, and 0 for the others.
+    """
+
+    name: Label
+    kind: Literal["number", "category"]
+    categories: list[Label] = Field(default_factory=list, exclude_if=_is_unused)
+
+    @property
+    def features(self) -> int:
+        """Number of features of the column."""
+        return len(self.categories) if self.kind == "category" else 1
+
+    @model_validator(mode="after")
+    def _only_categories_have_categories(self) -> Self:
+        if (self.kind == "category") != bool(self.categories):
+            raise ValueError(f"the column {self.name} must have categories if, and only if, its kind is category")
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError(f"two categories of the column {self.name} have the same name")
+        return self
+
+
+class Threshold(StrictModel):
+    """The mean squared error of a reconstruction above which an input counts as unusual.
+
+    It has the scale of `error_percentiles`. `false_alarm_rate` is the fraction of ordinary held-out inputs above it.
+    """
+
+    error: Annotated[FiniteFloat, Field(ge=0)]
+    false_alarm_rate: Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
+class Origin(StrictModel):
+    """The file that an imported model was made from: its name, the hash of its bytes, and its licence."""
+
+    file: Label
+    sha256: Sha256
+    licence: Text
+
+
 class Graph(StrictModel):
     """One single-file ONNX graph, which includes the preprocessing, and the data to verify it.
 
     `bytes_per_pixel` is the measured memory of a run, in bytes per pixel of the input. The service derives the tile
-    size from it, for graphs that take images of any size.
+    size from it, for graphs that take images of any size. `weight_bits` (format 2) are the bits in use of the
+    weights of an int8 graph: 7 for processors on which sums of two products of 8-bit numbers overflow.
     """
 
     operation: Operation
@@ -97,6 +179,13 @@ class Graph(StrictModel):
     probe: Probe
     parity: list[Parity]
     bytes_per_pixel: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    weight_bits: Literal[7, 8] = Field(default=8, exclude_if=_is_eight)
+
+    @model_validator(mode="after")
+    def _weight_bits_are_of_int8(self) -> Self:
+        if self.weight_bits != 8 and self.precision != "int8":
+            raise ValueError(f"{self.file} has weight_bits, which only int8 graphs have")
+        return self
 
 
 class Data(StrictModel):
@@ -126,14 +215,22 @@ class Provenance(StrictModel):
     date: Annotated[date, Field(strict=False)]
 
 
+FORMAT_2_FIELDS = ("columns", "threshold", "origin", "controls", "noise_map")
+"""Fields of the card that format 1 does not have. Graphs have `weight_bits` besides."""
+
+
 class Card(StrictModel):
     """One version of one model.
 
     `error_percentiles` are the percentiles 0 to 100 of the mean squared error per item, on the 0..1 scale, of held-out
     data passed through the served `reconstruct` graph.
+
+    The last fields are those of format 2. With `noise_map`, the `denoise` graph has a second output `noise_variance`,
+    float32 (N, ceil(H / stride), ceil(W / stride)): the estimated variance of the noise, on the 0..1 scale, in each
+    cell of `stride` x `stride` pixels.
     """
 
-    format: Literal[1]
+    format: Literal[1, 2]
     name: Name
     version: PositiveInt
     family: Name
@@ -151,6 +248,11 @@ class Card(StrictModel):
     data: Data
     quality: Quality
     made: Provenance
+    columns: list[Column] = Field(default_factory=list, exclude_if=_is_unused)
+    threshold: Threshold | None = Field(default=None, exclude_if=_is_unused)
+    origin: Origin | None = Field(default=None, exclude_if=_is_unused)
+    controls: list[Control] = Field(default_factory=list, exclude_if=_is_unused)
+    noise_map: bool = Field(default=False, exclude_if=_is_unused)
 
     @property
     def operations(self) -> list[Operation]:
@@ -163,11 +265,48 @@ class Card(StrictModel):
         return isinstance(self.input, ImageInput) and self.input.height is None
 
     @model_validator(mode="after")
+    def _format_1_has_no_new_fields(self) -> Self:
+        used = [name for name in FORMAT_2_FIELDS if getattr(self, name)]
+        used += ["weight_bits"] if any(graph.weight_bits != 8 for graph in self.graphs) else []
+        if self.format == 1 and used:
+            raise ValueError(f"{', '.join(used)} need format 2, this card has format 1")
+        return self
+
+    @model_validator(mode="after")
     def _graphs_are_distinct(self) -> Self:
-        keys = [(graph.operation, graph.precision) for graph in self.graphs]
+        keys = [(graph.operation, graph.precision, graph.weight_bits) for graph in self.graphs]
         files = [graph.file for graph in self.graphs]
         if len(set(keys)) < len(keys) or len(set(files)) < len(files):
-            raise ValueError("two graphs must not share a file, or an operation and a precision")
+            raise ValueError("two graphs must not share a file, or an operation, a precision and weight_bits")
+        return self
+
+    @model_validator(mode="after")
+    def _controls_are_distinct(self) -> Self:
+        if len({control.name for control in self.controls}) < len(self.controls):
+            raise ValueError("two controls must not share a name")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_the_features(self) -> Self:
+        if not self.columns:
+            return self
+        features = sum(column.features for column in self.columns)
+        if not isinstance(self.input, VectorInput) or features != self.input.features:
+            raise ValueError(f"the columns have {features} features, and the input of the model does not")
+        if len({column.name for column in self.columns}) < len(self.columns):
+            raise ValueError("two columns must not share a name")
+        return self
+
+    @model_validator(mode="after")
+    def _threshold_is_of_reconstruct(self) -> Self:
+        if self.threshold and "reconstruct" not in self.operations:
+            raise ValueError("a model with a threshold must have a reconstruct graph")
+        return self
+
+    @model_validator(mode="after")
+    def _noise_map_is_of_any_size(self) -> Self:
+        if self.noise_map and not (self.any_size and "denoise" in self.operations):
+            raise ValueError("a model with a noise_map must denoise images of any size")
         return self
 
     @model_validator(mode="after")

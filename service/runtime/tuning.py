@@ -62,10 +62,14 @@ class BatchPlan:
 
 
 def choose_precision(options: LoadOptions, graphs: Sequence[Graph]) -> tuple[Choice[Precision], Graph]:
-    """Choose one of the graphs of an operation: int8 if there is one and the CPU has int8 instructions."""
-    by_precision: dict[Precision, Graph] = {graph.precision: graph for graph in graphs}
+    """Choose one of the graphs of an operation: int8 if there is one and the CPU has int8 instructions.
+
+    Graphs with weights of 8 bits are preferred to those of fewer.
+    """
+    by_bits = sorted(graphs, key=lambda graph: graph.weight_bits)
+    by_precision: dict[Precision, Graph] = {graph.precision: graph for graph in by_bits}
     if len(by_precision) == 1:
-        (only,) = graphs
+        (only,) = by_precision.values()
         return Choice(only.precision, "the model has no other precision"), only
     int8 = has_int8_instructions()
     choice: Choice[Precision]

@@ -156,7 +156,7 @@ BAD: dict[str, tuple[Spoil, str]] = {
     "card of depth 100000": (card_of(b"[" * 100_000), "card.json: Invalid JSON"),
     "card of 20 MB": (card_of(b'{"format":1,"title":"' + b"x" * 20_000_000 + b'"}'), "card.json: name: Field required"),
     "unknown field": (rewrite(colour="red"), "colour"),
-    "future format": (rewrite(format=2), "format"),
+    "future format": (rewrite(format=3), "format"),
     "card of another": (rewrite(name="other"), "the card is for other"),
     "lying shape": (other(other_graph()), "the card says"),
     "other weights": (other(encoder(matrix=MATRIX + 1)), "does not reproduce its probe"),
