@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
 
 from training.data import Dataset, load
 from training.evaluation.figures import GraphFunction
@@ -16,6 +19,9 @@ from training.export.publish import check_writable, latest_version, load_graphs,
 from training.loop.fit import FitResult, ProgressCallback, fit
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from training.importing.plan import Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,30 @@ class Workspace:
             return self.publish(self.fit(recipe))
         folder = latest_version(parsed, self.models)
         return PublishedModel(parsed, self.data(recipe), read_published(folder), load_graphs(folder))
+
+    def publish_module(
+        self, net: nn.Module, example: Tensor, operation: Operation, name: str, *, flags: "Flags | None" = None
+    ) -> Path:
+        """Publish a net of any class as the next version of the model `name`, and return the folder of the version.
+
+        Args:
+            net: maps a batch like `example` to images, vectors or codes.
+            example: one batch of inputs, images (N, C, H, W) or (N, H, W, C) or vectors (N, F), to trace the net with.
+            operation: what the net does.
+            name: of the model.
+            flags: what is not to be found out about layout, values and sides.
+
+        Raises:
+            ImportRejected: the net cannot be exported, or a question about it is open.
+            PublishError: the service would reject the model.
+        """
+        from training.importing.original import Selection
+        from training.importing.plan import Flags
+        from training.importing.publish import ImportRequest, import_model
+        from training.importing.source import from_module
+
+        request = ImportRequest({operation: from_module(net, example)}, name)
+        return import_model(request, Selection(), flags or Flags(), self.models).folder
 
     def data(self, recipe: str, *changes: str) -> Dataset:
         """Read the data of a recipe, or return it from a cache of the last four."""

@@ -128,4 +128,11 @@ def _tile_scheduler(
     session: Session, card: Card, options: LoadOptions, tiles: TilePlan, hooks: RunHooks
 ) -> TileScheduler:
     grid = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.concurrency)
-    return TileScheduler(session.run, grid=grid, pool=options.pool, runners=tiles.concurrency, hooks=hooks)
+    return TileScheduler(
+        session.run,
+        grid=grid,
+        pool=options.pool,
+        runners=tiles.concurrency,
+        hooks=hooks,
+        tiled=card.receptive_radius is not None,
+    )

@@ -17,6 +17,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from training.cli.data_commands import data_command, schema_command
+from training.cli.import_commands import import_command
 from training.cli.options import (
     DEFAULT_MODELS,
     DEFAULT_RECIPE_OPTIONS,
@@ -160,6 +161,7 @@ def noise_command(
         print(to / f"{name}.png")
 
 
+app.command(import_command, name="import")
 app.command(study_command, name="study")
 app.command(report_command, name="report")
 app.command(data_command, name="data")

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -17,7 +17,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime reads this on import
 import onnxruntime as ort
 
 from training.errors import ImportRejected
-from training.importing.source import Source
+from training.importing.source import Source, operators
 
 Array = NDArray[Any]
 DTYPES: dict[int, str] = {
@@ -28,6 +28,7 @@ DTYPES: dict[int, str] = {
 }
 """The dtypes of items that can be served, by their numbers in ONNX."""
 IMAGE_CHANNELS = (1, 3)
+RECURRENT = {"LSTM", "GRU", "RNN"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Original:
         """Return the output for values float32, or None if the model does not take their shape."""
         try:
             return self.run(values)
-        except Exception:  # noqa: BLE001 - onnxruntime has no common class
+        except Exception:
             return None
 
 
@@ -97,7 +98,7 @@ def open_original(source: Source, selection: Selection) -> Original:
     initialized = {tensor.name for tensor in graph.initializer}
     inputs = [_port(value) for value in graph.input if value.name not in initialized]
     outputs = [_port(value) for value in graph.output]
-    main = _choose_input(source.file, inputs, selection.input)
+    main = _choose_input(source.file, inputs, selection.input, set(operators(source.model)))
     others = [port for port in inputs if port is not main]
     constants = {port: _constant(source.file, port, outputs, selection.constants) for port in others}
     if unknown := sorted(set(selection.constants) - {port.name for port in others}):
@@ -112,11 +113,13 @@ def open_original(source: Source, selection: Selection) -> Original:
 def _port(value: onnx.ValueInfoProto) -> Port:
     tensor = value.type.tensor_type
     dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower() if tensor.elem_type else "no tensor"
-    sides = tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim)
+    sides = tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim
+    )
     return Port(value.name, DTYPES.get(tensor.elem_type, dtype), sides)
 
 
-def _choose_input(file: str, inputs: Sequence[Port], name: str | None) -> Port:
+def _choose_input(file: str, inputs: Sequence[Port], name: str | None, types: set[str]) -> Port:
     if not inputs:
         raise ImportRejected(f"{file} has no input: export the net with the item as its input")
     if name is not None:
@@ -128,6 +131,12 @@ def _choose_input(file: str, inputs: Sequence[Port], name: str | None) -> Port:
             port for port in inputs if not port.is_constant_like
         ]
         chosen = chosen or list(inputs[:1])
+    if len(chosen) > 1 and RECURRENT & types:
+        raise ImportRejected(
+            f"{file} carries a state from run to run ({', '.join(map(str, chosen))}), and the service keeps none "
+            "between "
+            "requests: export the net with its initial state inside, as a constant"
+        )
     if len(chosen) > 1:
         raise ImportRejected(
             f"{file} takes several inputs, {', '.join(map(str, chosen))}, but a request carries one item: which one is "
@@ -157,7 +166,8 @@ def _constant(file: str, port: Port, outputs: Sequence[Port], values: Mapping[st
         )
     if any(output.shape == port.shape for output in outputs):
         raise ImportRejected(
-            f"{file} carries a state from run to run: {port} comes back as an output. The service keeps no state between "
+            f"{file} carries a state from run to run: {port} comes back as an output. The service keeps no state "
+            "between "
             "requests: export the net with its initial state inside"
         )
     raise ImportRejected(f"{file} has a further input {port}, which no request carries: make it a constant of the net")
@@ -173,7 +183,9 @@ def _choose_output(file: str, outputs: Sequence[Port], main: Port, name: str | N
         alike = [port for port in usable if len(port.shape) == len(main.shape) and port.shape[1:] == main.shape[1:]]
         usable = alike if len(alike) == 1 else usable
     if len(usable) > 1:
-        raise ImportRejected(f"{file} has {len(usable)} outputs, {', '.join(map(str, usable))}: which one (--output NAME)?")
+        raise ImportRejected(
+            f"{file} has {len(usable)} outputs, {', '.join(map(str, usable))}: which one (--output NAME)?"
+        )
     if not usable:
         raise ImportRejected(f"{file}: no output is float32, float16, float64 or uint8: cast it in the net")
     return usable[0]

@@ -1,4 +1,4 @@
-"""Finds out everything about a model before it is published: kind, reading, sides, extent. Each finding has evidence."""
+"""Finds out everything about a model before it is published: kind, reading, sides, extent; each with evidence."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from training.importing.original import Array, Original
 from training.importing.reading import RANGES, Layout, Reading
 from training.importing.samples import Samples, read_samples
 from training.importing.served import End
-from training.importing.sides import Sides, declared_sides, find_sides, fixed_sides
+from training.importing.sides import Sides, find_sides, fixed_sides
 from training.importing.trials import Finding, Trial, Wanted
 from training.nets import Operation
 
@@ -24,12 +24,12 @@ class Flags:
 
     Attributes:
         wanted: about the reading.
-        size: `any`, a height and width in pixels, or None to find out.
+        size: height and width in pixels, or None to find out.
         data: a folder or file of images like those that the model was trained on, or of vectors.
     """
 
     wanted: Wanted = field(default_factory=Wanted)
-    size: tuple[int, int] | str | None = None
+    size: tuple[int, int] | None = None
     data: Path | None = None
 
 
@@ -119,16 +119,21 @@ def _plan_vectors(originals: Mapping[Operation, Original], found: Report, findin
     for operation in ("reconstruct", "denoise"):
         if original := originals.get(operation):
             _check_vector_output(original, features)
-    code = _code_shape(originals, lambda _original: np.zeros((1, *(side or 1 for side in _original.input.shape[1:]))))
+    code = _code_shape(originals, _zeros)
     return VectorPlan(features, code or (features,), findings)
 
 
+def _zeros(original: Original) -> Array:
+    """Return one item of zeros, float32, for an input whose sides but the first are fixed."""
+    return np.zeros((1, *(side or 1 for side in original.input.shape[1:])), np.float32)
+
+
 def _check_vector_output(original: Original, features: int) -> None:
-    values = np.zeros((1, *(side or 1 for side in original.input.shape[1:])), np.float32)
-    length = original.run(values).size
+    length = original.run(_zeros(original)).size
     if length != features:
         raise ImportRejected(
-            f"{original.source.file} takes {features} numbers and returns {length}: denoise and reconstruct answer with as "
+            f"{original.source.file} takes {features} numbers and returns {length}: denoise and reconstruct answer "
+            "with as "
             "many as they get; import it as encode"
         )
 
@@ -139,7 +144,11 @@ def _plan_images(
     coding = originals.keys() & {"encode", "decode"}
     layout, channels, sides = _find_layout(originals, flags)
     found("layout", f"{layout.upper()}, {channels} channel{'s' * (channels > 1)}", "the shapes, and runs that succeed")
-    found("sides", str(sides), "by --size" if flags.size else "sizes that ran" if sides.fixed is None else "the shape of the input")
+    found(
+        "sides",
+        str(sides),
+        "by --size" if flags.size else "sizes that ran" if sides.fixed is None else "the shape of the input",
+    )
     if coding and sides.fixed is None:
         raise ImportRejected(
             "a code is served for images of one size, but this model takes any: which one? Say --size HEIGHTxWIDTH"
@@ -160,7 +169,7 @@ def _plan_images(
         extent = max(extents, key=lambda one: (one.radius is None, one.radius or 0, one.stride or 0))
         tiles = "no tiles" if extent.radius is None else f"radius {extent.radius}, stride {extent.stride}"
         found("tiles", tiles, extent.evidence)
-    code = _code_shape(originals, lambda original: readings["encode"].to_model(images[:1]))
+    code = _code_shape(originals, lambda _: readings["encode"].to_model(images[:1]))
     return ImagePlan(readings, chosen, sides, extent, samples, code or (None,), findings)
 
 
@@ -189,7 +198,9 @@ def _find_layout(originals: Mapping[Operation, Original], flags: Flags) -> tuple
         raise reasons[0]
     if len(options) > 1 and original.input.shape[1:] != (None, None, None):
         names = " or ".join(f"{layout.upper()} with {channels} channels" for layout, channels, _ in options)
-        raise ImportRejected(f"the input {original.input} runs as {names}: which one? Say --layout nchw or --layout nhwc")
+        raise ImportRejected(
+            f"the input {original.input} runs as {names}: which one? Say --layout nchw or --layout nhwc"
+        )
     return options[0]
 
 
@@ -205,7 +216,9 @@ def _decoder_layout(original: Original, flags: Flags) -> tuple[Layout, int, Side
         if shape[axis] in (1, 3) and flags.wanted.layout in (None, layout):
             height, width = (shape[2], shape[3]) if layout == "nchw" else (shape[1], shape[2])
             return layout, shape[axis], Sides(height, width)  # type: ignore[return-value]
-    raise ImportRejected(f"the output {original.output} of shape {list(shape)} has neither 1 nor 3 channels: it is no image")
+    raise ImportRejected(
+        f"the output {original.output} of shape {list(shape)} has neither 1 nor 3 channels: it is no image"
+    )
 
 
 def _try(
@@ -239,7 +252,15 @@ def _coding_readings(
     if encoder and decoder:
         first, last = encoder, decoder
         trial = _try(
-            lambda values: last.run(first.run(values)), first, last, layout, channels, wanted, images, "reconstruct", found
+            lambda values: last.run(first.run(values)),
+            first,
+            last,
+            layout,
+            channels,
+            wanted,
+            images,
+            "reconstruct",
+            found,
         )
         return {"encode": trial.reading, "decode": trial.reading}
     original = encoder or decoder
@@ -250,8 +271,10 @@ def _coding_readings(
     values = RANGES["0..255"] if dtype == "uint8" else (wanted.input if encoder else wanted.output) or wanted.input
     if values is None or (channels == 3 and wanted.bgr is None):
         raise ImportRejected(
-            f"{original.source.file} only {operation}s, so that trying does not tell how it sees images. What values are "
-            "they (--range 0..1, -1..1, 0..255, imagenet or MEAN/STD), in which order of colors (--color rgb or bgr)? Or "
+            f"{original.source.file} only {operation}s, so that trying does not tell how it sees images. What values "
+            "are "
+            "they (--range 0..1, -1..1, 0..255, imagenet or MEAN/STD), in which order of colors (--color rgb or "
+            "bgr)? Or "
             "import the other half with it"
         )
     found("values", values.name, "by flags" if dtype != "uint8" else "the dtype is uint8")
@@ -267,11 +290,13 @@ def _code_shape(
     elif decoder := originals.get("decode"):
         shape = decoder.input.shape[1:]
         if None in shape:
-            raise ImportRejected(f"{decoder.source.file}: the shape of its codes is not fixed: import the encoder with it")
+            raise ImportRejected(
+                f"{decoder.source.file}: the shape of its codes is not fixed: import the encoder with it"
+            )
     else:
         return None
     if not 1 <= len(shape) <= 3:
-        raise ImportRejected(f"a code of shape {list(shape)} cannot be served, only 1 to 3 dimensions: flatten it in the net")
+        raise ImportRejected(
+            f"a code of shape {list(shape)} cannot be served, only 1 to 3 dimensions: flatten it in the net"
+        )
     return shape
-
-

@@ -32,7 +32,9 @@ class Samples:
         crops: list[Array] = []
         for number in range(count):
             image = _at_least(self.images[number % len(self.images)], height, width)
-            top, left = (int(places.integers(0, image.shape[axis] - side + 1)) for axis, side in enumerate((height, width)))
+            top, left = (
+                int(places.integers(0, image.shape[axis] - side + 1)) for axis, side in enumerate((height, width))
+            )
             crops.append(image[top : top + height, left : left + width])
         return np.stack(crops)
 
@@ -48,7 +50,9 @@ def read_samples(path: Path | None, channels: int, size: tuple[int, int] | None)
     if path.is_file():
         items, _ = read_arrays(path)
         if items.ndim != 4 or items.shape[3] != channels:
-            raise DataError(f"{path} holds items of shape {items.shape[1:]}, but the model takes {channels}-channel images")
+            raise DataError(
+                f"{path} holds items of shape {items.shape[1:]}, but the model takes {channels}-channel images"
+            )
         return Samples(path.name, list(items[:MAX_IMAGES]))
     files = find_pictures(path)
     if size is None:
@@ -56,7 +60,14 @@ def read_samples(path: Path | None, channels: int, size: tuple[int, int] | None)
         pictures = read_pictures([files[index] for index in spread], 0.5, colour=True)
         return Samples(path.name, [_in_channels(picture, channels) for picture in pictures])
     section = FolderSection.model_validate(
-        {"source": "folder", "path": str(path), "height": size[0], "width": size[1], "channels": channels, "licence": ""}
+        {
+            "source": "folder",
+            "path": str(path),
+            "height": size[0],
+            "width": size[1],
+            "channels": channels,
+            "licence": "",
+        }
     )
     return Samples(path.name, list(read_folder(path, section)))
 

@@ -81,7 +81,8 @@ def build_graph(original: Original, ends: tuple[End, End], reading: Reading | No
     if last.is_image and reading:
         _after(builder, ends, values, reading, sides)
     elif len(last.shape) == 1:
-        builder.add("Flatten", values, output=last.name)
+        # Some exporters return the numbers of all items in one column.
+        builder.add("Reshape", values, builder.constant([-1, *last.shape], np.int64), output=last.name)
     else:
         builder.add("Identity", values, output=last.name)
     graph = helper.make_graph(
@@ -93,27 +94,24 @@ def build_graph(original: Original, ends: tuple[End, End], reading: Reading | No
 def one_by_one(content: bytes) -> bytes:
     """Return a graph that runs the items of a batch one after another, for models that take only one."""
     model = onnx.load_from_string(content)
-    (first,), (last,) = model.graph.input, model.graph.output
-    body = onnx.GraphProto()
-    body.CopyFrom(model.graph)
-    body.name = "item"
+    (outer_first,), (outer_last,) = model.graph.input, model.graph.output
+    body = compose.add_prefix(model, "item/").graph
+    (first,), (last,) = body.input, body.output
+    first_name, last_name = first.name, last.name
     zero = numpy_helper.from_array(np.array([0], np.int64), "batch_axis")
     body.initializer.append(zero)
     nodes = [
-        helper.make_node("Unsqueeze", ["item_in", "batch_axis"], [first.name]),
+        helper.make_node("Unsqueeze", ["item_in", "batch_axis"], [first_name]),
         *body.node,
-        helper.make_node("Squeeze", [last.name, "batch_axis"], ["item_out"]),
+        helper.make_node("Squeeze", [last_name, "batch_axis"], ["item_out"]),
     ]
-    del body.node[:], body.input[:], body.output[:]
+    del body.node[:]
     body.node.extend(nodes)
-    for source, target, name in ((first, body.input, "item_in"), (last, body.output, "item_out")):
-        value = target.add()
-        value.CopyFrom(source)
+    for value, name in ((first, "item_in"), (last, "item_out")):
         value.name = name
         del value.type.tensor_type.shape.dim[0]
-    scan = helper.make_node("Scan", [first.name], [last.name], body=body, num_scan_inputs=1)
-    graph = helper.make_graph([scan], "served", [first], [last])
-    model.graph.CopyFrom(graph)
+    scan = helper.make_node("Scan", [outer_first.name], [outer_last.name], body=body, num_scan_inputs=1)
+    model.graph.CopyFrom(helper.make_graph([scan], "served", [outer_first], [outer_last]))
     return model.SerializeToString(deterministic=True)
 
 

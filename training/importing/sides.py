@@ -81,16 +81,15 @@ def find_sides(original: Original, layout: Layout, channels: int, *, same_size: 
     raise ImportRejected(_no_side(original, layout, channels))
 
 
-def fixed_sides(
-    original: Original, layout: Layout, channels: int, size: tuple[int, int], *, same_size: bool
-) -> Sides:
+def fixed_sides(original: Original, layout: Layout, channels: int, size: tuple[int, int], *, same_size: bool) -> Sides:
     """Return fixed sides after one run. Raises ImportRejected if the model does not take them."""
     values = noise_values(layout, 1, size, channels)
     try:
         output = original.run(values)
     except Exception as error:  # onnxruntime has no common class
         raise ImportRejected(
-            f"the input {original.input} does not take {size[0]}x{size[1]}, although the model declares its shape so or "
+            f"the input {original.input} does not take {size[0]}x{size[1]}, although the model declares its shape so "
+            "or "
             f"--size says so: {_reason(error)}; export it again with its true shape, or say another --size"
         ) from error
     if same_size and not same_sides(values, output, layout):
@@ -122,7 +121,7 @@ def _no_side(original: Original, layout: Layout, channels: int) -> str:
     values = noise_values(layout, 1, size, channels)
     try:
         return _other_size(original, values, original.run(values))
-    except Exception as error:  # noqa: BLE001 - onnxruntime has no common class
+    except Exception as error:
         return (
             f"no size that was tried, of multiples of {MULTIPLES[0]} to {MULTIPLES[-1]} pixels, runs as "
             f"{layout.upper()} with {channels} channels: {_reason(error)}; say --layout and --size HEIGHTxWIDTH"
@@ -134,7 +133,8 @@ def _other_size(original: Original, values: Array, output: Array) -> str:
         return f"the output {original.output} is not finite for values in 0..1: the weights or the export are broken"
     return (
         f"the output {original.output} has the shape {list(output.shape)} for an input of {list(values.shape)}: "
-        "denoise and reconstruct answer with an image of the same size and channels; crop, resize or choose the channels "
+        "denoise and reconstruct answer with an image of the same size and channels; crop, resize or choose the "
+        "channels "
         "in the net, or import it as encode"
     )
 

@@ -8,13 +8,13 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import inliner, version_converter
+from onnx import external_data_helper, inliner, version_converter
 
 from training.errors import ImportRejected
 from training.export.onnx_graph import OPSET
@@ -24,7 +24,14 @@ OLDEST_OPSET = 15
 MAX_BYTES = (1 << 31) - 1
 """Largest ONNX file with its weights inside, because protobuf cannot hold more."""
 STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
-RANDOM_OPERATORS = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+RANDOM_OPERATORS = {
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+}
 ADVICE = {
     ".pt": "torch.save",
     ".pth": "torch.save",
@@ -102,8 +109,8 @@ def _read_onnx(path: Path) -> Source:
 
 
 def _external_files(model: onnx.ModelProto) -> Iterator[str]:
-    for tensor in onnx.external_data_helper._get_all_tensors(model):  # noqa: SLF001 - onnx has no public iterator
-        if onnx.external_data_helper.uses_external_data(tensor):
+    for tensor in external_data_helper._get_all_tensors(model):  # noqa: SLF001 - onnx has no public iterator
+        if external_data_helper.uses_external_data(tensor):
             yield next(entry.value for entry in tensor.external_data if entry.key == "location")
 
 
@@ -134,11 +141,36 @@ def export_program(program: Any, file: str, sha256: str) -> Source:
     return _complete(exported.model_proto, file, sha256, ("converted from torch.export by torch.onnx",))
 
 
+def from_module(net: Any, example: Any) -> Source:
+    """Export a `torch.nn.Module` by tracing it with a batch. Raises ImportRejected if it cannot be exported.
+
+    The batch and the sides of images stay free unless the net fixes them.
+    """
+    import torch
+
+    batch = example if len(example) > 1 else torch.cat([example, example])  # torch.export fixes a batch of one
+    free = dict.fromkeys([0, *range(1, example.ndim)] if example.ndim == 4 else [0], torch.export.Dim.AUTO)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(net.eval(), (batch,), dynamic_shapes=(free,))
+    except Exception as error:  # torch.export raises many classes, some private
+        raise ImportRejected(
+            f"{type(net).__name__} cannot be traced by torch.export: {str(error).splitlines()[0]}; export it to ONNX "
+            "yourself and import the file"
+        ) from error
+    source = export_program(program, type(net).__name__, "")
+    digest = hashlib.sha256(source.model.SerializeToString(deterministic=True)).hexdigest()
+    return replace(source, sha256=digest)
+
+
 def _complete(model: onnx.ModelProto, file: str, sha256: str, notes: tuple[str, ...] = ()) -> Source:
     """Inline local functions, check the operators, and raise the operator set."""
     if model.functions:
         model = inliner.inline_local_functions(model)
-    unknown = sorted({f"{node.domain}.{node.op_type}" for node in _nodes(model.graph) if node.domain not in STANDARD_DOMAINS})
+    unknown = sorted(
+        {f"{node.domain}.{node.op_type}" for node in _nodes(model.graph) if node.domain not in STANDARD_DOMAINS}
+    )
     if unknown:
         raise ImportRejected(
             f"{file} uses operators that onnxruntime does not contain ({', '.join(unknown[:5])}): export it with "

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from training.errors import ImportRejected
-from training.importing.original import IMAGE_CHANNELS, Array, Original
+from training.importing.original import Array, Original
 from training.importing.reading import RANGES, Layout, Reading, ValueRange, to_uint8
 from training.importing.samples import Samples
 from training.importing.sides import Sides
@@ -19,7 +19,7 @@ from training.nets import Operation
 
 SIGMAS = (10.0, 25.0, 50.0)
 """Standard deviations of the noise in gray levels."""
-CROPS, CROP_SIDE = 12, 96
+CROPS, CROP_SIDE = 24, 96
 MIN_DENOISING_GAIN = 1.0
 """Mean gain in dB over the noisy input that the best reading must reach at one of the strengths."""
 MIN_RECONSTRUCTION = 3.0
@@ -52,9 +52,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A reading, its gain in dB for each strength of noise and crop (S, crops), and a few of its outputs."""
+    """A reading, its PSNR and its gain in dB for each strength of noise and crop (S, crops), and some outputs."""
 
     reading: Reading
+    psnr: Array
     gains: Array
     outputs: Array
 
@@ -80,7 +81,9 @@ def layouts(original: Original) -> list[tuple[Layout, int]]:
     return fixed or choices
 
 
-def candidates(layout: Layout, channels: int, dtypes: tuple[str, str], wanted: Wanted, operation: Operation) -> Iterator[Reading]:
+def candidates(
+    layout: Layout, channels: int, dtypes: tuple[str, str], wanted: Wanted, operation: Operation
+) -> Iterator[Reading]:
     """Yield the readings to try for a layout and the dtypes of input and output."""
     inputs, outputs = (
         [chosen] if chosen else [RANGES["0..255"]] if dtype == "uint8" else list(RANGES.values())
@@ -111,8 +114,8 @@ def try_readings(run: Any, readings: Sequence[Reading], images: Array, operation
         if key not in values:
             values[key] = [_run_each(run, reading.to_model(batch)) for batch in noisy]
         outputs = [to_uint8(reading.from_model(*pair)) for pair in zip(values[key], noisy, strict=True)]
-        gains = np.stack([_decibels(output, images) for output in outputs]) - reference
-        trials.append(Trial(reading, gains, outputs[0][:2]))
+        psnr = np.stack([_decibels(output, images) for output in outputs])
+        trials.append(Trial(reading, psnr, psnr - reference, outputs[0][:2]))
     return sorted(trials, key=lambda trial: -trial.score)
 
 
@@ -121,10 +124,12 @@ def choose_trial(trials: Sequence[Trial], operation: Operation) -> tuple[Trial, 
     best = trials[0]
     unit = "over the noisy input" if operation == "denoise" else "over the mean color"
     if best.best < (MIN_DENOISING_GAIN if operation == "denoise" else MIN_RECONSTRUCTION) and len(trials) > 1:
+        verb = "denoise" if operation == "denoise" else "reconstruct"
         raise ImportRejected(
-            f"no reading of the values makes the model {operation} natural images: the best, {best.reading}, gains "
-            f"{best.best:.1f} dB {unit}. What range does it take (--range 0..1, -1..1, 0..255, imagenet or MEAN/STD) and "
-            "which order of colors (--color rgb or bgr)? Or pass images like those that it was trained on: --data FOLDER"
+            f"no reading of the values makes the model {verb} natural images: the best, {best.reading}, gains "
+            f"{best.best:.1f} dB {unit}. Say what is right, {_open_flags(trials)}, or pass images like those that it "
+            "was "
+            "trained on: --data FOLDER"
         )
     rivals = [trial for trial in trials[1:] if not _same_effect(best, trial)]
     other = next((trial for trial in rivals if trial.reading.bgr == best.reading.bgr), None)
@@ -137,6 +142,18 @@ def choose_trial(trials: Sequence[Trial], operation: Operation) -> tuple[Trial, 
             "values", str(best.reading), f"gains {best.best:.2f} dB {unit}; {lead:.2f} dB more than {other.reading}"
         )
     return _choose_order(trials, best, findings)
+
+
+def _open_flags(trials: Sequence[Trial]) -> str:
+    """Return the flags that would decide between the readings that were tried."""
+    readings = [trial.reading for trial in trials]
+    questions = {
+        "--range (0..1, -1..1, 0..255, imagenet or MEAN/STD)": {reading.input for reading in readings},
+        "--output-range": {reading.output for reading in readings},
+        "--color (rgb or bgr)": {reading.bgr for reading in readings},
+        "--output-is-noise or --no-output-is-noise": {reading.residual for reading in readings},
+    }
+    return ", ".join(flag for flag, values in questions.items() if len(values) > 1)
 
 
 def _choose_order(trials: Sequence[Trial], best: Trial, findings: list[Finding]) -> tuple[Trial, list[Finding]]:
@@ -164,7 +181,8 @@ def _choose_order(trials: Sequence[Trial], best: Trial, findings: list[Finding])
 
 def _ambiguous(best: Trial, other: Trial, lead: float, error: float, flags: str) -> ImportRejected:
     return ImportRejected(
-        f"two readings of the values do about the same: {best.reading}, and {other.reading} ({lead:.2f} dB less, with a "
+        f"two readings of the values do about the same: {best.reading}, and {other.reading} ({lead:.2f} dB less, "
+        "with a "
         f"standard error of {error:.2f}). Which one was the model trained with? Say {flags}, or pass images like those "
         "that it was trained on: --data FOLDER"
     )
@@ -183,6 +201,19 @@ def _lead(best: Trial, other: Trial) -> tuple[float, float]:
 def _same_effect(first: Trial, second: Trial) -> bool:
     difference = np.abs(first.outputs.astype(np.float32) - second.outputs).mean()
     return first.reading.bgr == second.reading.bgr and bool(difference <= SAME_LEVELS)
+
+
+def figures(trial: Trial, operation: Operation) -> dict[str, float]:
+    """Return the PSNR in dB of a trial as `psnr`, or for `denoise` at each strength of noise as `psnr_25`."""
+    if operation != "denoise":
+        return {"psnr": float(trial.psnr.mean())}
+    return {f"psnr_{sigma:.0f}": float(psnr.mean()) for sigma, psnr in zip(SIGMAS, trial.psnr, strict=True)}
+
+
+def noisy_figures(images: Array) -> dict[str, float]:
+    """Return the PSNR in dB of images uint8 (N, H, W, C) with the noise of the trials, by the names in a card."""
+    noisy = zip(SIGMAS, _inputs(images, "denoise"), strict=True)
+    return {f"denoise_psnr_{sigma:.0f}": float(_decibels(batch, images).mean()) for sigma, batch in noisy}
 
 
 def trial_images(samples: Samples, sides: Sides) -> Array:
@@ -208,8 +239,3 @@ def _decibels(images: Array, clean: Array) -> Array:
     """Return the PSNR in dB of each image, at most 60: float64 (N,)."""
     errors = np.square(images.astype(np.float64) - clean).mean((1, 2, 3)) / 255**2
     return -10 * np.log10(np.maximum(errors, 1e-6))
-
-
-def image_channels(original: Original) -> tuple[int, ...]:
-    """Return the channels of images that can be served."""
-    return tuple(side for side in IMAGE_CHANNELS if side in (original.input.shape[1], original.input.shape[3]))
