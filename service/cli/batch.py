@@ -15,9 +15,10 @@ import numpy as np
 
 from service import codec
 from service.card import Operation
-from service.cli.plan import MEDIA_TYPES, FileTask
+from service.cli.plan import MEDIA_TYPES, FileTask, Plan
 from service.codec import Picture
 from service.config import Settings
+from service.engine import error_map
 from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
@@ -41,6 +42,16 @@ class FileResult:
     notes: list[str] = field(default_factory=list[str])
 
 
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """How to process every file of a command."""
+
+    state: State
+    model: LoadedModel
+    operation: Operation
+    error_maps: bool = False
+
+
 async def select_model(state: State, operation: Operation, model_name: str) -> LoadedModel:
     """Return the named model, or the default model of the operation, or the only one that supports it.
 
@@ -59,22 +70,25 @@ async def select_model(state: State, operation: Operation, model_name: str) -> L
 
 
 async def process_files(
-    state: State, model: LoadedModel, operation: Operation, tasks: Sequence[FileTask]
+    state: State, model: LoadedModel, operation: Operation, plan: Plan
 ) -> AsyncGenerator[FileResult]:
-    """Process files concurrently. Yield the result of each task, in order."""
+    """Process the files of a plan concurrently. Yield the result of each task, in order."""
+    tasks = plan.tasks
+    job = FileJob(state, model, operation, plan.error_maps)
     window: list[asyncio.Task[FileResult]] = []
     concurrency = 1 + state.store.load_options.cores  # one task reads its file while the others run and write
     try:
         for at in range(len(tasks)):
             while len(window) < concurrency and at + len(window) < len(tasks):
-                window.append(asyncio.create_task(_process_file(state, model, operation, tasks[at + len(window)])))
+                window.append(asyncio.create_task(_process_file(job, tasks[at + len(window)])))
             yield await window.pop(0)
     finally:
         for pending in window:
             pending.cancel()
 
 
-async def _process_file(state: State, model: LoadedModel, operation: Operation, task: FileTask) -> FileResult:
+async def _process_file(job: FileJob, task: FileTask) -> FileResult:
+    state, model = job.state, job.model
     executor = StageExecutor(state.pool, inline=False)
     settings, result = state.settings, FileResult(task)
     max_pixels = settings.max_pixels_any_size if model.card.any_size else settings.max_pixels
@@ -83,8 +97,8 @@ async def _process_file(state: State, model: LoadedModel, operation: Operation, 
         scan = await executor.run(codec.read_pages, data, max_pages=settings.max_items, max_pixels=max_pixels)
         if scan.frames > 1:
             result.notes.append(f"only the first of {scan.frames} frames is used")
-        images = [await _process_page(state, model, operation, page, result) for page in scan.pages]
-        if operation != "encode":
+        images = [await _process_page(job, page, result) for page in scan.pages]
+        if job.operation != "encode":
             await executor.run(_write_images, images, scan.dpi, result, settings)
     except OSError as error:
         result.problem = InvalidImage(error.strerror or str(error))
@@ -93,10 +107,9 @@ async def _process_file(state: State, model: LoadedModel, operation: Operation, 
     return result
 
 
-async def _process_page(
-    state: State, model: LoadedModel, operation: Operation, page: bytes, result: FileResult
-) -> Picture:
-    """Run the model on one image, add its output and figures to `result`, and return the output as an image."""
+async def _process_page(file_job: FileJob, page: bytes, result: FileResult) -> Picture:
+    """Run the model on one image, add its output and figures to `result`, and return the image to write."""
+    state, model, operation = file_job.state, file_job.model, file_job.operation
     executor = StageExecutor(state.pool, inline=False)
     card, settings = model.card, state.settings
     image = await executor.run(open_picture, page, card, settings)
@@ -111,6 +124,9 @@ async def _process_page(
     item = ItemResult(card, row, output, partial(inference.error, 0, row, output))
     result.outputs.append(output)
     result.figures.append(compute_figures(operation, item))
+    if file_job.error_maps:
+        values = await executor.run(error_map.error_map, row, output)
+        return Picture(error_map.overlay(values, row, card), "image/png")
     return picture if operation == "encode" else postprocess(output, picture, settings.metadata == "keep")
 
 

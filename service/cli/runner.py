@@ -96,7 +96,7 @@ class Report:
             if self.operation == "encode":
                 self.codes.append((name, output))
             if figures and self.operation == "reconstruct" and not self.options.json:
-                line = " ".join([name, *(f"{key} {value:.5g}" for key, value in figures.items())])
+                line = " ".join([name, *(f"{key} {_figure(value)}" for key, value in figures.items())])
                 print(line, file=sys.stderr if task.to_stdout else sys.stdout)
         self.files.append({**entry, "status": "done", "figures": result.figures, "notes": result.notes})
 
@@ -124,6 +124,11 @@ class Report:
             "unreadable": self.sources.unreadable,
             "notes": self.plan.notes,
         }
+
+
+def _figure(value: float) -> str:
+    """Return a figure as text: yes or no, or five digits."""
+    return ("no", "yes")[value] if isinstance(value, bool) else f"{value:.5g}"
 
 
 def run_tasks(
@@ -165,7 +170,7 @@ def _interrupt(number: int, _frame: object) -> None:
 async def _run(state: State, report: Report) -> None:
     model = await batch.select_model(state, report.operation, report.options.model)
     async with _progress(report) as advance:
-        async for result in batch.process_files(state, model, report.operation, report.plan.tasks):
+        async for result in batch.process_files(state, model, report.operation, report.plan):
             advance()
             report.add(result)
 

@@ -5,9 +5,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from service import codec
+from service.card import Card, ImageInput
 from service.errors import InvalidParameter, NotAcceptable
 from service.http.media_types import JSON, NPY, normalize
-from service.http.parameters import FORMAT_TYPES, Format
+from service.http.parameters import FORMAT_TYPES, Format, MapKind
 from service.http.unpack import BodyKind
 
 LOSSY_TYPES = frozenset(("image/jpeg", "image/webp"))
@@ -80,6 +81,18 @@ def check_quality(quality: int | None, media_type: str, image_types: Collection[
             f"quality: applies to JPEG and WebP images, and the response would be {media_type} without any; "
             "choose such a format by format= or Accept, or omit quality"
         )
+
+
+def check_map(kind: MapKind | None, media_type: str, card: Card) -> None:
+    """Raise InvalidParameter if a response of this type cannot carry a map of this kind, or of this model."""
+    if kind is None:
+        return
+    if not isinstance(card.input, ImageInput) and media_type != JSON:
+        raise InvalidParameter(
+            "map: the columns that an error comes from are part of JSON responses; choose format=json"
+        )
+    if kind == "gray" and media_type in LOSSY_TYPES:
+        raise InvalidParameter("map: gray has 16 bits, which only PNG, npy and JSON responses hold; choose format=png")
 
 
 def _parse_range(part: str) -> tuple[str, float]:

@@ -93,13 +93,16 @@ def _read_onnx(path: Path) -> Source:
             warnings.simplefilter("ignore")
             model = onnx.load(path, load_external_data=False)
         external = sorted(set(_external_files(model)))
+        missing = [name for name in external if not (path.parent / name).is_file()]
+        if missing:
+            raise ImportRejected(
+                f"{path} keeps its weights in {missing[0]}, which is missing: copy that file beside it"
+            )
         onnx.load_external_data_for_model(model, str(path.parent))  # it refuses files outside this folder
         for name in external:
             digest.update((path.parent / name).read_bytes())
-    except FileNotFoundError as error:
-        raise ImportRejected(
-            f"{path} keeps its weights in {error.filename}, which is missing: copy that file beside it"
-        ) from error
+    except ImportRejected:
+        raise
     except Exception as error:  # protobuf, onnx and the file system raise a dozen classes for broken files
         raise ImportRejected(f"{path} is not an ONNX file, or is damaged: export the model again ({error})") from error
     if not model.graph.node:

@@ -71,14 +71,18 @@ class Trial:
 
 
 def layouts(original: Original) -> list[tuple[Layout, int]]:
-    """Return the layouts and channels that the shapes of input and output allow."""
+    """Return the layouts and channels that the shape of the input allows; its sides are both fixed or both free."""
     shape = original.input.shape
     choices: list[tuple[Layout, int]] = []
-    for layout, axis in (("nchw", 1), ("nhwc", 3)):
-        side = shape[axis]
-        choices += [(layout, channels) for channels in (3, 1) if side in (channels, None)]  # type: ignore[arg-type]
-    fixed = [choice for choice, axis in ((c, 1 if c[0] == "nchw" else 3) for c in choices) if shape[axis] is not None]
-    return fixed or choices
+    known: list[tuple[Layout, int]] = []
+    orders: tuple[tuple[Layout, int, int], ...] = (("nchw", 1, 3), ("nhwc", 3, 1))
+    for layout, axis, side in orders:
+        if (shape[2] is None) != (shape[side] is None):
+            continue
+        possible: list[tuple[Layout, int]] = [(layout, one) for one in (3, 1) if shape[axis] in (one, None)]
+        choices += possible
+        known += possible if shape[axis] is not None else []
+    return known or choices
 
 
 def candidates(
