@@ -140,8 +140,9 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
 class Objective(StrictModel):
     """The `[objective]` table: the loss plus the sum of weight * penalty."""
 
-    loss: str
-    """`mse`, `mae`, `log_mse` or `bce`; `bce` needs `net.output = "sigmoid"` and data in 0..1."""
+    loss: str | None = None
+    """`mse`, `mae`, `log_mse` or `bce`; `bce` needs `net.output = "sigmoid"` and data in 0..1. None: `bce` for images
+    through a sigmoid, else `mse`."""
     penalties: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """Weights of the penalties by name; `l1`: mean absolute value of the code; `kl_sparsity`: KL divergence of each
     unit's mean activity from `rho`; `kl_prior`: KL divergence of the code from the standard normal distribution;
@@ -157,8 +158,8 @@ class Objective(StrictModel):
 
     @field_validator("loss")
     @classmethod
-    def _loss_exists(cls, loss: str) -> str:
-        if loss not in LOSSES:
+    def _loss_exists(cls, loss: str | None) -> str | None:
+        if loss is not None and loss not in LOSSES:
             raise ValueError(f"no loss {loss!r}: {suggestion(loss, list(LOSSES))}")
         return loss
 
@@ -175,6 +176,10 @@ class Objective(StrictModel):
         if self.iwae and (self.loss != "bce" or "kl_prior" in self.penalties):
             raise ValueError("iwae needs loss = 'bce' and no penalty kl_prior: the bound includes the prior already")
         return self
+
+    def loss_of(self, net: Autoencoder) -> str:
+        """Return the name of the loss, or of the one that suits the output of the net."""
+        return self.loss or ("bce" if net.sigmoid and len(net.shape) == 3 else "mse")
 
     def sample_targets(self, items: Tensor, generator: Generator) -> Tensor:
         """Return the items (float32, images in 0..1), or with `binarize` a Bernoulli sample of them."""
@@ -196,7 +201,8 @@ class Objective(StrictModel):
         else:
             # A variational net returns several outputs for each item: repeat the targets to match.
             targets = clean.repeat(len(result.output) // len(clean), *[1] * (clean.ndim - 1))
-            terms = {self.loss: LOSSES[self.loss](result.output, targets, net)}
+            loss = self.loss_of(net)
+            terms = {loss: LOSSES[loss](result.output, targets, net)}
         total = next(iter(terms.values()))
         for name, weight in self.penalties.items():
             terms[name] = PENALTIES[name](result, self)

@@ -1,29 +1,34 @@
 """Files of numbers as items: .npy, .npz, and tables of text. Pickled objects are never loaded."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.columns import Column, Table, TablePolicy, assemble, fill_missing
 from training.data.dataset import DataSection, Dataset, Items, Labels, TestFraction, hold_out, locate
-from training.data.table import read_table
+from training.data.parquet import PARQUET_SUFFIXES, read_parquet
+from training.data.table import read_columns
 from training.errors import DataError
+from training.schema import NOT_STATED
 
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".tab"}
-SPREADSHEET_SUFFIXES = {".xlsx", ".xls", ".ods", ".parquet", ".feather", ".sav", ".rds"}
+SPREADSHEET_SUFFIXES = {".xlsx", ".xls", ".ods", ".feather", ".sav", ".rds"}
 
 
-class ArraysSection(DataSection):
-    """A .npy, .npz, .csv, .tsv or .txt file of pictures or vectors.
+class ArraysSection(DataSection, TablePolicy):
+    """A .npy, .npz, .csv, .tsv, .txt or .parquet file of pictures or vectors.
 
-    An .npz holds the array `train`, perhaps `test`, and then perhaps `train_labels` and `test_labels`.
+    An .npz holds the array `train`, perhaps `test`, and then perhaps `train_labels` and `test_labels`. Missing values
+    are an empty field, NA, NaN, null, none, ? or - in a table of text, and NaN in an array.
     """
 
     source: Literal["arrays"]
     path: str
     """Relative to the data folder given, or else to where the command runs."""
-    licence: str
+    licence: str = NOT_STATED
     """Of the numbers."""
     array: str = "train"
     """Of an .npz, the array that is trained on."""
@@ -32,9 +37,12 @@ class ArraysSection(DataSection):
 
     def read(self, folder: Path | None) -> Dataset:
         file = locate(folder, self.path)
-        items, own = read_arrays(file, self.array)
+        arrays = read_arrays(file, self.array, self)
+        items, own = arrays.train, arrays.test
         if own is None:
-            return Dataset(file.name, self.licence, *hold_out(items, self.test_fraction))
+            train, test = hold_out(items, self.test_fraction)
+            named = any(column.categories or not column.name.isdecimal() for column in arrays.columns)
+            return Dataset(file.name, self.licence, train, test, columns=arrays.columns if named else ())
         if (items.dtype, items.shape[1:]) != (own.dtype, own.shape[1:]):
             raise DataError(
                 f"{file}: its items, {_describe(items)}, and its test items, {_describe(own)}, are not alike"
@@ -42,31 +50,59 @@ class ArraysSection(DataSection):
         return Dataset(file.name, self.licence, items, own, *read_npz_labels(file, len(items), len(own)))
 
 
-def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
-    """The training items of a file, and its test items where it holds both (.npz with `array` and `test`)."""
-    arrays = _read_named_arrays(path, array)
-    if array not in arrays:
-        raise DataError(f"{path} holds {', '.join(arrays)}, but no array named {array}: set data.array")
-    try:
-        return as_items(arrays[array]), as_items(arrays["test"]) if "test" in arrays else None
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """The training items of a file, its test items if it has both, and the columns of a table."""
+
+    train: Items
+    test: Items | None = None
+    columns: tuple[Column, ...] = ()
 
 
-def _read_named_arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
-    """What a file holds by its names; one without names is called `array`."""
+def read_arrays(path: Path, array: str = "train", policy: TablePolicy | None = None) -> Arrays:
+    """Read the items of a file: a table, or arrays, of an .npz those named `array` and `test`.
+
+    Raises DataError, with the path and what to do, if the file cannot be read or has something else in it.
+    """
+    policy = policy or TablePolicy()
     if path.suffix.lower() in SPREADSHEET_SUFFIXES:
         raise DataError(f"{path} is not a table of text: save it as CSV")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, and not a file of numbers: for images set data.source = 'folder'")
     try:
+        if path.suffix.lower() in PARQUET_SUFFIXES:
+            table = assemble(path, read_parquet(path), policy)
+            return Arrays(table.values, None, table.columns)
         if path.suffix.lower() in TABLE_SUFFIXES:
-            return {array: read_table(path)}
-        with path.open("rb") as file:
-            loaded: Any = np.load(file, allow_pickle=False)
-            return {array: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+            table = read_columns(path, policy)
+            return Arrays(table.values, None, table.columns)
+        arrays = _load_numpy(path, array)
+        if array not in arrays:
+            raise DataError(f"it holds {', '.join(arrays)}, but no array named {array}: set data.array")
+        test = as_items(_complete(path, arrays["test"], policy)) if "test" in arrays else None
+        return Arrays(as_items(_complete(path, arrays[array], policy)), test)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _complete(path: Path, array: NDArray[Any], policy: TablePolicy) -> NDArray[Any]:
+    """Return an array (N, F) without missing values, as the policy says; others unchanged."""
+    if array.ndim != 2 or array.dtype.kind != "f" or policy.missing == "refuse":
+        return array
+    columns = tuple(Column(str(number)) for number in range(1, array.shape[1] + 1))
+    return fill_missing(path, Table(columns, array.astype(np.float32)), policy).values
+
+
+def _load_numpy(path: Path, array: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file by their names; one without a name is called `array`. Large ones stay in the file."""
+    try:
+        with path.open("rb") as file:
+            loaded: Any = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                return {name: loaded[name] for name in loaded.files}
+        return {array: loaded}
     except Exception as error:  # of broken files numpy, zipfile and zlib say so in a dozen classes
-        raise DataError(f"{path} cannot be read as an array: {error}") from error
+        raise DataError(f"it cannot be read as an array: {error}") from error
 
 
 def read_npz_labels(path: Path, train: int, test: int) -> tuple[Labels | None, Labels | None]:
@@ -86,10 +122,15 @@ def read_npz_labels(path: Path, train: int, test: int) -> tuple[Labels | None, L
 
 def as_items(array: NDArray[Any]) -> Items:
     """The array as pictures (uint8 N,H,W or N,H,W,C; floats must be in 0..1) or vectors (any numbers, N,F)."""
+    if array.dtype.kind == "f" and array.ndim == 2 and np.isnan(array).any():
+        raise DataError(
+            f"{np.isnan(array).any(1).sum()} of {len(array)} rows have missing values (NaN): set data.missing to "
+            "'drop' or 'mean'"
+        )
     if array.dtype.kind not in "fiub" or not array.size or not np.isfinite(array).all():
         raise DataError(f"an array of {array.dtype} {array.shape} is not finite numbers, or is empty")
     if array.ndim == 2:
-        return array.astype(np.float32)
+        return array.astype(np.float32, copy=False)
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
         array = np.round(array * 255).astype(np.uint8)
     if array.ndim == 3:

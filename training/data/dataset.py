@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
+from training.data.columns import Column
 from training.errors import DataError
 from training.schema import StrictModel
 
@@ -40,6 +41,8 @@ class Dataset:
     test_labels: Labels | None = None
     test_name: str = ""
     """Of the test set, where it is none of the same."""
+    columns: tuple[Column, ...] = ()
+    """Of a table, its columns; none for images and for arrays without names."""
     pairs: Pairs | None = None
     """To choose the weights by; never trained on."""
 
@@ -90,11 +93,20 @@ def hold_out(items: Items, share: float, seed: int = 0) -> tuple[Items, Items]:
     return items[~held], items[held]
 
 
+def split_indices(items: int, share: float, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of what `hold_out` puts into its two parts. Raises DataError as it does."""
+    held = held_out_mask(items, share, seed) if share else np.zeros(items, dtype=bool)
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def held_out_mask(items: int, share: float, seed: int = 0) -> NDArray[np.bool_]:
     """Which of so many items are held out. Raises DataError as `hold_out` does."""
     count = round(share * items)
     if not 0 < count < items:
-        raise DataError(f"a set of {items} cannot be split so that {share:g} of it is held out: more items are needed")
+        raise DataError(
+            f"a set of {items} cannot be split so that {share:g} of it is held out: add items, or set "
+            "data.test_fraction"
+        )
     held = np.zeros(items, dtype=bool)
     held[np.random.default_rng(seed).permutation(items)[:count]] = True
     return held

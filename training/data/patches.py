@@ -15,7 +15,7 @@ from service.codec import fit_to_size
 from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out, locate
 from training.data.folder import find_pictures, read_pictures
 from training.errors import DataError
-from training.schema import Fraction
+from training.schema import NOT_STATED, Fraction
 
 CUT_OFF = 0.65
 """Frequencies above this share of the highest are damped: there, photographs hold noise and traces of their JPEG."""
@@ -35,7 +35,7 @@ class PatchesSection(DataSection):
     """Patches in all, as many from every picture."""
     width: PositiveInt = 512
     """Pictures are first reduced to this width, so that a patch holds something."""
-    licence: str
+    licence: str = NOT_STATED
     """Of the pictures."""
     seed: NonNegativeInt = 0
     """Of the places."""

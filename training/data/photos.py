@@ -20,7 +20,7 @@ from training.data.downloads import cache_folder
 from training.data.folder import find_pictures, read_pictures
 from training.data.pairs import PairsSection, middle
 from training.errors import DataError
-from training.schema import Fraction
+from training.schema import NOT_STATED, Fraction
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class PhotosSection(DataSection):
     source: Literal["photos"]
     paths: Annotated[list[str], Len(min_length=1)]
     """Folders, each relative to the data folder given, or else to where the command runs."""
-    licence: str
+    licence: str = NOT_STATED
     """Of the pictures."""
     side: PositiveInt = 192
     """Pixels along a square's side. Squares cover every picture evenly, and overlap where they do not fit."""

@@ -18,6 +18,7 @@ from service.card import (
     CARD_FILE,
     Card,
     Code,
+    Column,
     Graph,
     ImageInput,
     Parity,
@@ -43,6 +44,7 @@ from training.export.parity_inputs import crop_to_probe, operation_inputs, parit
 from training.export.quantise import quantize
 from training.export.versions import versions
 from training.loop.fit import FitResult
+from training.loop.plan import complete
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
@@ -60,15 +62,20 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
 
     Raises RuntimeError if a graph cannot be exported.
     """
+    recipe = complete(recipe, data)
     net = fitted.net
     item = crop_to_probe(net, data.test[:1])
-    graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.model.operations]
+    graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.operations]
     if recipe.model.int8:
         graphs += [
             _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
         ]
+    columns = [
+        Column(name=one.name, kind="category" if one.categories else "number", categories=list(one.categories))
+        for one in data.columns
+    ]
     return Card(
-        format=1,
+        format=2 if columns else 1,
         name=recipe.model.name,
         version=number,
         family=recipe.family,
@@ -81,7 +88,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         graphs=graphs,
         receptive_radius=net.receptive_radius,
         stride=net.stride,
-        error_percentiles=[0.0] * 101 if "reconstruct" in recipe.model.operations else None,
+        error_percentiles=[0.0] * 101 if "reconstruct" in recipe.operations else None,
         recipe=recipe.model_dump(mode="json"),
         data=CardData(name=data.name, sha256=data.sha256, count=len(data.train), licence=data.licence),
         quality=Quality(data="", figures={}, baselines={}),
@@ -92,6 +99,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
             seconds=round(fitted.seconds, 1),
             date=datetime.now(UTC).date(),
         ),
+        columns=columns,
     )
 
 

@@ -98,13 +98,13 @@ def test_corrupt_picture_is_named_and_skipped(tmp_path: Path, caplog: pytest.Log
 
 
 def test_folder_without_pictures_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="does not exist"):
         read_folder(tmp_path / "none", folder_section(tmp_path))
 
 
 def test_single_picture_is_rejected(tmp_path: Path) -> None:
     save_pictures(tmp_path, pictures(1))
-    with pytest.raises(DataError, match=r"a set of 1 cannot be split .*: more items are needed"):
+    with pytest.raises(DataError, match=r"a set of 1 cannot be split .*: add items"):
         load(folder_section(tmp_path), None)
 
 
