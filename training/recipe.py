@@ -57,8 +57,9 @@ class OptimizerSection(StrictModel):
     al. 2024), which needs a third of the steps on convolutional nets."""
     momentum: Fraction = 0.0
     """Momentum of `sgd`."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the arithmetic inside the net. Weights, losses and published graphs stay float32."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the arithmetic inside the net. Weights, losses and published graphs stay float32. With `float16`,
+    for GPUs without bfloat16, the loss is scaled."""
     compile: bool = False
     """Compile the net with `torch.compile`: it takes minutes at the start and makes the steps faster."""
     epochs: PositiveInt | None = None

@@ -18,6 +18,7 @@ from training.evaluation.figures import Evaluation, GraphFunction
 from training.evaluation.verdict import judge
 from training.export.artifact import Card, read_published
 from training.export.publish import check_writable, latest_version, load_graphs, publish
+from training.loop.device import DeviceName, choose_device
 from training.loop.fit import FitResult, ProgressCallback, fit
 from training.loop.plan import complete
 from training.nets import Autoencoder, Operation
@@ -73,12 +74,14 @@ class Workspace:
         models: the folder in which models are published.
         runs: the folder of the run folders.
         progress: returns a context manager that shows the progress of a named fit, like `cli.display.progress`.
+        device: where to compute: `cpu`, `cuda`, `mps`, or `auto` for a GPU if torch sees one.
     """
 
     folder: Path | None = None
     models: Path = Path("models")
     runs: Path = Path("runs")
     progress: Callable[[str], AbstractContextManager[ProgressCallback]] = no_progress
+    device: DeviceName = "auto"
 
     def fit(self, recipe: str, *changes: str, variant: str = "") -> TrainedModel:
         """Fit a recipe in the run folder `NAME`, or `NAME-variant`, of `runs`; resume a fit that was stopped.
@@ -89,8 +92,10 @@ class Workspace:
         data = self.data(recipe, *changes)
         parsed = complete(read_recipe(recipe, changes), data)
         name = f"{parsed.model.name}-{variant}" if variant else parsed.model.name
+        compute = choose_device(self.device)
         with self.progress(name) as on_step:
-            return TrainedModel(parsed, data, fit(parsed, data, self.runs / name, on_step, resume=True))
+            fitted = fit(parsed, data, self.runs / name, on_step, resume=True, compute=compute)
+            return TrainedModel(parsed, data, fitted)
 
     def publish(self, trained: TrainedModel) -> PublishedModel:
         """Publish a trained model as the next version. Raises PublishError if a graph differs from the net.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -11,6 +11,7 @@ from training.builtin_recipes import builtin_recipes
 
 if TYPE_CHECKING:
     from training.data import Dataset
+    from training.loop.device import Compute
     from training.recipe import Recipe
 
 DEFAULT_MODELS = Path("models")
@@ -31,6 +32,10 @@ Resume = Annotated[
     Parameter(
         name="--resume", negative="--fresh", help="Continue from the latest checkpoint, or delete all checkpoints."
     ),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    Parameter(name="--device", help="Where to compute: auto takes a GPU if torch sees one."),
 ]
 InitWeights = Annotated[
     Path | None, Parameter(name="--init", help="A weights.safetensors file of the same net to start from.")
@@ -67,12 +72,15 @@ class RecipeOptions:
         Parameter(name="--set", negative="", help="KEY=VALUE overrides a key of the recipe; repeatable."),
     ] = None
 
-    def load(self, name: str, minutes: float | None = None) -> tuple["Recipe", "Dataset"]:
+    def load(
+        self, name: str, minutes: float | None = None, compute: "Compute | None" = None
+    ) -> tuple["Recipe", "Dataset"]:
         """Read a recipe and its data, and complete the recipe by them. Raises RecipeError or DataError.
 
-        With `minutes` the number of epochs is what fits into them on this machine.
+        With `minutes` the number of epochs is what fits into them on this machine, or on the device `compute`.
         """
         from training.data import load
+        from training.loop.device import CPU
         from training.loop.pace import lasting
         from training.loop.plan import complete
         from training.recipe import read_recipe
@@ -80,7 +88,7 @@ class RecipeOptions:
         recipe = read_recipe(name, self.changes or [])
         data = load(recipe.data, self.data)
         if minutes is not None:
-            recipe = lasting(recipe, data, minutes)
+            recipe = lasting(recipe, data, minutes, compute or CPU)
         return complete(recipe, data), data
 
 
