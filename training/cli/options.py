@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from training.builtin_recipes import builtin_recipes
+from training.errors import RecipeError
 
 if TYPE_CHECKING:
     from training.data import Dataset
@@ -61,6 +62,17 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON 
 ResultsFolder = Annotated[Path, Parameter(name="--results", help="Folder of the stored results of studies.")]
 
 
+def parse_share(text: str) -> float:
+    """Parse a share such as `1%` or `0.01`, above 0 and below a half. Raises RecipeError."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 0.5:
+        raise RecipeError(f"--false-alarms {text}: pass a share of ordinary inputs, such as 1% or 0.01, below 50%")
+    return share
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RecipeOptions:
@@ -71,6 +83,11 @@ class RecipeOptions:
         list[str] | None,
         Parameter(name="--set", negative="", help="KEY=VALUE overrides a key of the recipe; repeatable."),
     ] = None
+
+    @property
+    def overrides(self) -> list[str]:
+        """The overrides of --set."""
+        return self.changes or []
 
     def load(
         self, name: str, minutes: float | None = None, compute: "Compute | None" = None
@@ -85,7 +102,7 @@ class RecipeOptions:
         from training.loop.plan import complete
         from training.recipe import read_recipe
 
-        recipe = read_recipe(name, self.changes or [])
+        recipe = read_recipe(name, self.overrides)
         data = load(recipe.data, self.data)
         if minutes is not None:
             recipe = lasting(recipe, data, minutes, compute or CPU)
@@ -101,6 +118,21 @@ class RunOptions(RecipeOptions):
         Path | None,
         Parameter(name="--run", help="Folder of checkpoints, log and loss curve; default: runs/NAME."),
     ] = None
+
+    false_alarms: Annotated[
+        str | None,
+        Parameter(
+            name="--false-alarms",
+            help="Call an input unusual if its error is above that of all but so many ordinary ones, for example 1%.",
+        ),
+    ] = None
+
+    @property
+    def overrides(self) -> list[str]:
+        """The overrides of --set, and that of --false-alarms. Raises RecipeError."""
+        if self.false_alarms is None:
+            return super().overrides
+        return [*super().overrides, f"model.false_alarms={parse_share(self.false_alarms)}"]
 
     def folder(self, recipe: "Recipe") -> Path:
         """Return the run folder of a recipe."""

@@ -48,7 +48,7 @@ def read_samples(path: Path | None, channels: int, size: tuple[int, int] | None)
         return Samples("crops of the photographs china.jpg and flower.jpg of scikit-learn", _photographs(channels))
     path = path.expanduser()
     if path.is_file():
-        items, _ = read_arrays(path)
+        items = read_arrays(path).train
         if items.ndim != 4 or items.shape[3] != channels:
             raise DataError(
                 f"{path} holds items of shape {items.shape[1:]}, but the model takes {channels}-channel images"
@@ -74,7 +74,7 @@ def read_samples(path: Path | None, channels: int, size: tuple[int, int] | None)
 
 def read_rows(path: Path, features: int) -> Array:
     """Read vectors float32 (N, features) from a table or array file. Raises DataError if they have another length."""
-    rows, _ = read_arrays(path.expanduser())
+    rows = read_arrays(path.expanduser()).train
     if rows.ndim != 2 or rows.shape[1] != features:
         raise DataError(f"{path} holds items of shape {rows.shape[1:]}, but the model takes {features} numbers")
     return rows
