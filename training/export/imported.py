@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from service.card import (
     Card,
@@ -19,6 +19,7 @@ from service.card import (
     Data,
     Graph,
     ImageInput,
+    Name,
     Origin,
     Parity,
     Probe,
@@ -95,6 +96,16 @@ class Properties:
     figures: Mapping[str, float]
     baselines: Mapping[str, Mapping[str, float]]
     percentiles: Sequence[float] | None
+
+
+def check_name(name: str) -> None:
+    """Raise ImportRejected if a model cannot have this name, before a folder of this name is made."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise ImportRejected(
+            f"--name {name}: a name has up to 64 lower case letters, digits and hyphens between them, such as my-model"
+        ) from error
 
 
 def write_imported(

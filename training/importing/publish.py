@@ -1,16 +1,18 @@
 """Publishes a model that another program wrote: plan, served graphs, comparison with the original, version folder."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import numpy as np
 import onnx
 
 from training import atomic_files
 from training.errors import ImportRejected, PublishError
-from training.export.imported import Description, Properties, ServedGraph, write_imported
-from training.export.memory import bytes_per_pixel
+from training.export.imported import Description, Properties, ServedGraph, check_name, write_imported
+from training.export.memory import SIDES, bytes_per_pixel
 from training.importing import trials
 from training.importing.original import Array, Original, Selection, open_original
 from training.importing.plan import Flags, ImagePlan, Plan, VectorPlan, make_plan
@@ -69,6 +71,7 @@ def import_model(
     Raises ImportRejected with the open question or the way out, and PublishError if the service would reject the model.
     Then nothing is left behind.
     """
+    check_name(request.name)
     sources: dict[Operation, Source] = {
         operation: request.sources[operation] for operation in OPERATIONS if operation in request.sources
     }
@@ -99,11 +102,6 @@ def import_model(
 def _check_repeatable(original: Original) -> None:
     """Raise ImportRejected if two runs on the same values differ."""
     shape = [side or (1 if axis == 0 else 64) for axis, side in enumerate(original.input.shape)]
-    if len(shape) == 4:
-        shape = [
-            side or 3 if axis == (1 if original.input.shape[3] is None else 3) else side
-            for axis, side in enumerate(shape)
-        ]
     values = np.random.default_rng(5).random(shape, np.float32)
     first, second = original.fits(values), original.fits(values)
     if first is not None and second is not None and not np.array_equal(first, second, equal_nan=True):
@@ -136,8 +134,19 @@ def _serve(operation: Operation, original: Original, plan: Plan, flags: Flags) -
     memory = None
     if isinstance(plan, ImagePlan) and plan.sides.fixed is None:
         tiled = plan.extent is not None and plan.extent.radius is not None
-        memory = bytes_per_pixel(content) if tiled else bytes_per_pixel(content, UNTILED_SIDES)
+        memory = _memory(content, SIDES if tiled else UNTILED_SIDES)
     return ServedGraph(content, inputs, expected, memory)
+
+
+def _memory(content: bytes, sides: tuple[int, int]) -> float:
+    try:
+        return bytes_per_pixel(content, sides)
+    except CalledProcessError as error:
+        raise ImportRejected(
+            f"the model fails on an image of {sides[0]}x{sides[1]} pixels, so that its memory cannot be measured: "
+            "serve it "
+            "at one size by --size HEIGHTxWIDTH"
+        ) from error
 
 
 def _inputs(operation: Operation, plan: Plan, flags: Flags) -> list[Array]:
@@ -280,6 +289,4 @@ def _describe(request: ImportRequest, sources: Mapping[Operation, Source], plan:
 
 
 def _joined_hash(sources: Mapping[Operation, Source]) -> str:
-    import hashlib
-
     return hashlib.sha256("".join(source.sha256 for source in sources.values()).encode()).hexdigest()

@@ -290,6 +290,13 @@ def test_files_of_other_kinds_are_refused(name: str, tmp_path: Path) -> None:
         read_source(tmp_path / name)
 
 
+def test_name_is_checked_before_anything_is_written(tmp_path: Path) -> None:
+    source = read_source(save_denoiser(tmp_path / "net.onnx", 0.2, 1))
+    with pytest.raises(ImportRejected, match="--name"):
+        import_model(ImportRequest({"denoise": source}, "../elsewhere"), Selection(), Flags(), tmp_path / "models")
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_torch_module_is_published_from_python(tmp_path: Path) -> None:
     net = nn.Conv2d(3, 3, 3, padding=1, groups=3, bias=False)
     net.weight.data = torch.from_numpy(blur_weights())
