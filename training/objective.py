@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
-from training.nets import Autoencoder, ForwardResult
+from training.nets import Autoencoder, ForwardResult, Shape
 from training.schema import StrictModel, suggestion
 
 MSE_FLOOR = 1e-5
@@ -137,6 +137,11 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
     return log_weights.logsumexp(0) - log(len(log_weights))
 
 
+def default_loss(shape: Shape, *, sigmoid: bool) -> str:
+    """Return the name of the loss that suits items of `shape`: `bce` for images through a sigmoid, else `mse`."""
+    return "bce" if sigmoid and len(shape) == 3 else "mse"
+
+
 class Objective(StrictModel):
     """The `[objective]` table: the loss plus the sum of weight * penalty."""
 
@@ -179,7 +184,7 @@ class Objective(StrictModel):
 
     def loss_of(self, net: Autoencoder) -> str:
         """Return the name of the loss, or of the one that suits the output of the net."""
-        return self.loss or ("bce" if net.sigmoid and len(net.shape) == 3 else "mse")
+        return self.loss or default_loss(net.shape, sigmoid=net.sigmoid)
 
     def sample_targets(self, items: Tensor, generator: Generator) -> Tensor:
         """Return the items (float32, images in 0..1), or with `binarize` a Bernoulli sample of them."""

@@ -59,7 +59,10 @@ def test_recipe_of_name_and_data_trains(kind: str, tmp_path: Path) -> None:
     losses = [trainer.step()[0] for _ in range(200)]
     assert trainer.total_steps == pytest.approx(5000, rel=0.05)
     assert np.mean(losses[-20:]) < np.mean(losses[:20])
-    model = complete(recipe, data).model
+    completed = complete(recipe, data)
+    assert complete(completed, data) == completed
+    assert completed.objective.loss == ("mse" if kind == "vectors" else "bce")
+    model = completed.model
     assert model.operations == (["denoise"] if kind == "noisy" else ["encode", "decode", "reconstruct"])
     assert (model.title, model.licence) == ("mine", "not stated")
     assert data.name in model.description

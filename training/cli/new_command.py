@@ -42,12 +42,7 @@ def new_command(
     source = data.expanduser()
     source = source if source.exists() else Path(str(source).replace("\\", "/"))
     target = output or Path(f"{model_name(source.stem)}-{task}.toml")
-    if target.suffix.lower() != ".toml":
-        raise RecipeError(f"-o {target} must end in .toml, so that fit knows it as a recipe")
-    if target.exists() and not overwrite:
-        raise RecipeError(f"{target} exists: choose another name with -o, or add --overwrite")
-    if not target.absolute().parent.is_dir():
-        raise RecipeError(f"{target.parent} is no folder: make it first, or choose another with -o")
+    check_target(target, overwrite=overwrite)
     if not 0 < minutes < float("inf"):
         raise RecipeError("--minutes must be above 0, for example 10")
     seen = survey(source)
@@ -59,6 +54,18 @@ def new_command(
         f"wrote {target}: {written.steps:,} steps, about {describe_seconds(written.seconds)} on this machine at most\n"
         f"next: hourglass-train fit {quoted(target)}"
     )
+
+
+def check_target(target: Path, *, overwrite: bool) -> None:
+    """Raise RecipeError if no recipe can be written there."""
+    from training.errors import RecipeError
+
+    if target.suffix.lower() != ".toml":
+        raise RecipeError(f"-o {target} must end in .toml, so that fit knows it as a recipe")
+    if target.exists() and not overwrite:
+        raise RecipeError(f"{target} exists: choose another name with -o, or add --overwrite")
+    if not target.absolute().parent.is_dir():
+        raise RecipeError(f"{target.parent} is no folder: make it first, or choose another with -o")
 
 
 def quoted(path: Path) -> str:

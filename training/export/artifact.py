@@ -71,10 +71,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         graphs += [
             _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
         ]
-    columns = [
-        Column(name=one.name, kind="category" if one.categories else "number", categories=list(one.categories))
-        for one in data.columns
-    ]
+    columns = _card_columns(data)
     return Card(
         format=2 if columns else 1,
         name=recipe.model.name,
@@ -102,6 +99,14 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         ),
         columns=columns,
     )
+
+
+def _card_columns(data: Dataset) -> list[Column]:
+    """Return the columns of a table for the card."""
+    return [
+        Column(name=one.name, kind="category" if one.categories else "number", categories=list(one.categories))
+        for one in data.columns
+    ]
 
 
 def load_verified(folder: Path, card: Card, precision: Precision = "float32") -> dict[Operation, GraphFunction]:

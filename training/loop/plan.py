@@ -5,6 +5,7 @@ from math import prod
 
 from training.data import Dataset
 from training.nets import Operation
+from training.objective import default_loss
 from training.recipe import OptimizerSection, Recipe
 
 STEP_BUDGET = 5000
@@ -45,7 +46,16 @@ def complete(recipe: Recipe, data: Dataset) -> Recipe:
             "operations": operations,
         }
     )
-    return recipe.model_copy(update={"model": model, "optimizer": optimizer})
+    shape = data.train.shape[1:] if data.train.ndim == 2 else (data.train.shape[3], *data.train.shape[1:3])
+    loss = recipe.objective.loss or default_loss(shape, sigmoid=recipe.net.has_sigmoid(shape))
+    return recipe.model_copy(
+        update={
+            "model": model,
+            "net": recipe.net.complete(shape),
+            "objective": recipe.objective.model_copy(update={"loss": loss}),
+            "optimizer": optimizer,
+        }
+    )
 
 
 def run_length(config: OptimizerSection, items: int, values: int) -> RunLength:

@@ -8,12 +8,12 @@ of the batch. In training mode a network may sample from the generator it receiv
 
 from abc import ABC, abstractmethod
 from math import prod
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
 
-from training.nets.scaling import ColumnScaling, Shape
+from training.nets.scaling import ColumnScaling, Shape, normalization
 from training.schema import StrictModel
 
 Operation = Literal["encode", "decode", "reconstruct", "denoise"]
@@ -119,6 +119,18 @@ class NetSection(StrictModel, ABC):
     def has_sigmoid(self, shape: Shape) -> bool:
         """Return whether the output of a network for items of `shape` is a sigmoid."""
         return self.output == "sigmoid" if self.output else len(shape) == 3
+
+    def complete(self, shape: Shape) -> Self:
+        """Return the section with the values that a network for items of `shape` has in place of None."""
+        fields = type(self).model_fields
+        values: dict[str, object] = {"output": "sigmoid" if self.has_sigmoid(shape) else "linear"}
+        if "code" in fields:
+            values["code"] = getattr(self, "code", None) or default_code(shape)
+        if "normalize" in fields:
+            values["normalize"] = normalization(
+                getattr(self, "normalize", None), shape, sigmoid=self.has_sigmoid(shape)
+            )
+        return self.model_copy(update=values)
 
     @abstractmethod
     def build(self, shape: Shape) -> Autoencoder:

@@ -46,16 +46,19 @@ class ColumnScaling(nn.Module):
         return x * self.factor + self.offset
 
 
+def normalization(kind: Normalization | None, shape: Shape, *, sigmoid: bool) -> Normalization:
+    """Return the kind of scaling; without one, vectors are standardized, or scaled to 0..1 for a sigmoid output."""
+    return kind or ("none" if len(shape) != 1 else "minmax" if sigmoid else "standard")
+
+
 def column_scaling(kind: Normalization | None, shape: Shape, *, sigmoid: bool) -> ColumnScaling | None:
     """Return the scaling of a network for items of `shape`, or None if it scales nothing.
 
-    Without a `kind`, vectors are standardized, or scaled to 0..1 if the output is a sigmoid. Raises RecipeError if
-    images are to be scaled.
+    Raises RecipeError if images are to be scaled.
     """
-    is_vector = len(shape) == 1
-    kind = kind or ("none" if not is_vector else "minmax" if sigmoid else "standard")
+    kind = normalization(kind, shape, sigmoid=sigmoid)
     if kind == "none":
         return None
-    if not is_vector:
+    if len(shape) != 1:
         raise RecipeError(f"net.normalize = '{kind}' is for vectors; pictures are in 0..1 already: set it to 'none'")
     return ColumnScaling(shape, kind)

@@ -8,7 +8,7 @@ from typing import Any
 from training.data import load
 from training.loop.pace import USED_SHARE, measure_step, steps_per_epoch
 from training.recipe import Recipe, from_tables
-from training.starter.choices import Choice, Draft, Table, Task
+from training.starter.draft import Choice, Draft, Table, Task
 
 MAX_STEPS, MIN_STEPS = 20_000, 300
 """Bounds of the steps of a first run: more is rarely of use for a net of this size, fewer do not learn."""

@@ -67,7 +67,7 @@ def test_data_folder_is_read_from_the_environment(
     [
         (("fit", "blobs.toml", "--set", "net.cod=3"), 2, "did you mean code?"),
         (("fit", "digit"), 2, "did you mean digits?"),
-        (("fit", "blobs.toml"), 1, "blobs.npy cannot be read"),
+        (("fit", "blobs.toml"), 1, "blobs.npy: it cannot be read"),
         (("export", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none cannot be read as a safetensors file"),

@@ -1,5 +1,6 @@
 """`hourglass-train new` and the fit after it: one sentence for all that can be wrong, and no half-written file."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from service.card import read_card
 from tests.support.training import call, pictures, vectors
+from training import atomic_files
 from training.loop import pace
 
 
@@ -169,3 +171,17 @@ def test_paths_with_blanks_tilde_and_backslashes_are_found(
     text = (place / "my.toml").read_bytes()
     (place / "my.toml").write_bytes(b"\xef\xbb\xbf" + text)  # an editor adds a byte order mark
     assert call("evaluate", "my.toml") == 1  # read, but not fitted yet
+
+
+def test_full_disk_leaves_no_recipe(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(place / "a.npy", vectors(50))
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic_files.os, "fsync", full)
+    assert call("new", "embed", "a.npy", "-o", "my.toml") == 1
+    assert "no space left to write my.toml" in capsys.readouterr().err
+    assert [path.name for path in place.iterdir() if "toml" in path.name] == []

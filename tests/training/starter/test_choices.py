@@ -11,7 +11,8 @@ from training.data.columns import RawColumn
 from training.errors import DataError
 from training.loop import pace
 from training.recipe import read_recipe
-from training.starter.choices import Task, choose
+from training.starter.choices import choose
+from training.starter.draft import Task
 from training.starter.survey import ImageSurvey, TableSurvey, survey, survey_table
 from training.starter.write import epochs_within, model_name, toml, write_recipe
 
