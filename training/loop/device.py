@@ -50,7 +50,9 @@ class Compute:
     def place(self, net: nn.Module, *, images: bool) -> None:
         """Move a net to the device, in place; for images on a GPU with its channels last."""
         if self.accelerated:
-            net.to(self.device, memory_format=torch.channels_last if images else torch.preserve_format)
+            net.to(self.device)
+        if self.accelerated and images:
+            net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing in torch's stubs
 
     def to_device(self, items: Tensor) -> Tensor:
         """Copy items to the device, images with their channels last; on the CPU they are returned as they are."""

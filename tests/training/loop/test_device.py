@@ -50,14 +50,14 @@ def test_mps_is_chosen_where_torch_has_it(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("net", [{}, {"net": {"family": "conv", "widths": [4, 6], "code": 2}}])
 def test_gpu_loop_gives_the_weights_of_the_cpu(net: dict[str, dict[str, Any]], tmp_path: Path) -> None:
-    recipe, data = small(tmp_path / "data", **net, **NOISE)
+    recipe, data = small(tmp_path / "data", None, **net, **NOISE)
     nets = [fit(recipe, data, tmp_path / str(i), silent(), compute=one).net for i, one in enumerate((CPU, GPU))]
     for expected, actual in zip(*(net.state_dict().values() for net in nets), strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_resumed_gpu_loop_continues_exactly(tmp_path: Path) -> None:
-    recipe, data = small(tmp_path / "data", **NOISE)
+    recipe, data = small(tmp_path / "data", None, **NOISE)
     whole = Trainer(recipe, data, tmp_path / "whole", compute=GPU)
     halves = Trainer(recipe, data, tmp_path / "halves", compute=GPU)
     (tmp_path / "halves").mkdir()
