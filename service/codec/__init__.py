@@ -19,6 +19,7 @@ from service.codec.picture import (
     encode,
     is_fast_path,
 )
+from service.codec.png import write_gray16
 from service.codec.resize import fit_alpha_to_size, fit_to_size
 
 __all__ = [
@@ -45,5 +46,6 @@ __all__ = [
     "read_npy",
     "read_pages",
     "types_too_small",
+    "write_gray16",
     "write_npy",
 ]

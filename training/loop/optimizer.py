@@ -14,8 +14,11 @@ from training.recipe import OptimizerSection
 
 def build_optimizer(config: OptimizerSection, net: nn.Module) -> Optimizer:
     """Return the optimizer that `config` names, over all parameters of `net`."""
+    on_gpu = any(weight.device.type != "cpu" for weight in net.parameters())
     if config.name == "sgd":
-        return SGD(net.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+        return SGD(
+            net.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=on_gpu
+        )
     if config.name == "muon":
         return Muon(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     if config.name == "adam":
