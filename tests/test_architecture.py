@@ -22,7 +22,7 @@ BORDERS = {
         "service/codec/colour.py",
         "service/codec/pillow_metadata.py",
     },
-    "isal": {"service/codec/png.py", "service/codec/png_chunks.py"},
+    "isal": {"service/codec/png.py", "service/codec/png_chunks.py", "service/codec/png_text.py"},
     "simplejpeg": {"service/codec/jpeg.py"},
 }
 
