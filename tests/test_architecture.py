@@ -13,6 +13,7 @@ SOURCES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")]
 BORDERS = {
     "onnxruntime": {"service/runtime/session.py"},
     "PIL": {
+        "service/codec/encoder.py",
         "service/codec/picture.py",
         "service/codec/resize.py",
         "service/codec/png.py",
