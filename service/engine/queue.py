@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -29,8 +29,7 @@ class QueueOptions:
 DEFAULT_OPTIONS: Final = QueueOptions()
 
 
-@dataclass(slots=True)
-class Entry(Generic[T]):
+class Entry(NamedTuple, Generic[T]):
     """An item of a queue, and its number in the order of arrival."""
 
     number: int
