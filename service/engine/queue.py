@@ -16,10 +16,15 @@ FAIR_TURN: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """How a request waits: its priority, from 1 (first) to 3 (last), and the seconds it may wait, None for no limit."""
+    """How a request waits: its priority, from 1 (first) to 3 (last), and the seconds it may wait, None for no limit.
+
+    `idle_turns`: further iterations of the event loop without a new item that a batch waits for. More than 0 helps
+    front ends whose requests arrive one by one, each in several iterations.
+    """
 
     priority: int = DEFAULT_PRIORITY
     timeout: float | None = None
+    idle_turns: int = 0
 
     def without_timeout(self) -> "QueueOptions":
         """Return the options of what a request submits later: its timeout is that of the first submission."""
