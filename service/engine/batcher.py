@@ -143,7 +143,7 @@ class Batcher:
         self._schedule(loop)
 
     def _next_batch(self) -> list[PendingRequest]:
-        """Take requests with items of one shape from the queue, in order, up to `max_batch` items.
+        """Take requests that fit together from the queue, in order, up to `max_batch` items.
 
         Drop requests that were cancelled.
         """
@@ -153,7 +153,7 @@ class Batcher:
             while level:
                 request = level[0].item
                 if not request.future.done():
-                    if batch and (len(request.items) > room or request.items.shape[1:] != batch[0].items.shape[1:]):
+                    if batch and (len(request.items) > room or not _fit_together(request, batch[0])):
                         break
                     room -= len(request.items)
                     batch.append(request)
@@ -221,3 +221,9 @@ class Batcher:
             else:
                 request.future.set_result(result)
         self._schedule(loop)
+
+
+def _fit_together(request: PendingRequest, other: PendingRequest) -> bool:
+    """Return whether the items of two requests have one shape, and both or none have controls."""
+    same_shape = request.items.shape[1:] == other.items.shape[1:]
+    return same_shape and (request.controls is None) == (other.controls is None)

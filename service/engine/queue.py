@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class QueueOptions:
 
     def without_timeout(self) -> "QueueOptions":
         """Return the options of what a request submits later: its timeout is that of the first submission."""
-        return self if self.timeout is None else QueueOptions(self.priority)
+        return self if self.timeout is None else replace(self, timeout=None)
 
 
 DEFAULT_OPTIONS: Final = QueueOptions()
