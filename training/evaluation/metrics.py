@@ -31,20 +31,13 @@ CLAMP = 0.5 / 255
 MIN_MSE = 1e-12
 """Mean squared errors below this have the PSNR of this: 120 dB."""
 
-<<<<<<< HEAD:training/evaluation/metrics.py
-GraphFunction = Callable[[NDArray[Any]], NDArray[Any]]
-"""Runs a graph on a batch: images uint8 (N, H, W, C), vectors and codes float32 (N, ...), in and out."""
-Metrics = dict[str, float]
-"""Values of metrics by name."""
-=======
 GraphFunction = Callable[..., NDArray[Any]]
 """Runs a graph on a batch: images uint8 (N, H, W, C), vectors and codes float32 (N, ...), in and out.
 
 A second argument, float32 (N, controls), has the values of the graph's controls; without it they have their defaults.
 """
-Figures = dict[str, float]
-"""Values by the names of their figures."""
->>>>>>> h-control:training/evaluation/figures.py
+Metrics = dict[str, float]
+"""Values of metrics by name."""
 
 
 @dataclass(frozen=True, slots=True)

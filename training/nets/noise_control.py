@@ -24,7 +24,8 @@ class NoiseEstimate(nn.Module):
         self.hidden = nn.Conv2d(channels, HIDDEN, 1)
         self.log_variance = nn.Conv2d(HIDDEN, 1, 1)
         nn.init.zeros_(self.log_variance.weight)
-        nn.init.constant_(self.log_variance.bias, INITIAL_LOG_VARIANCE)
+        if self.log_variance.bias is not None:
+            nn.init.constant_(self.log_variance.bias, INITIAL_LOG_VARIANCE)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return the variances (N, h, w) on the 0..1 scale, from a code (N, channels, h, w)."""

@@ -71,7 +71,7 @@ def test_batch_waits_for_items_that_arrive_apart(idle_turns: int, sizes: list[in
         requests: list[asyncio.Task[Any]] = []
         for _ in range(3):
             options = QueueOptions(idle_turns=idle_turns)
-            requests.append(asyncio.create_task(batcher.submit(np.zeros((1, 1)), options)))
+            requests.append(asyncio.create_task(batcher.submit(np.zeros((1, 1)), options=options)))
             for _ in range(5):
                 await asyncio.sleep(0)
         await asyncio.gather(*requests)

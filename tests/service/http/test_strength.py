@@ -161,9 +161,8 @@ def test_request_without_controls_joins_no_batch_with_controls() -> None:
     async def work() -> list[Any]:
         batcher = Batcher(scale, max_batch=8)
         ones = np.ones((1, 1), np.float32)
-        return await asyncio.gather(
-            batcher.submit(ones, 2 * ones), batcher.submit(ones), batcher.submit(ones, 3 * ones)
-        )
+        controls = [2 * ones, None, 3 * ones]
+        return await asyncio.gather(*(batcher.submit(ones, values) for values in controls))
 
     assert [float(result.outputs[0, 0]) for result in asyncio.run(work())] == [2, 7, 3]
 
