@@ -107,7 +107,7 @@ def test_noise_estimate_is_the_error_of_the_logarithm() -> None:
     noisy = clean + torch.tensor([0.1, 0.2]).view(2, 1, 1, 1)
     result = ForwardResult(clean, clean, noise_variance=torch.tensor([0.01, 0.04 * math.e]).view(2, 1, 1))
     assert noise_estimate(result, noisy, clean).item() == pytest.approx(0.5, rel=1e-3)
-    with pytest.raises(RecipeError, match="net.noise_control"):
+    with pytest.raises(RecipeError, match=r"net\.noise_control"):
         noise_estimate(ForwardResult(clean, clean), noisy, clean)
 
 
