@@ -132,12 +132,16 @@ def _strip_metadata(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextmanager
 def _silence_exporter() -> Generator[None]:
-    """Silence the exporter's log messages on a missing torchvision, and a deprecation warning of torch's own code."""
+    """Silence the exporter's log messages on a missing torchvision, and warnings of torch's own code.
+
+    One is a deprecation; the other says that two inputs share their batch dimension.
+    """
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"# The axis name: batch will not be used", UserWarning)
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             yield
     finally:
