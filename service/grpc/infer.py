@@ -22,7 +22,7 @@ from service.types import Array
 Parts = list[bytes | memoryview]
 
 IDLE_TURNS = 8
-"""Iterations of the event loop that batches wait for. grpcio accepts one call after another, in several iterations each.
+"""Iterations of the event loop that batches wait for. grpcio accepts calls one by one, each in several iterations.
 Without it concurrent calls would never share a batch."""
 STREAM_WINDOW = 32
 """Requests of one stream that are run at once; further ones are read when the first is answered."""
