@@ -37,6 +37,7 @@ BRIDGES = {
     "training.nets.base": {"service.card"},
     "training.data.folder": {"service.codec", "service.errors"},
     "training.data.patches": {"service.codec"},
+    "training.export.onnx_graph": {"service.card"},
     "training.export.artifact": {
         "service.card",
         "service.errors",

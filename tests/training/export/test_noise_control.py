@@ -180,9 +180,9 @@ def test_graph_returns_the_variances_of_the_net(
 
 def test_estimate_of_a_picture_in_tiles_is_that_of_the_whole(client: TestClient, published: tuple[Path, Card]) -> None:
     folder, card = published
-    large = image(600)
+    large = image(1000)
     scheduler = client.app_state["service"].store.snapshot.loaded["blobs"].runners["denoise"].scheduler
-    assert len(scheduler._grid.tiles(600, 600)) > 1
+    assert len(scheduler._grid.tiles(1000, 1000)) > 1
     answer = client.post("/denoise?strength=1.5", content=png(large), headers={"content-type": "image/png"})
     whole = load_graph(folder, card, card.graphs[0]).run_with_map(large[np.newaxis], np.full((1, 1), 1.5, np.float32))
     assert np.abs(pixels(answer.content).astype(int) - whole.outputs[0, :, :, 0]).max() <= 1
