@@ -55,7 +55,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "*required*"
     value = field.get_default(call_default_factory=True)
-    return "none" if value is None else f"`{json.dumps(value)}`"
+    kinds = json.dumps(value, default=lambda table: table.model_dump(include={"kind"}))
+    return "none" if value is None else f"`{kinds}`"
 
 
 def _sections(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -7,6 +7,7 @@ TrainingError
 ├── Diverged          the loss, a gradient or a weight is not finite
 ├── Collapsed         the net returns the same output for every input
 ├── NothingToPlot     there are no images or results to draw
+├── NotBetter         the model is no better than an answer without a model, and is not published
 ├── PublishError      an exported graph differs from the trained net, or the model cannot be written
 └── Interrupted       a signal stopped the fit after a checkpoint was written
 """
@@ -53,6 +54,12 @@ class Collapsed(TrainingError):
 
 class NothingToPlot(TrainingError):
     """There are no images or results to draw."""
+
+
+class NotBetter(TrainingError):
+    """The model is no better than an answer without a model, and is not published."""
+
+    status = 3
 
 
 class PublishError(TrainingError):

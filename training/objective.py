@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
-from training.nets import Autoencoder, ForwardResult
+from training.nets import Autoencoder, ForwardResult, Shape
 from training.schema import RecipeTable, suggestion
 
 MSE_FLOOR = 1e-5
@@ -175,11 +175,17 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
     return log_weights.logsumexp(0) - log(len(log_weights))
 
 
+def default_loss(shape: Shape, *, sigmoid: bool) -> str:
+    """Return the name of the loss that suits items of `shape`: `bce` for images through a sigmoid, else `mse`."""
+    return "bce" if sigmoid and len(shape) == 3 else "mse"
+
+
 class Objective(RecipeTable):
     """The `[objective]` table: the loss plus the sum of weight * penalty."""
 
-    loss: str
-    """`mse`, `mae`, `log_mse` or `bce`; `bce` needs `net.output = "sigmoid"` and data in 0..1."""
+    loss: str | None = None
+    """`mse`, `mae`, `log_mse` or `bce`; `bce` needs `net.output = "sigmoid"` and data in 0..1. None: `bce` for images
+    through a sigmoid, else `mse`."""
     penalties: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """Weights of the penalties by name; `l1`: mean absolute value of the code; `kl_sparsity`: KL divergence of each
     unit's mean activity from `rho`; `kl_prior`: KL divergence of the code from the standard normal distribution;
@@ -196,8 +202,8 @@ class Objective(RecipeTable):
 
     @field_validator("loss")
     @classmethod
-    def _loss_exists(cls, loss: str) -> str:
-        if loss not in LOSSES:
+    def _loss_exists(cls, loss: str | None) -> str | None:
+        if loss is not None and loss not in LOSSES:
             raise ValueError(f"no loss {loss!r}: {suggestion(loss, list(LOSSES))}")
         return loss
 
@@ -214,6 +220,10 @@ class Objective(RecipeTable):
         if self.iwae and (self.loss != "bce" or "kl_prior" in self.penalties):
             raise ValueError("iwae needs loss = 'bce' and no penalty kl_prior: the bound includes the prior already")
         return self
+
+    def loss_of(self, net: Autoencoder) -> str:
+        """Return the name of the loss, or of the one that suits the output of the net."""
+        return self.loss or default_loss(net.shape, sigmoid=net.sigmoid)
 
     def sample_targets(self, items: Tensor, generator: Generator) -> Tensor:
         """Return the items (float32, images in 0..1), or with `binarize` a Bernoulli sample of them."""
@@ -238,7 +248,8 @@ class Objective(RecipeTable):
         else:
             # A variational net returns several outputs for each item: repeat the targets to match.
             targets = clean.repeat(len(result.output) // len(clean), *[1] * (clean.ndim - 1))
-            terms = {self.loss: LOSSES[self.loss](result.output, targets, net)}
+            loss = self.loss_of(net)
+            terms = {loss: LOSSES[loss](result.output, targets, net)}
         total = next(iter(terms.values()))
         for name, weight in self.penalties.items():
             if name in PENALTIES:

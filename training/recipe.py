@@ -22,9 +22,10 @@ from training.corruption import Corruption, Identity
 from training.data import AnyDataSection
 from training.errors import RecipeError
 from training.nets import NETS, Net, Operation
+from training.nets.dense import DenseSection
 from training.objective import NOISE_PENALTIES, Objective
 from training.recipe_errors import format_error
-from training.schema import Fraction, RecipeTable, suggestion
+from training.schema import NOT_STATED, Fraction, RecipeTable, suggestion
 from training.text_files import read_text
 
 
@@ -33,14 +34,15 @@ class ModelSection(RecipeTable):
 
     name: Name
     """Name of the model, and of its folder under `models/`."""
-    title: str
-    """Title in one line."""
-    description: str
-    """The input and the output of the model."""
-    licence: str
+    title: str = ""
+    """Title in one line; empty: the name."""
+    description: str = ""
+    """The input and the output of the model; empty: a sentence that names the family and the data."""
+    licence: str = NOT_STATED
     """License of the published weights."""
-    operations: Annotated[list[Operation], Field(min_length=1)]
-    """Operations to publish, one graph each: `encode`, `decode`, `reconstruct`, `denoise`."""
+    operations: list[Operation] = Field(default_factory=list)
+    """Operations to publish, one graph each: `encode`, `decode`, `reconstruct`, `denoise`. Empty: `denoise` if there
+    is a `[corruption]`, else all others that the net supports."""
     int8: bool = False
     """Also publish every graph in int8; the service chooses the precision that suits its processor."""
     weights: bool = True
@@ -59,10 +61,11 @@ class OptimizerSection(RecipeTable):
     """Precision of the arithmetic inside the net. Weights, losses and published graphs stay float32."""
     compile: bool = False
     """Compile the net with `torch.compile`: it takes minutes at the start and makes the steps faster."""
-    epochs: PositiveInt
-    """Passes over the training set."""
-    batch: PositiveInt = 256
-    """Items per step; the last, smaller batch of an epoch is skipped."""
+    epochs: PositiveInt | None = None
+    """Passes over the training set; none: as many as make 5000 steps."""
+    batch: PositiveInt | None = None
+    """Items per step; the last, smaller batch of an epoch is skipped. None: an eighth of the training set, at most 256
+    items and 2 million values."""
     lr: Annotated[float, Field(gt=0, le=1e38)] = 1e-3
     """Peak learning rate."""
     weight_decay: NonNegativeFloat = 0.0
@@ -70,8 +73,8 @@ class OptimizerSection(RecipeTable):
     train: Literal["all", "noise_control"] = "all"
     """Weights to train: all, or only those of `net.noise_control`, to add it to a fitted net (`--init`). Those do not
     change what the net does without a strength, so that `[validation]` has no effect then."""
-    warmup: NonNegativeInt = 500
-    """Steps until the learning rate reaches its peak."""
+    warmup: NonNegativeInt | None = None
+    """Steps until the learning rate reaches its peak; none: 5 % of all steps, at most 500."""
     ema_decay: Fraction = 0.0
     """Decay of the moving average of the weights, which is published; 0 publishes the weights of the last step."""
     grad_clip: PositiveFloat | None = None
@@ -111,11 +114,11 @@ class Recipe(RecipeTable):
 
     model: ModelSection
     data: AnyDataSection
-    net: Net
+    net: Net = DenseSection()
     augmentation: Augmentation = Augmentation()
     corruption: Corruption = Identity()
-    objective: Objective
-    optimizer: OptimizerSection
+    objective: Objective = Objective()
+    optimizer: OptimizerSection = OptimizerSection()
     validation: Validation | None = None
 
     @property
@@ -123,9 +126,29 @@ class Recipe(RecipeTable):
         """The name of the net's family in NETS."""
         return next(name for name, section in NETS.items() if isinstance(self.net, section))
 
+    @property
+    def operations(self) -> list[Operation]:
+        """The operations to publish: those of `[model]`, or else those that suit the net and the corruption."""
+        if self.model.operations:
+            return self.model.operations
+        denoises = not isinstance(self.corruption, Identity)
+        return [operation for operation in self.net.operations if (operation == "denoise") == denoises]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_have_defaults(cls, tables: Any) -> Any:
+        """Add the keys that select a kind of table, which unions need, to the tables that lack them."""
+        if not isinstance(tables, dict):
+            return tables
+        selectors = {"net": {"family": "dense"}, "corruption": {"kind": "gaussian"}}
+        return {
+            name: {**selectors[name], **table} if name in selectors and isinstance(table, dict) else table
+            for name, table in tables.items()
+        }
+
     @model_validator(mode="after")
     def _bce_has_logits(self) -> Self:
-        if self.objective.loss == "bce" and self.net.output != "sigmoid":
+        if self.objective.loss == "bce" and self.net.output == "linear":
             raise ValueError("objective.loss = 'bce' needs net.output = 'sigmoid'")
         return self
 
@@ -137,7 +160,7 @@ class Recipe(RecipeTable):
 
     @model_validator(mode="after")
     def _int8_is_of_convolutions(self) -> Self:
-        if self.model.int8 and (self.family != "conv" or not set(self.model.operations) <= {"reconstruct", "denoise"}):
+        if self.model.int8 and (self.family != "conv" or not set(self.operations) <= {"reconstruct", "denoise"}):
             raise ValueError("model.int8 needs net.family = 'conv' and the operations reconstruct or denoise only")
         return self
 
@@ -154,7 +177,7 @@ class Recipe(RecipeTable):
     def _validation_is_of_denoising(self) -> Self:
         if self.validation is None:
             return self
-        if "denoise" not in self.model.operations:
+        if "denoise" not in self.operations:
             raise ValueError("validation measures denoising: add 'denoise' to model.operations or remove the table")
         if self.optimizer.validation_fraction:
             raise ValueError("validation and optimizer.validation_fraction both choose the weights: remove one of them")
@@ -162,12 +185,12 @@ class Recipe(RecipeTable):
 
     @model_validator(mode="after")
     def _operations_can_be_offered(self) -> Self:
-        for operation in self.model.operations:
+        for operation in self.operations:
             if operation not in self.net.operations:
                 raise ValueError(
                     f"model.operations: this net supports {', '.join(self.net.operations)}, not {operation}"
                 )
-        if "denoise" in self.model.operations and isinstance(self.corruption, Identity):
+        if "denoise" in self.operations and isinstance(self.corruption, Identity):
             raise ValueError("model.operations: denoise needs a [corruption] to train with: add the table")
         return self
 

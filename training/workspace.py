@@ -3,6 +3,7 @@
 Data is read once. A stopped fit is resumed, and a finished one is loaded from its run folder.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,12 +11,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from training.data import Dataset, load
-from training.evaluation.metrics import GraphFunction
+from training.evaluation.metrics import Evaluation, GraphFunction
+from training.evaluation.verdict import judge
 from training.export.artifact import Card, read_published
 from training.export.publish import check_writable, latest_version, load_graphs, publish
 from training.loop.fit import FitResult, ProgressCallback, fit
+from training.loop.plan import complete
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe, read_recipe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,24 @@ class Workspace:
         Raises RecipeError, DataError, Diverged and Collapsed like `training.loop.fit.fit`, and RunError if the folder
         contains a run of another recipe.
         """
-        parsed, data = read_recipe(recipe, changes), self.data(recipe, *changes)
+        data = self.data(recipe, *changes)
+        parsed = complete(read_recipe(recipe, changes), data)
         name = f"{parsed.model.name}-{variant}" if variant else parsed.model.name
         with self.progress(name) as on_step:
             return TrainedModel(parsed, data, fit(parsed, data, self.runs / name, on_step, resume=True))
 
     def publish(self, trained: TrainedModel) -> PublishedModel:
-        """Publish a trained model as the next version. Raises PublishError if a graph differs from the net."""
-        folder, _ = publish(trained.recipe, trained.data, trained.result, self.models)
+        """Publish a trained model as the next version. Raises PublishError if a graph differs from the net.
+
+        A warning is logged if the model is no better than an answer without a model.
+        """
+
+        def warn(measured: Evaluation) -> None:
+            for finding in judge(trained.recipe, trained.data, trained.net, measured, []):
+                if finding.blocking:
+                    log.warning("%s: %s", trained.recipe.model.name, finding.sentence)
+
+        folder, _ = publish(trained.recipe, trained.data, trained.result, self.models, warn)
         return PublishedModel(trained.recipe, trained.data, read_published(folder), load_graphs(folder))
 
     def model(self, recipe: str) -> PublishedModel:

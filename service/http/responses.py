@@ -122,14 +122,27 @@ def _stack_outputs(result: InferenceResult) -> Array:
 
 def _render_json(parts: ResponseParts) -> bytes:
     """Render all results, one call of orjson each, so that it releases the interpreter between them."""
-    prefix = _json_prefix(parts.card.name, parts.card.version, parts.operation)
+    names = () if parts.operation == "encode" else feature_names(parts.card)
+    prefix = _json_prefix(parts.card.name, parts.card.version, parts.operation, names)
     results = (orjson.dumps(result, option=orjson.OPT_SERIALIZE_NUMPY) for result in _results(parts))
     return b"".join((prefix, b",".join(results), b"]}"))
 
 
 @lru_cache(maxsize=256)
-def _json_prefix(model: str, version: int, operation: Operation) -> bytes:
-    return orjson.dumps({"model": model, "version": version, "operation": operation})[:-1] + b',"results":['
+def _json_prefix(model: str, version: int, operation: Operation, columns: tuple[str, ...]) -> bytes:
+    head: dict[str, object] = {"model": model, "version": version, "operation": operation}
+    if columns:
+        head["columns"] = columns
+    return orjson.dumps(head)[:-1] + b',"results":['
+
+
+def feature_names(card: Card) -> tuple[str, ...]:
+    """Return a name for each number of a vector: that of its column, or `column=category`; none without columns."""
+    return tuple(
+        name
+        for column in card.columns
+        for name in ([f"{column.name}={text}" for text in column.categories] or [column.name])
+    )
 
 
 def _results(parts: ResponseParts) -> Iterator[dict[str, object]]:

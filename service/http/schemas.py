@@ -115,6 +115,9 @@ class EncodeResponse(OperationResponse):
 class ImageResponse(OperationResponse):
     """Images or vectors, in the order of the items."""
 
+    columns: list[str] | None = Field(
+        default=None, description="names of the numbers of a vector, if the model was trained on a table with a header"
+    )
     results: list[ImageResult | ValuesResult | FailedResult]
 
 

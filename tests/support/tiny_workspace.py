@@ -52,7 +52,7 @@ class TinyWorkspace(Workspace):
     def publish(self, trained: TrainedModel) -> PublishedModel:
         """Return the net's operations in PyTorch, with the card of a shipped model."""
         graphs: dict[Operation, GraphFunction] = {
-            operation: torch_operation(trained.net, operation) for operation in trained.recipe.model.operations
+            operation: torch_operation(trained.net, operation) for operation in trained.recipe.operations
         }
         card = read_published(MODELS / CODE_SIZES.get(trained.recipe.model.name, "digits") / "1")
         return PublishedModel(trained.recipe, trained.data, card, graphs)

@@ -101,6 +101,7 @@ def tables(path: Path, **changes: dict[str, Any]) -> dict[str, Any]:
 def small(folder: Path, items: NDArray[Any] | None = None, /, **changes: dict[str, Any]) -> tuple[Recipe, Dataset]:
     """Return a recipe and its data: 100 blobs (80 for training, 10 steps per epoch), or the given items."""
     path = folder / "items.npy"
+    folder.mkdir(exist_ok=True)
     np.save(path, pictures(100) if items is None else items)
     recipe = from_tables(tables(path, **changes))
     return recipe, load(recipe.data, None)

@@ -55,7 +55,7 @@ def test_http_responses_equal_torch(tmp_path: Path, serve: Serve, kind: str) -> 
     publish(recipe, data, fitted, tmp_path / "models")
     client = serve(models_dir=tmp_path / "models", default_denoise="")
 
-    for operation in recipe.model.operations:
+    for operation in recipe.operations:
         inputs = data.test if operation != "decode" else in_torch(fitted, "encode", data.test)
         answer = client.post(f"/{operation}", content=write_npy(inputs), headers={"content-type": NPY})
         assert answer.status_code == 200, answer.text

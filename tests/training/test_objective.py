@@ -32,17 +32,19 @@ def test_mse_is_of_the_activated_output() -> None:
 def test_bce_is_the_cross_entropy_of_the_sigmoid() -> None:
     output, clean = sigmoid(), CLEAN.double().numpy()
     expected = -(clean * np.log(output) + (1 - clean) * np.log(1 - output)).mean()
-    assert LOSSES["bce"](RAW, CLEAN, DenseSection(code=3).build((6,))).item() == pytest.approx(expected, rel=1e-6)
+    assert LOSSES["bce"](
+        RAW, CLEAN, DenseSection(code=3, output="sigmoid", normalize="none").build((6,))
+    ).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_mae_is_of_the_activated_output() -> None:
-    net = DenseSection(code=3).build((6,))
+    net = DenseSection(code=3, output="sigmoid", normalize="none").build((6,))
     expected = np.abs(sigmoid() - CLEAN.numpy()).mean()
     assert LOSSES["mae"](RAW, CLEAN, net).item() == pytest.approx(expected)
 
 
 def test_log_mse_is_the_mean_over_items() -> None:
-    net = DenseSection(code=3).build((6,))
+    net = DenseSection(code=3, output="sigmoid", normalize="none").build((6,))
     decibels = -10 * np.log10(np.square(sigmoid() - CLEAN.numpy()).mean(1) + 1e-5)
     assert LOSSES["log_mse"](RAW, CLEAN, net).item() == pytest.approx(-decibels.mean() * np.log(10) / 10, rel=1e-5)
 
@@ -54,7 +56,7 @@ def test_l1_is_the_mean_magnitude_of_the_code() -> None:
 
 
 def test_loss_is_the_weighted_sum_of_its_parts() -> None:
-    net = DenseSection(code=3).build((6,))
+    net = DenseSection(code=3, output="sigmoid", normalize="none").build((6,))
     parts = Objective(loss="bce", penalties={"l1": 0.25}).losses(ForwardResult(RAW, CODE), CLEAN, net)
     assert list(parts) == ["loss", "bce", "l1"]
     assert parts["loss"].item() == pytest.approx(parts["bce"].item() + 0.25 * parts["l1"].item())
@@ -118,7 +120,7 @@ def test_iwae_of_one_sample_averages_to_the_elbo() -> None:
 
 
 def test_iwae_requires_variational_net_and_likelihood() -> None:
-    net = DenseSection(code=3).build((6,))
+    net = DenseSection(code=3, output="sigmoid", normalize="none").build((6,))
     with pytest.raises(RecipeError, match="variational"):
         Objective(loss="bce", iwae=True).losses(net.forward_with_code(CLEAN), CLEAN, net)
     with pytest.raises(ValidationError, match="the bound includes the prior already"):

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,17 +17,21 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from training.cli.data_commands import data_command, schema_command
+from training.cli.new_command import new_command
 from training.cli.options import (
     DEFAULT_MODELS,
     DEFAULT_RECIPE_OPTIONS,
     DEFAULT_RUN_OPTIONS,
     AsJson,
     InitWeights,
+    Minutes,
     ModelsFolder,
+    PublishAnyway,
     RecipeName,
     RecipeOptions,
     Resume,
     RunOptions,
+    TensorBoard,
 )
 from training.cli.study_commands import report_command, study_command
 from training.errors import RESUME_HINT, NothingToPlot, TrainingError, user_message
@@ -49,6 +53,9 @@ def fit_command(
     out: ModelsFolder = DEFAULT_MODELS,
     resume: Resume = None,
     init: InitWeights = None,
+    minutes: Minutes = None,
+    tensorboard: TensorBoard = False,
+    publish_anyway: PublishAnyway = False,
 ) -> None:
     """Fit a recipe, check the exported graphs, and publish the model.
 
@@ -57,45 +64,58 @@ def fit_command(
     With several processes: torchrun --nproc-per-node 2 -m training fit digits --data ~/data
     """
     from training.atomic_files import write_atomic
-    from training.cli.display import print_metrics, progress
+    from training.cli.approval import approval
+    from training.cli.display import announced, progress
+    from training.cli.tensorboard import TensorBoardLog
     from training.evaluation.loss_curve import plot_loss
     from training.evaluation.picture_grid import sample_grid
     from training.export.publish import check_writable, latest_version, load_graphs, publish
     from training.loop.distributed import process_group
-    from training.loop.fit import fit
+    from training.loop.fit import each_of, fit
     from training.loop.run_folder import CURVE_FILE, PICTURES_FILE, read_log
 
-    parsed, data = options.load(recipe)
+    parsed, data = options.load(recipe, minutes)
     name, folder = parsed.model.name, options.folder(parsed)
     check_writable(parsed, out)
     with process_group() as group:
-        with progress(name, shown=group.is_main) as on_step:
-            fitted = fit(parsed, data, folder, on_step, resume=resume, init=init, process_group=group)
+        board = TensorBoardLog(folder) if tensorboard and group.is_main else None
+        with progress(name, shown=group.is_main) as on_step, board or nullcontext():
+            callbacks = [on_step, *([announced()] if group.is_main else []), *([board.on_step] if board else [])]
+            fitted = fit(parsed, data, folder, each_of(callbacks), resume=resume, init=init, process_group=group)
         if not group.is_main:
             return
     write_atomic(folder / CURVE_FILE, plot_loss(read_log(folder), name))
-    target, measured = publish(parsed, data, fitted, out)
+    target, _ = publish(
+        parsed, data, fitted, out, approval(parsed, data, fitted.net, read_log(folder), recipe, anyway=publish_anyway)
+    )
     with suppress(NothingToPlot):
         write_atomic(folder / PICTURES_FILE, sample_grid(parsed, data, load_graphs(latest_version(parsed, out))))
-    print_metrics(name, measured)
     print(f"published {target} after {fitted.steps} steps in {fitted.seconds:.0f} s")
 
 
 @app.command(name="export")
 def export_command(
-    recipe: RecipeName, *, options: RunOptions = DEFAULT_RUN_OPTIONS, out: ModelsFolder = DEFAULT_MODELS
+    recipe: RecipeName,
+    *,
+    options: RunOptions = DEFAULT_RUN_OPTIONS,
+    out: ModelsFolder = DEFAULT_MODELS,
+    publish_anyway: PublishAnyway = False,
 ) -> None:
     """Publish the latest checkpoint of a run folder, as fit does at its end.
 
     Example: hourglass-train export digits --run runs/digits --data ~/data
     """
-    from training.cli.display import print_metrics
+    from training.cli.approval import approval
     from training.export.publish import publish
     from training.loop.fit import load_fitted
+    from training.loop.run_folder import read_log
 
     parsed, data = options.load(recipe)
-    target, measured = publish(parsed, data, load_fitted(parsed, data, options.folder(parsed)), out)
-    print_metrics(parsed.model.name, measured)
+    folder = options.folder(parsed)
+    fitted = load_fitted(parsed, data, folder)
+    target, _ = publish(
+        parsed, data, fitted, out, approval(parsed, data, fitted.net, read_log(folder), recipe, anyway=publish_anyway)
+    )
     print(f"published {target}")
 
 
@@ -160,6 +180,7 @@ def noise_command(
         print(to / f"{name}.png")
 
 
+app.command(new_command, name="new")
 app.command(study_command, name="study")
 app.command(report_command, name="report")
 app.command(data_command, name="data")

@@ -1,20 +1,54 @@
 """Terminal output: the progress bar of a fit and the table of metrics."""
 
+import math
 import sys
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from statistics import median
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from training.evaluation.metrics import Evaluation
+from training.evaluation.verdict import Finding
 from training.loop.fit import ProgressCallback
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+CURVE_WIDTH = 24
+"""Characters of the curve of the loss."""
+ANNOUNCE_STEPS = 20
+"""Steps after which the duration of a run is announced."""
+
+
+class LossCurve:
+    """The losses of a run as a line of block characters, on a logarithmic scale if all are positive."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, float] = {}
+        self._counts: dict[int, int] = {}
+
+    def add(self, step: int, total: int, loss: float) -> None:
+        """Add the loss of a step, counted from 1, of `total` steps."""
+        place = min(CURVE_WIDTH - 1, (step - 1) * CURVE_WIDTH // total)
+        self._sums[place] = self._sums.get(place, 0.0) + loss
+        self._counts[place] = self._counts.get(place, 0) + 1
+
+    def __str__(self) -> str:
+        means = [self._sums[place] / self._counts[place] for place in sorted(self._sums)]
+        if not means or not all(math.isfinite(mean) for mean in means):
+            return ""
+        values = [math.log(mean) for mean in means] if min(means) > 0 else means
+        low, high = min(values), max(values)
+        scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
+        return "".join(BLOCKS[round((value - low) * scale)] for value in values)
 
 
 @contextmanager
 def progress(name: str, *, shown: bool = True) -> Generator[ProgressCallback]:
-    """Show a progress bar on stderr, and return the callback that updates it.
+    """Show a progress bar and the curve of the loss on stderr, and return the callback that updates them.
 
     The callback does nothing if `shown` is false or stderr is not a terminal.
     """
@@ -25,19 +59,48 @@ def progress(name: str, *, shown: bool = True) -> Generator[ProgressCallback]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.5f}  {task.fields[rate]:,.0f} items/s"),
+        TextColumn("{task.fields[curve]} loss {task.fields[loss]:.5f}  {task.fields[rate]:,.0f} items/s"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None, loss=0.0, rate=0.0)
-        smoothed = 0.0
+        task = bar.add_task(name, total=None, loss=0.0, rate=0.0, curve="")
+        smoothed, curve = 0.0, LossCurve()
 
         def on_step(step: int, total: int, loss: float, rate: float) -> None:
             nonlocal smoothed
             smoothed = 0.98 * smoothed + 0.02 * rate if smoothed else rate
-            bar.update(task, completed=step, total=total, loss=loss, rate=smoothed)
+            curve.add(step, total, loss)
+            bar.update(task, completed=step, total=total, loss=loss, rate=smoothed, curve=str(curve))
 
         yield on_step
+
+
+def announced() -> ProgressCallback:
+    """Return a callback that prints, after the first steps, how long the run takes."""
+    times: list[float] = []
+
+    def on_step(step: int, total: int, _loss: float, _rate: float) -> None:
+        if len(times) > ANNOUNCE_STEPS:
+            return
+        times.append(time.perf_counter())
+        if len(times) > ANNOUNCE_STEPS:
+            seconds = median(after - before for before, after in pairwise(times)) * (total - step)
+            print(f"{total:,} steps, about {describe_seconds(seconds)} on this machine", flush=True)
+
+    return on_step
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a duration in words."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def print_verdict(findings: Sequence[Finding]) -> None:
+    """Print the sentences of a verdict, those that prevent publishing in red."""
+    for finding in findings:
+        Console().print(finding.sentence, style="bold red" if finding.blocking else None, highlight=False)
 
 
 def print_metrics(name: str, measured: Evaluation) -> None:

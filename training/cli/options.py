@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from training.builtin_recipes import builtin_recipes
 
@@ -34,6 +35,23 @@ Resume = Annotated[
 InitWeights = Annotated[
     Path | None, Parameter(name="--init", help="A weights.safetensors file of the same net to start from.")
 ]
+PublishAnyway = Annotated[
+    bool,
+    Parameter(
+        name="--publish-anyway", negative="", help="Publish a model that is no better than an answer without a model."
+    ),
+]
+Minutes = Annotated[
+    float | None,
+    Parameter(
+        name="--minutes",
+        validator=Number(gt=0, lt=1e6),
+        help="Train for about so long: measure the speed, and choose the number of epochs by it.",
+    ),
+]
+TensorBoard = Annotated[
+    bool, Parameter(name="--tensorboard", negative="", help="Write RUN/tensorboard too; needs tensorboardX.")
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
 ResultsFolder = Annotated[Path, Parameter(name="--results", help="Folder of the stored results of studies.")]
 
@@ -49,13 +67,21 @@ class RecipeOptions:
         Parameter(name="--set", negative="", help="KEY=VALUE overrides a key of the recipe; repeatable."),
     ] = None
 
-    def load(self, name: str) -> tuple["Recipe", "Dataset"]:
-        """Read a recipe and its data. Raises RecipeError or DataError."""
+    def load(self, name: str, minutes: float | None = None) -> tuple["Recipe", "Dataset"]:
+        """Read a recipe and its data, and complete the recipe by them. Raises RecipeError or DataError.
+
+        With `minutes` the number of epochs is what fits into them on this machine.
+        """
         from training.data import load
+        from training.loop.pace import lasting
+        from training.loop.plan import complete
         from training.recipe import read_recipe
 
         recipe = read_recipe(name, self.changes or [])
-        return recipe, load(recipe.data, self.data)
+        data = load(recipe.data, self.data)
+        if minutes is not None:
+            recipe = lasting(recipe, data, minutes)
+        return complete(recipe, data), data
 
 
 @Parameter(name="*")

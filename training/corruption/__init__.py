@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 import torch
 from annotated_types import Len
-from pydantic import Discriminator, PositiveFloat, model_validator
+from pydantic import Discriminator, Field, PositiveFloat, model_validator
 from torch import Generator, Tensor
 
 from training.corruption.banding import Banding
@@ -49,7 +49,7 @@ class Mixture(RecipeTable):
     """
 
     kind: Literal["mixture"] = "mixture"
-    of: Annotated[list[AnyCorruption], Len(min_length=2)]
+    of: Annotated[list[AnyCorruption], Len(min_length=2)] = Field(default=[BlindGaussian(), SaltAndPepper()])
     """The corruptions. Each is a table with the same keys as a `[corruption]` table."""
     shares: list[PositiveFloat] | None = None
     """Weights of the corruptions in the draw, one for each. Without them all are equally likely."""

@@ -26,7 +26,7 @@ class Gaussian(RecipeTable):
     """Add Gaussian noise of one level to every value."""
 
     kind: Literal["gaussian"] = "gaussian"
-    sigma: PositiveFloat
+    sigma: PositiveFloat = 0.1
     """Standard deviation of the noise, on the scale where black is 0 and white is 1."""
     clip: bool = True
     """Clip the noisy values to 0..1, the range that a stored image can hold. The lecture does not clip."""
@@ -47,8 +47,8 @@ class BlindGaussian(RecipeTable):
     kind: Literal["gaussian-blind"] = "gaussian-blind"
     low: NonNegativeFloat = 0.0
     """Lowest standard deviation, on the scale where black is 0 and white is 1."""
-    high: PositiveFloat
-    """Highest standard deviation. The level is drawn uniformly between `low` and `high`."""
+    high: PositiveFloat = 0.2157
+    """Highest standard deviation, by default 55 grey levels. The level is drawn uniformly from `low` to `high`."""
 
     @model_validator(mode="after")
     def _low_is_below_high(self) -> Self:
@@ -75,7 +75,7 @@ class Masking(RecipeTable):
     """
 
     kind: Literal["masking"] = "masking"
-    fraction: Fraction
+    fraction: Fraction = 0.25
     """Share of the values of an item that is masked; the count is rounded to a whole number."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
@@ -92,7 +92,7 @@ class SaltAndPepper(RecipeTable):
     """
 
     kind: Literal["salt-and-pepper"] = "salt-and-pepper"
-    probability: Fraction
+    probability: Fraction = 0.1
     """Probability that a value is replaced, independently for each value."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
@@ -108,7 +108,7 @@ class Occlusion(RecipeTable):
     """
 
     kind: Literal["occlusion"] = "occlusion"
-    fraction: Fraction
+    fraction: Fraction = 0.1
     """Share of the area of an item that is hidden. Each side of the part is rounded to whole pixels."""
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
@@ -132,7 +132,7 @@ class Dropout(RecipeTable):
     """
 
     kind: Literal["dropout"] = "dropout"
-    probability: Fraction
+    probability: Fraction = 0.25
     """Probability that a value is set to 0, independently for each value."""
     scale: bool = True
     """Divide the remaining values by 1 - `probability`."""

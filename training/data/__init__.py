@@ -9,15 +9,15 @@ from typing import Annotated
 from pydantic import Discriminator
 
 from training.data.arrays import ArraysSection
-from training.data.dataset import DataSection, Dataset, Items, Labels, Pairs, Pixels, hold_out
+from training.data.dataset import DataSection, Dataset, Items, Labels, Pairs, Pixels, hold_out, split_indices
 from training.data.folder import FolderSection
-from training.data.idx import IdxSection
+from training.data.idx import IdxFilesSection, IdxSection
 from training.data.patches import PatchesSection
 from training.data.photos import PhotosSection
 from training.data.surface import SurfaceSection
 
 AnyDataSection = Annotated[
-    IdxSection | FolderSection | PhotosSection | PatchesSection | ArraysSection | SurfaceSection,
+    IdxSection | IdxFilesSection | FolderSection | PhotosSection | PatchesSection | ArraysSection | SurfaceSection,
     Discriminator("source"),
 ]
 
@@ -30,4 +30,4 @@ def load(section: DataSection, folder: Path | None) -> Dataset:
     return section.read(folder).head(section.limit)
 
 
-__all__ = ["AnyDataSection", "Dataset", "Items", "Labels", "Pairs", "Pixels", "hold_out", "load"]
+__all__ = ["AnyDataSection", "Dataset", "Items", "Labels", "Pairs", "Pixels", "hold_out", "load", "split_indices"]

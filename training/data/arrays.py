@@ -1,29 +1,34 @@
 """Reads items from .npy and .npz files and from tables of text. Pickled objects are never loaded."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.columns import Column, Table, TablePolicy, assemble, fill_missing
 from training.data.dataset import DataSection, Dataset, Items, Labels, TestFraction, hold_out, locate
-from training.data.table import read_table
+from training.data.parquet import PARQUET_SUFFIXES, read_parquet
+from training.data.table import read_columns
 from training.errors import DataError
+from training.schema import NOT_STATED
 
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".tab"}
-SPREADSHEET_SUFFIXES = {".xlsx", ".xls", ".ods", ".parquet", ".feather", ".sav", ".rds"}
+SPREADSHEET_SUFFIXES = {".xlsx", ".xls", ".ods", ".feather", ".sav", ".rds"}
 
 
-class ArraysSection(DataSection):
-    """A .npy, .npz, .csv, .tsv or .txt file of pictures or vectors.
+class ArraysSection(DataSection, TablePolicy):
+    """A .npy, .npz, .csv, .tsv, .txt or .parquet file of pictures or vectors.
 
     An .npz file contains the array `train`, optionally `test`, and with it optionally `train_labels` and `test_labels`.
+    Missing values are empty fields, NA, NaN, null, none, ? or - in a table of text, and NaN in an array.
     """
 
     source: Literal["arrays"]
     path: str
     """Path of the file, relative to the data folder (`--data`) or else to the current folder."""
-    licence: str
+    licence: str = NOT_STATED
     """Licence of the data."""
     array: str = "train"
     """Name of the training array in an .npz file."""
@@ -33,9 +38,12 @@ class ArraysSection(DataSection):
     def read(self, folder: Path | None) -> Dataset:
         """Read the file. Raises DataError if it is missing or invalid."""
         file = locate(folder, self.path)
-        train, test = read_arrays(file, self.array)
+        arrays = read_arrays(file, self.array, self)
+        train, test = arrays.train, arrays.test
         if test is None:
-            return Dataset(file.name, self.licence, *hold_out(train, self.test_fraction))
+            train, test = hold_out(train, self.test_fraction)
+            named = any(column.categories or not column.name.isdecimal() for column in arrays.columns)
+            return Dataset(file.name, self.licence, train, test, columns=arrays.columns if named else ())
         if (train.dtype, train.shape[1:]) != (test.dtype, test.shape[1:]):
             raise DataError(
                 f"{file}: the training items are {_describe(train)} and the test items {_describe(test)}: give both "
@@ -44,34 +52,60 @@ class ArraysSection(DataSection):
         return Dataset(file.name, self.licence, train, test, *read_npz_labels(file, len(train), len(test)))
 
 
-def read_arrays(path: Path, array: str = "train") -> tuple[Items, Items | None]:
-    """Return the training items of a file, and the test items of an .npz file with the array `test`, else None.
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """The training items of a file, its test items if it has both, and the columns of a table."""
 
-    Raises DataError if the file cannot be read, lacks `array`, or contains neither pictures nor vectors.
+    train: Items
+    test: Items | None = None
+    columns: tuple[Column, ...] = ()
+
+
+def read_arrays(path: Path, array: str = "train", policy: TablePolicy | None = None) -> Arrays:
+    """Read the items of a table, of a .npy file, or of the arrays `array` and `test` of an .npz file.
+
+    Raises DataError, with the path and the remedy, if the file cannot be read, lacks `array`, or contains neither
+    pictures nor vectors.
     """
-    arrays = _read_named_arrays(path, array)
-    if array not in arrays:
-        raise DataError(f"{path} contains {', '.join(arrays)}, but no array named {array}: set data.array")
-    try:
-        return as_items(arrays[array]), as_items(arrays["test"]) if "test" in arrays else None
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-
-
-def _read_named_arrays(path: Path, array: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file by name. The array of a file without names is called `array`."""
+    policy = policy or TablePolicy()
     if path.suffix.lower() in SPREADSHEET_SUFFIXES:
         raise DataError(f"{path} is not a table of text: save it as CSV")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, and not a file of numbers: for images set data.source = 'folder'")
     try:
+        if path.suffix.lower() in PARQUET_SUFFIXES:
+            table = assemble(path, read_parquet(path), policy)
+            return Arrays(table.values, None, table.columns)
         if path.suffix.lower() in TABLE_SUFFIXES:
-            return {array: read_table(path)}
-        with path.open("rb") as file:
-            loaded: Any = np.load(file, allow_pickle=False)
-            return {array: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+            table = read_columns(path, policy)
+            return Arrays(table.values, None, table.columns)
+        arrays = _load_numpy(path, array)
+        if array not in arrays:
+            raise DataError(f"it contains {', '.join(arrays)}, but no array named {array}: set data.array")
+        test = as_items(_complete(path, arrays["test"], policy)) if "test" in arrays else None
+        return Arrays(as_items(_complete(path, arrays[array], policy)), test)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _complete(path: Path, array: NDArray[Any], policy: TablePolicy) -> NDArray[Any]:
+    """Return an array (N, F) without missing values, as the policy says; others unchanged."""
+    if array.ndim != 2 or array.dtype.kind != "f" or policy.missing == "refuse":
+        return array
+    columns = tuple(Column(str(number)) for number in range(1, array.shape[1] + 1))
+    return fill_missing(path, Table(columns, array.astype(np.float32)), policy).values
+
+
+def _load_numpy(path: Path, array: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file by name; the array of a .npy file is called `array`. Large ones are memory-mapped."""
+    try:
+        with path.open("rb") as file:
+            loaded: Any = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                return {name: loaded[name] for name in loaded.files}
+        return {array: loaded}
     except Exception as error:  # numpy, zipfile and zlib raise many unrelated classes for a broken file
-        raise DataError(f"{path} cannot be read as an array: {error}") from error
+        raise DataError(f"it cannot be read as an array: {error}") from error
 
 
 def read_npz_labels(path: Path, train: int, test: int) -> tuple[Labels | None, Labels | None]:
@@ -98,10 +132,15 @@ def as_items(array: NDArray[Any]) -> Items:
     Arrays of two dimensions are vectors; others are pictures (N, H, W) or (N, H, W, C), as uint8 or as floats in 0..1.
     Raises DataError for other shapes and dtypes, for empty arrays, and for numbers that are not finite.
     """
+    if array.dtype.kind == "f" and array.ndim == 2 and np.isnan(array).any():
+        raise DataError(
+            f"{np.isnan(array).any(1).sum()} of {len(array)} rows have missing values (NaN): set data.missing to "
+            "'drop' or 'mean'"
+        )
     if array.dtype.kind not in "fiub" or not array.size or not np.isfinite(array).all():
         raise DataError(f"an array of {array.dtype} {array.shape} is empty, or contains something but finite numbers")
     if array.ndim == 2:
-        return array.astype(np.float32)
+        return array.astype(np.float32, copy=False)
     if array.dtype.kind == "f" and array.min() >= 0 and array.max() <= 1:
         array = np.round(array * 255).astype(np.uint8)
     if array.ndim == 3:

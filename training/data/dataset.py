@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
+from training.data.columns import Column
 from training.errors import DataError
 from training.schema import RecipeTable
 
@@ -40,6 +41,8 @@ class Dataset:
     test_labels: Labels | None = None
     test_name: str = ""
     """Name of the test set, if it is another data set than the training set."""
+    columns: tuple[Column, ...] = ()
+    """Columns of a table; empty for pictures and for arrays without names."""
     pairs: Pairs | None = None
     """Pairs by which the best weights are chosen; never trained on."""
 
@@ -93,11 +96,23 @@ def hold_out(items: Items, fraction: float, seed: int = 0) -> tuple[Items, Items
     return items[~held], items[held]
 
 
+def split_indices(items: int, fraction: float, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of the items that `hold_out` keeps, and of those that it holds out.
+
+    Raises DataError if a part would be empty.
+    """
+    held = held_out_mask(items, fraction, seed) if fraction else np.zeros(items, dtype=bool)
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def held_out_mask(items: int, fraction: float, seed: int = 0) -> NDArray[np.bool_]:
     """Return which of `items` items are held out, bool (items,). Raises DataError if a part would be empty."""
     count = round(fraction * items)
     if not 0 < count < items:
-        raise DataError(f"{fraction:g} of {items} items cannot be held out, because a part would be empty: add items")
+        raise DataError(
+            f"{fraction:g} of {items} items cannot be held out, because a part would be empty: add items, or set "
+            "data.test_fraction"
+        )
     held = np.zeros(items, dtype=bool)
     held[np.random.default_rng(seed).permutation(items)[:count]] = True
     return held

@@ -15,7 +15,7 @@ from service.codec import fit_to_size
 from training.data.dataset import DataSection, Dataset, Pixels, TestFraction, hold_out, locate
 from training.data.folder import find_pictures, read_pictures
 from training.errors import DataError
-from training.schema import Fraction
+from training.schema import NOT_STATED, Fraction
 
 CUT_OFF = 0.65
 """Frequencies above this fraction of the highest are damped: they are mostly noise and JPEG artefacts."""
@@ -35,7 +35,7 @@ class PatchesSection(DataSection):
     """Number of patches, the same from every picture."""
     width: PositiveInt = 512
     """Width in pixels to which larger pictures are first reduced, so that a patch shows more than a smooth area."""
-    licence: str
+    licence: str = NOT_STATED
     """Licence of the pictures."""
     seed: NonNegativeInt = 0
     """Seed of the positions of the patches."""

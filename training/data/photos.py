@@ -21,7 +21,7 @@ from training.data.downloads import cache_folder
 from training.data.folder import find_pictures, read_pictures
 from training.data.pairs import PairsSection, middle
 from training.errors import DataError
-from training.schema import Fraction
+from training.schema import NOT_STATED, Fraction
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class PhotosSection(DataSection):
     source: Literal["photos"]
     paths: Annotated[list[str], Len(min_length=1)]
     """Paths of the folders, relative to the data folder (`--data`) or else to the current folder."""
-    licence: str
+    licence: str = NOT_STATED
     """Licence of the pictures."""
     side: PositiveInt = 192
     """Side of a square in pixels. The squares cover every picture evenly, and overlap if its size is no multiple."""

@@ -14,11 +14,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.columns import MISSING, Column, RawColumn, Table, TablePolicy, assemble, raw_column
 from training.errors import DataError
 from training.text_files import read_text
 
 log = logging.getLogger(__name__)
 
+MAX_TEXT_BYTES = 200_000_000
+"""Maximum size of a table of text. Its lines take up to ten times as much memory."""
+MAX_NAME = 150
+"""Maximum number of characters of the name of a column."""
 DELIMITERS = "\t;,|"
 INDEX_NAMES = {"", "index", "unnamed: 0", "rownames", "row.names", "id"}
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
@@ -35,6 +40,15 @@ class Line:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The parts of a table of text. `header` is empty if the first line has numbers; `delimiter` is None for blanks."""
+
+    header: list[str]
+    rows: list[Line]
+    delimiter: str | None
+
+
 def read_table(path: Path) -> NDArray[np.float32]:
     """Return the numbers of a text file, float32 N,F: one item per line, perhaps after a header.
 
@@ -42,7 +56,36 @@ def read_table(path: Path) -> NDArray[np.float32]:
     comma. Lines that begin with `#` are comments. A column that numbers the rows, and repetitions of the header, are
     left out with a warning. Raises DataError, with the line and the reason, for anything else.
     """
-    text = read_text(path, fallback="latin-1").split("\n")
+    return read_columns(path, TablePolicy()).values
+
+
+def read_columns(path: Path, policy: TablePolicy) -> Table:
+    """Return the columns of a text file as `read_table` does, but with missing values and text as the policy says."""
+    text = _read_lines(path)
+    if policy.is_default:
+        rows = _with_decimal_points(text.rows, text.delimiter)
+        values = _parse(rows, text.header, text.delimiter)
+        kept = _drop_index(path, values, text.header)
+        return Table(tuple(Column(name) for name in _column_names(text.header, values, kept)), kept)
+    return assemble(path, _raw_columns(path, text), policy)
+
+
+def read_raw(path: Path) -> list[RawColumn]:
+    """Return the columns of a text file as it has them, without one that numbers the rows."""
+    return _raw_columns(path, _read_lines(path))
+
+
+def _read_lines(path: Path) -> _Text:
+    """Read the lines of a table. Raises DataError if it is too large, or has no rows."""
+    if (size := path.stat().st_size) > MAX_TEXT_BYTES:
+        raise DataError(
+            f"it has {size / 1e6:,.0f} MB, and tables of text are read up to {MAX_TEXT_BYTES / 1e6:.0f} MB: convert it "
+            "to .npy, which is mapped into memory, or to .parquet, or use a sample of its rows"
+        )
+    content = read_text(path, fallback="latin-1")
+    if "\0" in content:
+        raise DataError("it is no text, whatever its name says: use the name that belongs to its content")
+    text = content.split("\n")
     lines = [Line(number, line) for number, line in enumerate(text, 1) if line.strip() and not line.startswith("#")]
     delimiter = None
     if lines and (mark := re.fullmatch(r'"?sep=(.)"?', lines[0].text.strip())):  # the first line of Excel
@@ -57,9 +100,53 @@ def read_table(path: Path) -> NDArray[np.float32]:
     rows = _drop_headers(path, lines, header) if header else lines
     if not rows:
         raise DataError("the file contains a header, but no numbers below it")
-    rows = _with_decimal_points(rows, delimiter)
-    table = _parse(rows, header, delimiter)
-    return _drop_index(path, table, header)
+    return _Text(header, rows, delimiter)
+
+
+def _column_names(header: Sequence[str], values: NDArray[np.float32], kept: NDArray[np.float32]) -> list[str]:
+    """Return the names of the columns that are kept, each once; without a header their numbers, from 1."""
+    width = values.shape[1]
+    names = ["", *header][-width:] if header else [str(number) for number in range(1, width + 1)]
+    return _unique(names[width - kept.shape[1] :])
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Return the names with their numbers in place of empty ones, and with a suffix where one is repeated."""
+    unique: list[str] = []
+    for number, name in enumerate(names, 1):
+        base = name.strip()[:MAX_NAME] or str(number)
+        unique.append(base if base not in unique else f"{base}.{number}")
+    return unique
+
+
+def _raw_columns(path: Path, text: _Text) -> list[RawColumn]:
+    """Split the rows into columns. Raises DataError for a row with more or fewer values."""
+    rows = [_split(row.text, text.delimiter) for row in text.rows]
+    width = len(rows[0])
+    for row, fields in zip(text.rows, rows, strict=True):
+        if len(fields) != width:
+            raise DataError(f"line {row.number} has {len(fields)} values, but the lines before have {width}")
+    header = text.header or [str(number) for number in range(1, width + 1)]
+    if width not in (len(header), len(header) + 1):
+        raise DataError(f"line {text.rows[0].number} has {width} values, but the header has {len(header)} names")
+    fields = zip(["", *header][-width:], zip(*rows, strict=True), strict=True)
+    columns = [raw_column(name, values, decimal_comma=text.delimiter != ",") for name, values in fields]
+    numbers_rows = bool(text.header) and _numbers_rows(columns[0], width > len(header))
+    if numbers_rows:
+        log.warning(
+            "%s: the first column (%s) numbers the rows and is left out", path, columns[0].name or "without a name"
+        )
+        columns = columns[1:]
+    names = _unique([column.name for column in columns])
+    return [RawColumn(name, column.numbers, column.texts) for name, column in zip(names, columns, strict=True)]
+
+
+def _numbers_rows(column: RawColumn, extra: bool) -> bool:
+    """Return whether a first column numbers the rows: it has no name, or one of INDEX_NAMES and counts by one."""
+    if extra or not column.name:
+        return True
+    counts = column.numbers is not None and len(column.numbers) > 1 and bool((np.diff(column.numbers) == 1).all())
+    return column.name.lower() in INDEX_NAMES and counts
 
 
 def _delimiter(line: str) -> str | None:
@@ -138,11 +225,23 @@ def _explain(rows: list[Line], header: Sequence[str], delimiter: str | None) -> 
         for column, field in enumerate(fields):
             name = header[column] if column < len(header) and header[column] else str(column + 1)
             if not field:
-                return f"line {row.number}, column {name}: the value is missing; fill it in or leave the line out"
+                return (
+                    f"line {row.number}, column {name}: the value is missing; fill it in or leave the line out, or set "
+                    "data.missing to 'drop' or 'mean'"
+                )
             if not NUMBER.fullmatch(field) or abs(float(field)) > MAX_FLOAT32:
-                hint = "; write decimals with a point" if re.fullmatch(r"-?\d+,\d+", field) else ""
+                hint = _hint(field)
                 return f"line {row.number}, column {name}: {field[:40]!r} is not a finite number{hint}"
     return None
+
+
+def _hint(field: str) -> str:
+    """Return what to do about a field that is no number."""
+    if re.fullmatch(r"-?\d+,\d+", field):
+        return "; write decimals with a point"
+    if field.lower() in MISSING:
+        return "; for missing values set data.missing to 'drop' or 'mean'"
+    return "; for columns of text set data.categories = 'one-hot', or leave the column out with data.drop"
 
 
 def _drop_index(path: Path, table: NDArray[np.float32], header: Sequence[str]) -> NDArray[np.float32]:

@@ -30,6 +30,10 @@ CLAMP = 0.5 / 255
 """Distance from 0 and 1 to which 8-bit values are clamped for their cross-entropy, which would be infinite."""
 MIN_MSE = 1e-12
 """Mean squared errors below this have the PSNR of this: 120 dB."""
+MEAN, NOISY_INPUT = "mean of the training set", "noisy input"
+"""Names of the baselines that need no model: a model that is no better is of no use."""
+MAX_BASELINE_VALUES = 1 << 28
+"""Maximum number of values of training items that baselines are fitted to; more are thinned out evenly."""
 
 GraphFunction = Callable[..., NDArray[Any]]
 """Runs a graph on a batch: images uint8 (N, H, W, C), vectors and codes float32 (N, ...), in and out.
@@ -46,7 +50,8 @@ class Metric:
 
     Attributes:
         operation: the operation that was measured.
-        name: what was measured: `mse`, `psnr`, `bce` or `active_share`.
+        name: what was measured: `mse`, `psnr`, `bce` or `active_share`; `scaled_mse` is the error of vectors on the
+            scale on which the net standardizes their columns.
         value: mean squared errors on the 0..1 scale for images, PSNR in dB, BCE in nats per value.
         level: the suffix of the corruption level, as `evaluation_levels` names it: `_25`, or empty.
     """
@@ -99,10 +104,12 @@ def evaluate(recipe: Recipe, data: Dataset, net: Autoencoder, graphs: Mapping[Op
     if reconstruct := reconstruct_function(graphs):
         outputs = run_in_batches(reconstruct, data.test)
         errors = error_metrics(outputs, data.test) | _bce(net, data.test, data.test)
+        errors |= _scaled_error(net, outputs, data.test)
         metrics += [Metric("reconstruct", name, value) for name, value in errors.items()]
         percentiles = _percentiles(mse_per_item(outputs, data.test)) if "reconstruct" in graphs else None
         for method, run in _reconstruction_baselines(data, net, active).items():
             errors = _baseline_errors(run, data.test, data.test)
+            errors |= _scaled_error(net, run(flatten(data.test)), data.test)
             baseline_metrics[method] = [Metric("reconstruct", name, value) for name, value in errors.items()]
     if "denoise" in graphs:
         notes.append(f"{recipe.corruption.kind} noise of seed {NOISE_SEED}")
@@ -225,24 +232,48 @@ def _reconstruction_baselines(data: Dataset, net: Autoencoder, active: float) ->
 
     For an overcomplete code, PCA gets as many components as numbers of the code are active on average.
     """
-    train = flatten(data.train)
-    methods = {"mean of the training set": baselines.mean_item(train)}
+    train = flatten(thinned(data.train))
+    methods = {MEAN: baselines.mean_item(train)}
     size = int(np.prod([side or 1 for side in net.code_shape]))
     components = size if size < train.shape[1] else round(active * size)
     if components < train.shape[1] <= baselines.MAX_FEATURES:
-        methods[f"pca-{components}"] = baselines.pca(train, components)
+        methods[f"pca-{components}"] = _pca(train, components, net)
     return methods
+
+
+def _pca(train: Floats, components: int, net: Autoencoder) -> Method:
+    """Return PCA on the scale of the net: columns of different units count alike if the net standardizes them."""
+    if net.scaling is None:
+        return baselines.pca(train, components)
+    factor, offset = (part.numpy() for part in (net.scaling.factor, net.scaling.offset))
+    run = baselines.pca((train - offset) / factor, components)
+    return lambda items: run((items - offset) / factor) * factor + offset
+
+
+def thinned(items: Items) -> Items:
+    """Return the items (N, ...), or every k-th one if they have more than MAX_BASELINE_VALUES values."""
+    return items[:: -(-items.size // MAX_BASELINE_VALUES)]
+
+
+@torch.no_grad()
+def _scaled_error(net: Autoencoder, outputs: Items, targets: Items) -> Metrics:
+    """Return the mean squared error of vectors (N, F) as `scaled_mse`, if the net scales columns."""
+    if net.scaling is None:
+        return {}
+    scaled = (net.normalize(torch.from_numpy(np.ascontiguousarray(part))) for part in (outputs, targets))
+    return {"scaled_mse": float(torch.nn.functional.mse_loss(*scaled))}
 
 
 def _denoising_baselines(corruption: Corruption, data: Dataset) -> dict[str, Method]:
     """Return the identity, a median and a Gaussian filter, and LMMSE fitted on corrupted training items."""
-    methods: dict[str, Method] = {"noisy input": lambda items: items}
+    methods: dict[str, Method] = {NOISY_INPUT: lambda items: items}
     if data.test.ndim == 4:
         _, height, width, channels = data.test.shape
         methods["median 3x3"] = baselines.median(height, width, channels)
         methods[f"gaussian {baselines.GAUSSIAN_SIGMA}"] = baselines.gaussian(height, width, channels)
     if data.train[0].size <= baselines.MAX_FEATURES:
-        train, noisy = flatten(data.train), flatten(corrupt(corruption, data.train, NOISE_SEED + 1))
+        sample = thinned(data.train)
+        train, noisy = flatten(sample), flatten(corrupt(corruption, sample, NOISE_SEED + 1))
         methods["lmmse (affine)"] = baselines.lmmse(noisy, train)
     return methods
 

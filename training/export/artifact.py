@@ -19,6 +19,7 @@ from service.card import (
     STRENGTH_CONTROL,
     Card,
     Code,
+    Column,
     Control,
     Graph,
     ImageInput,
@@ -45,6 +46,7 @@ from training.export.parity_inputs import crop_to_probe, operation_inputs, parit
 from training.export.quantize import quantize
 from training.export.versions import versions
 from training.loop.fit import FitResult
+from training.loop.plan import complete
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe
 
@@ -62,16 +64,18 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
 
     Raises RuntimeError if a graph cannot be exported.
     """
+    recipe = complete(recipe, data)
     net = fitted.net
     item = crop_to_probe(net, data.test[:1])
-    graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.model.operations]
+    graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.operations]
     if recipe.model.int8:
         graphs += [
             _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
         ]
     controls = _controls(net) if "denoise" in recipe.model.operations else []
+    columns = _card_columns(data)
     return Card(
-        format=2 if controls else 1,
+        format=2 if controls or columns else 1,
         name=recipe.model.name,
         version=number,
         family=recipe.family,
@@ -84,7 +88,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         graphs=graphs,
         receptive_radius=net.receptive_radius,
         stride=net.stride,
-        error_percentiles=[0.0] * 101 if "reconstruct" in recipe.model.operations else None,
+        error_percentiles=[0.0] * 101 if "reconstruct" in recipe.operations else None,
         recipe=recipe.model_dump(mode="json"),
         data=CardData(name=data.name, sha256=data.sha256, count=len(data.train), licence=data.licence),
         quality=Quality(data="", figures={}, baselines={}),
@@ -95,9 +99,18 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
             seconds=round(fitted.seconds, 1),
             date=datetime.now(UTC).date(),
         ),
+        columns=columns,
         controls=controls,
         noise_map=bool(controls),
     )
+
+
+def _card_columns(data: Dataset) -> list[Column]:
+    """Return the columns of a table for the card."""
+    return [
+        Column(name=one.name, kind="category" if one.categories else "number", categories=list(one.categories))
+        for one in data.columns
+    ]
 
 
 def load_verified(folder: Path, card: Card, precision: Precision = "float32") -> dict[Operation, GraphFunction]:

@@ -1,6 +1,6 @@
 """Publishes a fitted net as the next version folder `<name>/<version>/`, atomically, and finds published versions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,16 +30,21 @@ MAX_INT8_LOSS_DB = 0.2
 SCHEMA_FILE = "card.schema.json"
 
 
-def publish(recipe: Recipe, data: Dataset, fitted: FitResult, out: Path) -> tuple[Path, Evaluation]:
+def publish(
+    recipe: Recipe, data: Dataset, fitted: FitResult, out: Path, approve: Callable[[Evaluation], None] | None = None
+) -> tuple[Path, Evaluation]:
     """Publish a fitted net, and return the folder of the new version, `out/<name>/<version>`, and its metrics.
 
-    Raises PublishError if a graph differs from the net, the service would reject the model, int8 loses too much, or the
-    folder cannot be moved into place. Then nothing is left behind.
+    `approve` is called with the figures before anything is published, and may raise to prevent it. Raises PublishError
+    if a graph differs from the net, the service would reject the model, int8 loses too much, or the folder cannot be
+    moved into place. After an exception nothing is left behind.
     """
     model_folder = out / recipe.model.name
     with atomic_files.temporary_folder(model_folder) as temporary:
         number = 1 + max((int(path.name) for path in model_folder.iterdir() if path.name.isdecimal()), default=0)
         measured = _write_version(temporary, recipe, data, fitted, number)
+        if approve:
+            approve(measured)
         target = model_folder / str(number)
         try:
             atomic_files.commit_folder(temporary, target)

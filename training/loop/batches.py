@@ -5,6 +5,7 @@ The order of the items is a function of seed and epoch, so that the step alone s
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from training.data import Items
@@ -31,14 +32,18 @@ def to_float(items: Tensor) -> Tensor:
 class Batches:
     """The items of a training set and the batch of each step. The last, smaller batch of an epoch is skipped."""
 
-    def __init__(self, items: Items, batch_size: int, seed: int) -> None:
-        """Take images uint8 (N, H, W, C) or vectors float32 (N, F). Raises DataError if N is below `batch_size`."""
+    def __init__(self, items: Items, batch_size: int, seed: int, subset: NDArray[np.int64] | None = None) -> None:
+        """Take images uint8 (N, H, W, C) or vectors float32 (N, F), of which only those at `subset` are used, if given.
+
+        Raises DataError if there are fewer than `batch_size`.
+        """
         self.items = as_tensor(items)
+        self.subset = torch.arange(len(items)) if subset is None else torch.from_numpy(subset)
         self.batch_size, self.seed = batch_size, seed
-        self.steps_per_epoch = len(items) // batch_size
+        self.steps_per_epoch = len(self.subset) // batch_size
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
         if not self.steps_per_epoch:
-            raise DataError(f"{len(items)} items do not fill a batch: set optimizer.batch below {batch_size}")
+            raise DataError(f"{len(self.subset)} items do not fill a batch: set optimizer.batch below {batch_size}")
 
     @property
     def shape(self) -> Shape:
@@ -50,7 +55,7 @@ class Batches:
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(len(self.items), generator=generator)
+            self._epoch, self._order = epoch, self.subset[torch.randperm(len(self.subset), generator=generator)]
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
 
     def get(self, indices: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Fits a recipe from the start or from a checkpoint to the end, and stops after a checkpoint on a signal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,16 @@ from training.recipe import Recipe
 
 ProgressCallback = Callable[[int, int, float, float], None]
 """Called after every step with the steps done, the total number of steps, the loss, and items per second."""
+
+
+def each_of(callbacks: Sequence[ProgressCallback]) -> ProgressCallback:
+    """Return a callback that calls all of them in their order."""
+
+    def on_step(step: int, total: int, loss: float, rate: float) -> None:
+        for callback in callbacks:
+            callback(step, total, loss, rate)
+
+    return on_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +97,7 @@ def _train(trainer: Trainer, on_step: ProgressCallback, stop: StopRequest, proce
         if stopped and not trainer.finished:
             raise Interrupted(
                 f"stopped at step {state.step} of {trainer.total_steps}: run the same command with --resume to "
-                "continue",
+                "continue, or with export in place of fit to publish the best weights so far",
                 stop.signal or SIGTERM,
             )
 

@@ -30,11 +30,11 @@ def trainable_parameters(net: nn.Module) -> list[nn.Parameter]:
 
 
 def learning_rate(config: OptimizerSection, step: int, total: int) -> float:
-    """Return the learning rate of a step, counted from 0, of `total` steps.
+    """Return the learning rate of a step, counted from 0, of `total` steps. No `warmup` in `config` is none at all.
 
     Linear warm-up times cosine annealing from the peak to 0 (Loshchilov and Hutter 2017), without restarts.
     """
-    warmup = min(1.0, (step + 1) / (config.warmup + 1))
+    warmup = min(1.0, (step + 1) / ((config.warmup or 0) + 1))
     return config.lr * warmup * 0.5 * (1 + math.cos(math.pi * step / total))
 
 

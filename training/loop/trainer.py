@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from training.data import Dataset, hold_out
+from training.data import Dataset, split_indices
 from training.errors import DataError, RunError
 from training.loop.batches import Batches, as_tensor, to_float
 from training.loop.checkpoint import delete_checkpoints, read_checkpoint, write_checkpoint
@@ -19,6 +19,7 @@ from training.loop.denoising_validation import mean_of_groups, measure_psnr, noi
 from training.loop.distributed import SINGLE_PROCESS, ProcessGroup
 from training.loop.guards import check_loss_finite, check_not_collapsed, check_same_run, check_weights_finite
 from training.loop.optimizer import learning_rate
+from training.loop.plan import complete, run_length, training_items
 from training.loop.run_folder import read_log, write_log
 from training.loop.state import initial_state
 from training.nets import Autoencoder
@@ -29,6 +30,9 @@ VALIDATION_BATCH, VALIDATION_BATCH_VALUES = 1000, 4_000_000
 
 Without a validation set, one batch of training items is checked for collapse instead.
 """
+
+NO_IDENTITY: Any = {"model": True, "optimizer": {"epochs", "warmup"}}
+"""Keys of the recipe that a run may change when it is resumed: what is published, and the length of the run."""
 
 
 class Trainer:
@@ -46,23 +50,27 @@ class Trainer:
 
         Raises RecipeError, DataError or RunError if the recipe, the data or the weights do not fit each other.
         """
+        recipe = complete(recipe, data)
         config = recipe.optimizer
-        train, held_out = hold_out(data.train, config.validation_fraction, config.seed)
+        length = run_length(config, training_items(config, data), data.train[0].size)
+        train, held_out = split_indices(len(data.train), config.validation_fraction, config.seed)
         self.recipe, self.folder, self.process_group = recipe, folder, process_group
-        self.batches = Batches(train, config.batch, config.seed)
+        self.batches = Batches(data.train, length.batch, config.seed, train)
         self.has_validation = len(held_out) > 0
-        self.validation_batch = max(1, min(VALIDATION_BATCH, VALIDATION_BATCH_VALUES // train[0].size))
-        self.validation_items = as_tensor(held_out if self.has_validation else train[: self.validation_batch])
+        self.validation_batch = max(1, min(VALIDATION_BATCH, VALIDATION_BATCH_VALUES // data.train[0].size))
+        self.validation_items = as_tensor(
+            data.train[held_out if self.has_validation else train[: self.validation_batch]]
+        )
         self.state = initial_state(recipe, self.batches.items, weights)
         self.compiled_forward = (
             torch.compile(self.state.net.forward_with_code) if config.compile else self.state.net.forward_with_code
         )
-        self.total_steps = self.batches.steps_per_epoch * config.epochs
+        self.total_steps = self.batches.steps_per_epoch * length.epochs
         # Noise control leaves the PSNR as it is, which therefore must not choose the weights.
         validation = recipe.validation if config.train == "all" else None
         self.noisy_sets = noisy_sets(recipe, data, validation.pictures) if validation else {}
-        self.run_identity = {"recipe": recipe.model_dump(mode="json", exclude={"model"}), "data": data.sha256}
-        if recipe.objective.loss == "bce" and not _in_unit_range(self.state.net, self.batches.items):
+        self.run_identity = {"recipe": recipe.model_dump(mode="json", exclude=NO_IDENTITY), "data": data.sha256}
+        if recipe.objective.loss_of(self.state.net) == "bce" and not _in_unit_range(self.state.net, self.batches.items):
             raise DataError("objective.loss = 'bce' needs values in 0..1, but some vectors are outside: use 'mse'")
 
     @property
@@ -89,11 +97,14 @@ class Trainer:
         """Restore the latest checkpoint, and return whether there is one. Raises RunError if it is of another run."""
         checkpoint = read_checkpoint(self.folder)
         if checkpoint:
+            stored = checkpoint.state["run_identity"]
+            for key in NO_IDENTITY["optimizer"]:  # older checkpoints have them
+                stored["recipe"].get("optimizer", {}).pop(key, None)
             non_default = {
-                "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
+                "recipe": self.recipe.model_dump(mode="json", exclude=NO_IDENTITY, exclude_defaults=True),
                 "data": self.run_identity["data"],
             }
-            check_same_run(self.folder, checkpoint.state["run_identity"], self.run_identity, non_default)
+            check_same_run(self.folder, stored, self.run_identity, non_default)
             self.state.load_checkpoint(checkpoint)
         return checkpoint is not None
 
@@ -191,7 +202,7 @@ class Trainer:
         for number, chunk in enumerate(self.validation_items.split(self.validation_batch)):
             clean = self.recipe.objective.sample_targets(to_float(chunk), generator)
             noisy = self.recipe.corruption(clean, generator)
-            if number == 0 and self.state.step > config.warmup:
+            if number == 0 and self.state.step > (config.warmup or 0):
                 check_not_collapsed(net.activate_output(net(noisy)), clean, self.state.step)
             for name, term in self._losses(noisy, clean, net, generator).items():
                 sums[name] = sums.get(name, 0.0) + term.item() * len(chunk) / len(self.validation_items)

@@ -7,15 +7,16 @@ of the batch. In training mode a network may sample from the generator it receiv
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal, NamedTuple, get_args
+from math import prod
+from typing import Literal, NamedTuple, Self, get_args
 
 import torch
 from torch import Generator, Tensor, nn
 
 from service.card import Operation
+from training.nets.scaling import ColumnScaling, Shape, normalization
 from training.schema import RecipeTable
 
-Shape = tuple[int, ...]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 
@@ -67,6 +68,7 @@ class Autoencoder(nn.Module, ABC):
         self.shape = shape
         self.code_shape = code_shape
         self.sigmoid = sigmoid
+        self.scaling: ColumnScaling | None = None
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -100,16 +102,19 @@ class Autoencoder(nn.Module, ABC):
     def init_from_data(self, items: Tensor) -> None:
         """Initialise weights or buffers from the training items, once, before the first step.
 
-        `items` are uint8 or float32 (N, *shape). Does nothing by default.
+        `items` are uint8 or float32 (N, *shape). Fits the scaling of columns by default.
         """
+        if self.scaling is not None:
+            self.scaling.fit(items)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Scale items (N, *shape) for the loss. Returns them unchanged by default."""
-        return x
+        """Scale items (N, *shape) for the loss: to the scale of the columns, if the network scales them."""
+        return x if self.scaling is None else self.scaling(x)
 
     def activate_output(self, output: Tensor) -> Tensor:
         """Convert raw outputs (N, *shape) to values on the scale of the data."""
-        return torch.sigmoid(output) if self.sigmoid else output
+        values = torch.sigmoid(output) if self.sigmoid else output
+        return values if self.scaling is None else self.scaling.inverse(values)
 
     def parameter_count(self) -> int:
         """Return the number of parameters."""
@@ -119,13 +124,30 @@ class Autoencoder(nn.Module, ABC):
 class NetSection(RecipeTable, ABC):
     """The `[net]` table of a recipe. Each family adds the key `family`, its name in NETS."""
 
-    output: Literal["sigmoid", "linear"] = "sigmoid"
-    """Activation of the output: `sigmoid` for values in 0..1, `linear` for any values."""
+    output: Literal["sigmoid", "linear"] | None = None
+    """Activation of the output: `sigmoid` for values in 0..1, `linear` for any values. None: `sigmoid` for images,
+    `linear` for vectors."""
 
     @property
     def operations(self) -> tuple[Operation, ...]:
         """Operations that a network of this section supports."""
         return OPERATIONS
+
+    def has_sigmoid(self, shape: Shape) -> bool:
+        """Return whether the output of a network for items of `shape` is a sigmoid."""
+        return self.output == "sigmoid" if self.output else len(shape) == 3
+
+    def complete(self, shape: Shape) -> Self:
+        """Return the section with the values that a network for items of `shape` has in place of None."""
+        fields = type(self).model_fields
+        values: dict[str, object] = {"output": "sigmoid" if self.has_sigmoid(shape) else "linear"}
+        if "code" in fields:
+            values["code"] = getattr(self, "code", None) or default_code(shape)
+        if "normalize" in fields:
+            values["normalize"] = normalization(
+                getattr(self, "normalize", None), shape, sigmoid=self.has_sigmoid(shape)
+            )
+        return self.model_copy(update=values)
 
     @abstractmethod
     def build(self, shape: Shape) -> Autoencoder:
@@ -134,6 +156,11 @@ class NetSection(RecipeTable, ABC):
         Raises:
             RecipeError: The section does not fit items of that shape.
         """
+
+
+def default_code(shape: Shape) -> int:
+    """Return the size of a code for items of `shape`: the square root of their number of values, 1 to 64."""
+    return max(1, min(64, round(prod(shape) ** 0.5)))
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Len
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-from training.nets.base import Activation, Autoencoder, ForwardResult, NetSection, Shape
+from training.nets.base import Activation, Autoencoder, ForwardResult, NetSection, Shape, default_code
 from training.nets.dense import mlp_layers
 
 MIXTURE_COMPONENTS = 3
@@ -63,13 +63,14 @@ class Compressive(Autoencoder):
     """Autoencoder with integer codes. Encoder and decoder each add a linear map and a multilayer perceptron."""
 
     def __init__(self, section: "CompressiveSection", shape: Shape) -> None:
-        super().__init__(shape, (section.code,), sigmoid=section.output == "sigmoid")
-        widths = [prod(shape), *section.hidden, section.code]
+        code = section.code or default_code(shape)
+        super().__init__(shape, (code,), sigmoid=section.has_sigmoid(shape))
+        widths = [prod(shape), *section.hidden, code]
         self.analysis = nn.Sequential(*mlp_layers(widths, section.activation))
         self.synthesis = nn.Sequential(*mlp_layers(widths[::-1], section.activation))
-        self.project, self.rebuild = nn.Linear(widths[0], section.code), nn.Linear(section.code, widths[0])
-        self.scale = nn.Parameter(torch.full((section.code,), -math.log(section.quantization_step)))
-        self.density = FactorizedDensity(section.code)
+        self.project, self.rebuild = nn.Linear(widths[0], code), nn.Linear(code, widths[0])
+        self.scale = nn.Parameter(torch.full((code,), -math.log(section.quantization_step)))
+        self.density = FactorizedDensity(code)
 
     def encode(self, x: Tensor) -> Tensor:
         """Encode items (N, *shape) as integer codes, float32 (N, code)."""
@@ -150,9 +151,10 @@ class CompressiveSection(NetSection):
     """The `[net]` table of a compressive network, `family = "compressive"`. Train it with the penalty `rate`."""
 
     family: Literal["compressive"] = "compressive"
-    code: PositiveInt
-    """Integers in the code. Units that are not worth their rate stay 0 and cost almost nothing."""
-    hidden: Annotated[list[PositiveInt], Len(min_length=1)]
+    code: PositiveInt | None = None
+    """Integers in the code. Units that are not worth their rate stay 0 and cost almost nothing. None: the square
+    root of the values of an item, at most 64."""
+    hidden: Annotated[list[PositiveInt], Len(min_length=1)] = Field(default=[256])
     """Widths of the hidden layers of the encoder; the decoder has them in reverse."""
     activation: Activation = "gelu"
     """Activation after each hidden layer."""

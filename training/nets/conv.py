@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 import torch
 from annotated_types import Len
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -67,7 +67,7 @@ class Conv(Autoencoder):
         levels = len(section.widths)
         self.total_stride = section.unshuffle * 2 ** (levels - 1)  # side in pixels of the cell of one code position
         sides = (None, None) if section.any_size else (-(-height // self.total_stride), -(-width // self.total_stride))
-        super().__init__(shape, (section.code, *sides), sigmoid=section.output == "sigmoid")
+        super().__init__(shape, (section.code, *sides), sigmoid=section.has_sigmoid(shape))
         self.any_size, self.skips, self.unshuffle = section.any_size, section.skips, section.unshuffle
         if self.any_size:
             self.stride, self.receptive_radius = self.total_stride, _radius(section)
@@ -179,9 +179,9 @@ class ConvSection(NetSection):
     """The `[net]` table of a convolutional autoencoder, `family = "conv"`."""
 
     family: Literal["conv"] = "conv"
-    widths: Annotated[list[PositiveInt], Len(min_length=1)]
+    widths: Annotated[list[PositiveInt], Len(min_length=1)] = Field(default=[16, 32, 48])
     """Channels of each level, finest first. Each level has half the height and width of the one before."""
-    code: PositiveInt
+    code: PositiveInt = 16
     """Channels of the code, which has the size of the coarsest level."""
     blocks: PositiveInt | list[Annotated[list[NonNegativeInt], Len(2, 2)]] = 1
     """Residual blocks per level of encoder and decoder; or [encoder, decoder] of each level, finest first."""

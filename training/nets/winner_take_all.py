@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Len
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Generator, Tensor, nn
 
 from training.errors import RecipeError
@@ -39,7 +39,7 @@ class WinnerTakeAll(Autoencoder):
     def __init__(self, section: "WinnerTakeAllSection", shape: Shape) -> None:
         channels, height, width = shape
         cell, maps = section.cell, section.maps[-1]
-        super().__init__(shape, (maps, -(-height // cell), -(-width // cell)), sigmoid=section.output == "sigmoid")
+        super().__init__(shape, (maps, -(-height // cell), -(-width // cell)), sigmoid=section.has_sigmoid(shape))
         detectors: list[nn.Module] = []
         for before, after in zip([channels, *section.maps], section.maps, strict=False):
             detectors += [nn.Conv2d(before, after, section.kernel, padding=section.kernel // 2), nn.ReLU()]
@@ -92,7 +92,7 @@ class WinnerTakeAllSection(NetSection):
     """The `[net]` table of a winner-take-all autoencoder, `family = "winner-take-all"`."""
 
     family: Literal["winner-take-all"] = "winner-take-all"
-    maps: Annotated[list[PositiveInt], Len(min_length=1)]
+    maps: Annotated[list[PositiveInt], Len(min_length=1)] = Field(default=[32, 64])
     """Feature maps of each convolution of the encoder. The last ones form the code."""
     kernel: Literal[3, 5, 7, 9, 11] = 5
     """Side of the encoder's kernels in pixels."""

@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_evaluate_and_export_reuse_the_run_of_fit(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ("blobs.toml", "--data", "data", "--set", "optimizer.epochs=2")
-    assert call("fit", *common) == 0
+    assert call("fit", *common, "--publish-anyway") == 0
     out, err = capsys.readouterr()
     assert "published models/blobs/1 after 22 steps" in out
     assert "pca-4" in out
@@ -49,7 +49,7 @@ def test_evaluate_and_export_reuse_the_run_of_fit(place: Path, capsys: pytest.Ca
     measured: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert measured["metrics"]["reconstruct_mse"] == pytest.approx(card.quality.figures["reconstruct_mse"], rel=1e-5)
 
-    assert call("export", *common) == 0
+    assert call("export", *common, "--publish-anyway") == 0
     assert "published models/blobs/2" in capsys.readouterr().out
     first, second = ((place / f"models/blobs/{version}/reconstruct.onnx").read_bytes() for version in (1, 2))
     assert first == second
@@ -69,7 +69,7 @@ def test_data_folder_is_read_from_the_environment(
     [
         (("fit", "blobs.toml", "--set", "net.cod=3"), 2, "did you mean code?"),
         (("fit", "digit"), 2, "did you mean digits?"),
-        (("fit", "blobs.toml"), 1, "blobs.npy cannot be read"),
+        (("fit", "blobs.toml"), 1, "blobs.npy: it cannot be read"),
         (("export", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("evaluate", "blobs.toml", "--data", "data"), 1, "fit the recipe first"),
         (("fit", "blobs.toml", "--data", "data", "--init", "none"), 1, "none cannot be read as a safetensors file"),

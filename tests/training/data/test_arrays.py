@@ -22,19 +22,21 @@ def test_vectors_are_read_from_every_format(tmp_path: Path, suffix: str) -> None
         case _:
             mark = {".csv": ",", ".tsv": "\t", ".txt": " "}[suffix]
             np.savetxt(path, items, fmt="%.9g", delimiter=mark, header=mark.join("abcdef"), comments="")
-    train, test = read_arrays(path)
+    arrays = read_arrays(path)
+    train, test = arrays.train, arrays.test
     assert test is None
     np.testing.assert_array_equal(train, items)
 
 
 def test_csv_without_header_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1;2\n3;4\n5;6\n7;8\n")
-    assert read_arrays(tmp_path / "a.csv")[0].tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    assert read_arrays(tmp_path / "a.csv").train.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
 
 
 def test_npz_may_contain_a_test_set(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train=pictures(5), test=pictures(2, seed=1))
-    train, test = read_arrays(tmp_path / "a.npz")
+    arrays = read_arrays(tmp_path / "a.npz")
+    train, test = arrays.train, arrays.test
     assert (train == pictures(5)).all()
     assert test is not None
     assert (test == pictures(2, seed=1)).all()

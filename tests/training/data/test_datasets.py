@@ -138,7 +138,7 @@ def test_corrupt_picture_is_named_and_skipped(tmp_path: Path, caplog: pytest.Log
 
 
 def test_folder_without_pictures_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="contains no pictures"):
+    with pytest.raises(DataError, match="does not exist"):
         read_folder(tmp_path / "none", folder_section(tmp_path))
 
 

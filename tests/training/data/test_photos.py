@@ -121,7 +121,7 @@ def test_test_folder_must_not_be_a_training_folder(folder: Path) -> None:
 def test_only_small_pictures_are_an_error_with_a_remedy(folder: Path) -> None:
     with pytest.raises(DataError, match=r"data\.side"):
         read(folder, paths=["own"], side=64, test_path="other")
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="does not exist"):
         read(folder, paths=["nowhere"])
 
 

@@ -1,15 +1,18 @@
 """Tables as spreadsheets, statistics programs and other systems write them: read, or refused with the line."""
 
 import logging
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.compatibility import accepts, refuses
 from training.data.arrays import read_arrays
+from training.data.columns import Column, Table, TablePolicy, feature_names
 from training.data.dataset import locate
-from training.data.table import read_table
+from training.data.table import read_columns, read_table
 from training.errors import DataError
 
 EXPECTED = [[1.5, 2.0], [3.0, -4.25], [5.0, 6.0]]
@@ -111,7 +114,7 @@ def test_a_table_that_is_not_understood_is_refused_with_its_line(tmp_path: Path,
 
 
 @refuses(27, "spreadsheets", because="save it as CSV", cases="{suffix}")
-@pytest.mark.parametrize("suffix", [".xlsx", ".ods", ".parquet"])
+@pytest.mark.parametrize("suffix", [".xlsx", ".ods"])
 def test_a_spreadsheet_is_refused_with_what_to_do(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(DataError, match="save it as CSV"):
         read_arrays(tmp_path / f"t{suffix}")
@@ -134,3 +137,100 @@ def test_a_large_table_is_read_as_numpy_reads_it(tmp_path: Path) -> None:
     items = np.random.default_rng(0).normal(size=(500, 40)).astype(np.float32)
     np.savetxt(tmp_path / "t.csv", items, fmt="%.9g", delimiter=",")
     assert (read_table(tmp_path / "t.csv") == items).all()
+
+
+MESSY = (
+    "\ufeffid;Größe;Gewicht;Farbe;Note\n1;1,5;10;rot;NA\n2;2,5;;blau;2\n3;3,5;30;rot;3\n4;4,5;40;grün;4\n"
+    "5;5,5;50;rot;5\n"
+)
+"""A byte order mark, a column that numbers the rows, decimal commas, text, and missing values."""
+
+
+def columns_of(path: Path, text: str, **policy: Any) -> Table:
+    """Write a table and read its columns."""
+    path.write_text(text, "utf-8")
+    return read_columns(path, TablePolicy(**policy))
+
+
+def test_rows_with_missing_values_are_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = columns_of(tmp_path / "t.csv", MESSY, missing="drop", categories="drop")
+    assert [column.name for column in table.columns] == ["Größe", "Gewicht", "Note"]
+    assert table.values.tolist() == [[3.5, 30, 3], [4.5, 40, 4], [5.5, 50, 5]]
+    assert "2 of 5 rows are left out, because values are missing" in caplog.text
+    assert "the column Farbe of text is left out" in caplog.text
+
+
+def test_missing_values_become_the_mean_of_their_column(tmp_path: Path) -> None:
+    table = columns_of(tmp_path / "t.csv", MESSY, missing="mean", drop=["Farbe"])
+    assert table.values[:2].tolist() == [[1.5, 10, 3.5], [2.5, 32.5, 2]]
+
+
+def test_text_is_encoded_as_a_column_for_each(tmp_path: Path) -> None:
+    table = columns_of(tmp_path / "t.csv", MESSY, missing="drop", categories="one-hot", drop=["Größe"])
+    assert table.columns[1] == Column("Farbe", ("blau", "grün", "rot"))
+    assert feature_names(table.columns) == ["Gewicht", "Farbe=blau", "Farbe=grün", "Farbe=rot", "Note"]
+    assert table.values[:, 1:4].tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 1]]
+
+
+def test_rows_are_selected_by_the_value_of_a_column(tmp_path: Path) -> None:
+    table = columns_of(tmp_path / "t.csv", "class,a\n1,5\n2,6\n1,7\n", rows={"class": [1]}, drop=["class"])
+    assert table.values.tolist() == [[5], [7]]
+
+
+def test_names_of_columns_are_each_once(tmp_path: Path) -> None:
+    assert [c.name for c in columns_of(tmp_path / "t.csv", "a,a,b\n1,2,3\n").columns] == ["a", "a.2", "b"]
+    assert [c.name for c in columns_of(tmp_path / "u.csv", "1,2\n3,4\n5,6\n").columns] == ["1", "2"]
+
+
+POLICY_REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "missing": (
+        MESSY,
+        {"drop": ["Farbe"]},
+        "2 of 5 rows have missing values, in Gewicht, Note: set data.missing to 'drop'",
+    ),
+    "text": (
+        MESSY,
+        {"missing": "drop"},
+        "the column Farbe has text (blau, grün, rot): set data.categories = 'one-hot'",
+    ),
+    "unknown column": ("a,b\n1,2\n", {"drop": ["c"]}, "data.drop: there is no column 'c'; the table has a, b"),
+    "nothing left": ("a,b\n1,2\n", {"drop": ["a", "b"]}, "no column is left"),
+    "no such row": ("a,b\n1,2\n", {"rows": {"a": [5]}}, "no row has one of the values [5] in column a"),
+    "all missing": ("a,b\n1,\n2,\n", {"missing": "mean"}, "no row has a value in b: leave them out with data.drop"),
+    "no whole row": ("a,b\n1,\n,2\n", {"missing": "drop"}, "every row has missing values, in a, b"),
+    "mistake": ("a\n" + "1\n" * 20 + "x1\n", {"categories": "one-hot"}, "row 21, column a: 'x1' is not a number"),
+    "names": (
+        "a,b\n" + "".join(f"n{n},1\n" for n in range(60)),
+        {"categories": "one-hot"},
+        "the column a has 60 different texts, and at most 50 are encoded",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "policy", "message"), POLICY_REFUSED.values(), ids=POLICY_REFUSED)
+def test_columns_that_cannot_be_used_are_named(tmp_path: Path, text: str, policy: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        columns_of(tmp_path / "t.csv", text, **policy)
+    assert message in str(caught.value)
+
+
+def test_table_too_large_for_memory_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "t.csv").open("wb") as file:
+        file.truncate(300_000_000)
+    with pytest.raises(
+        DataError, match=r"it has 300 MB, and tables of text are read up to 200 MB: convert it to \.npy"
+    ):
+        read_table(tmp_path / "t.csv")
+
+
+def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    with pytest.raises(DataError, match="no text, whatever its name says"):
+        read_table(tmp_path / "t.csv")
+
+
+def test_parquet_without_its_library_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"needs pyarrow: pip install pyarrow, or save the table as CSV"):
+        read_arrays(tmp_path / "t.parquet")

@@ -34,7 +34,10 @@ def test_grid_rows_are_clean_noisy_and_output(tmp_path: Path) -> None:
 
 def test_vectors_have_no_picture_grid(tmp_path: Path) -> None:
     recipe, data = small(
-        tmp_path, vectors(100), net={"family": "dense", "code": 2, "output": "linear"}, objective={"loss": "mse"}
+        tmp_path,
+        vectors(100),
+        net={"family": "dense", "code": 2, "output": "linear", "normalize": "none"},
+        objective={"loss": "mse"},
     )
     with pytest.raises(NothingToPlot):
         sample_grid(recipe, data, {"reconstruct": lambda items: items})

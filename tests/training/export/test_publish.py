@@ -24,7 +24,7 @@ from training.export.publish import publish
 from training.loop.fit import FitResult, fit
 from training.recipe import Recipe
 
-LINEAR = {"family": "dense", "code": 2, "output": "linear"}
+LINEAR = {"family": "dense", "code": 2, "output": "linear", "normalize": "none"}
 KINDS: dict[str, tuple[Any, dict[str, dict[str, Any]]]] = {
     "pictures": (None, {}),
     "vectors": (vectors(100), {"net": LINEAR, "objective": {"loss": "mse"}}),
@@ -77,10 +77,10 @@ def test_folder_contains_only_model_files(published: Published) -> None:
     assert files == {
         "card.json",
         "weights.safetensors",
-        *(f"{operation}.onnx" for operation in recipe.model.operations),
+        *(f"{operation}.onnx" for operation in recipe.operations),
     }
     assert [path.name for path in target.parent.iterdir()] == ["1"]
-    assert (card.name, card.version, card.operations) == ("blobs", 1, recipe.model.operations)
+    assert (card.name, card.version, card.operations) == ("blobs", 1, recipe.operations)
 
 
 def test_published_model_equals_torch_in_the_service(published: Published) -> None:

@@ -181,7 +181,7 @@ def test_linear_net_reaches_the_error_of_pca(tmp_path: Path) -> None:
     recipe, data = small(
         tmp_path,
         vectors(625),
-        net={"family": "dense", "code": 2, "output": "linear"},
+        net={"family": "dense", "code": 2, "output": "linear", "normalize": "none"},
         objective={"loss": "mse"},
         optimizer={"epochs": 150, "batch": 50, "lr": 2e-2, "ema_decay": 0.0},
     )
@@ -208,7 +208,7 @@ def test_training_starts_from_given_weights(tmp_path: Path) -> None:
 def test_nonfinite_loss_stops_with_its_cause(tmp_path: Path) -> None:
     items = vectors(100)
     items[:, 0] = 1e30
-    net = {"family": "dense", "code": 2, "output": "linear"}
+    net = {"family": "dense", "code": 2, "output": "linear", "normalize": "none"}
     recipe, data = small(tmp_path, items, net=net, objective={"loss": "mse"})
     with pytest.raises(Diverged, match=r"step 0: loss inf.* learning rate 0\.0025, on the training items \d+, \d+"):
         fit(recipe, data, tmp_path / "run", silent())

@@ -172,7 +172,7 @@ def test_lifetime_sparsity_applies_in_training_only() -> None:
 
 def test_minmax_normalization_is_part_of_the_net() -> None:
     raw = torch.rand(50, *VECTOR, generator=Generator().manual_seed(0)) * 40 - 7
-    net = DenseSection(code=2, normalize="minmax").build(VECTOR)
+    net = DenseSection(code=2, output="sigmoid", normalize="minmax").build(VECTOR)
     net.init_from_data(raw)
     assert (net.normalize(raw).amin(0).tolist(), net.normalize(raw).amax(0).tolist()) == ([0.0] * 6, [1.0] * 6)
     output = net.activate_output(net(raw))

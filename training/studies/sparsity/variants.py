@@ -32,7 +32,7 @@ def published_variant(name: str) -> Callable[[Workspace], Variant]:
     def load(workspace: Workspace) -> Variant:
         model = workspace.model(name)
         card, graphs = model.card, model.graphs
-        epochs = model.recipe.optimizer.epochs
+        epochs = model.recipe.optimizer.epochs or 0
         return Variant(model.data, graphs["encode"], graphs["decode"], card.parameters, epochs, card.made.seconds)
 
     return load
@@ -45,7 +45,7 @@ def fitted_variant(
 
     def load(workspace: Workspace) -> Variant:
         trained = workspace.fit(name, *changes, variant=variant)
-        net, epochs = trained.result.net, trained.recipe.optimizer.epochs
+        net, epochs = trained.result.net, trained.recipe.optimizer.epochs or 0
         runs = (torch_operation(net, "encode"), torch_operation(net, "decode"))
         return Variant(trained.data, *runs, net.parameter_count(), epochs, trained.result.seconds, on_threshold)
 

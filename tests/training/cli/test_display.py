@@ -1,0 +1,80 @@
+"""What a run shows: the curve of its loss, how long it takes, and its log for TensorBoard."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.training import call, small, workplace
+from training.cli.display import LossCurve, announced, describe_seconds
+from training.loop import pace
+from training.loop.pace import lasting, steps_per_epoch
+
+
+def curve(losses: list[float], total: int | None = None) -> str:
+    """Return the curve of a run with these losses."""
+    drawn = LossCurve()
+    for step, loss in enumerate(losses, 1):
+        drawn.add(step, total or len(losses), loss)
+    return str(drawn)
+
+
+def test_curve_falls_from_the_highest_to_the_lowest_block() -> None:
+    assert curve([2.0 ** (7 - n) for n in range(8)], 24) == "█▇▆▅▄▃▂▁"
+    assert curve([float(n) for n in range(-4, 4)], 24) == "▁▂▃▄▅▆▇█"  # not all are positive: a linear scale
+
+
+def test_curve_of_a_long_run_has_a_fixed_width() -> None:
+    assert len(curve([1.0 + n % 3 for n in range(1000)])) == 24
+    assert curve([1.0] * 1000) == "▁" * 24
+    assert curve([]) == curve([float("nan")]) == ""
+
+
+def test_duration_is_announced_once(capsys: pytest.CaptureFixture[str]) -> None:
+    on_step = announced()
+    for step in range(1, 60):
+        on_step(step, 1000, 0.0, 0.0)
+    assert capsys.readouterr().out == "1,000 steps, about 1 seconds on this machine\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.1, "1 seconds"), (89, "89 seconds"), (600, "10 minutes"), (7200, "2.0 hours")]
+)
+def test_durations_are_in_words(seconds: float, words: str) -> None:
+    assert describe_seconds(seconds) == words
+
+
+def test_minutes_become_epochs_by_the_measured_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, data = small(tmp_path)
+    monkeypatch.setattr(pace, "measure_step", lambda *_: 0.01)
+    assert steps_per_epoch(recipe, data) == 10
+    assert lasting(recipe, data, 1.0).optimizer.epochs == 480  # 80 % of a minute in steps of 10 ms
+    assert lasting(recipe, data, 1e-6).optimizer.epochs == 1
+
+
+def test_speed_is_that_of_real_steps(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path)
+    assert 0 < pace.measure_step(recipe, data) < 10
+
+
+def test_losses_are_written_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points: list[tuple[str, float, int]] = []
+    writer = SimpleNamespace(add_scalar=lambda *point: points.append(point), close=lambda: points.append(("end", 0, 0)))
+    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=lambda _folder: writer))
+    workplace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call("fit", "blobs.toml", "--data", "data", "--tensorboard", "--publish-anyway") == 0
+    assert [step for name, _, step in points if name == "step/loss"] == [10, 20, 30, 40]
+    assert [step for name, _, step in points if name == "train/loss"] == [11, 22, 33, 44]
+    assert points[-1][0] == "end"
+
+
+def test_tensorboard_without_its_library_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    workplace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call("fit", "blobs.toml", "--data", "data", "--tensorboard") == 1
+    assert "--tensorboard needs tensorboardX: pip install tensorboardX" in capsys.readouterr().err

@@ -1,0 +1,119 @@
+"""The verdict on a model in words, on runs of a second and on made-up logs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.training import call, silent, small, vectors, workplace
+from training.evaluation.metrics import evaluate
+from training.evaluation.verdict import Finding, judge
+from training.loop.fit import FitResult, fit
+from training.loop.plan import complete
+from training.nets import Autoencoder
+from training.nets.dense import DenseSection
+from training.studies.measures.arrays import torch_operation
+
+
+def verdict(folder: Path, log: list[dict[str, Any]], items: Any = None, **changes: dict[str, Any]) -> list[Finding]:
+    """Fit a small recipe, and judge it with a given log of its run."""
+    recipe, data = small(folder, items, **changes)
+    recipe = complete(recipe, data)
+    net: Autoencoder = fit(recipe, data, folder / "run", silent()).net
+    graphs = {operation: torch_operation(net, operation) for operation in recipe.operations}
+    return judge(recipe, data, net, evaluate(recipe, data, net, graphs), log)
+
+
+def epochs(losses: list[float], validation: list[float] | None = None) -> list[dict[str, Any]]:
+    """Return the log of a run with these losses."""
+    held = [{"loss": loss} for loss in validation] if validation else [None] * len(losses)
+    return [{"train": {"loss": loss}, "validation": one} for loss, one in zip(losses, held, strict=True)]
+
+
+def words(findings: list[Finding]) -> str:
+    """Return the sentences of a verdict as one text."""
+    return " ".join(finding.sentence for finding in findings)
+
+
+def test_useful_model_is_better_than_the_mean(tmp_path: Path) -> None:
+    findings = verdict(tmp_path, [], optimizer={"epochs": 40})
+    assert findings[0].sentence.startswith("Better than mean of the training set (")
+    assert not any(finding.blocking for finding in findings)
+
+
+def test_untrained_model_is_worse_than_the_mean(tmp_path: Path) -> None:
+    findings = verdict(tmp_path, [], optimizer={"epochs": 1, "lr": 1e-9})
+    assert findings[0].blocking
+    assert findings[0].sentence.startswith("No better than mean of the training set (")
+    assert "--resume --set optimizer.epochs=2" in findings[0].sentence
+
+
+def test_denoiser_that_adds_noise_is_of_no_use(tmp_path: Path) -> None:
+    changes = {"model": {"operations": ["denoise"]}, "corruption": {"kind": "gaussian", "sigma": 0.01}}
+    findings = verdict(tmp_path, [], optimizer={"epochs": 1, "lr": 1e-9}, **changes)
+    assert findings[0].blocking
+    assert "noisy input" in findings[0].sentence
+
+
+def test_vectors_are_judged_on_the_scale_of_their_columns(tmp_path: Path) -> None:
+    items = vectors(100) * np.array([1e4, 1, 1, 1, 1, 1], np.float32)
+    net = {"family": "dense", "code": 3}
+    findings = verdict(tmp_path, [], items, net=net, objective={"loss": "mse"}, optimizer={"epochs": 60})
+    assert "of the variance against" in findings[0].sentence
+    assert not findings[0].blocking
+
+
+def test_unused_numbers_of_the_code_are_counted(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path)
+    recipe = complete(recipe, data)
+    net = DenseSection(code=4).build((1, 8, 8))
+    torch.nn.init.zeros_(net.encoder[-2].weight[1])
+    graphs = {operation: torch_operation(net, operation) for operation in recipe.operations}
+    findings = judge(recipe, data, net, evaluate(recipe, data, net, graphs), [])
+    assert "1 of 4 numbers of the code never change" in words(findings)
+
+
+def test_loss_that_still_falls_asks_for_more_epochs(tmp_path: Path) -> None:
+    falling = verdict(tmp_path / "a", epochs([1 / (1 + n) for n in range(20)]))
+    flat = verdict(tmp_path / "b", epochs([1.0] * 20))
+    assert "still falling at the end: train longer: --resume --set optimizer.epochs=12" in words(falling)
+    assert "still falling" not in words(flat)
+
+
+def test_validation_loss_that_rises_is_overfitting(tmp_path: Path) -> None:
+    rising = verdict(tmp_path / "a", epochs([0.1] * 10, [0.5, 0.3, 0.2, *[0.4] * 7]))
+    steady = verdict(tmp_path / "b", epochs([0.1] * 10, [0.5] * 10))
+    assert "the validation loss rose after epoch 3 of 10" in words(rising)
+    assert "validation loss" not in words(steady)
+
+
+def test_few_items_and_a_wide_net_overfit(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), np.uint8)
+    net = {"family": "dense", "code": 64}
+    assert "that on the training set" in words(verdict(tmp_path, [], noise, net=net, optimizer={"epochs": 200}))
+
+
+def test_model_of_no_use_is_published_on_request_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workplace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    hopeless = ("blobs.toml", "--data", "data", "--set", "optimizer.epochs=1", "--set", "optimizer.lr=1e-9")
+    assert call("fit", *hopeless) == 3
+    out, err = capsys.readouterr()
+    assert "No better than mean of the training set" in " ".join(out.split())
+    assert "export blobs.toml --publish-anyway" in err
+    assert not list(tmp_path.glob("models/*"))
+    assert call("export", *hopeless) == 3
+    assert call("export", *hopeless, "--publish-anyway") == 0
+    assert (tmp_path / "models/blobs/1/card.json").is_file()
+
+
+def test_finished_run_can_be_made_longer(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path, optimizer={"epochs": 2})
+    longer, _ = small(tmp_path, optimizer={"epochs": 3})
+    fit(recipe, data, tmp_path / "run", silent())
+    result: FitResult = fit(longer, data, tmp_path / "run", silent(), resume=True)
+    assert result.steps == 30

@@ -1,0 +1,182 @@
+"""Says in words how good a fitted model is: against its baselines, and what its log and its code show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.data import Dataset
+from training.evaluation.metrics import MEAN, NOISY_INPUT, Evaluation, Metrics, psnr
+from training.loop.batches import as_tensor, to_float
+from training.nets import Autoencoder
+from training.recipe import Recipe
+
+SAMPLE_ITEMS, SAMPLE_VALUES = 1000, 20_000_000
+"""Maximum number of items, and of values in them, with which overfitting and unused codes are looked for."""
+MAX_GAP = 2.0
+"""Ratio of the error on the test set to that on the training set above which a net overfits."""
+MAX_RISE = 1.05
+"""Ratio of the last validation loss to the lowest above which a net overfits."""
+DEAD_SHARE = 1e-3
+"""Numbers of a code are unused if they vary by less than this share of the one that varies most."""
+NEARLY = 1.05
+"""Ratio of errors up to which a model counts as no worse than a classical method."""
+MIN_EPOCHS, LEAST_DROP = 10, 0.05
+"""Epochs, and relative drop of the loss over the last fifth of them, from which a loss counts as still falling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence of a verdict. A model with a `blocking` one is published on request only."""
+
+    sentence: str
+    blocking: bool = False
+
+
+def judge(
+    recipe: Recipe, data: Dataset, net: Autoencoder, measured: Evaluation, log: Sequence[Mapping[str, Any]]
+) -> list[Finding]:
+    """Return what is to be said about a model, the most important first.
+
+    Args:
+        recipe: the complete recipe.
+        data: its data.
+        net: the fitted net.
+        measured: its metrics and those of its baselines.
+        log: the records of the run, one for each epoch.
+    """
+    epochs = 2 * (recipe.optimizer.epochs or 1)
+    longer = f"--resume --set optimizer.epochs={epochs}"
+    findings = [
+        *_against_trivial(measured, f"train longer ({longer}), or raise optimizer.lr or net.code"),
+        *_against_classical(measured),
+        *_overfitting(net, data, log),
+    ]
+    if "encode" in recipe.net.operations and recipe.family != "compressive":
+        findings += _unused_code(net, data)
+    if _still_falls(log):
+        findings.append(Finding(f"The loss was still falling at the end: train longer: {longer}."))
+    return findings
+
+
+def _against_trivial(measured: Evaluation, remedy: str) -> list[Finding]:
+    """Compare the model with the answer that needs no model: the mean item, or the noisy input."""
+    findings: list[Finding] = []
+    for operation, trivial in (("reconstruct", MEAN), ("denoise", NOISY_INPUT)):
+        errors = _errors(measured.metrics, operation)
+        base = _errors(measured.baselines.get(trivial, {}), operation)
+        worse = [key for key in errors if key in base and errors[key] >= base[key]]
+        if not errors or not base:
+            continue
+        key = worse[0] if worse else next(iter(errors))
+        values = f"{_show(key, errors[key])} against {_show(key, base[key])}"
+        if not worse:
+            findings.append(Finding(f"Better than {trivial} ({values})."))
+        elif len(worse) == len(errors):
+            cause = "the code is unused" if operation == "reconstruct" else "it adds more than it removes"
+            findings.insert(0, Finding(f"No better than {trivial} ({values}): {cause}; {remedy}.", blocking=True))
+        else:
+            findings.append(Finding(f"No better than {trivial} for {_level(key)} ({values}): {remedy}."))
+    return findings
+
+
+def _against_classical(measured: Evaluation) -> list[Finding]:
+    """Name the classical methods that are better than the model, each with the metric where it leads most."""
+    findings: list[Finding] = []
+    for method, metrics in measured.baselines.items():
+        if method in (MEAN, NOISY_INPUT):
+            continue
+        for operation in ("reconstruct", "denoise"):
+            own, other = _errors(measured.metrics, operation), _errors(metrics, operation)
+            lost = {
+                key: own[key] / max(other[key], 1e-30) for key in own if key in other and own[key] > NEARLY * other[key]
+            }
+            if lost:
+                key = max(lost, key=lost.__getitem__)
+                values = f"{_show(key, own[key])} against {_show(key, other[key])}"
+                findings.append(
+                    Finding(f"Worse than {method} ({values}), which needs no net: train longer, or widen the net.")
+                )
+    return findings
+
+
+def _overfitting(net: Autoencoder, data: Dataset, log: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Compare the last validation loss with the lowest, and the error on the test set with that on the training set."""
+    losses = [record["validation"]["loss"] for record in log if record.get("validation")]
+    remedy = "use more data, a smaller net.code or net.hidden, or optimizer.weight_decay"
+    if losses and min(losses) > 0 and losses[-1] > MAX_RISE * min(losses):
+        best = losses.index(min(losses)) + 1
+        return [
+            Finding(
+                f"Overfits: the validation loss rose after epoch {best} of {len(losses)}, whose weights are kept; "
+                f"{remedy}."
+            )
+        ]
+    if net.any_size or data.test_name:
+        return []
+    train, test = (_mean_error(net, sample(items)) for items in (data.train, data.test))
+    if test > MAX_GAP * train > 0:
+        return [Finding(f"Overfits: the error is {test / train:.1f} times that on the training set; {remedy}.")]
+    return []
+
+
+@torch.no_grad()
+def _unused_code(net: Autoencoder, data: Dataset) -> list[Finding]:
+    """Count the numbers of the code, or the channels of a code with sides, that hardly vary over the test set."""
+    code = net.encode(to_float(sample(data.test)))
+    deviations = code.transpose(0, 1).flatten(1).std(1)
+    unused = int((deviations <= DEAD_SHARE * deviations.max()).sum())
+    if not unused:
+        return []
+    parts = "numbers" if code.ndim == 2 else "channels"
+    return [
+        Finding(
+            f"{unused} of {len(deviations)} {parts} of the code never change: use a smaller net.code, lower the "
+            "penalties, or lower optimizer.lr."
+        )
+    ]
+
+
+def _still_falls(log: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the loss fell by LEAST_DROP over the last fifth of the epochs, or by as much in logarithms."""
+    losses = [(record.get("validation") or record["train"])["loss"] for record in log]
+    if len(losses) < MIN_EPOCHS:
+        return False
+    tenth = len(losses) // 10
+    before, after = (sum(part) / tenth for part in (losses[-3 * tenth : -2 * tenth], losses[-tenth:]))
+    return before - after > LEAST_DROP * (before if min(before, after) > 0 else 1.0)
+
+
+@torch.no_grad()
+def _mean_error(net: Autoencoder, items: Tensor) -> float:
+    """Return the mean squared error of the reconstruction of items (N, ...), on the scale of the loss."""
+    clean = to_float(items)
+    return float((net.normalize(net.activate_output(net(clean))) - net.normalize(clean)).square().mean())
+
+
+def sample(items: Any) -> Tensor:
+    """Return up to SAMPLE_ITEMS items, spread evenly over all, as a tensor."""
+    count = max(1, min(SAMPLE_ITEMS, SAMPLE_VALUES // items[0].size))
+    return as_tensor(items[:: -(-len(items) // count)])
+
+
+def _errors(metrics: Metrics, operation: str) -> Metrics:
+    """Return the mean squared errors of an operation by their names; for vectors those on the scale of the net."""
+    for name in ("scaled_mse", "mse"):
+        prefix = f"{operation}_{name}"
+        errors = {key: value for key, value in metrics.items() if key == prefix or key.startswith(f"{prefix}_")}
+        if errors:
+            return errors
+    return {}
+
+
+def _show(key: str, error: float) -> str:
+    """Return an error as text: PSNR for images, whose errors are on the 0..1 scale."""
+    return f"{error:.4g} of the variance" if "scaled_mse" in key else f"{psnr(error):.2f} dB"
+
+
+def _level(key: str) -> str:
+    """Return the level of corruption in the name of a metric as words."""
+    return f"the noise {key.rpartition('mse_')[2].replace('_', ' ')}"
