@@ -7,7 +7,7 @@ machine changes between rounds.
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from benchmarks import fixtures, payloads
+from benchmarks.grpc_load import grpc_load
 from benchmarks.load import Measured, Request, load
 from benchmarks.process import Server, free_port
 
@@ -38,6 +39,7 @@ class Bench:
     folder: Path
     seconds: float
     servers: dict[str, Server] = field(default_factory=dict[str, Server])
+    grpc_ports: dict[str, int] = field(default_factory=dict[str, int])
 
     def load(self, server: str, request: Request, connections: int, times: int = 1) -> Measured:
         """Measure one load of a server; `times` lengthens it for slow requests."""
@@ -70,11 +72,15 @@ class Case:
         return ratio >= self.goal if self.better == "higher" else ratio <= self.goal
 
 
-def throughput(request: Request, connections: int) -> Callable[[Bench], Sample]:
-    """Requests per second relative to FastAPI's echo of the same picture, with the same number of connections."""
+def throughput(request: Request, connections: int, echoed: Request | None = None) -> Callable[[Bench], Sample]:
+    """Requests per second relative to FastAPI's echo of the same picture, with the same number of connections.
+
+    `echoed`: what the echo gets instead of the picture.
+    """
 
     def measure(bench: Bench) -> Sample:
-        bare, floor = bench.load("asgi", PNG, connections), bench.load("fastapi", PNG, connections)
+        sent = echoed or PNG
+        bare, floor = bench.load("asgi", sent, connections), bench.load("fastapi", sent, connections)
         ours = bench.load("ours", request, connections)
         shown = f"{ours.rate:,.0f} / {floor.rate:,.0f} req/s (bare ASGI echo {bare.rate:,.0f})"
         return Sample(ours.rate / floor.rate, shown, ours.failed)
@@ -93,6 +99,32 @@ def alone(bench: Bench) -> Sample:
     """Median latency of a single client relative to FastAPI's echo."""
     floor, ours = bench.load("fastapi", PNG, 1), bench.load("ours", PNG, 1)
     return Sample(ours.p50 / floor.p50, f"{ours.p50:.3f} / {floor.p50:.3f} ms", ours.failed)
+
+
+def v2_bulk(bench: Bench) -> Sample:
+    """Pictures per second for binary tensors of 256, relative to onnxruntime alone at that batch size."""
+    items = payloads.digits(256)
+    body, headers = payloads.open_inference(items)
+    request = Request(V2_PATH, body, "application/octet-stream", headers=headers)
+    floor, ours = bench.raw("dense", "denoise", items), bench.load("ours", request, 1)
+    return Sample(256 * ours.rate / floor, f"{256 * ours.rate:,.0f} / {floor:,.0f} pictures/s", ours.failed)
+
+
+def grpc_throughput(bench: Bench) -> Sample:
+    """Calls per second at 32 connections, relative to a bare echo of grpcio's asyncio server."""
+    message = payloads.grpc_message("dense.denoise", payloads.digits(1))
+    floor, ours = (
+        grpc_load(
+            bench.grpc_ports[name],
+            message,
+            connections=32,
+            seconds=bench.seconds,
+            cores=LOAD_CORE,
+            folder=bench.folder,
+        )
+        for name in ("echo", "ours")
+    )
+    return Sample(ours.rate / floor.rate, f"{ours.rate:,.0f} / {floor.rate:,.0f} calls/s", ours.failed)
 
 
 def bulk(bench: Bench) -> Sample:
@@ -141,11 +173,26 @@ FORM = Request("/denoise?model=dense", *payloads.multipart(PICTURE))
 TEXT = Request("/denoise?model=dense", payloads.images(PICTURE), "application/json")
 CODE = Request("/encode?model=dense", PICTURE, "image/png")
 
+V2_PATH = "/v2/models/dense.denoise/infer"
+V2_BODY, V2_HEADERS = payloads.open_inference(payloads.digits(1))
+V2 = Request(V2_PATH, V2_BODY, "application/octet-stream", headers=V2_HEADERS)
+V2_ECHO = Request("/denoise", V2_BODY, "application/octet-stream", headers=V2_HEADERS)
+
 CASES = (
     Case("png", "28x28 PNG to denoised PNG, 32 connections / echo", 0.9, "higher", "naive 0.18", throughput(PNG, 32)),
     Case("multipart", "the same as a form, JSON answer / echo", 0.5, "higher", "naive 0.18", throughput(FORM, 32)),
     Case("json", "the same as base64 in JSON / echo", 0.5, "higher", "naive 0.18", throughput(TEXT, 32)),
     Case("encode", "PNG to its code as JSON / echo", 0.8, "higher", "naive 0.22", throughput(CODE, 32)),
+    Case(
+        "v2",
+        "28x28 binary tensor, /v2 infer / echo",
+        0.8,
+        "higher",
+        "Triton 0.32",
+        throughput(V2, 32, V2_ECHO),
+    ),
+    Case("grpc", "the same over gRPC / bare grpcio-aio echo", 0.6, "higher", "", grpc_throughput),
+    Case("v2-bulk", "256 pictures in one binary tensor / raw onnxruntime", 0.85, "higher", "Triton 0.26", v2_bulk),
     Case("tail", "p99 / p50 at 128 connections", 3.0, "lower", "naive 22, Triton 1.9", tail),
     Case("alone", "p50 at one connection / echo", 2.5, "lower", "naive 4.2", alone),
     Case("bulk", "256 pictures in one npy / raw onnxruntime", 0.85, "higher", "Triton 0.26, MLServer 0.10", bulk),
@@ -170,14 +217,28 @@ def command(app: str, port: int) -> list[str]:
     return [sys.executable, "-m", "uvicorn", app, *options]
 
 
-def start_hourglass(folder: Path, models: Path, *, cores: str = SERVER_CORE, workers: int = 1) -> Server:
-    """Start `hourglass serve` with default settings except its address."""
+def start_hourglass(
+    folder: Path, models: Path, *, cores: str = SERVER_CORE, workers: int = 1, grpc_port: int = 0
+) -> Server:
+    """Start `hourglass serve` with default settings except its addresses."""
     port = free_port()
     environ = {"HOURGLASS_MODELS_DIR": str(models), "HOURGLASS_PORT": str(port), "HOURGLASS_WORKERS": str(workers)}
     environ["HOURGLASS_DEFAULT_DENOISE"] = "digits-denoise"
+    environ["HOURGLASS_GRPC_PORT"] = str(grpc_port)
     serve = [sys.executable, "-m", "service", "serve"]
     log = folder / f"ours-{workers}-{cores}.log"
     return Server("hourglass", serve, port=port, cores=cores, log=log, ready="/readyz", environ=environ)
+
+
+@contextmanager
+def running(command: Sequence[str]) -> Generator[None]:
+    """Run a process until the end of the block."""
+    process = subprocess.Popen(command)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @contextmanager
@@ -191,7 +252,11 @@ def running_servers(folder: Path, seconds: float) -> Generator[Bench]:
             log = folder / f"{name}.log"
             floor = Server(name, command(app, port), port=port, cores=SERVER_CORE, log=log, ready="/livez", environ={})
             bench.servers[name] = stack.enter_context(floor)
-        bench.servers["ours"] = stack.enter_context(start_hourglass(folder, folder / "models"))
+        bench.grpc_ports = {"echo": free_port(), "ours": free_port()}
+        echo = [sys.executable, "-m", "benchmarks.floors.grpc_echo", str(bench.grpc_ports["echo"])]
+        stack.enter_context(running(["taskset", "-c", SERVER_CORE, *echo]))
+        ours = start_hourglass(folder, folder / "models", grpc_port=bench.grpc_ports["ours"])
+        bench.servers["ours"] = stack.enter_context(ours)
         for server in bench.servers.values():
             server.wait()
         yield bench

@@ -56,3 +56,24 @@ def multipart(blob: bytes) -> tuple[bytes, str]:
 def images(blob: bytes) -> bytes:
     """Return the JSON body of one picture."""
     return json.dumps({"images": [base64.b64encode(blob).decode()]}).encode()
+
+
+def open_inference(items: Array) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """Return the body and the headers of a binary request of the Open Inference Protocol, with a binary answer."""
+    tensor = {
+        "name": "image",
+        "datatype": "UINT8",
+        "shape": items.shape,
+        "parameters": {"binary_data_size": items.nbytes},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    return head + items.tobytes(), (("Inference-Header-Content-Length", str(len(head))),)
+
+
+def grpc_message(model: str, items: Array) -> bytes:
+    """Return a serialized ModelInferRequest with one raw tensor."""
+    from service.grpc import open_inference_pb2 as pb
+
+    tensor = {"name": "image", "datatype": "UINT8", "shape": items.shape}
+    request = pb.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[items.tobytes()])
+    return request.SerializeToString()

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from training.data import Dataset
 from training.loop.batches import as_tensor, to_float
+from training.loop.plan import MAX_BATCH
 from training.loop.trainer import Trainer
 from training.recipe import Recipe, read_recipe
 
@@ -43,10 +44,10 @@ def ours(recipe: str, data: Dataset, *changes: str) -> Timed:
 
 def plain(recipe: Recipe, items: Tensor) -> Timed:
     """Return items per second of a plain DataLoader loop without averaging, guards, corruption and penalties."""
-    plan = recipe.optimizer
+    plan, batch = recipe.optimizer, recipe.optimizer.batch or MAX_BATCH
     net = recipe.net.build(tuple(items.shape[1:]))
     optimizer = AdamW(net.parameters(), lr=plan.lr)
-    loader = DataLoader(TensorDataset(items), batch_size=plan.batch, shuffle=True, drop_last=True)
+    loader = DataLoader(TensorDataset(items), batch_size=batch, shuffle=True, drop_last=True)
 
     def run() -> float:
         start, batches = time.perf_counter(), iter(loader)
@@ -56,7 +57,7 @@ def plain(recipe: Recipe, items: Tensor) -> Timed:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return STEPS * plan.batch / (time.perf_counter() - start)
+        return STEPS * len(batch) / (time.perf_counter() - start)
 
     return run
 
@@ -64,7 +65,7 @@ def plain(recipe: Recipe, items: Tensor) -> Timed:
 def step_alone(recipe: Recipe, items: Tensor) -> Timed:
     """Return items per second of the training step alone, on one fixed batch: an upper bound."""
     plan = recipe.optimizer
-    net, batch = recipe.net.build(tuple(items.shape[1:])), items[: plan.batch]
+    net, batch = recipe.net.build(tuple(items.shape[1:])), items[: plan.batch or MAX_BATCH]
     optimizer = AdamW(net.parameters(), lr=plan.lr, fused=True)
 
     def run() -> float:
@@ -74,7 +75,7 @@ def step_alone(recipe: Recipe, items: Tensor) -> Timed:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return STEPS * plan.batch / (time.perf_counter() - start)
+        return STEPS * len(batch) / (time.perf_counter() - start)
 
     return run
 

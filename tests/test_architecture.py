@@ -13,6 +13,7 @@ SOURCES = sorted([*ROOT.glob("service/**/*.py"), *ROOT.glob("training/**/*.py")]
 BORDERS = {
     "onnxruntime": {"service/runtime/session.py"},
     "PIL": {
+        "service/codec/encoder.py",
         "service/codec/picture.py",
         "service/codec/resize.py",
         "service/codec/png.py",
@@ -22,7 +23,7 @@ BORDERS = {
         "service/codec/colour.py",
         "service/codec/pillow_metadata.py",
     },
-    "isal": {"service/codec/png.py", "service/codec/png_chunks.py"},
+    "isal": {"service/codec/png.py", "service/codec/png_chunks.py", "service/codec/png_text.py"},
     "simplejpeg": {"service/codec/jpeg.py"},
 }
 
@@ -36,6 +37,7 @@ BRIDGES = {
     "training.nets.base": {"service.card"},
     "training.data.folder": {"service.codec", "service.errors"},
     "training.data.patches": {"service.codec"},
+    "training.export.onnx_graph": {"service.card"},
     "training.export.artifact": {
         "service.card",
         "service.errors",

@@ -21,6 +21,10 @@ from training.schema import RecipeTable, suggestion
 
 MSE_FLOOR = 1e-5
 """Added to a mean squared error before its logarithm: above about 50 dB, an item no longer changes the mean much."""
+VARIANCE_FLOOR = 1e-6
+"""Added to a variance of noise before its logarithm: a standard deviation of a quarter of a gray level of 255."""
+VARIATION_FLOOR = 1e-3
+"""Added to the total variation of an image before its logarithm."""
 
 
 def mse(output: Tensor, clean: Tensor, net: Autoencoder) -> Tensor:
@@ -96,6 +100,40 @@ def rate(result: ForwardResult, objective: "Objective") -> Tensor:  # noqa: ARG0
     return result.code_nll.sum() / (math.log(2) * result.output.numel())
 
 
+def noise_estimate(result: ForwardResult, noisy: Tensor, clean: Tensor) -> Tensor:
+    """Return the mean absolute error of the logarithm of each item's estimated variance of the noise.
+
+    The true variance is the mean squared difference of the input `noisy` and `clean`, both (N, ...). Raises RecipeError
+    if the net does not estimate the noise.
+    """
+    if result.noise_variance is None:
+        raise RecipeError("the penalty noise_estimate needs a net that estimates the noise: set net.noise_control")
+    truth = (noisy - clean).square().flatten(1).mean(1)
+    estimate = result.noise_variance.flatten(1).mean(1)
+    return ((estimate + VARIANCE_FLOOR).log() - (truth + VARIANCE_FLOOR).log()).abs().mean()
+
+
+def smoothness(result: ForwardResult, noisy: Tensor, clean: Tensor) -> Tensor:  # noqa: ARG001 - one signature
+    """Return the mean over items of (strength - 1) * log(total variation), for images (N, C, H, W).
+
+    So that the strengths of one net trade the error for smoothness at different rates (Dosovitskiy and Djolonga, "You
+    Only Train Once: Loss-Conditional Training of Deep Networks", ICLR 2020). The total variation of Rudin, Osher and
+    Fatemi (1992) falls where noise is left, before edges suffer. Without strengths it is 0.
+    """
+    if result.strength is None:
+        return torch.zeros((), device=result.output.device)
+    across, down = result.output.diff(dim=3), result.output.diff(dim=2)
+    variation = across.abs().flatten(1).mean(1) + down.abs().flatten(1).mean(1)
+    return ((result.strength - 1) * (variation + VARIATION_FLOOR).log()).mean()
+
+
+NOISE_PENALTIES: dict[str, Callable[[ForwardResult, Tensor, Tensor], Tensor]] = {
+    "noise_estimate": noise_estimate,
+    "smoothness": smoothness,
+}
+"""Penalties that also need the input and the target."""
+
+
 PENALTIES: dict[str, Callable[[ForwardResult, "Objective"], Tensor]] = {
     "l1": l1,
     "kl_sparsity": kl_sparsity,
@@ -151,7 +189,8 @@ class Objective(RecipeTable):
     penalties: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     """Weights of the penalties by name; `l1`: mean absolute value of the code; `kl_sparsity`: KL divergence of each
     unit's mean activity from `rho`; `kl_prior`: KL divergence of the code from the standard normal distribution;
-    `rate`: bits of a compressive code."""
+    `rate`: bits of a compressive code; `noise_estimate`: error of the estimated level of the noise; `smoothness`: total
+    variation of images that are denoised with more strength."""
     rho: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Target mean activity of a unit for `kl_sparsity`."""
     binarize: bool = False
@@ -172,8 +211,8 @@ class Objective(RecipeTable):
     @classmethod
     def _penalties_exist(cls, penalties: dict[str, float]) -> dict[str, float]:
         for name in penalties:
-            if name not in PENALTIES:
-                raise ValueError(f"no penalty {name!r}: {suggestion(name, list(PENALTIES))}")
+            if name not in PENALTIES | NOISE_PENALTIES:
+                raise ValueError(f"no penalty {name!r}: {suggestion(name, list(PENALTIES | NOISE_PENALTIES))}")
         return penalties
 
     @model_validator(mode="after")
@@ -190,13 +229,16 @@ class Objective(RecipeTable):
         """Return the items (float32, images in 0..1), or with `binarize` a Bernoulli sample of them."""
         return torch.bernoulli(items, generator=generator) if self.binarize else items
 
-    def losses(self, result: ForwardResult, clean: Tensor, net: Autoencoder) -> dict[str, Tensor]:
+    def losses(
+        self, result: ForwardResult, clean: Tensor, net: Autoencoder, noisy: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the total `loss` to minimize first, then its unweighted terms by name; all are scalars.
 
         Args:
             result: the forward pass, in float32.
             clean: the targets, float32 (N, ...), images in 0..1.
             net: the net of the forward pass.
+            noisy: the input of the forward pass, of the shape of `clean`; needed for penalties on noise.
 
         Raises:
             RecipeError: a penalty or `iwae` does not fit the family of the net.
@@ -210,6 +252,9 @@ class Objective(RecipeTable):
             terms = {loss: LOSSES[loss](result.output, targets, net)}
         total = next(iter(terms.values()))
         for name, weight in self.penalties.items():
-            terms[name] = PENALTIES[name](result, self)
+            if name in PENALTIES:
+                terms[name] = PENALTIES[name](result, self)
+            else:
+                terms[name] = NOISE_PENALTIES[name](result, clean if noisy is None else noisy, clean)
             total = total + weight * terms[name]
         return {"loss": total, **terms}

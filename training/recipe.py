@@ -23,7 +23,7 @@ from training.data import AnyDataSection
 from training.errors import RecipeError
 from training.nets import NETS, Net, Operation
 from training.nets.dense import DenseSection
-from training.objective import Objective
+from training.objective import NOISE_PENALTIES, Objective
 from training.recipe_errors import format_error
 from training.schema import NOT_STATED, Fraction, RecipeTable, suggestion
 from training.text_files import read_text
@@ -74,6 +74,9 @@ class OptimizerSection(RecipeTable):
     """Peak learning rate."""
     weight_decay: NonNegativeFloat = 0.0
     """Decay of the weights per step, times the learning rate. `adam` and `sgd` apply it as an L2 penalty instead."""
+    train: Literal["all", "noise_control"] = "all"
+    """Weights to train: all, or only those of `net.noise_control`, to add it to a fitted net (`--init`). Those do not
+    change what the net does without a strength, so that `[validation]` has no effect then."""
     warmup: NonNegativeInt | None = None
     """Steps until the learning rate reaches its peak; none: 5 % of all steps, at most 500."""
     ema_decay: Fraction = 0.0
@@ -163,6 +166,15 @@ class Recipe(RecipeTable):
     def _int8_is_of_convolutions(self) -> Self:
         if self.model.int8 and (self.family != "conv" or not set(self.operations) <= {"reconstruct", "denoise"}):
             raise ValueError("model.int8 needs net.family = 'conv' and the operations reconstruct or denoise only")
+        return self
+
+    @model_validator(mode="after")
+    def _noise_control_is_trained(self) -> Self:
+        if getattr(self.net, "noise_control", False):
+            if not NOISE_PENALTIES.keys() <= self.objective.penalties.keys():
+                raise ValueError(f"net.noise_control needs objective.penalties: {', '.join(NOISE_PENALTIES)}")
+        elif self.optimizer.train == "noise_control":
+            raise ValueError("optimizer.train = 'noise_control' needs net.noise_control = true")
         return self
 
     @model_validator(mode="after")

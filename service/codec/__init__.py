@@ -1,24 +1,16 @@
 """Decodes and encodes images and .npy arrays. Only this package imports image libraries.
 
 Decoding any bytes either returns an array or raises a `Problem`. To add a format, start at `signatures`, where formats
-are detected; `pages` and `picture` encode, and `limits` states the largest sizes.
+are detected; `encoder` and `pages` encode, and `limits` states the largest sizes.
 """
 
-from service.codec.alpha import fill_transparent
+from service.codec.alpha import composite, fill_transparent
+from service.codec.encoder import ENCODABLE, dropped_metadata, encode
 from service.codec.folders import FORMAT_BY_SUFFIX, is_system_file, list_files
 from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
 from service.codec.pages import LOSSY, WRITABLE, PagedImage, encode_any, read_pages
-from service.codec.picture import (
-    ENCODABLE,
-    LazyPicture,
-    Picture,
-    composite,
-    decode,
-    dropped_metadata,
-    encode,
-    is_fast_path,
-)
+from service.codec.picture import LazyPicture, Picture, decode, is_fast_path
 from service.codec.png import write_gray16
 from service.codec.resize import fit_alpha_to_size, fit_to_size
 

@@ -1,10 +1,12 @@
-"""Fills the fully transparent pixels of an image from the visible ones, so that what they hide has no influence.
+"""Handles transparency: composites an image on a background, or fills its fully transparent pixels.
 
-Each pixel near a visible one gets the pixel on the other side of the edge, at the same distance: a mirror image along
-the row or the column. So a model sees the same texture and noise across the edge; a smooth filling would have no noise.
+They are filled from the visible ones, so that what they hide has no influence. Each pixel near a visible one gets the
+pixel on the other side of the edge, at the same distance: a mirror image along the row or the column. So a model sees
+the same texture and noise across the edge; a smooth filling would have no noise.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,3 +120,11 @@ def _distances_above(known: Mask, radius: int) -> NDArray[np.uint8]:
         current *= unknown[row]
         distances[row] = current
     return distances
+
+
+def composite(pixels: Pixels, alpha: Pixels, background: Literal["black", "white"]) -> Pixels:
+    """Composite uint8 H,W,C on a background by uint8 H,W alpha. Round to the nearest integer."""
+    weighted = pixels.astype(np.uint16) * alpha[:, :, np.newaxis]
+    if background == "white":
+        weighted += 255 * (255 - alpha[:, :, np.newaxis].astype(np.uint16))
+    return ((weighted + 127) // 255).astype(np.uint8)

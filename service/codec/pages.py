@@ -12,15 +12,8 @@ from typing import Any, overload
 import numpy as np
 from PIL import Image, features
 
-from service.codec.picture import (
-    ENCODABLE,
-    NEW_SUBFILE_TYPE,
-    REDUCED_IMAGE,
-    Picture,
-    encode,
-    fitting_profile,
-    pixels_for,
-)
+from service.codec.encoder import ENCODABLE, encode, fitting_profile, pixels_for
+from service.codec.picture import NEW_SUBFILE_TYPE, REDUCED_IMAGE, Picture
 from service.codec.pillow_metadata import PHOTOSHOP_TAG, XMP_TAG
 from service.errors import ImageTooLarge, InvalidImage, Problem
 

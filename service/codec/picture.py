@@ -1,4 +1,4 @@
-"""Detects the format of image files, checks their size before decoding, decodes and encodes them.
+"""Opens image files, checks their size before decoding, and decodes them.
 
 Simple PNG and JPEG files are decoded by the fast paths `png` and `jpeg`, which give the same pixels as Pillow. Pillow
 decodes all other files, and also those on which a fast path fails. So the errors are always those of Pillow.
@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import import_module
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from PIL import Image, ImageChops
 
 from service.codec import (
     bit_depth,
-    calibration,
     colour,
     jpeg,
     jpeg_segments,
@@ -27,10 +26,10 @@ from service.codec import (
     webp_chunks,
 )
 from service.codec.grey import is_grey
-from service.codec.jpeg_coding import JpegCoding, describe_unsupported, read_coding, save_options, with_quality
-from service.codec.limits import describe_limit, fits, require_fits
-from service.codec.metadata import HELD_FIELDS, MAX_METADATA_BYTES, FileParts, Metadata, is_srgb
-from service.codec.signatures import RAW_HINT, describe_other, detect_image
+from service.codec.jpeg_coding import JpegCoding, describe_unsupported, read_coding
+from service.codec.limits import describe_limit, fits
+from service.codec.metadata import FileParts, Metadata
+from service.codec.signatures import RAW_HINT, detect_format
 from service.codec.truncated import recover, webp_byte_fraction
 from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
 
@@ -43,13 +42,9 @@ import_module("PIL.AvifImagePlugin")
 # Pillow's own limit only warns below 179 megapixels. `LazyPicture` checks the limit instead.
 Image.MAX_IMAGE_PIXELS = None
 
-DISPLAY_NAMES = {"HEIF": "HEIC/HEIF", "WEBP": "WebP"}
 RAW_TAGS = (50706, 330)  # DNGVersion and SubIFDs: the full image is in another directory
 NEW_SUBFILE_TYPE = 254
 REDUCED_IMAGE = 1  # bit of the tag NewSubfileType: a preview of another image in the file
-TYPES_WITHOUT_PROFILE = ("image/bmp", "image/gif")
-TYPES_WITHOUT_GREY = ("image/webp", "image/avif")
-ENCODABLE = ("image/png", "image/jpeg", "image/webp")
 FAST_PARSERS = {"PNG": png.parse, "JPEG": jpeg.parse}
 SPLITTERS = {"PNG": png_chunks.split, "JPEG": jpeg_segments.split, "WEBP": webp_chunks.split}
 COUNT_CHUNK_BYTES = 1 << 20  # `bytes.count` holds the GIL, so count in chunks
@@ -108,40 +103,6 @@ class OpenedImage:
         """Width and height in pixels."""
         width, height = self.image.size
         return width // self.samples, height
-
-
-def detect_format(data: bytes, formats: Collection[str]) -> str:
-    """Return Pillow's name of the format, by the magic bytes.
-
-    `formats` are the allowed formats in lower case. Raises InvalidImage if `data` is empty, and UnsupportedImage if the
-    format is unknown or not allowed.
-    """
-    if not data:
-        raise InvalidImage("the image is empty")
-    detected = detect_image(data)
-    if detected is not None and detected.lower() in formats:
-        if detected == "HEIF":
-            _load_heif_plugin()
-        return detected
-    allowed = ", ".join(sorted(formats))
-    if detected is None:
-        other = describe_other(data)
-        content = f"the data are {other}" if other else "the data are not an image in a supported format"
-        raise UnsupportedImage(f"{content}; accepted are {allowed}")
-    raise UnsupportedImage(
-        f"the image is {DISPLAY_NAMES.get(detected, detected)}, and accepted are {allowed}; "
-        f"convert it, or add {detected.lower()} to HOURGLASS_IMAGE_FORMATS of the service"
-    )
-
-
-def _load_heif_plugin() -> None:
-    """Register the plug-in for HEIF with Pillow. Raises UnsupportedImage if it is not installed."""
-    try:
-        import_module("pillow_heif").register_heif_opener(thumbnails=False)
-    except ImportError as error:
-        raise UnsupportedImage(
-            "the image is HEIC/HEIF, which this service cannot decode without its extra heif; send JPEG or PNG"
-        ) from error
 
 
 class LazyPicture:
@@ -351,83 +312,3 @@ def _split_alpha(pixels: Pixels) -> tuple[Pixels, Pixels | None]:
         return pixels, None
     alpha = np.ascontiguousarray(pixels[:, :, -1])
     return np.ascontiguousarray(pixels[:, :, :-1]), None if (alpha == 255).all() else alpha
-
-
-def encode(picture: Picture, media_type: str, *, quality: int | None = None, default_quality: int = 90) -> bytes:
-    """Encode as `image/png`, `image/jpeg` or `image/webp`.
-
-    `quality` is 1 to 100, for JPEG and WebP. Without it, an image from a JPEG file is coded as JPEG in the same way as
-    that file, an image from a lossless WebP file as lossless WebP, and others with `default_quality`. JPEG has no
-    alpha, so the image is composited on black. Raises NotAcceptable if the format cannot hold an image of this size.
-    """
-    require_fits(media_type, picture.pixels.shape[1::-1])
-    pixels = pixels_for(picture, media_type)
-    if picture.alpha is not None:
-        if media_type == "image/jpeg":
-            pixels = composite(pixels, picture.alpha, "black")
-        else:
-            pixels = np.dstack([pixels, picture.alpha])
-    metadata, _ = picture.metadata.fitting(media_type)
-    icc = fitting_profile(picture, media_type)
-    if media_type == "image/png":
-        return png.write(pixels, icc, metadata)
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    if media_type == "image/jpeg":
-        options = save_options(picture.coding, pixels.shape[2]) if picture.coding else {}
-        if quality or not options.keys() & {"quality", "qtables"}:
-            options = with_quality(options, quality or default_quality)
-        return jpeg_segments.insert(_save_jpeg(image, options), icc, metadata)
-    options = {"quality": quality or default_quality}
-    if picture.lossless and quality is None:
-        options = {"lossless": True, "exact": True, "quality": 0}
-    file = BytesIO()
-    image.save(file, "WEBP", method=0, icc_profile=icc, exif=metadata.exif, xmp=metadata.xmp, **options)
-    return file.getvalue()
-
-
-def pixels_for(picture: Picture, media_type: str) -> Pixels:
-    """Return the pixels for a file of this type: converted to sRGB if it cannot hold what describes their colours."""
-    icc = picture.icc
-    if icc and fitting_profile(picture, media_type):
-        return picture.pixels
-    if not icc and "colour" not in HELD_FIELDS[media_type] and picture.metadata.colour:
-        icc = calibration.of_png(picture.metadata.colour) if not is_srgb(picture.metadata.colour) else None
-    return colour.pixels_to_srgb(picture.pixels, icc) if icc else picture.pixels
-
-
-def dropped_metadata(picture: Picture, media_type: str) -> list[str]:
-    """Return the kinds of metadata that a file of this type leaves out or that were left out on decoding, sorted."""
-    _, lost = picture.metadata.fitting(media_type)
-    if picture.icc and not fitting_profile(picture, media_type):
-        lost = lost | {"icc"}
-    return sorted(lost)
-
-
-def fitting_profile(picture: Picture, media_type: str) -> bytes | None:
-    """Return the profile if the format can hold it and it describes the channels of the encoded file."""
-    if media_type in TYPES_WITHOUT_PROFILE:
-        return None
-    channels = 3 if media_type in TYPES_WITHOUT_GREY else picture.pixels.shape[2]
-    icc = picture.icc
-    return icc if icc and len(icc) <= MAX_METADATA_BYTES and colour.fits(icc, channels) else None
-
-
-def _save_jpeg(image: Image.Image, options: dict[str, Any]) -> bytes:
-    """Save as JPEG. Noise may exceed Pillow's memory for a progressive file; then it is saved as baseline."""
-    file = BytesIO()
-    try:
-        image.save(file, "JPEG", **options)
-    except OSError:
-        if not options.get("progressive"):
-            raise
-        file = BytesIO()
-        image.save(file, "JPEG", **{**options, "progressive": False})
-    return file.getvalue()
-
-
-def composite(pixels: Pixels, alpha: Pixels, background: Literal["black", "white"]) -> Pixels:
-    """Composite uint8 H,W,C on a background by uint8 H,W alpha. Round to the nearest integer."""
-    weighted = pixels.astype(np.uint16) * alpha[:, :, np.newaxis]
-    if background == "white":
-        weighted += 255 * (255 - alpha[:, :, np.newaxis].astype(np.uint16))
-    return ((weighted + 127) // 255).astype(np.uint8)

@@ -3,6 +3,12 @@
 An error can then name the format that was sent and say what to do.
 """
 
+from collections.abc import Collection
+from importlib import import_module
+
+from service.errors import InvalidImage, UnsupportedImage
+
+DISPLAY_NAMES = {"HEIF": "HEIC/HEIF", "WEBP": "WebP"}
 HEAD_BYTES = 512
 # Name in Pillow, and the first bytes.
 IMAGE_SIGNATURES = (
@@ -98,3 +104,37 @@ def _brands(data: bytes) -> frozenset[bytes]:
         return frozenset()
     end = min(max(int.from_bytes(data[:4]), MIN_BOX_BYTES), HEAD_BYTES)
     return frozenset((data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))))
+
+
+def detect_format(data: bytes, formats: Collection[str]) -> str:
+    """Return Pillow's name of the format, by the magic bytes.
+
+    `formats` are the allowed formats in lower case. Raises InvalidImage if `data` is empty, and UnsupportedImage if the
+    format is unknown or not allowed.
+    """
+    if not data:
+        raise InvalidImage("the image is empty")
+    detected = detect_image(data)
+    if detected is not None and detected.lower() in formats:
+        if detected == "HEIF":
+            _load_heif_plugin()
+        return detected
+    allowed = ", ".join(sorted(formats))
+    if detected is None:
+        other = describe_other(data)
+        content = f"the data are {other}" if other else "the data are not an image in a supported format"
+        raise UnsupportedImage(f"{content}; accepted are {allowed}")
+    raise UnsupportedImage(
+        f"the image is {DISPLAY_NAMES.get(detected, detected)}, and accepted are {allowed}; "
+        f"convert it, or add {detected.lower()} to HOURGLASS_IMAGE_FORMATS of the service"
+    )
+
+
+def _load_heif_plugin() -> None:
+    """Register the plug-in for HEIF with Pillow. Raises UnsupportedImage if it is not installed."""
+    try:
+        import_module("pillow_heif").register_heif_opener(thumbnails=False)
+    except ImportError as error:
+        raise UnsupportedImage(
+            "the image is HEIC/HEIF, which this service cannot decode without its extra heif; send JPEG or PNG"
+        ) from error

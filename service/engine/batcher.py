@@ -1,7 +1,7 @@
 """Dynamic batching: joins the items of concurrent requests for one graph into batches.
 
 There is no timer. When a runner is free, the items in the queue become the next batch, as soon as one iteration of the
-event loop has added no more items.
+event loop has added no more items. Requests may ask to wait for some more iterations.
 """
 
 import asyncio
@@ -62,6 +62,7 @@ class Batcher:
         self._waiting: PriorityQueue[PendingRequest] = PriorityQueue()
         self._waiting_items = 0  # number of items in `_waiting`
         self._scheduled = False
+        self._idle_turns = 0  # the largest of the requests in the queue
         self.max_batch = max_batch
         self.running: set[asyncio.Future[Any]] = set()
         self.completed = 0
@@ -103,6 +104,7 @@ class Batcher:
         if options.timeout is not None:
             request.timer = loop.call_later(options.timeout, request.expire)
         self._waiting.append(request, options.priority)
+        self._idle_turns = max(self._idle_turns, options.idle_turns)
         self._waiting_items += len(items)
         self._schedule(loop)
         return request.future
@@ -110,16 +112,19 @@ class Batcher:
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._waiting and self._free_runners and not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._start, loop, self._waiting_items)
+            loop.call_soon(self._start, loop, self._waiting_items, 0)
 
-    def _start(self, loop: asyncio.AbstractEventLoop, previous_items: int) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop, previous_items: int, idle_turns: int) -> None:
         """Start the next batch, unless the last iteration of the event loop has added items: then wait for one more.
 
-        `previous_items` is the number of queued items before that iteration.
+        `previous_items` is the number of queued items before that iteration, and `idle_turns` that of the iterations
+        before it that have added none.
         """
-        if previous_items < self._waiting_items < self.max_batch:
-            loop.call_soon(self._start, loop, self._waiting_items)
+        grown = previous_items < self._waiting_items
+        if self._waiting_items < self.max_batch and (grown or idle_turns < self._idle_turns):
+            loop.call_soon(self._start, loop, self._waiting_items, 0 if grown else idle_turns + 1)
             return
+        self._idle_turns = 0
         self._scheduled = False
         batch = self._next_batch()
         if not batch:
@@ -138,7 +143,7 @@ class Batcher:
         self._schedule(loop)
 
     def _next_batch(self) -> list[PendingRequest]:
-        """Take requests with items of one shape from the queue, in order, up to `max_batch` items.
+        """Take requests that fit together from the queue, in order, up to `max_batch` items.
 
         Drop requests that were cancelled.
         """
@@ -148,7 +153,7 @@ class Batcher:
             while level:
                 request = level[0].item
                 if not request.future.done():
-                    if batch and (len(request.items) > room or request.items.shape[1:] != batch[0].items.shape[1:]):
+                    if batch and (len(request.items) > room or not _fit_together(request, batch[0])):
                         break
                     room -= len(request.items)
                     batch.append(request)
@@ -216,3 +221,9 @@ class Batcher:
             else:
                 request.future.set_result(result)
         self._schedule(loop)
+
+
+def _fit_together(request: PendingRequest, other: PendingRequest) -> bool:
+    """Return whether the items of two requests have one shape, and both or none have controls."""
+    same_shape = request.items.shape[1:] == other.items.shape[1:]
+    return same_shape and (request.controls is None) == (other.controls is None)

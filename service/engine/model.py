@@ -18,17 +18,19 @@ from service.runtime.tuning import (
     POOL_BATCH_SECONDS,
     choose_batch,
 )
-from service.types import Array
+from service.types import Array, GraphKey
 
 
 @dataclass(slots=True, eq=False)
 class Runner:
     """One loaded graph and its queue.
 
+    `key` identifies the graph in metrics.
     `choices` are the automatic choices and their reasons, for reports only. `max_batch` is the largest batch size to
     measure. `inline` says whether batches run on the event loop. `measured` says whether the batch size is final.
     """
 
+    key: GraphKey
     graph: Graph
     session: Session
     scheduler: Scheduler

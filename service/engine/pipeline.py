@@ -73,8 +73,8 @@ class Job:
 
     @property
     def graph_key(self) -> GraphKey:
-        """The labels of the graph in metrics."""
-        return GraphKey(self.model.card.name, str(self.model.card.version), self.operation)
+        """What identifies the graph in metrics."""
+        return self.model.runners[self.operation].key
 
 
 @dataclass(slots=True)

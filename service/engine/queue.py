@@ -2,8 +2,8 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -16,21 +16,25 @@ FAIR_TURN: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """How a request waits: its priority, from 1 (first) to 3 (last), and the seconds it may wait, None for no limit."""
+    """How a request waits: its priority, from 1 (first) to 3 (last), and the seconds it may wait, None for no limit.
+
+    `idle_turns`: further iterations of the event loop without a new item that a batch waits for. More than 0 helps
+    front ends whose requests arrive one by one, each in several iterations.
+    """
 
     priority: int = DEFAULT_PRIORITY
     timeout: float | None = None
+    idle_turns: int = 0
 
     def without_timeout(self) -> "QueueOptions":
         """Return the options of what a request submits later: its timeout is that of the first submission."""
-        return self if self.timeout is None else QueueOptions(self.priority)
+        return self if self.timeout is None else replace(self, timeout=None)
 
 
 DEFAULT_OPTIONS: Final = QueueOptions()
 
 
-@dataclass(slots=True)
-class Entry(Generic[T]):
+class Entry(NamedTuple, Generic[T]):
     """An item of a queue, and its number in the order of arrival."""
 
     number: int

@@ -33,13 +33,17 @@ INLINE_IMAGE_BYTES = 64 << 10
 
 @dataclass(slots=True)
 class TensorCall:
-    """A request for inference, the model that answers it, and how to decode base64 texts of images in JSON."""
+    """A request for inference, the model that answers it, and how to decode base64 texts of images in JSON.
+
+    `idle_turns`: as in `QueueOptions`.
+    """
 
     request: InferRequest
     model: LoadedModel
     operation: Operation
     settings: Settings
     decode_text: Callable[[str], bytes]
+    idle_turns: int = 0
 
     @property
     def takes_images(self) -> bool:
@@ -87,11 +91,11 @@ def _port(spec: TensorSpec) -> Port:
     return Port(spec.name, GRAPH_DATATYPES[spec.dtype], shape)
 
 
-def queue_options(request: InferRequest) -> QueueOptions:
+def queue_options(request: InferRequest, idle_turns: int) -> QueueOptions:
     """Return how a request waits. Priority 0 is the default, and all from 3 on are the lowest."""
     options = request.parameters
     priority = min(options.priority, LOWEST_PRIORITY) if options.priority else DEFAULT_PRIORITY
-    return QueueOptions(priority, options.timeout / 1e6 if options.timeout else None)
+    return QueueOptions(priority, options.timeout / 1e6 if options.timeout else None, idle_turns)
 
 
 async def infer_tensors(
@@ -106,7 +110,7 @@ async def infer_tensors(
     check_removal(removal, model.card)
     tensor = only_input(request, input_port(model, operation))
     output = only_output(request, output_port(model, operation))
-    job = Job(model, operation, 0, 0, removal, queue_options(request))
+    job = Job(model, operation, 0, 0, removal, queue_options(request, call.idle_turns))
     executor.inline = is_cheap(tensor)
     inputs = await executor.run(check_input, tensor, call)
     job.items, job.decoded_bytes = len(inputs), inputs.decoded_bytes

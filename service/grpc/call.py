@@ -37,13 +37,20 @@ class GrpcCall:
     state: State
     method: str
     headers: dict[bytes, bytes]
-    id: str
     seconds: float | None
+    _id: str = ""
     model: str = ""
     key_name: str = ""
     status: int = 499
     timings: Timings | None = None
     started_at: float = field(default_factory=perf_counter)
+
+    @property
+    def id(self) -> str:
+        """The id of the request, made when it is needed first."""
+        if not self._id:
+            self._id = request_id(self.headers.get(b"x-request-id"), self.headers.get(b"traceparent"))
+        return self._id
 
     def authorize(self, path: str) -> None:
         """Check the API key for a path of the HTTP API. Raises Unauthorized, Forbidden or RateLimited."""
@@ -75,9 +82,8 @@ def create_call(state: State, method: str, context: Context) -> GrpcCall:
     headers: dict[bytes, bytes] = {}
     for name, value in context.invocation_metadata() or ():
         headers[name.encode()] = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
-    chosen = request_id(headers.get(b"x-request-id"), headers.get(b"traceparent"))
     remaining = cast("float | None", context.time_remaining())  # the stub omits None
-    return GrpcCall(state, method, headers, chosen, None if remaining is None else max(remaining, 1e-3))
+    return GrpcCall(state, method, headers, None if remaining is None else max(remaining, 1e-3))
 
 
 async def answer(call: GrpcCall, context: Context, work: Callable[[], Awaitable[T]]) -> T:

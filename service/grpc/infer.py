@@ -21,6 +21,9 @@ from service.types import Array
 
 Parts = list[bytes | memoryview]
 
+IDLE_TURNS = 8
+"""Iterations of the event loop that batches wait for. Without it concurrent calls would never share a batch, because
+grpcio accepts one call after another, each in several iterations."""
 STREAM_WINDOW = 32
 """Requests of one stream that are run at once; further ones are read when the first is answered."""
 
@@ -50,7 +53,7 @@ async def run_request(call: GrpcCall, data: bytes) -> Parts:
         served = await find_model(state.store, parsed.model_name, parsed.model_version)
         call.model = served.model.card.name
         guards = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel, state.metrics)
-        tensors = TensorCall(parsed.request, served.model, served.operation, settings, _reject_text)
+        tensors = TensorCall(parsed.request, served.model, served.operation, settings, _reject_text, IDLE_TURNS)
         answer = await infer_tensors(tensors, guards, executor, partial(_encode, served, parsed.request))
     call.timings = answer.job.timings
     return answer.response

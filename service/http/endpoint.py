@@ -14,7 +14,7 @@ from service.engine.deadline import Deadline
 from service.engine.images import image_media_type, output_size
 from service.engine.model import LoadedModel
 from service.engine.pipeline import LARGE_REQUEST_BYTES, Job, JobGuards, StageExecutor, admit, infer
-from service.engine.strength import Removal, check_removal
+from service.engine.strength import check_removal
 from service.errors import (
     InternalError,
     ModelNotFound,
@@ -114,13 +114,12 @@ class Endpoint:
         started_at = perf_counter()
         card, settings, parameters = call.model.card, call.state.settings, call.parameters
         media_type = parameters.media_type
-        removal = Removal(parameters.strength, parameters.sigma)
-        check_removal(removal, card)
+        check_removal(parameters.removal, card)
         executor = StageExecutor(call.state.pool, inline=is_cheap_to_parse(source, media_type))
         body = await executor.run(parse_body, source, media_type, card, self.operation, settings)
         if body.decoded_bytes > (inf if media_type == NPY else 3 * INLINE_BODY_BYTES):
             executor.inline = False
-        job = Job(call.model, self.operation, len(body), body.decoded_bytes, removal, started_at=started_at)
+        job = Job(call.model, self.operation, len(body), body.decoded_bytes, parameters.removal, started_at=started_at)
         response_media_type = self._media_type(call, body)
         with admit(job, limits):
             inputs = await executor.run(decode_inputs, body, card, self.operation, settings, parameters)

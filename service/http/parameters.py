@@ -6,7 +6,7 @@ The model `Parameters` states each query parameter once. Parsing, the OpenAPI do
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import inf
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from starlette.types import Scope
 
 from service.card import Operation
+from service.engine.strength import Removal
 from service.errors import InvalidParameter, MethodNotAllowed, UnsupportedMediaType
 from service.http.media_types import JSON, NPY, content_media_type, format_media_type
 
@@ -165,6 +166,11 @@ class RequestParameters(Parameters):
     accept: str = ""
     content_type: str = ""
     media_type: str = ""
+
+    @cached_property
+    def removal(self) -> Removal:
+        """How much noise to remove."""
+        return Removal(self.strength, self.sigma)
 
 
 def parameter_names(operation: Operation) -> tuple[str, ...]:

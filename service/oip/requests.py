@@ -140,7 +140,7 @@ def _unknown(owner: str, name: str, known: str) -> InvalidParameter:
 
 
 def parse_integer(name: str, value: Value) -> int:
-    """Return the value of a parameter that must be an integer of at least 0. Raises InvalidParameter."""
+    """Return a parameter that must be an integer from 0. Raises InvalidParameter."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
         raise InvalidParameter(f"{name}: must be an integer from 0")
     return value

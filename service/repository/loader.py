@@ -121,14 +121,15 @@ def load_runner(folder: Path, card: Card, operation: Operation, options: LoadOpt
         folder, card, graph, device=options.device, intra_op_threads=threads.value, roots=options.link_dirs
     )
     choices: dict[str, Choice[str | int]] = {"device": session.device, "precision": precision, "threads": threads}
-    on_batch = partial(options.on_batch, GraphKey(card.name, str(card.version), operation))
+    key = GraphKey(card.name, str(card.version), operation)
+    on_batch = partial(options.on_batch, key)
     if tiles:
         load = GraphLoad(tiles.concurrency)
         release_memory = partial(session.release_memory, to_array(graph.probe.input))
         hooks = RunHooks(on_batch, load.record, release_memory)
         scheduler = _tile_scheduler(session, card, options, tiles, hooks)
         choices["tile"] = tiles.pixels
-        return Runner(graph, session, scheduler, choices, max_batch=1, load=load, measured=True)
+        return Runner(key, graph, session, scheduler, choices, max_batch=1, load=load, measured=True)
     plan = choose_executor(session, graph, options.max_batch_size)
     runners = 1 if plan.inline else max(1, options.cores // threads.value)
     load = GraphLoad(runners)
@@ -141,7 +142,9 @@ def load_runner(folder: Path, card: Card, operation: Operation, options: LoadOpt
     )
     choices["executor"] = plan.executor
     choices["batch"] = plan.batch
-    return Runner(graph, session, batcher, choices, max_batch=options.max_batch_size, load=load, inline=plan.inline)
+    return Runner(
+        key, graph, session, batcher, choices, max_batch=options.max_batch_size, load=load, inline=plan.inline
+    )
 
 
 def _tile_scheduler(

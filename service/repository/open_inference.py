@@ -18,7 +18,6 @@ from service.oip.names import join_name, split_name
 from service.oip.tensors import Port
 from service.repository.store import Store
 from service.telemetry.metrics import Statistics
-from service.types import GraphKey
 
 Document = dict[str, Any]
 
@@ -124,7 +123,7 @@ def _config_tensor(port: Port) -> Document:
 
 def model_statistics(served: ServedModel, statistics: Statistics) -> Document:
     """Return the counts and nanoseconds of the requests to a model and of its batches."""
-    graph = GraphKey(served.model.card.name, served.version, served.operation)
+    graph = served.model.runners[served.operation].key
     rows = {labels[3]: row for labels, row in statistics.counts.items() if labels[:3] == graph}
     batches = {int(name.removeprefix("batch_")): row for name, row in rows.items() if name.startswith("batch_")}
     nothing = _duration([0, 0])

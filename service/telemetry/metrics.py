@@ -103,6 +103,7 @@ class Metrics(Collector):
         self._stage_rows = [self._get_row(STAGE_DURATION, (stage,)) for stage in STAGES]
         self._request_rows: dict[tuple[str, str, int, str], tuple[list[float], list[float]]] = {}
         self._statistics_rows: dict[GraphKey, list[list[float]]] = {}
+        self._batch_rows: dict[tuple[GraphKey, int], tuple[list[float], list[float]]] = {}
         self._lock = Lock()  # batches are observed on several threads
         self._file = folder / f"{os.getpid()}-{monotonic_ns()}.json" if folder else None
         self._registry = CollectorRegistry()
@@ -133,19 +134,26 @@ class Metrics(Collector):
     def observe_batch(self, graph: GraphKey, items: int, seconds: float) -> None:
         """Observe the number of items of one run of a graph, and its duration. Can be called from any thread."""
         with self._lock:
-            _observe(self._get_row(BATCH_SIZE, (graph.model, graph.operation)), BATCH_SIZE_BUCKETS, items)
-            _count(self._get_row(STATISTICS, (*graph, f"batch_{items}")), seconds)
+            rows = self._batch_rows.get((graph, items))
+            if rows is None:
+                rows = (
+                    self._get_row(BATCH_SIZE, (graph.model, graph.operation)),
+                    self._get_row(STATISTICS, (*graph, f"batch_{items}")),
+                )
+                self._batch_rows[graph, items] = rows
+            _observe(rows[0], BATCH_SIZE_BUCKETS, items)
+            _count(rows[1], seconds)
 
     def observe_inference(self, graph: GraphKey, items: int, timings: Timings) -> None:
         """Observe a successful request to a graph: its items and the durations of its stages."""
-        success, _, queue, decode, run, encode, total_items = self._graph_rows(graph)
+        success, _, queue, decode, run, encode, total_items, last = self._graph_rows(graph)
         _count(success, timings.total)
         _count(queue, timings.queue)
         _count(decode, timings.decode)
         _count(run, timings.run)
         _count(encode, timings.encode)
         total_items[0] += items
-        self._get_row(LAST_INFERENCE, tuple(graph))[0] = time_ns() // 1_000_000
+        last[0] = time_ns() // 1_000_000
 
     def observe_failure(self, graph: GraphKey, seconds: float) -> None:
         """Observe a request to a graph that failed after `seconds`, was rejected or was given up by its client."""
@@ -155,6 +163,7 @@ class Metrics(Collector):
         rows = self._statistics_rows.get(graph)
         if rows is None:
             rows = [self._get_row(STATISTICS, (*graph, name)) for name in REQUEST_STATISTICS]
+            rows.append(self._get_row(LAST_INFERENCE, tuple(graph)))
             self._statistics_rows[graph] = rows
         return rows
 

@@ -1,10 +1,12 @@
 """The pages of docs/: generated parts equal the code, links resolve, commands and curl examples run."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -125,14 +127,16 @@ def test_headers_of_the_http_page_exist() -> None:
 def test_documented_command_lines_are_valid() -> None:
     """Every command of the pages exists, and its help lists every flag; keys of --set are keys of the recipe."""
     for page in PAGES:
-        for name, arguments in re.findall(r"^(hourglass|hourglass-train) (.+)$", fenced(page, "sh"), re.MULTILINE):
-            command, *words = arguments.split(" #")[0].split()
+        commands = fenced(page, "sh").replace("\\\n", " ")
+        for name, arguments in re.findall(r"^(hourglass|hourglass-train) (.+)$", commands, re.MULTILINE):
+            command, *words = shlex.split(arguments, comments=True)
             program = [sys.executable, "-m", MODULES[name], command, "--help"]
             shown = subprocess.run(program, check=True, capture_output=True, text=True, cwd=ROOT).stdout
             for flag in (word for word in words if word.startswith("-")):
                 assert flag in shown, (page.name, arguments)
-            if "--set" in words:
-                read_recipe(words[0], [words[words.index("--set") + 1]])
+            settings = [value for word, value in pairwise(words) if word == "--set"]
+            if settings:
+                read_recipe(words[0], settings)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

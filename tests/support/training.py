@@ -101,7 +101,7 @@ def tables(path: Path, **changes: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def small(folder: Path, items: NDArray[Any] | None = None, **changes: dict[str, Any]) -> tuple[Recipe, Dataset]:
+def small(folder: Path, items: NDArray[Any] | None = None, /, **changes: dict[str, Any]) -> tuple[Recipe, Dataset]:
     """Return a recipe and its data: 100 blobs (80 for training, 10 steps per epoch), or the given items."""
     path = folder / "items.npy"
     folder.mkdir(exist_ok=True)

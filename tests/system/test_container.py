@@ -132,6 +132,7 @@ def test_compose_host_values_have_their_own_variables() -> None:
     settings = set(re.findall(r"^ +(HOURGLASS_[A-Z_]+): \$\{\1:-", text, re.MULTILINE))
     assert set(re.findall(r"\$\{(HOURGLASS_[A-Z_]+)", text)) - FOREIGN_VARIABLES == settings
     for service in ("service", "service-gpu"):
-        (port,) = COMPOSE["services"][service]["ports"]
-        assert port.startswith("${PUBLISH_HOST:-127.0.0.1}:")
+        ports = COMPOSE["services"][service]["ports"]
+        assert ports
+        assert all(port.startswith("${PUBLISH_HOST:-127.0.0.1}:") for port in ports)
         assert COMPOSE["services"][service]["volumes"] == ["${MODELS_PATH:-./models}:/models:ro"]

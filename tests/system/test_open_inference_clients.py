@@ -1,9 +1,6 @@
 """The clients of Triton and KServe against the service, each from an environment of its own, and curl."""
 
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -12,12 +9,12 @@ import pytest
 
 from service.auth import new_key
 from tests.conftest import digit, png
+from tests.support.oip_environments import environment
 from tests.support.processes import free_port, serving
 
 pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).parents[1] / "support" / "oip_clients"
-PACKAGES = {"triton": "tritonclient[http,grpc]==2.73.0", "kserve": "kserve==0.21.0"}
 
 
 class Service:
@@ -40,25 +37,6 @@ def service(request: pytest.FixtureRequest, models: Path, tmp_path: Path) -> Gen
     flags += ["--enable-model-control"] if request.param == 1 else []
     with serving(models, *flags) as (address, _):
         yield Service(address, f"127.0.0.1:{port}", key, tmp_path)
-
-
-def environment(name: str) -> Path:
-    """Return the interpreter of an environment with a client, which is kept. Skip the test if it cannot be made."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hourglass-tests"
-    folder = cache / PACKAGES[name].replace("[", "-").replace("]", "").replace(",", "-")
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        commands = [
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGES[name]],
-        ]
-        for command in commands:
-            made = subprocess.run(command, capture_output=True, text=True)
-            if made.returncode:
-                pytest.skip(f"{PACKAGES[name]} cannot be installed here: {made.stderr.strip()[-300:]}")
-        (folder / "complete").touch()
-    return python
 
 
 @pytest.mark.parametrize("service", [1], indirect=True)

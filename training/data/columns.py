@@ -104,11 +104,15 @@ def assemble(path: Path, raw: Sequence[RawColumn], policy: TablePolicy) -> Table
 
 def fill_missing(path: Path, table: Table, policy: TablePolicy) -> Table:
     """Return the table without missing values (NaN). Raises DataError if the policy refuses them."""
-    missing = np.isnan(table.values)
-    rows = missing.any(1)
+    missing: NDArray[np.bool_] = np.isnan(table.values)
+    rows: NDArray[np.bool_] = np.any(missing, axis=1, keepdims=True)[:, 0]
     if not rows.any():
         return table
-    names = [name for name, some in zip(feature_names(table.columns), missing.any(0), strict=True) if some]
+    names = [
+        name
+        for name, some in zip(feature_names(table.columns), np.any(missing, axis=0, keepdims=True)[0], strict=True)
+        if some
+    ]
     if policy.missing == "refuse":
         raise DataError(
             f"{rows.sum()} of {len(rows)} rows have missing values, in {_list(names)}: set data.missing to 'drop' for "
@@ -120,7 +124,11 @@ def fill_missing(path: Path, table: Table, policy: TablePolicy) -> Table:
         log.warning("%s: %d of %d rows are left out, because values are missing", path, rows.sum(), len(rows))
         return Table(table.columns, table.values[~rows])
     if empty := [
-        name for name, all_missing in zip(feature_names(table.columns), missing.all(0), strict=True) if all_missing
+        name
+        for name, all_missing in zip(
+            feature_names(table.columns), np.all(missing, axis=0, keepdims=True)[0], strict=True
+        )
+        if all_missing
     ]:
         raise DataError(f"no row has a value in {_list(empty)}: leave them out with data.drop")
     log.warning("%s: %d missing values are filled in with the mean of their column", path, missing.sum())

@@ -35,8 +35,11 @@ MEAN, NOISY_INPUT = "mean of the training set", "noisy input"
 MAX_BASELINE_VALUES = 1 << 28
 """Maximum number of values of training items that baselines are fitted to; more are thinned out evenly."""
 
-GraphFunction = Callable[[NDArray[Any]], NDArray[Any]]
-"""Runs a graph on a batch: images uint8 (N, H, W, C), vectors and codes float32 (N, ...), in and out."""
+GraphFunction = Callable[..., NDArray[Any]]
+"""Runs a graph on a batch: images uint8 (N, H, W, C), vectors and codes float32 (N, ...), in and out.
+
+A second argument, float32 (N, controls), has the values of the graph's controls; without it they have their defaults.
+"""
 Metrics = dict[str, float]
 """Values of metrics by name."""
 
@@ -243,8 +246,8 @@ def _pca(train: Floats, components: int, net: Autoencoder) -> Method:
     if net.scaling is None:
         return baselines.pca(train, components)
     factor, offset = (part.numpy() for part in (net.scaling.factor, net.scaling.offset))
-    run = baselines.pca((train - offset) / factor, components)
-    return lambda items: run((items - offset) / factor) * factor + offset
+    run = baselines.pca(((train - offset) / factor).astype(np.float32), components)
+    return lambda items: (run(((items - offset) / factor).astype(np.float32)) * factor + offset).astype(np.float32)
 
 
 def thinned(items: Items) -> Items:
@@ -257,8 +260,8 @@ def _scaled_error(net: Autoencoder, outputs: Items, targets: Items) -> Metrics:
     """Return the mean squared error of vectors (N, F) as `scaled_mse`, if the net scales columns."""
     if net.scaling is None:
         return {}
-    scaled = (net.normalize(torch.from_numpy(np.ascontiguousarray(part))) for part in (outputs, targets))
-    return {"scaled_mse": float(torch.nn.functional.mse_loss(*scaled))}
+    scaled = [net.normalize(torch.from_numpy(np.ascontiguousarray(part))) for part in (outputs, targets)]
+    return {"scaled_mse": float(F.mse_loss(scaled[0], scaled[1]))}
 
 
 def _denoising_baselines(corruption: Corruption, data: Dataset) -> dict[str, Method]:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from service.card import (
     CARD_FILE,
+    STRENGTH_CONTROL,
     Card,
     Code,
     Column,
+    Control,
     Graph,
     ImageInput,
     Parity,
@@ -71,9 +73,10 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         graphs += [
             _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
         ]
+    controls = _controls(net) if "denoise" in recipe.model.operations else []
     columns = _card_columns(data)
     return Card(
-        format=2 if columns else 1,
+        format=2 if controls or columns else 1,
         name=recipe.model.name,
         version=number,
         family=recipe.family,
@@ -98,6 +101,8 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
             date=datetime.now(UTC).date(),
         ),
         columns=columns,
+        controls=controls,
+        noise_map=bool(controls),
     )
 
 
@@ -183,6 +188,21 @@ def _input_spec(net: Autoencoder) -> ImageInput | VectorInput:
     return ImageInput(kind="image", height=sides[0], width=sides[1], channels=3 if channels == 3 else 1)
 
 
+def _controls(net: Autoencoder) -> list[Control]:
+    """Return the controls of the graph `denoise`."""
+    if net.max_strength <= 1:
+        return []
+    strength = Control(
+        name=STRENGTH_CONTROL,
+        title="Strength: 1 removes what the model takes for noise, more removes more",
+        unit="",
+        minimum=1.0,
+        maximum=net.max_strength,
+        default=1.0,
+    )
+    return [strength]
+
+
 def _export_graph(folder: Path, module: ExportModule, item: Items) -> Graph:
     """Write one graph. Its probe is a test item (1, ...) and the output of the net in torch."""
     content = export_onnx(module)
@@ -205,7 +225,7 @@ def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) 
     content = quantize((folder / graph.file).read_bytes(), arrays)
     file = f"{graph.operation}.int8.onnx"
     (folder / file).write_bytes(content)
-    output = Session(content, free_sizes=True).run(to_array(graph.probe.input))
+    output = Session(content, free_sizes=True, controls={STRENGTH_CONTROL: 1.0}).run(to_array(graph.probe.input))
     return graph.model_copy(
         update={
             "precision": "int8",
@@ -218,8 +238,12 @@ def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) 
 
 
 def _measure_parity(module: ExportModule, run: GraphFunction, inputs: NDArray[Any]) -> Parity:
-    expected = run_torch(module, inputs)
-    difference = max_difference(run(inputs), expected)
+    if module.takes_strength:  # the items of a batch have different strengths, the first of them the default
+        strengths = np.linspace(1, module.net.max_strength, len(inputs), dtype=np.float32)
+        expected, actual = run_torch(module, inputs, strengths), run(inputs, strengths[:, np.newaxis])
+    else:
+        expected, actual = run_torch(module, inputs), run(inputs)
+    difference = max_difference(actual, expected)
     unit, bound = ("levels", MAX_GREY_LEVELS) if expected.dtype == np.uint8 else ("relative", MAX_RELATIVE_ERROR)
     if not difference <= bound:
         raise PublishError(

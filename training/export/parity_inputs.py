@@ -28,10 +28,12 @@ def operation_inputs(module: ExportModule, items: Items) -> NDArray[Any]:
     return run_torch(ExportModule(module.net, "encode"), items)
 
 
-def run_torch(module: ExportModule, inputs: NDArray[Any]) -> NDArray[Any]:
-    """Run an operation in torch, on inputs and with outputs as ExportModule describes them."""
+def run_torch(module: ExportModule, inputs: NDArray[Any], strengths: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Run an operation in torch, on inputs and with the first output as ExportModule describes them."""
     with torch.no_grad():
-        return module(torch.from_numpy(inputs.copy())).numpy()
+        values = torch.from_numpy(inputs.copy())
+        outputs = module(values) if strengths is None else module(values, torch.from_numpy(strengths))
+        return (outputs[0] if isinstance(outputs, tuple) else outputs).numpy()
 
 
 def parity_inputs(module: ExportModule, items: Items) -> Iterator[NDArray[Any]]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,26 @@ QUANTIZED_OPS = ("Conv", "Relu", "Add", "Reshape", "Transpose", "Slice")
 """With additions and operators that move pixels, whole blocks stay in int8; quantizing Conv alone gains half."""
 PERCENTILE = 99.99
 """Percentage of an activation's values within its range; the others are clipped."""
+CALIBRATION_STRENGTHS = (1.0, 1.5, 2.0)
+"""Strengths of denoising whose activations must be within the ranges."""
 
 
 class CalibrationReader(CalibrationDataReader):
-    """Feeds the calibration arrays to onnxruntime, one per run."""
+    """Feeds the calibration arrays to onnxruntime, one per run.
 
-    def __init__(self, name: str, arrays: Sequence[NDArray[Any]]) -> None:
-        """Take the name of the graph's input, and its values (N, ...)."""
-        self._feeds = iter([{name: array} for array in arrays])
+    Strengths, if the graph takes them, cycle through CALIBRATION_STRENGTHS.
+    """
+
+    def __init__(self, names: Sequence[str], arrays: Sequence[NDArray[Any]]) -> None:
+        """Take the names of the graph's inputs, and the values (N, ...) of the first."""
+        first, *others = names
+        strengths = cycle(CALIBRATION_STRENGTHS)
+        self._feeds = iter(
+            [
+                {first: array, **{name: np.full(len(array), next(strengths), np.float32) for name in others}}
+                for array in arrays
+            ]
+        )
 
     def get_next(self) -> Any:
         """Return the next input by name, or None at the end."""
@@ -57,7 +70,7 @@ def quantize(graph: bytes, arrays: Sequence[NDArray[Any]]) -> bytes:
         quantize_static(
             prepared,
             quantized,
-            CalibrationReader(model.graph.input[0].name, arrays),
+            CalibrationReader([node.name for node in model.graph.input], arrays),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,

@@ -13,17 +13,21 @@ from training.recipe import OptimizerSection
 
 
 def build_optimizer(config: OptimizerSection, net: nn.Module) -> Optimizer:
-    """Return the optimizer that `config` names, over all parameters of `net`."""
-    on_gpu = any(weight.device.type != "cpu" for weight in net.parameters())
+    """Return the optimizer that `config` names, over the parameters of `net` that are trained."""
+    weights = trainable_parameters(net)
     if config.name == "sgd":
-        return SGD(
-            net.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=on_gpu
-        )
+        on_gpu = any(weight.device.type != "cpu" for weight in weights)
+        return SGD(weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=on_gpu)
     if config.name == "muon":
-        return Muon(net.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        return Muon(weights, lr=config.lr, weight_decay=config.weight_decay)
     if config.name == "adam":
-        return Adam(net.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    return AdamW(net.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        return Adam(weights, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return AdamW(weights, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def trainable_parameters(net: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of a net that are trained, in its order."""
+    return [parameter for parameter in net.parameters() if parameter.requires_grad]
 
 
 def learning_rate(config: OptimizerSection, step: int, total: int) -> float:

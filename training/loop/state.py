@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from training.errors import RunError
 from training.loop.checkpoint import Checkpoint
 from training.loop.device import CPU, Compute
-from training.loop.optimizer import build_optimizer
+from training.loop.optimizer import build_optimizer, trainable_parameters
 from training.nets import Autoencoder
 from training.recipe import Recipe
 
@@ -105,7 +105,7 @@ class TrainingState:
                 self.ema_net.load_state_dict(checkpoint.with_prefix("ema_net"))
         except RuntimeError as error:
             raise RunError(f"the checkpoint was written for another net than the recipe's: {error}") from error
-        weights = list(self.net.parameters())
+        weights = trainable_parameters(self.net)
         slots: dict[int, dict[str, Tensor]] = {}
         for name, tensor in checkpoint.with_prefix("optimizer").items():
             number, slot = name.split(".")
@@ -147,9 +147,12 @@ def initial_state(
     net.init_from_data(items)
     if weights is not None:
         try:
-            net.load_state_dict(weights)
+            added = {name: tensor for name, tensor in net.state_dict().items() if name.split(".")[0] in net.added_parts}
+            net.load_state_dict({**added, **weights})
         except RuntimeError as error:
             raise RunError(f"the weights of --init belong to another net than the recipe's: {error}") from error
+    if config.train == "noise_control":
+        net.freeze_body()
     compute.place(net, images=items.ndim == 4)
     return TrainingState(
         net=net,

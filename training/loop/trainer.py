@@ -70,7 +70,9 @@ class Trainer:
             torch.compile(self.state.net.forward_with_code) if config.compile else self.state.net.forward_with_code
         )
         self.total_steps = self.batches.steps_per_epoch * length.epochs
-        self.noisy_sets = noisy_sets(recipe, data, recipe.validation.pictures) if recipe.validation else {}
+        # Noise control leaves the PSNR as it is, which therefore must not choose the weights.
+        validation = recipe.validation if config.train == "all" else None
+        self.noisy_sets = noisy_sets(recipe, data, validation.pictures) if validation else {}
         self.run_identity = {"recipe": recipe.model_dump(mode="json", exclude=NO_IDENTITY), "data": data.sha256}
         unit = recipe.objective.loss_of(self.state.net) == "bce"
         if unit and not _in_unit_range(self.state.net, self.batches.items, compute):
@@ -161,7 +163,7 @@ class Trainer:
         forward = self.compiled_forward if net is self.state.net else net.forward_with_code
         with self.compute.autocast(self.recipe.optimizer.precision):
             result = forward(noisy, generator)
-        return self.recipe.objective.losses(result.in_float32(), clean, net)
+        return self.recipe.objective.losses(result.in_float32(), clean, net, noisy)
 
     def _accumulate(self, values: dict[str, float]) -> None:
         """Add the values of a step to the sums of the epoch."""
@@ -197,7 +199,7 @@ class Trainer:
     def _measure_denoising(self) -> dict[str, float]:
         """Denoise the sets of `[validation]` with the averaged net if they are due, and keep the best weights."""
         validation, epoch = self.recipe.validation, self.state.step // self.batches.steps_per_epoch
-        if validation is None or (epoch % validation.every and not self.finished):
+        if validation is None or not self.noisy_sets or (epoch % validation.every and not self.finished):
             return {}
         psnrs = measure_psnr(self.state.ema_net, self.noisy_sets)
         mean = mean_of_groups(psnrs)

@@ -33,6 +33,10 @@ class ForwardResult(NamedTuple):
     """Sampled codes (S * N, code): the first samples of all items, then the second ones, and so on."""
     code_nll: Tensor | None = None
     """Negative log-likelihood of each code in nats: (N,). Set by families with a model of their codes."""
+    noise_variance: Tensor | None = None
+    """Estimated variance of the noise in each cell, on the 0..1 scale: (N, h, w). Set by nets that estimate it."""
+    strength: Tensor | None = None
+    """Strength that each item was denoised with, 1 for the default: (N,). Set by nets that take one."""
 
     def in_float32(self) -> "ForwardResult":
         """Return the result with all tensors converted to float32."""
@@ -54,6 +58,10 @@ class Autoencoder(nn.Module, ABC):
     """Largest distance in pixels from an output pixel to an input pixel that it depends on; set with `any_size`."""
     stride: int | None = None
     """Shifting the input by a multiple of so many pixels shifts the output by as many; set with `any_size`."""
+    max_strength: float = 1.0
+    """Largest strength of denoising that the network takes; 1 if it takes none."""
+    added_parts: tuple[str, ...] = ()
+    """Names of submodules that initial weights may lack, because a new one does not change the output."""
 
     def __init__(self, shape: Shape, code_shape: tuple[int | None, ...], *, sigmoid: bool) -> None:
         super().__init__()
@@ -81,6 +89,15 @@ class Autoencoder(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Return the raw reconstruction (N, *shape) of items (N, *shape)."""
         return self.forward_with_code(x).output
+
+    def denoise(self, x: Tensor, strength: Tensor) -> ForwardResult:  # noqa: ARG002 - for networks that take one
+        """Denoise items (N, *shape) with a strength for each, (N,), from 1 to `max_strength`."""
+        return self.forward_with_code(x)
+
+    def freeze_body(self) -> None:
+        """Train nothing but `added_parts` from now on."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.split(".")[0] in self.added_parts)
 
     def init_from_data(self, items: Tensor) -> None:
         """Initialise weights or buffers from the training items, once, before the first step.

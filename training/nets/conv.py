@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
 from training.nets.base import Autoencoder, ForwardResult, NetSection, Operation, Shape
+from training.nets.noise_control import MAX_STRENGTH, Modulation, NoiseEstimate, draw_strengths
 
 
 class Block(nn.Module):
@@ -80,6 +81,11 @@ class Conv(Autoencoder):
         self.upsample = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(_blocks(width, count) for width, (_, count) in zip(widths, blocks, strict=True))
         self.tail = nn.Conv2d(widths[0], folded, 3, padding=1)
+        self.noise_control = section.noise_control
+        if section.noise_control:
+            self.max_strength, self.added_parts = MAX_STRENGTH, ("noise_estimate", "modulation")
+            self.noise_estimate = NoiseEstimate(section.code)
+            self.modulation = nn.ModuleList(Modulation(width) for width in widths)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - trains 1.5 times as fast on a CPU
 
     def encode(self, x: Tensor) -> Tensor:
@@ -90,11 +96,26 @@ class Conv(Autoencoder):
         """Decode codes (N, code, h, w) to raw outputs (N, C, H, W). Only for networks without skip connections."""
         return self._decode_levels(code, [])[:, :, : self.shape[1], : self.shape[2]]
 
-    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:  # noqa: ARG002 - nothing is sampled
-        """Encode and decode pictures (N, C, H, W). With `residual`, the output is the input minus the prediction."""
+    def forward_with_code(self, x: Tensor, generator: Generator | None = None) -> ForwardResult:
+        """Encode and decode pictures (N, C, H, W). With `residual`, the output is the input minus the prediction.
+
+        With `noise_control`, a part of the pictures is denoised with a drawn strength during training.
+        """
+        if not (self.noise_control and self.training and generator):
+            return self._forward(x, None)
+        return self._forward(x, draw_strengths(len(x), generator, every=not self.head.weight.requires_grad))
+
+    def denoise(self, x: Tensor, strength: Tensor) -> ForwardResult:
+        """Denoise pictures (N, C, H, W) with a strength for each, (N,), from 1 to `max_strength`."""
+        return self._forward(x, strength if self.noise_control else None)
+
+    def _forward(self, x: Tensor, strength: Tensor | None) -> ForwardResult:
         code, features = self._encode_levels(x)
-        output = self._decode_levels(code, features if self.skips else [])[:, :, : x.shape[2], : x.shape[3]]
-        return ForwardResult(x - output.float() if self.residual else output, code)
+        amount = None if strength is None else strength - 1
+        raw = self._decode_levels(code, features if self.skips else [], amount)[:, :, : x.shape[2], : x.shape[3]]
+        output = x - raw.float() if self.residual else raw
+        variance = self.noise_estimate(code) if self.noise_control else None
+        return ForwardResult(output, code, noise_variance=variance, strength=strength)
 
     def _encode_levels(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the code and the features of each level but the last, finest first."""
@@ -107,13 +128,19 @@ class Conv(Autoencoder):
                 x = self.downsample[level](x)
         return self.to_code(x), features
 
-    def _decode_levels(self, code: Tensor, features: list[Tensor]) -> Tensor:
-        """Return raw outputs at the padded size; `features`, if any, are added level by level."""
-        x = self.up[-1](self.from_code(code))
+    def _decode_levels(self, code: Tensor, features: list[Tensor], amount: Tensor | None = None) -> Tensor:
+        """Return raw outputs at the padded size; `features`, if any, are added level by level.
+
+        `amount` (N,) is how far to modulate the features of each level.
+        """
+        x = self.up[-1](self._modulate(self.from_code(code), -1, amount))
         for level in reversed(range(len(self.upsample))):
             x = _ort_layout_hint(pixel_shuffle(self.upsample[level](x), 2))
-            x = self.up[level](x + features[level] if features else x)
+            x = self.up[level](self._modulate(x + features[level] if features else x, level, amount))
         return pixel_shuffle(self.tail(x), self.unshuffle)
+
+    def _modulate(self, x: Tensor, level: int, amount: Tensor | None) -> Tensor:
+        return x if amount is None else self.modulation[level](x, amount)
 
     def _pad(self, x: Tensor) -> Tensor:
         """Pad at the right and the bottom to a multiple of `total_stride` by repeating the edge pixels."""
@@ -166,6 +193,9 @@ class ConvSection(NetSection):
     """Accept pictures of any size, not only the size of the training data."""
     residual: bool = False
     """Predict the noise to subtract from the input (DnCNN, Zhang et al. 2017) instead of the clean picture."""
+    noise_control: bool = False
+    """Estimate the noise, and take a strength of denoising from 1 to 2. `[objective.penalties]` must train both by
+    `noise_estimate` and `smoothness`."""
 
     @model_validator(mode="after")
     def _fits_itself(self) -> Self:
@@ -173,6 +203,8 @@ class ConvSection(NetSection):
             raise ValueError(f"blocks has {len(self.blocks)} levels, but widths has {len(self.widths)}")
         if self.residual and not (self.skips and self.output == "linear"):
             raise ValueError("residual needs skips = true and output = 'linear'")
+        if self.noise_control and not self.any_size:
+            raise ValueError("noise_control needs any_size = true")
         return self
 
     @property

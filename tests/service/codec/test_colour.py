@@ -206,7 +206,7 @@ def test_a_bmp_is_answered_with_its_profile() -> None:
         assert dropped == []
 
 
-def test_a_calibrated_bmp_is_answered_with_a_profile_of_the_same_colours() -> None:
+def test_a_calibrated_bmp_gets_a_profile_of_the_same_colours() -> None:
     image, dropped = answer(bmp(RGB, gamma=1.8), "image/png")
     assert dropped == []
     expected = srgb_of((RGB / 255.0) ** 1.8 @ P3_TO_BT709.T)

@@ -12,7 +12,7 @@ from service.card import Card, read_card
 from service.engine.operations import ItemResult, error_percentile, reconstruct_figures
 
 DIGITS = read_card((Path(__file__).parents[3] / "models/digits/1/card.json").read_bytes())
-ERRORS = st.floats(0, 2)
+ERRORS = st.integers(0, 2000).map(lambda thousandths: thousandths / 1000)
 
 
 def with_percentiles(percentiles: list[float]) -> Card:

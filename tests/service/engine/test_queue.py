@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.engine.batcher import Batcher
 from service.engine.queue import FAIR_TURN, PriorityQueue, QueueOptions
+from service.engine.scheduler import RunHooks
 from service.engine.tile_grid import Grid
 from service.engine.tile_scheduler import TileScheduler
 from service.errors import QueueTimeout
@@ -59,6 +60,24 @@ def test_low_priority_gets_every_fourth_turn() -> None:
         queue.append("high", 1)
     taken = [take(queue) for _ in range(3 * FAIR_TURN)]
     assert taken == (["high"] * (FAIR_TURN - 1) + ["low"]) * 3
+
+
+@pytest.mark.parametrize(("idle_turns", "sizes"), [(0, [1, 1, 1]), (8, [3])])
+def test_batch_waits_for_items_that_arrive_apart(idle_turns: int, sizes: list[int]) -> None:
+    batches: list[int] = []
+
+    async def work() -> None:
+        batcher = Batcher(lambda items: items, max_batch=8, hooks=RunHooks(lambda size, _: batches.append(size)))
+        requests: list[asyncio.Task[Any]] = []
+        for _ in range(3):
+            options = QueueOptions(idle_turns=idle_turns)
+            requests.append(asyncio.create_task(batcher.submit(np.zeros((1, 1)), options=options)))
+            for _ in range(5):
+                await asyncio.sleep(0)
+        await asyncio.gather(*requests)
+
+    asyncio.run(work())
+    assert batches == sizes
 
 
 def test_batcher_runs_priority_1_before_waiting_requests() -> None:

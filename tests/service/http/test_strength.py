@@ -154,6 +154,19 @@ def test_callers_with_different_controls_share_a_batch() -> None:
     assert max(sizes) > 1
 
 
+def test_request_without_controls_joins_no_batch_with_controls() -> None:
+    def scale(items: Array, controls: Array | None = None) -> Array:
+        return items * (7 if controls is None else controls)
+
+    async def work() -> list[Any]:
+        batcher = Batcher(scale, max_batch=8)
+        ones = np.ones((1, 1), np.float32)
+        controls = [2 * ones, None, 3 * ones]
+        return await asyncio.gather(*(batcher.submit(ones, values) for values in controls))
+
+    assert [float(result.outputs[0, 0]) for result in asyncio.run(work())] == [2, 7, 3]
+
+
 @pytest.mark.parametrize("runners", [1, 2])
 def test_noise_map_in_tiles_equals_that_of_the_whole(runners: int) -> None:
     stride = 8

@@ -47,7 +47,7 @@ def test_evaluate_and_export_reuse_the_run_of_fit(place: Path, capsys: pytest.Ca
 
     assert call("evaluate", *common, "--json") == 0
     measured: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert measured["figures"]["reconstruct_mse"] == pytest.approx(card.quality.figures["reconstruct_mse"], rel=1e-5)
+    assert measured["metrics"]["reconstruct_mse"] == pytest.approx(card.quality.figures["reconstruct_mse"], rel=1e-5)
 
     assert call("export", *common, "--publish-anyway") == 0
     assert "published models/blobs/2" in capsys.readouterr().out

@@ -83,7 +83,7 @@ def array(items: Any) -> Any:
 
 
 BAD: dict[str, tuple[Any, str, str]] = {
-    "empty folder": (lambda place: (place / "bad").mkdir(), "bad", "bad holds no pictures"),
+    "empty folder": (lambda place: (place / "bad").mkdir(), "bad", "bad contains no pictures"),
     "no folder": (lambda _: None, "bad", "bad does not exist: name a folder of images"),
     "one image": (
         images(1),
@@ -105,7 +105,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
         "bad.csv",
         "it is no text, whatever its name says",
     ),
-    "empty file": (file("bad.csv", b""), "bad.csv", "there are no numbers in it"),
+    "empty file": (file("bad.csv", b""), "bad.csv", "the file contains no numbers"),
     "constant": (array(np.ones((50, 3))), "bad.npy", "all 50 rows of bad.npy are the same"),
     "few rows": (array(vectors(4)), "bad.npy", "bad.npy has 4 rows that can be used, too few to learn from"),
     "one column": (array(vectors(50)[:, :1]), "bad.npy", "has one column of numbers"),

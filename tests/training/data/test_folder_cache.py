@@ -37,7 +37,7 @@ def section(root: Path) -> FolderSection:
 def test_copies_are_left_out_and_broken_files_skipped(images: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = section(images).read(None)
     assert len(data.train) + len(data.test) == 20
-    assert "1 of 22 images are copies of others and are left out" in caplog.text
+    assert "1 of 22 pictures are copies of others and are left out" in caplog.text
     assert "broken.jpg is skipped" in caplog.text
 
 
@@ -85,14 +85,14 @@ def test_full_disk_leaves_no_cache_behind(images: Path, tmp_path: Path, monkeypa
 def test_identical_images_are_refused(tmp_path: Path) -> None:
     for number in range(12):
         Image.fromarray(pictures(1)[0, :, :, 0]).save(tmp_path / f"{number}.png")
-    with pytest.raises(DataError, match="all 12 images are the same"):
+    with pytest.raises(DataError, match="all 12 pictures are the same"):
         section(tmp_path).read(None)
 
 
 def test_folder_of_broken_images_is_refused(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"{number}.png").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="none of the 12 images can be read"):
+    with pytest.raises(DataError, match="none of the 12 pictures can be read"):
         section(tmp_path).read(None)
 
 

@@ -12,7 +12,7 @@ from training.evaluation.metrics import evaluate
 from training.evaluation.verdict import Finding, judge
 from training.loop.fit import FitResult, fit
 from training.loop.plan import complete
-from training.nets import Autoencoder
+from training.nets import Autoencoder, Operation
 from training.nets.dense import DenseSection
 from training.studies.measures.arrays import torch_operation
 
@@ -22,7 +22,7 @@ def verdict(folder: Path, log: list[dict[str, Any]], items: Any = None, **change
     recipe, data = small(folder, items, **changes)
     recipe = complete(recipe, data)
     net: Autoencoder = fit(recipe, data, folder / "run", silent()).net
-    graphs = {operation: torch_operation(net, operation) for operation in recipe.operations}
+    graphs: dict[Operation, Any] = {operation: torch_operation(net, operation) for operation in recipe.operations}
     return judge(recipe, data, net, evaluate(recipe, data, net, graphs), log)
 
 
@@ -69,8 +69,8 @@ def test_unused_numbers_of_the_code_are_counted(tmp_path: Path) -> None:
     recipe, data = small(tmp_path)
     recipe = complete(recipe, data)
     net = DenseSection(code=4).build((1, 8, 8))
-    torch.nn.init.zeros_(net.encoder[-2].weight[1])
-    graphs = {operation: torch_operation(net, operation) for operation in recipe.operations}
+    torch.nn.init.zeros_(net.encoder.get_parameter("1.weight")[1])
+    graphs: dict[Operation, Any] = {operation: torch_operation(net, operation) for operation in recipe.operations}
     findings = judge(recipe, data, net, evaluate(recipe, data, net, graphs), [])
     assert "1 of 4 numbers of the code never change" in words(findings)
 

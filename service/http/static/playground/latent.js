@@ -109,6 +109,7 @@ function drawOverlay() {
   const context = plane.getContext("2d");
   context.save();
   context.setTransform(1, 0, 0, 1, 0, 0);
+  context.globalAlpha = 1;
   context.clearRect(0, 0, plane.width, plane.height);
   context.drawImage(points, 0, 0);
   context.restore();

@@ -1,0 +1,69 @@
+"""The examples of docs/clients.md run as they are, each where its tools are installed."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from docs.api_pages import DOCS
+from tests.support.documents import ROOT, run_curl_examples
+from tests.support.oip_environments import environment
+from tests.support.processes import free_port, serving
+
+pytestmark = pytest.mark.slow
+
+TEXT = (DOCS / "clients.md").read_text("utf-8")
+PYTHON = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+def example(language: str) -> str:
+    """Return the only example in a language."""
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    return text
+
+
+@pytest.fixture(scope="module")
+def ports() -> Generator[tuple[str, str]]:
+    """Serve the shipped models, and return the addresses of HTTP and gRPC."""
+    port = free_port()
+    with serving(ROOT / "models", "--default-denoise", "photo", "--grpc-port", str(port)) as (address, _):
+        yield address.removeprefix("http://"), f"localhost:{port}"
+
+
+def run(command: list[str], suffix: str, text: str, ports: tuple[str, str], folder: Path) -> str:
+    """Run an example as a file, and return what it prints."""
+    file = folder / f"Denoise{suffix}"
+    file.write_text(text.replace("localhost:8000", ports[0]).replace("localhost:8001", ports[1]))
+    made = subprocess.run([*command, str(file)], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert made.returncode == 0, made.stderr[-2000:]
+    return made.stdout
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
+def test_python_examples(number: int, ports: tuple[str, str], tmp_path: Path) -> None:
+    text = PYTHON[number]
+    python = environment("triton" if "tritonclient" in text else "kserve")  # KServe's has httpx
+    printed = run([str(python)], ".py", text, ports, tmp_path)
+    assert re.search(r"\d+ \d+|\(\d+, \d+", printed)
+
+
+@pytest.mark.parametrize(
+    ("command", "language", "suffix"),
+    [(["node"], "js", ".mjs"), (["go", "run"], "go", ".go"), (["java"], "java", ".java")],
+    ids=["node", "go", "java"],
+)
+def test_examples_of_other_languages(
+    command: list[str], language: str, suffix: str, ports: tuple[str, str], tmp_path: Path
+) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    sigma, size = run(command, suffix, example(language), ports, tmp_path).split()
+    assert float(sigma) > 0
+    assert int(size) > 1000
+
+
+def test_curl_examples(tmp_path: Path) -> None:
+    assert run_curl_examples(example("sh"), tmp_path) == 1
