@@ -22,6 +22,7 @@ from training.export.calibration import calibration_inputs
 from training.export.onnx_graph import ExportModule, export_onnx
 from training.export.publish import publish
 from training.loop.fit import FitResult, fit
+from training.loop.plan import complete
 from training.recipe import Recipe
 
 LINEAR = {"family": "dense", "code": 2, "output": "linear", "normalize": "none"}
@@ -118,7 +119,7 @@ def test_probe_is_a_held_out_item(published: Published) -> None:
 
 def test_card_describes_the_training(published: Published) -> None:
     recipe, data, result, target, card = published
-    assert card.recipe == recipe.model_dump(mode="json")
+    assert card.recipe == complete(recipe, data).model_dump(mode="json")
     assert (card.data.sha256, card.data.count) == (data.sha256, len(data.train))
     assert card.parameters == result.net.parameter_count()
     assert card.quality.figures
