@@ -86,7 +86,7 @@ def fit_command(
     check_writable(parsed, out)
     with process_group(compute.device) as group:
         if group.is_main:
-            print(f"device: {compute}", file=sys.stderr)
+            print(f"device: {compute}")
         board = TensorBoardLog(folder) if tensorboard and group.is_main else None
         with progress(name, shown=group.is_main) as on_step, board or nullcontext():
             callbacks = [on_step, *([announced()] if group.is_main else []), *([board.on_step] if board else [])]
