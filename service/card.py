@@ -311,8 +311,12 @@ class Card(StrictModel):
 
     @model_validator(mode="after")
     def _any_size_can_be_tiled(self) -> Self:
-        if self.any_size and (self.receptive_radius is None or self.stride is None):
-            raise ValueError("a model for images of any size must state receptive_radius and stride")
+        stated = self.receptive_radius is not None, self.stride is not None
+        if self.any_size and not all(stated) and (self.format == 1 or any(stated)):
+            raise ValueError(
+                "a model for images of any size must state receptive_radius and stride; in format 2 both may be null: "
+                "the images are then not tiled"
+            )
         return self
 
     @model_validator(mode="after")

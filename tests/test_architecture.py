@@ -45,6 +45,7 @@ BRIDGES = {
         "service.runtime.session",
         "service.runtime.tensors",
     },
+    "training.export.imported": {"service.card", "service.runtime.tensors"},
 }
 """Every import of the service by training, by full module names."""
 

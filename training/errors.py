@@ -9,6 +9,7 @@ TrainingError
 ├── NothingToPlot     there are no images or results to draw
 ├── NotBetter         the model is no better than an answer without a model, and is not published
 ├── PublishError      an exported graph differs from the trained net, or the model cannot be written
+├── ImportRejected    a model of another program cannot be served, or a question about it is open
 └── Interrupted       a signal stopped the fit after a checkpoint was written
 """
 
@@ -64,6 +65,10 @@ class NotBetter(TrainingError):
 
 class PublishError(TrainingError):
     """An exported graph differs from the trained net, or the model cannot be written."""
+
+
+class ImportRejected(TrainingError):
+    """A model of another program cannot be served as it is, or it is not known how it sees images."""
 
 
 class Interrupted(TrainingError):

@@ -43,6 +43,9 @@ class ModelSection(RecipeTable):
     operations: list[Operation] = Field(default_factory=list)
     """Operations to publish, one graph each: `encode`, `decode`, `reconstruct`, `denoise`. Empty: `denoise` if there
     is a `[corruption]`, else all others that the net supports."""
+    false_alarms: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    """Fraction of ordinary held-out items whose error is above the threshold of the card; none: no threshold. Answers
+    of `reconstruct` then say whether an item is unusual."""
     int8: bool = False
     """Also publish every graph in int8; the service chooses the precision that suits its processor."""
     weights: bool = True
@@ -57,8 +60,9 @@ class OptimizerSection(RecipeTable):
     al. 2024), which needs a third of the steps on convolutional nets."""
     momentum: Fraction = 0.0
     """Momentum of `sgd`."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the arithmetic inside the net. Weights, losses and published graphs stay float32."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the arithmetic inside the net. Weights, losses and published graphs stay float32. With `float16`,
+    for GPUs without bfloat16, the loss is scaled."""
     compile: bool = False
     """Compile the net with `torch.compile`: it takes minutes at the start and makes the steps faster."""
     epochs: PositiveInt | None = None
@@ -181,6 +185,12 @@ class Recipe(RecipeTable):
             raise ValueError("validation measures denoising: add 'denoise' to model.operations or remove the table")
         if self.optimizer.validation_fraction:
             raise ValueError("validation and optimizer.validation_fraction both choose the weights: remove one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _false_alarms_are_of_reconstruct(self) -> Self:
+        if self.model.false_alarms is not None and "reconstruct" not in self.operations:
+            raise ValueError("model.false_alarms is about the error of reconstruct: add it to model.operations")
         return self
 
     @model_validator(mode="after")

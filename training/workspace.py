@@ -9,16 +9,23 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
 
 from training.data import Dataset, load
 from training.evaluation.metrics import Evaluation, GraphFunction
 from training.evaluation.verdict import judge
 from training.export.artifact import Card, read_published
 from training.export.publish import check_writable, latest_version, load_graphs, publish
+from training.loop.device import DeviceName, choose_device
 from training.loop.fit import FitResult, ProgressCallback, fit
 from training.loop.plan import complete
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from training.importing.plan import Flags
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +74,14 @@ class Workspace:
         models: the folder in which models are published.
         runs: the folder of the run folders.
         progress: returns a context manager that shows the progress of a named fit, like `cli.display.progress`.
+        device: where to compute: `cpu`, `cuda`, `mps`, or `auto` for a GPU if torch sees one.
     """
 
     folder: Path | None = None
     models: Path = Path("models")
     runs: Path = Path("runs")
     progress: Callable[[str], AbstractContextManager[ProgressCallback]] = no_progress
+    device: DeviceName = "auto"
 
     def fit(self, recipe: str, *changes: str, variant: str = "") -> TrainedModel:
         """Fit a recipe in the run folder `NAME`, or `NAME-variant`, of `runs`; resume a fit that was stopped.
@@ -83,8 +92,10 @@ class Workspace:
         data = self.data(recipe, *changes)
         parsed = complete(read_recipe(recipe, changes), data)
         name = f"{parsed.model.name}-{variant}" if variant else parsed.model.name
+        compute = choose_device(self.device)
         with self.progress(name) as on_step:
-            return TrainedModel(parsed, data, fit(parsed, data, self.runs / name, on_step, resume=True))
+            fitted = fit(parsed, data, self.runs / name, on_step, resume=True, compute=compute)
+            return TrainedModel(parsed, data, fitted)
 
     def publish(self, trained: TrainedModel) -> PublishedModel:
         """Publish a trained model as the next version. Raises PublishError if a graph differs from the net.
@@ -108,6 +119,30 @@ class Workspace:
             return self.publish(self.fit(recipe))
         folder = latest_version(parsed, self.models)
         return PublishedModel(parsed, self.data(recipe), read_published(folder), load_graphs(folder))
+
+    def publish_module(
+        self, net: nn.Module, example: Tensor, operation: Operation, name: str, *, flags: "Flags | None" = None
+    ) -> Path:
+        """Publish a net of any class as the next version of the model `name`, and return the folder of the version.
+
+        Args:
+            net: maps a batch like `example` to images, vectors or codes.
+            example: one batch of inputs, images (N, C, H, W) or (N, H, W, C) or vectors (N, F), to trace the net with.
+            operation: what the net does.
+            name: of the model.
+            flags: what is not to be found out about layout, values and sides.
+
+        Raises:
+            ImportRejected: the net cannot be exported, or a question about it is open.
+            PublishError: the service would reject the model.
+        """
+        from training.importing.original import Selection
+        from training.importing.plan import Flags
+        from training.importing.publish import ImportRequest, import_model
+        from training.importing.source import from_module
+
+        request = ImportRequest({operation: from_module(net, example)}, name)
+        return import_model(request, Selection(), flags or Flags(), self.models).folder
 
     def data(self, recipe: str, *changes: str) -> Dataset:
         """Read the data of a recipe, or return it from a cache of the last four."""

@@ -18,6 +18,7 @@ from service.card import Operation
 from service.cli.plan import MEDIA_TYPES, FileTask
 from service.cli.sources import printable
 from service.codec import PagedImage, Picture
+from service.engine import error_map
 from service.engine.images import open_picture, postprocess, preprocess
 from service.engine.model import LoadedModel
 from service.engine.operations import Figures, ItemResult, compute_figures
@@ -33,7 +34,7 @@ class BatchRun:
     """What all files of a command share.
 
     `quality` (1 to 100) is that of lossy outputs; without it they have that of the source or of the settings. `removal`
-    is for the operation `denoise`.
+    is for the operation `denoise`. With `error_maps`, the outputs are maps of the reconstruction error.
     """
 
     state: State
@@ -43,6 +44,7 @@ class BatchRun:
     keep_metadata: bool = True
     quality: int | None = None
     removal: Removal = DEFAULT_REMOVAL
+    error_maps: bool = False
 
 
 @dataclass(slots=True)
@@ -141,6 +143,9 @@ async def _process_image(run: BatchRun, data: bytes, result: FileResult) -> Pict
     result.figures.append(compute_figures(operation, item))
     if picture.fraction < 1:
         result.notes.append(f"truncated: {picture.fraction:.0%} of the image is there")
+    if run.error_maps:
+        values = await executor.run(error_map.error_map, row, output)
+        return Picture(error_map.overlay(values, row, card), "image/png")
     return picture if operation == "encode" else postprocess(output, picture, run.keep_metadata)
 
 

@@ -146,12 +146,24 @@ def denoise(*sources: SourceArguments, output: OutputOption, options: DenoiseOpt
 
 
 @app.command
-def reconstruct(*sources: SourceArguments, output: OutputOption, options: ImageOptions = DEFAULT_IMAGE_OPTIONS) -> None:
+def reconstruct(
+    *sources: SourceArguments,
+    output: OutputOption,
+    error_map: Annotated[
+        bool,
+        Parameter(
+            "--map", negative="", show_env_var=False, help="write where the error is, as colours over each image"
+        ),
+    ] = False,
+    options: ImageOptions = DEFAULT_IMAGE_OPTIONS,
+) -> None:
     """Encode and decode images, or all images below folders, and print the error of each.
 
     Example: hourglass reconstruct digit.png -o back.png --model digits
+
+    With --map: hourglass reconstruct parts/ -o maps/ --model defects --map
     """
-    _run_images("reconstruct", sources, output, options)
+    _run_images("reconstruct", sources, output, options, error_maps=error_map)
 
 
 @app.command
@@ -196,12 +208,15 @@ def key(name: Annotated[str, Parameter(show_env_var=False, help="name of the own
     print(line, file=sys.stderr)
 
 
-def _run_images(operation: Operation, names: Sequence[str], output: str, options: ImageOptions) -> None:
+def _run_images(
+    operation: Operation, names: Sequence[str], output: str, options: ImageOptions, *, error_maps: bool = False
+) -> None:
     settings, log = load_settings(options.models_dir), OutputLog(state_folder())
     folder = output_folder(output, names)
     images = _find_images(names, folder, log)
     existing = ExistingFilePolicy(options.overwrite, options.skip_existing, options.suffix)
     plan = plan_outputs(images, output, folder, existing, log.is_own)
+    plan.error_maps = error_maps
     if options.quality is not None:
         note_quality(plan)
     report = run_tasks(operation, images, plan, settings, options, log)

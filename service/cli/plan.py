@@ -47,11 +47,15 @@ class ExistingFilePolicy:
 
 @dataclass(slots=True)
 class Plan:
-    """The tasks, the targets that exist and are skipped, and notes on outputs that are named unlike their sources."""
+    """The tasks, the targets that exist and are skipped, and notes on outputs that are named unlike their sources.
+
+    With `error_maps`, the outputs are maps of the reconstruction error instead of images of the model.
+    """
 
     tasks: list[FileTask]
     skipped: list[Path] = field(default_factory=list[Path])
     notes: list[str] = field(default_factory=list[str])
+    error_maps: bool = False
 
 
 def output_folder(output: str, names: Sequence[str]) -> Path | None:

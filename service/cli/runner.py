@@ -134,7 +134,7 @@ class Report:
             if self.operation == "encode":
                 self.codes.append((name, output))
             if figures and self.operation == "reconstruct" and not self.options.json:
-                line = " ".join([name, *(f"{key} {value:.5g}" for key, value in figures.items())])
+                line = " ".join([name, *(f"{key} {_figure(value)}" for key, value in figures.items())])
                 print(line, file=sys.stderr if task.to_stdout else sys.stdout)
         self.files.append({**entry, "status": "done", "figures": result.figures, "notes": result.notes})
 
@@ -162,6 +162,11 @@ class Report:
             "unreadable": self.sources.unreadable,
             "notes": self.plan.notes,
         }
+
+
+def _figure(value: float) -> str:
+    """Return a figure as text: yes or no, or five digits."""
+    return ("no", "yes")[value] if isinstance(value, bool) else f"{value:.5g}"
 
 
 def run_tasks(
@@ -213,6 +218,7 @@ async def _run(state: State, report: Report) -> None:
         keep_metadata=(metadata or state.settings.metadata) == "keep",
         quality=options.quality if isinstance(options, ImageOptions) else None,
         removal=options.removal,
+        error_maps=report.plan.error_maps,
     )
     async with _progress(report) as advance:
         async for result in batch.process_files(run, report.plan.tasks):

@@ -11,6 +11,7 @@ from service.codec.limits import describe_limit, fits, types_too_small
 from service.codec.npy import read_npy, write_npy
 from service.codec.pages import LOSSY, WRITABLE, PagedImage, encode_any, read_pages
 from service.codec.picture import LazyPicture, Picture, decode, is_fast_path
+from service.codec.png import write_gray16
 from service.codec.resize import fit_alpha_to_size, fit_to_size
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "read_npy",
     "read_pages",
     "types_too_small",
+    "write_gray16",
     "write_npy",
 ]

@@ -125,6 +125,14 @@ def write(bands: NDArray[np.uint8], icc: bytes | None, metadata: Metadata) -> by
     return b"".join((PREFIX[:8], chunk(b"IHDR", header), ancillary, chunk(b"IDAT", body), IEND))
 
 
+def write_gray16(values: NDArray[np.uint16]) -> bytes:
+    """Encode uint16 H,W as a gray PNG of 16 bits."""
+    height, width = values.shape
+    header = pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    rows = values.astype(">u2").view(np.uint8).reshape(height, 2 * width)
+    return b"".join((PREFIX[:8], chunk(b"IHDR", header), chunk(b"IDAT", _deflate(_filter_rows(rows))), IEND))
+
+
 def _deflate(rows: NDArray[np.uint8]) -> bytes:
     """Compress the filtered rows. Store small images, because compressing them takes longer than the model's run."""
     return zlib.compress(rows.data, 0) if rows.size <= MIN_DEFLATE_BYTES else isal_zlib.compress(rows, 1)

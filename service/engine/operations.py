@@ -123,12 +123,17 @@ class ItemResult:
 
 
 def reconstruct_figures(item: ItemResult) -> Figures:
-    """Return `mse`, `psnr` in dB (images only) and `error_percentile` (0..100) of a reconstruction."""
+    """Return `mse`, `psnr` in dB (images only) and `error_percentile` (0..100) of a reconstruction.
+
+    With a threshold in the card, `unusual` says whether the error is above it.
+    """
     mse = item.error()
     figures = {"mse": mse}
     if item.output.dtype == np.uint8:
         figures["psnr"] = float("inf") if mse == 0 else -10 * log10(mse)
     figures["error_percentile"] = error_percentile(item.card, mse)
+    if item.card.threshold is not None:
+        figures["unusual"] = mse > item.card.threshold.error
     return figures
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from service.engine.queue import DEFAULT_OPTIONS, PriorityQueue, QueueOptions
 from service.engine.scheduler import Batch, BatchResult, InferenceError, Run, RunHooks
 from service.engine.tile_grid import Grid, Span, Tile
-from service.errors import QueueTimeout
+from service.errors import ImageTooLarge, QueueTimeout
 from service.runtime.session import MappedOutputs
 from service.types import Array
 
@@ -62,7 +62,8 @@ class TileScheduler:
     Requests take turns: each starts one tile, then the next request starts one. If no other image is queued, an image
     is split for all runners, even if one tile could hold it. Images of at most `fast_lane_pixels` have an additional
     slot, so that they do not wait for tiles of large images. `run_with_map` replaces `run` for a graph with a second
-    output, which has one number for each cell of the grid's stride. That output is exact in tiles, too.
+    output, which has one number for each cell of the grid's stride. That output is exact in tiles, too. With `tiled`
+    false, an image is run as a whole, and one that is larger than a tile of the grid is rejected.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class TileScheduler:
         fast_lane_pixels: int = FAST_LANE_PIXELS,
         hooks: RunHooks | None = None,
         run_with_map: RunWithMap | None = None,
+        tiled: bool = True,
     ) -> None:
         self._run = run
         self._run_with_map = run_with_map
@@ -83,6 +85,7 @@ class TileScheduler:
         self._runners = runners
         self._fast_lane_pixels = fast_lane_pixels
         self._hooks = hooks or RunHooks()
+        self._tiled = tiled
         self._free_slots: dict[Lane, int] = {"tiles": runners, "small": 1}
         self._queues: dict[Lane, PriorityQueue[ImageJob]] = {"tiles": PriorityQueue(), "small": PriorityQueue()}
         self._ran_large_tile = False
@@ -100,7 +103,8 @@ class TileScheduler:
         """Queue an image (1,H,W,C) and return its output of the same shape and dtype.
 
         `controls` are the values of the graph's controls, float32 (1, controls). If the caller is cancelled, the tiles
-        that have not started are not run. Raises InferenceError or QueueTimeout.
+        that have not started are not run. Raises InferenceError, QueueTimeout, and ImageTooLarge for a model that is
+        not tiled.
         """
         loop = asyncio.get_running_loop()
         enqueued_at = perf_counter()
@@ -129,13 +133,27 @@ class TileScheduler:
         )
 
     def _plan_tiles(self, height: int, width: int) -> Sequence[Tile]:
-        """Return the tiles of an image. If nothing else runs, split a large image so that all runners have a tile."""
+        """Return the tiles of an image. If nothing else runs, split a large image so that all runners have a tile.
+
+        Raises ImageTooLarge for a model that is not tiled.
+        """
+        if not self._tiled:
+            return self._whole(height, width)
         tiles = self._grid.tiles(height, width)
         idle = not self._queues["tiles"] and self._free_slots["tiles"] == self._runners
         split_count = min(self._runners, height * width // SPLIT_PIXELS)
         if idle and len(tiles) < split_count:
             return self._grid.split(height, width, split_count)
         return tiles
+
+    def _whole(self, height: int, width: int) -> Sequence[Tile]:
+        limit = self._grid.max_tile_pixels
+        if height * width > limit:
+            raise ImageTooLarge(
+                f"the image has {height * width} pixels, but this model cannot work in tiles and has memory for "
+                f"{limit}: send a smaller image, or raise HOURGLASS_TILE_MEMORY_MIB"
+            )
+        return (Tile(Span(0, height, 0, height), Span(0, width, 0, width)),)
 
     def _dispatch(self, loop: asyncio.AbstractEventLoop, lane: Lane) -> None:
         """Start tiles while slots are free, one of each request in turn."""

@@ -26,7 +26,7 @@ from service.http.context import RequestContext, create_context, get_state, send
 from service.http.disconnect import INLINE_BODY_BYTES, ClientDisconnect, cancel_on_disconnect, read_body
 from service.http.forms import Form, is_form, parse_form
 from service.http.media_types import MULTIPART, NPY, URLENCODED
-from service.http.negotiation import NegotiationInput, check_metadata, check_quality, response_type
+from service.http.negotiation import NegotiationInput, check_map, check_metadata, check_quality, response_type
 from service.http.parameters import RequestParameters, client_timeout, merge_form_fields, parse_request
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
@@ -137,6 +137,7 @@ class Endpoint:
                 image_quality=settings.image_quality,
                 keep_metadata=keep_metadata,
                 quality=parameters.quality,
+                map=parameters.map,
             )
             payload, headers = await executor.run(render, parts, response_media_type)
         call.context.timings = job.timings
@@ -157,13 +158,14 @@ class Endpoint:
             images=self.operation != "encode" and isinstance(card.input, ImageInput),
             body_kind=body.kind,
             many=len(body) > 1,
-            image_type=image_media_type(first),
+            image_type="image/png" if call.parameters.map else image_media_type(first),
             accept=call.parameters.accept,
             format=call.parameters.format,
             too_small=types_too_small(size),
         )
         media_type = response_type(answer)
         parameters = call.parameters
+        check_map(parameters.map, media_type, card)
         if parameters.quality is not None and (images or not body.images):  # else an image has a problem
             check_quality(media_type, {image_media_type(image) for image in images})
         if parameters.metadata is not None:

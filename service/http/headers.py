@@ -4,6 +4,7 @@ FIGURE_HEADERS = {
     "mse": "X-MSE",
     "psnr": "X-PSNR",
     "error_percentile": "X-Error-Percentile",
+    "unusual": "X-Unusual",
     "noise_sigma": "X-Noise-Sigma",
 }
 """Figures of an image response, by their JSON field."""

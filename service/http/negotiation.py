@@ -5,9 +5,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from service import codec
+from service.card import Card, ImageInput
 from service.errors import InvalidParameter, NotAcceptable
 from service.http.media_types import JSON, NPY, normalize
-from service.http.parameters import FORMAT_TYPES, Format
+from service.http.parameters import FORMAT_TYPES, Format, MapKind
 from service.http.unpack import BodyKind
 
 
@@ -87,6 +88,18 @@ def check_metadata(media_type: str, *, has_image: bool) -> None:
     if not has_image or media_type == NPY:
         cause = f"the response would be {media_type}" if has_image else "this request has no image file"
         raise InvalidParameter(f"metadata: applies to image files that are answered as images, and {cause}; omit it")
+
+
+def check_map(kind: MapKind | None, media_type: str, card: Card) -> None:
+    """Raise InvalidParameter if a response of this type cannot carry a map of this kind, or of this model."""
+    if kind is None:
+        return
+    if not isinstance(card.input, ImageInput) and media_type != JSON:
+        raise InvalidParameter(
+            "map: the columns that an error comes from are part of JSON responses; choose format=json"
+        )
+    if kind == "gray" and media_type in codec.LOSSY:
+        raise InvalidParameter("map: gray has 16 bits, which only PNG, npy and JSON responses hold; choose format=png")
 
 
 def _parse_range(part: str) -> tuple[str, float]:

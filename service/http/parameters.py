@@ -27,6 +27,7 @@ TIMEOUT_DESCRIPTION = "seconds after which the client stops waiting"
 
 TruncatedPolicy = Literal["allow", "reject"]
 MetadataPolicy = Literal["keep", "strip"]
+MapKind = Literal["overlay", "gray"]
 Format = Literal["json", "npy", "png", "jpeg", "webp"]
 FORMAT_TYPES: dict[Format, str] = {
     "json": JSON,
@@ -54,6 +55,16 @@ def _parse_format(value: object) -> object:
 
 def _parse_lower_case(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
+
+
+def _parse_map(value: object) -> object:
+    """Accept the kinds of maps, and booleans: true is the overlay, false no map."""
+    if isinstance(value, str):
+        text = value.lower()
+        if text in BOOLEANS or not text:
+            return "overlay" if BOOLEANS.get(text) else None
+        return {"grey": "gray", "grayscale": "gray"}.get(text, text)
+    return value
 
 
 def _parse_number(value: object) -> object:
@@ -127,6 +138,11 @@ class Parameters(BaseModel):
         default=None,
         description="quality of a JPEG or WebP response; default: that of the JPEG sent, or of the settings",
     )
+    map: Annotated[MapKind | None, BeforeValidator(_parse_map)] = Field(
+        default=None,
+        description="where the error is: `true` or `overlay` for colours over the image, `gray` for 16-bit gray; a raw "
+        "response then is the map, a JSON response has it besides; for vectors, the columns that the error comes from",
+    )
     metadata: Annotated[MetadataPolicy | None, BeforeValidator(_parse_lower_case)] = Field(
         default=None,
         description="keep or strip metadata such as EXIF, XMP and resolution; default: the setting of the service",
@@ -138,6 +154,7 @@ IMAGE_INPUT_ONLY = ("truncated",)
 IMAGE_OUTPUT_ONLY = ("quality",)
 IMAGE_TO_IMAGE_ONLY = ("metadata",)
 DENOISE_ONLY = ("strength", "sigma", "grayscale")
+RECONSTRUCT_ONLY = ("map",)
 
 
 class RequestParameters(Parameters):
@@ -161,6 +178,7 @@ def parameter_names(operation: Operation) -> tuple[str, ...]:
     names = COMMON if operation == "decode" else COMMON + IMAGE_INPUT_ONLY
     names = names if operation == "encode" else names + IMAGE_OUTPUT_ONLY
     names = names + IMAGE_TO_IMAGE_ONLY if operation in ("reconstruct", "denoise") else names
+    names = names + RECONSTRUCT_ONLY if operation == "reconstruct" else names
     return names + DENOISE_ONLY if operation == "denoise" else names
 
 

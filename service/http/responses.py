@@ -15,12 +15,14 @@ import pybase64
 from service import codec
 from service.card import Card, ImageInput, Operation
 from service.codec import Picture
+from service.engine import error_map
 from service.engine.images import image_media_type, postprocess
 from service.engine.operations import Figures, InferenceResult, ItemResult, compute_figures
 from service.errors import NotAcceptable, Problem
 from service.http import headers as header_names
 from service.http.body import Inputs
 from service.http.media_types import JSON, NPY
+from service.http.parameters import MapKind
 from service.types import Array, Headers
 
 FIGURE_HEADERS = {field: name.lower().encode() for field, name in header_names.FIGURE_HEADERS.items()}
@@ -33,6 +35,7 @@ class ResponseParts:
     """Everything that a response is rendered from.
 
     `image_quality`: 1..100, of lossy image formats if the input is no JPEG. `quality`: the same, for all images.
+    `map`: the kind of error map to answer with.
     """
 
     card: Card
@@ -43,6 +46,7 @@ class ResponseParts:
     image_quality: int
     keep_metadata: bool = False
     quality: int | None = None
+    map: MapKind | None = None
 
 
 def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
@@ -57,20 +61,38 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
     if media_type == JSON:
         return _render_json(parts), headers
     if media_type == NPY:
-        return codec.write_npy(_stack_outputs(parts.result)), headers
+        return codec.write_npy(_stack_maps(parts) if parts.map else _stack_outputs(parts.result)), headers
     (image,), (output,) = parts.inputs.pictures, parts.result.outputs
     if isinstance(output, Problem):
         raise output
     for name, figure in _figures(parts, 0, image, parts.inputs.arrays[0][0], output).items():
-        headers.append((FIGURE_HEADERS[name], b"%.6g" % figure))
+        text = str(figure).lower().encode() if isinstance(figure, bool) else b"%.6g" % figure
+        headers.append((FIGURE_HEADERS[name], text))
     for name, value in _input_changes(image, parts.card).items():
         text = "x".join(map(str, value)) if isinstance(value, list) else str(value)
         headers.append((INPUT_CHANGE_HEADERS[name], text.encode()))
+    if parts.map:
+        return _encode_map(parts, parts.inputs.arrays[0][0], output, media_type), headers
     answer = postprocess(output, image, parts.keep_metadata)
     dropped = codec.dropped_metadata(answer, media_type)
     if dropped:
         headers.append((METADATA_HEADERS["metadata_dropped"], ", ".join(dropped).encode()))
     return _encode_image(parts, answer, media_type), headers
+
+
+def _encode_map(parts: ResponseParts, item: Array, output: Array, media_type: str) -> bytes:
+    """Return the error map of an image as an image, 16-bit gray or colours over the model's input."""
+    values = error_map.error_map(item, output)
+    if parts.map == "gray":
+        return codec.write_gray16(error_map.to_gray16(values))
+    return _encode_image(parts, Picture(error_map.overlay(values, item, parts.card), media_type), media_type)
+
+
+def _stack_maps(parts: ResponseParts) -> Array:
+    """Return the error maps of all images, float32 N,H,W. Raises NotAcceptable if their sizes differ."""
+    items = [item for array in parts.inputs.arrays for item in array]
+    outputs = _stack_outputs(parts.result)
+    return np.stack([error_map.error_map(item, output) for item, output in zip(items, outputs, strict=True)])
 
 
 def _encode_image(parts: ResponseParts, picture: Picture, media_type: str) -> bytes:
@@ -163,14 +185,17 @@ def _result(
     figures = _figures(parts, position, image, item, output)
     if output.dtype != np.uint8:
         name = "code" if parts.operation == "encode" else "values"
-        return {name: np.ascontiguousarray(output), **figures, **_input_changes(image, parts.card)}
+        shares = {"contributions": error_map.contributions(item, output, parts.card)} if parts.map else {}
+        return {name: np.ascontiguousarray(output), **figures, **shares, **_input_changes(image, parts.card)}
     height, width = output.shape[:2]
     media_type = image_media_type(image, (width, height))
     answer = postprocess(output, image, parts.keep_metadata)
     text = pybase64.b64encode_as_string(_encode_image(parts, answer, media_type))
     dropped = codec.dropped_metadata(answer, media_type)
-    losses = {"metadata_dropped": dropped} if dropped else {}
-    return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card), **losses}
+    extra: dict[str, object] = {"metadata_dropped": dropped} if dropped else {}
+    if parts.map:
+        extra["map"] = pybase64.b64encode_as_string(_encode_map(parts, item, output, "image/png"))
+    return {"image": text, "type": media_type, **figures, **_input_changes(image, parts.card), **extra}
 
 
 def _input_changes(image: Picture | None, card: Card) -> dict[str, list[int] | float]:

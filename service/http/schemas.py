@@ -78,6 +78,8 @@ class ImageResult(InputChanges):
     error_percentile: Percentile | None = Field(
         default=None, description="percentage of held-out inputs with a smaller error"
     )
+    unusual: bool | None = Field(default=None, description="whether the error is above the threshold of the model")
+    map: str | None = Field(default=None, description="the error map as the base64 of a PNG, if map= asks for it")
     noise_sigma: NonNegative | None = Field(
         default=None, description="estimated standard deviation of the noise, on the 0..1 scale"
     )
@@ -89,6 +91,10 @@ class ValuesResult(StrictModel):
     values: Row
     mse: NonNegative | None = None
     error_percentile: Percentile | None = None
+    unusual: bool | None = Field(default=None, description="whether the error is above the threshold of the model")
+    contributions: dict[str, Annotated[FiniteFloat, Field(ge=0, le=1)]] | None = Field(
+        default=None, description="fraction (0..1) of the squared error of each column, the largest first, with map="
+    )
     noise_sigma: NonNegative | None = None
 
 

@@ -151,7 +151,12 @@ def _tile_scheduler(
     session: Session, card: Card, options: LoadOptions, tiles: TilePlan, hooks: RunHooks
 ) -> TileScheduler:
     grid = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.concurrency)
-    run_with_map = session.run_with_map if session.maps else None
     return TileScheduler(
-        session.run, grid=grid, pool=options.pool, runners=tiles.concurrency, hooks=hooks, run_with_map=run_with_map
+        session.run,
+        grid=grid,
+        pool=options.pool,
+        runners=tiles.concurrency,
+        hooks=hooks,
+        run_with_map=session.run_with_map if session.maps else None,
+        tiled=card.receptive_radius is not None,
     )

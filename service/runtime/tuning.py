@@ -98,7 +98,8 @@ def choose_tiles(options: LoadOptions, card: Card, graph: Graph) -> TilePlan:
     cores = options.cores
     bytes_per_pixel = graph.bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
     total_pixels = options.tile_memory_bytes / bytes_per_pixel
-    min_pixels = max(1, (MIN_TILE_RADII * (card.receptive_radius or 0)) ** 2)
+    tiled = card.receptive_radius is not None
+    min_pixels = max(1, (MIN_TILE_RADII * (card.receptive_radius or 0)) ** 2) if tiled else total_pixels
     if options.intra_op_threads:
         threads = Choice(options.intra_op_threads, "set by configuration")
     else:
@@ -106,7 +107,7 @@ def choose_tiles(options: LoadOptions, card: Card, graph: Graph) -> TilePlan:
         threads = Choice(
             min(MAX_INTRA_OP_THREADS, cores // tile_count),
             f"{cores} cores, and memory for {total_pixels / 1e6:.1f} MP; "
-            f"tiles below {min_pixels / 1e6:.1f} MP would overlap too much",
+            + (f"tiles below {min_pixels / 1e6:.1f} MP would overlap too much" if tiled else "images are not tiled"),
         )
     concurrency = max(1, cores // threads.value)
     pixels = Choice(

@@ -12,6 +12,7 @@ from training.data.arrays import ArraysSection
 from training.data.patches import PatchesSection
 from training.data.photos import PhotosSection
 from training.data.surface import SurfaceSection
+from training.data.ucr import UcrSection
 from training.loop.fit import ProgressCallback
 from training.recipe import AnyDataSection, Recipe, from_tables
 
@@ -66,6 +67,8 @@ def recipe_items(section: AnyDataSection, count: int) -> NDArray[Any]:
     match section:
         case SurfaceSection():
             return vectors(count, 3) / 4 + 0.4
+        case UcrSection():
+            return vectors(count, 140)
         case PatchesSection(side=side):
             return vectors(count, side**2)
         case PhotosSection(side=side):

@@ -17,12 +17,14 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from training.cli.data_commands import data_command, schema_command
+from training.cli.import_commands import import_command
 from training.cli.new_command import new_command
 from training.cli.options import (
     DEFAULT_MODELS,
     DEFAULT_RECIPE_OPTIONS,
     DEFAULT_RUN_OPTIONS,
     AsJson,
+    DeviceOption,
     InitWeights,
     Minutes,
     ModelsFolder,
@@ -56,10 +58,13 @@ def fit_command(
     minutes: Minutes = None,
     tensorboard: TensorBoard = False,
     publish_anyway: PublishAnyway = False,
+    device: DeviceOption = "auto",
 ) -> None:
     """Fit a recipe, check the exported graphs, and publish the model.
 
     Example: hourglass-train fit digits --data ~/data --set optimizer.epochs=20
+
+    On the processor although there is a GPU: hourglass-train fit digits --data ~/data --device cpu
 
     With several processes: torchrun --nproc-per-node 2 -m training fit digits --data ~/data
     """
@@ -70,18 +75,31 @@ def fit_command(
     from training.evaluation.loss_curve import plot_loss
     from training.evaluation.picture_grid import sample_grid
     from training.export.publish import check_writable, latest_version, load_graphs, publish
+    from training.loop.device import choose_device
     from training.loop.distributed import process_group
     from training.loop.fit import each_of, fit
     from training.loop.run_folder import CURVE_FILE, PICTURES_FILE, read_log
 
-    parsed, data = options.load(recipe, minutes)
+    compute = choose_device(device)
+    parsed, data = options.load(recipe, minutes, compute)
     name, folder = parsed.model.name, options.folder(parsed)
     check_writable(parsed, out)
-    with process_group() as group:
+    with process_group(compute.device) as group:
+        if group.is_main:
+            print(f"device: {compute}")
         board = TensorBoardLog(folder) if tensorboard and group.is_main else None
         with progress(name, shown=group.is_main) as on_step, board or nullcontext():
             callbacks = [on_step, *([announced()] if group.is_main else []), *([board.on_step] if board else [])]
-            fitted = fit(parsed, data, folder, each_of(callbacks), resume=resume, init=init, process_group=group)
+            fitted = fit(
+                parsed,
+                data,
+                folder,
+                each_of(callbacks),
+                resume=resume,
+                init=init,
+                process_group=group,
+                compute=compute,
+            )
         if not group.is_main:
             return
     write_atomic(folder / CURVE_FILE, plot_loss(read_log(folder), name))
@@ -180,6 +198,7 @@ def noise_command(
         print(to / f"{name}.png")
 
 
+app.command(import_command, name="import")
 app.command(new_command, name="new")
 app.command(study_command, name="study")
 app.command(report_command, name="report")

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from training.builtin_recipes import builtin_recipes
+from training.errors import RecipeError
 
 if TYPE_CHECKING:
     from training.data import Dataset
+    from training.loop.device import Compute
     from training.recipe import Recipe
 
 DEFAULT_MODELS = Path("models")
@@ -31,6 +33,10 @@ Resume = Annotated[
     Parameter(
         name="--resume", negative="--fresh", help="Continue from the latest checkpoint, or delete all checkpoints."
     ),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    Parameter(name="--device", help="Where to compute: auto takes a GPU if torch sees one."),
 ]
 InitWeights = Annotated[
     Path | None, Parameter(name="--init", help="A weights.safetensors file of the same net to start from.")
@@ -56,6 +62,17 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON 
 ResultsFolder = Annotated[Path, Parameter(name="--results", help="Folder of the stored results of studies.")]
 
 
+def parse_share(text: str) -> float:
+    """Parse a share such as `1%` or `0.01`, above 0 and below a half. Raises RecipeError."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 0.5:
+        raise RecipeError(f"--false-alarms {text}: pass a share of ordinary inputs, such as 1% or 0.01, below 50%")
+    return share
+
+
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RecipeOptions:
@@ -67,20 +84,28 @@ class RecipeOptions:
         Parameter(name="--set", negative="", help="KEY=VALUE overrides a key of the recipe; repeatable."),
     ] = None
 
-    def load(self, name: str, minutes: float | None = None) -> tuple["Recipe", "Dataset"]:
+    @property
+    def overrides(self) -> list[str]:
+        """The overrides of --set."""
+        return self.changes or []
+
+    def load(
+        self, name: str, minutes: float | None = None, compute: "Compute | None" = None
+    ) -> tuple["Recipe", "Dataset"]:
         """Read a recipe and its data, and complete the recipe by them. Raises RecipeError or DataError.
 
-        With `minutes` the number of epochs is what fits into them on this machine.
+        With `minutes` the number of epochs is what fits into them on this machine, or on the device `compute`.
         """
         from training.data import load
+        from training.loop.device import CPU
         from training.loop.pace import lasting
         from training.loop.plan import complete
         from training.recipe import read_recipe
 
-        recipe = read_recipe(name, self.changes or [])
+        recipe = read_recipe(name, self.overrides)
         data = load(recipe.data, self.data)
         if minutes is not None:
-            recipe = lasting(recipe, data, minutes)
+            recipe = lasting(recipe, data, minutes, compute or CPU)
         return complete(recipe, data), data
 
 
@@ -93,6 +118,21 @@ class RunOptions(RecipeOptions):
         Path | None,
         Parameter(name="--run", help="Folder of checkpoints, log and loss curve; default: runs/NAME."),
     ] = None
+
+    false_alarms: Annotated[
+        str | None,
+        Parameter(
+            name="--false-alarms",
+            help="Call an input unusual if its error is above that of all but so many ordinary ones, for example 1%.",
+        ),
+    ] = None
+
+    @property
+    def overrides(self) -> list[str]:
+        """The overrides of --set, and that of --false-alarms. Raises RecipeError."""
+        if self.false_alarms is None:
+            return super().overrides
+        return [*super().overrides, f"model.false_alarms={parse_share(self.false_alarms)}"]
 
     def folder(self, recipe: "Recipe") -> Path:
         """Return the run folder of a recipe."""

@@ -15,9 +15,17 @@ from training.data.idx import IdxFilesSection, IdxSection
 from training.data.patches import PatchesSection
 from training.data.photos import PhotosSection
 from training.data.surface import SurfaceSection
+from training.data.ucr import UcrSection
 
 AnyDataSection = Annotated[
-    IdxSection | IdxFilesSection | FolderSection | PhotosSection | PatchesSection | ArraysSection | SurfaceSection,
+    IdxSection
+    | IdxFilesSection
+    | FolderSection
+    | PhotosSection
+    | PatchesSection
+    | ArraysSection
+    | SurfaceSection
+    | UcrSection,
     Discriminator("source"),
 ]
 

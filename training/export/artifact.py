@@ -28,6 +28,7 @@ from service.card import (
     Probe,
     Provenance,
     Quality,
+    Threshold,
     VectorInput,
     read_card,
 )
@@ -145,8 +146,13 @@ def check_parity(
     return parity
 
 
-def complete_card(card: Card, parity: Mapping[Operation, list[Parity]], measured: Evaluation) -> Card:
-    """Return the card with parity and metrics, rounded to six significant digits."""
+def complete_card(
+    card: Card, parity: Mapping[Operation, list[Parity]], measured: Evaluation, false_alarms: float | None = None
+) -> Card:
+    """Return the card with parity and metrics, rounded to six significant digits.
+
+    With `false_alarms`, its threshold is the error that so large a fraction of the held-out items exceeds.
+    """
     exact = {graph.file: parity[graph.operation] for graph in card.graphs if graph.precision == "float32"}
     graphs = [graph.model_copy(update={"parity": exact.get(graph.file, [])}) for graph in card.graphs]
     quality = Quality(
@@ -155,7 +161,11 @@ def complete_card(card: Card, parity: Mapping[Operation, list[Parity]], measured
         baselines={name: _round_metrics(metrics) for name, metrics in measured.baselines.items()},
     )
     percentiles = measured.percentiles and [float(f"{error:.6g}") for error in measured.percentiles]
-    return card.model_copy(update={"graphs": graphs, "quality": quality, "error_percentiles": percentiles})
+    update: dict[str, Any] = {"graphs": graphs, "quality": quality, "error_percentiles": percentiles}
+    if false_alarms is not None and percentiles:
+        error = float(np.interp(100 * (1 - false_alarms), np.arange(101), percentiles))
+        update |= {"format": 2, "threshold": Threshold(error=error, false_alarm_rate=false_alarms)}
+    return card.model_copy(update=update)
 
 
 def write_card(folder: Path, card: Card) -> None:

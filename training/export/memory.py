@@ -16,20 +16,21 @@ WARMUP_SIDE = 64
 """Side of a smaller image that is run before, so that the fixed memory of a run is not counted."""
 
 
-def bytes_per_pixel(graph: bytes) -> float:
+def bytes_per_pixel(graph: bytes, sides: tuple[int, int] = SIDES) -> float:
     """Return the growth of peak memory per pixel in bytes, at least 1, to two significant digits.
 
-    `graph` is a serialized ONNX model for images uint8 (1, H, W, C). Raises subprocess.CalledProcessError if it fails.
+    `graph` is a serialized ONNX model for images uint8 (1, H, W, C), and `sides` are those of the measured image.
+    Raises subprocess.CalledProcessError if it fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "graph.onnx"
         file.write_bytes(graph)
-        command = [sys.executable, "-m", __spec__.name, str(file)]
+        command = [sys.executable, "-m", __spec__.name, str(file), *map(str, sides)]
         run = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - runs this module
     return float(f"{float(run.stdout):.2g}")
 
 
-def _measure_bytes_per_pixel(file: Path) -> float:
+def _measure_bytes_per_pixel(file: Path, sides: tuple[int, int]) -> float:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -37,12 +38,12 @@ def _measure_bytes_per_pixel(file: Path) -> float:
     session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     spec, *controls = session.get_inputs()
     feeds = {control.name: np.ones(1, np.float32) for control in controls}
-    tile = np.random.default_rng(0).integers(0, 256, (1, *SIDES, spec.shape[3]), np.uint8)
+    tile = np.random.default_rng(0).integers(0, 256, (1, *sides, spec.shape[3]), np.uint8)
     session.run(None, {spec.name: tile[:, :WARMUP_SIDE, :WARMUP_SIDE], **feeds})
     before = _peak_rss()
     for _ in range(2):
         session.run(None, {spec.name: tile, **feeds})
-    return max(1.0, (_peak_rss() - before) / (SIDES[0] * SIDES[1]))
+    return max(1.0, (_peak_rss() - before) / (sides[0] * sides[1]))
 
 
 def _peak_rss() -> int:
@@ -60,4 +61,4 @@ def _peak_rss() -> int:
 
 
 if __name__ == "__main__":
-    print(_measure_bytes_per_pixel(Path(sys.argv[1])))
+    print(_measure_bytes_per_pixel(Path(sys.argv[1]), (int(sys.argv[2]), int(sys.argv[3]))))

@@ -124,5 +124,5 @@ def _write_version(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResul
     if recipe.model.weights:
         weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
         (folder / WEIGHTS_FILE).write_bytes(save(weights))
-    write_card(folder, complete_card(card, parity, measured))
+    write_card(folder, complete_card(card, parity, measured, recipe.model.false_alarms))
     return measured

@@ -78,8 +78,9 @@ def mean_of_groups(psnrs: dict[str, float]) -> float:
 
 def _psnr(net: Autoencoder, pictures: NoisySet) -> Tensor:
     """Return the PSNR in dB of each image, float32 (N,)."""
-    errors = [
-        (to_bytes(net.activate_output(net(to_float(noisy)))).float() - clean).square().flatten(1).mean(1)
-        for noisy, clean in zip(pictures.noisy.split(CHUNK), pictures.clean.split(CHUNK), strict=True)
-    ]
+    device = next(net.parameters()).device
+    errors: list[Tensor] = []
+    for noisy, clean in zip(pictures.noisy.split(CHUNK), pictures.clean.split(CHUNK), strict=True):
+        output = to_bytes(net.activate_output(net(to_float(noisy).to(device))))
+        errors.append((output.float() - clean.to(device)).square().flatten(1).mean(1).cpu())
     return -10 * (torch.cat(errors) / 255**2).clamp(min=1e-12).log10()

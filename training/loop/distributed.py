@@ -21,6 +21,7 @@ class ProcessGroup:
 
     rank: int = 0
     world_size: int = 1
+    device: str = "cpu"
 
     @property
     def is_main(self) -> bool:
@@ -56,7 +57,7 @@ class ProcessGroup:
         """Return whether `flag` is true in any process. Raises RunError if another process has ended."""
         if self.world_size == 1:
             return flag
-        count = torch.tensor(float(flag))
+        count = torch.tensor(float(flag), device=self.device)
         with _collective():
             distributed.all_reduce(count)
         return bool(count)
@@ -81,14 +82,20 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def process_group() -> Generator[ProcessGroup]:
-    """Join the process group that torchrun started, or return SINGLE_PROCESS without torchrun."""
+def process_group(device: torch.device | None = None) -> Generator[ProcessGroup]:
+    """Join the process group that torchrun started, or return SINGLE_PROCESS without torchrun.
+
+    Processes on GPUs (`device`) communicate by nccl, others by gloo.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield SINGLE_PROCESS
         return
-    distributed.init_process_group("gloo")
+    device = device or torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        group = ProcessGroup(distributed.get_rank(), distributed.get_world_size())
+        group = ProcessGroup(distributed.get_rank(), distributed.get_world_size(), str(device))
         yield group
         group.barrier()  # gloo aborts a process that is still closing its sockets when another one leaves
     finally:

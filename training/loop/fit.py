@@ -1,7 +1,7 @@
 """Fits a recipe from the start or from a checkpoint to the end, and stops after a checkpoint on a signal."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
@@ -9,6 +9,7 @@ from signal import SIGTERM
 from training.data import Dataset
 from training.errors import Interrupted, RunError
 from training.loop.checkpoint import read_weights
+from training.loop.device import CPU, Compute, explain_memory
 from training.loop.distributed import SINGLE_PROCESS, ProcessGroup
 from training.loop.optimizer import flush_denormals
 from training.loop.run_folder import lock_run_folder
@@ -49,6 +50,7 @@ def fit(
     resume: bool | None = None,
     init: Path | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
+    compute: Compute = CPU,
 ) -> FitResult:
     """Fit a recipe in a run folder.
 
@@ -61,6 +63,7 @@ def fit(
             there are any.
         init: a safetensors file of initial weights.
         process_group: the processes that share every batch.
+        compute: the device to compute on; the net of the result is on the CPU.
 
     Raises:
         RecipeError: the recipe does not fit the shape of the data.
@@ -76,8 +79,10 @@ def fit(
         lock_run_folder(folder) if process_group.is_main else nullcontext(),
         flush_denormals(),
         stop_on_signal() as stop,
+        ExitStack() as memory,
     ):
-        trainer = Trainer(recipe, data, folder, read_weights(init) if init else None, process_group)
+        trainer = Trainer(recipe, data, folder, read_weights(init) if init else None, process_group, compute)
+        memory.enter_context(explain_memory(trainer.batches.batch_size))
         trainer.resume_or_start(resume)
         _train(trainer, on_step, stop, process_group)
     return FitResult(trainer.state.best_net(), trainer.state.step, trainer.state.seconds)

@@ -16,7 +16,8 @@ def build_optimizer(config: OptimizerSection, net: nn.Module) -> Optimizer:
     """Return the optimizer that `config` names, over the parameters of `net` that are trained."""
     weights = trainable_parameters(net)
     if config.name == "sgd":
-        return SGD(weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+        on_gpu = any(weight.device.type != "cpu" for weight in weights)
+        return SGD(weights, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=on_gpu)
     if config.name == "muon":
         return Muon(weights, lr=config.lr, weight_decay=config.weight_decay)
     if config.name == "adam":

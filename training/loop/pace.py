@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from training.data import Dataset
+from training.loop.device import CPU, Compute
 from training.loop.plan import complete, run_length, training_items
 from training.loop.trainer import Trainer
 from training.recipe import Recipe
@@ -16,10 +17,10 @@ USED_SHARE = 0.8
 """Share of a time that the steps may take; the rest is for validation, export and metrics."""
 
 
-def measure_step(recipe: Recipe, data: Dataset) -> float:
+def measure_step(recipe: Recipe, data: Dataset, compute: Compute = CPU) -> float:
     """Return the seconds of a training step, the median of the first steps of a run that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(complete(recipe, data), data, Path(folder))
+        trainer = Trainer(complete(recipe, data), data, Path(folder), compute=compute)
         for _ in range(WARM_STEPS):
             trainer.step()
         start, durations = time.perf_counter(), list[float]()
@@ -34,8 +35,8 @@ def steps_per_epoch(recipe: Recipe, data: Dataset) -> int:
     return max(1, items // run_length(recipe.optimizer, items, data.train[0].size).batch)
 
 
-def lasting(recipe: Recipe, data: Dataset, minutes: float) -> Recipe:
+def lasting(recipe: Recipe, data: Dataset, minutes: float, compute: Compute = CPU) -> Recipe:
     """Return the recipe with as many epochs as take about so many minutes on this machine, at least one."""
-    steps = 60 * minutes * USED_SHARE / measure_step(recipe, data)
+    steps = 60 * minutes * USED_SHARE / measure_step(recipe, data, compute)
     epochs = max(1, round(steps / steps_per_epoch(recipe, data)))
     return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"epochs": epochs})})

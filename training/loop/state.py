@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from training.errors import RunError
 from training.loop.checkpoint import Checkpoint
+from training.loop.device import CPU, Compute
 from training.loop.optimizer import build_optimizer, trainable_parameters
 from training.nets import Autoencoder
 from training.recipe import Recipe
@@ -51,7 +52,7 @@ class TrainingState:
         net = deepcopy(self.ema_net).eval()
         if self.best_weights:
             net.load_state_dict(self.best_weights)
-        return net.requires_grad_(False)
+        return net.cpu().requires_grad_(False)
 
     def update_ema(self, decay: float) -> None:
         """Update the exponential moving average of the weights, with a `decay` in 0..1.
@@ -76,15 +77,18 @@ class TrainingState:
         else:
             self.epochs_without_improvement += 1
 
-    def to_checkpoint(self, run_identity: dict[str, Any]) -> Checkpoint:
-        """Return the state as a checkpoint, with the data that identifies the run."""
+    def to_checkpoint(self, run_identity: dict[str, Any], generator_state: Tensor | None = None) -> Checkpoint:
+        """Return the state as a checkpoint, with the data that identifies the run.
+
+        `generator_state` is the state of `generator` to store, if batches were prepared ahead.
+        """
         tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         if self.ema_net is not self.net:
             tensors |= {f"ema_net.{name}": tensor for name, tensor in self.ema_net.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{slot}": tensor for slot, tensor in slots.items() if tensor is not None}
-        tensors["generator"] = self.generator.get_state()
+        tensors["generator"] = self.generator.get_state() if generator_state is None else generator_state
         state = {
             "seconds": self.seconds,
             "epoch_sums": self.epoch_sums,
@@ -121,13 +125,16 @@ class TrainingState:
         )
 
 
-def initial_state(recipe: Recipe, items: Tensor, weights: dict[str, Tensor] | None = None) -> TrainingState:
+def initial_state(
+    recipe: Recipe, items: Tensor, weights: dict[str, Tensor] | None = None, compute: Compute = CPU
+) -> TrainingState:
     """Return the state before the first step.
 
     Args:
         recipe: the experiment.
         items: the training items, uint8 (N, C, H, W) or float32 (N, F), from which some nets are initialized.
         weights: the initial state dict of the net; drawn from the recipe's seed if None.
+        compute: the device that the net is moved to, once it is initialized.
 
     Raises:
         RecipeError: the net does not fit the shape of the items.
@@ -146,6 +153,7 @@ def initial_state(recipe: Recipe, items: Tensor, weights: dict[str, Tensor] | No
             raise RunError(f"the weights of --init belong to another net than the recipe's: {error}") from error
     if config.train == "noise_control":
         net.freeze_body()
+    compute.place(net, images=items.ndim == 4)
     return TrainingState(
         net=net,
         ema_net=deepcopy(net).requires_grad_(False) if config.ema_decay else net,

@@ -16,6 +16,7 @@ from training.errors import DataError, RunError
 from training.loop.batches import Batches, as_tensor, to_float
 from training.loop.checkpoint import delete_checkpoints, read_checkpoint, write_checkpoint
 from training.loop.denoising_validation import mean_of_groups, measure_psnr, noisy_sets
+from training.loop.device import CPU, Batch, Compute, Preparation
 from training.loop.distributed import SINGLE_PROCESS, ProcessGroup
 from training.loop.guards import check_loss_finite, check_not_collapsed, check_same_run, check_weights_finite
 from training.loop.optimizer import learning_rate
@@ -45,6 +46,7 @@ class Trainer:
         folder: Path,
         weights: dict[str, Tensor] | None = None,
         process_group: ProcessGroup = SINGLE_PROCESS,
+        compute: Compute = CPU,
     ) -> None:
         """Prepare a fit at step 0; `weights` is the initial state dict of the net, random if None.
 
@@ -54,14 +56,16 @@ class Trainer:
         config = recipe.optimizer
         length = run_length(config, training_items(config, data), data.train[0].size)
         train, held_out = split_indices(len(data.train), config.validation_fraction, config.seed)
-        self.recipe, self.folder, self.process_group = recipe, folder, process_group
+        self.recipe, self.folder, self.process_group, self.compute = recipe, folder, process_group, compute
         self.batches = Batches(data.train, length.batch, config.seed, train)
         self.has_validation = len(held_out) > 0
         self.validation_batch = max(1, min(VALIDATION_BATCH, VALIDATION_BATCH_VALUES // data.train[0].size))
         self.validation_items = as_tensor(
             data.train[held_out if self.has_validation else train[: self.validation_batch]]
         )
-        self.state = initial_state(recipe, self.batches.items, weights)
+        self.state = initial_state(recipe, self.batches.items, weights, compute)
+        self.scaler = compute.gradient_scaler(config.precision)
+        self.preparation = Preparation(self._prepare, self.state.generator, ahead=compute.accelerated)
         self.compiled_forward = (
             torch.compile(self.state.net.forward_with_code) if config.compile else self.state.net.forward_with_code
         )
@@ -70,7 +74,8 @@ class Trainer:
         validation = recipe.validation if config.train == "all" else None
         self.noisy_sets = noisy_sets(recipe, data, validation.pictures) if validation else {}
         self.run_identity = {"recipe": recipe.model_dump(mode="json", exclude=NO_IDENTITY), "data": data.sha256}
-        if recipe.objective.loss_of(self.state.net) == "bce" and not _in_unit_range(self.state.net, self.batches.items):
+        unit = recipe.objective.loss_of(self.state.net) == "bce"
+        if unit and not _in_unit_range(self.state.net, self.batches.items, compute):
             raise DataError("objective.loss = 'bce' needs values in 0..1, but some vectors are outside: use 'mse'")
 
     @property
@@ -105,7 +110,10 @@ class Trainer:
                 "data": self.run_identity["data"],
             }
             check_same_run(self.folder, stored, self.run_identity, non_default)
+            self.preparation.forget()
             self.state.load_checkpoint(checkpoint)
+            if "scaler" in checkpoint.state:
+                self.scaler.load_state_dict(checkpoint.state["scaler"])
         return checkpoint is not None
 
     def step(self) -> tuple[float, float]:
@@ -116,24 +124,23 @@ class Trainer:
         start = time.perf_counter()
         state, config = self.state, self.recipe.optimizer
         rate = learning_rate(config, state.step, self.total_steps)
-        indices = self.batches.indices(state.step)
-        items = self.recipe.augmentation(self.batches.get(indices), state.generator)
-        clean = self.recipe.objective.sample_targets(items, state.generator)
-        noisy = self.recipe.corruption(clean, state.generator)
-        terms = self._losses(
-            self.process_group.shard(noisy), self.process_group.shard(clean), state.net, state.generator
-        )
+        batch = self.preparation.get(state.step, self.total_steps - 1)
+        generator = self.compute.net_generator(state.generator, config.seed, state.step)
+        terms = self._losses(batch.noisy, batch.clean, state.net, generator)
         state.optimizer.zero_grad()
-        terms["loss"].backward()
+        self.scaler.scale(terms["loss"]).backward()
         gradients = [weight.grad for weight in state.net.parameters() if weight.grad is not None]
         self.process_group.all_reduce_mean([*gradients, *(term.detach() for term in terms.values())])
+        self.scaler.unscale_(state.optimizer)
         norm = get_total_norm(gradients)
-        check_loss_finite(terms, norm, state.step, rate, indices)
+        if not self.scaler.is_enabled() or not terms["loss"].isfinite():  # the scaler skips steps until its scale fits
+            check_loss_finite(terms, norm, state.step, rate, batch.indices)
         if config.grad_clip:
             clip_grads_with_norm_(state.net.parameters(), config.grad_clip, norm)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        state.optimizer.step()
+        self.scaler.step(state.optimizer)
+        self.scaler.update()
         state.step += 1
         state.update_ema(config.ema_decay)
         seconds = time.perf_counter() - start
@@ -141,10 +148,20 @@ class Trainer:
         self._accumulate({**losses, "seconds": seconds, "steps": 1})
         return losses["loss"], seconds
 
+    def _prepare(self, step: int) -> Batch:
+        """Draw, augment and corrupt the batch of a step, and copy this process's share of it to the device."""
+        generator = self.state.generator
+        indices = self.batches.indices(step)
+        items = self.recipe.augmentation(self.batches.get(indices), generator)
+        clean = self.recipe.objective.sample_targets(items, generator)
+        noisy = self.recipe.corruption(clean, generator)
+        noisy, clean = (self.compute.to_device(self.process_group.shard(one)) for one in (noisy, clean))
+        return Batch(indices, noisy, clean)
+
     def _losses(self, noisy: Tensor, clean: Tensor, net: Autoencoder, generator: Generator) -> dict[str, Tensor]:
         """Return the loss and its terms. The net computes in the recipe's precision, the loss in float32."""
         forward = self.compiled_forward if net is self.state.net else net.forward_with_code
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.optimizer.precision == "bfloat16"):
+        with self.compute.autocast(self.recipe.optimizer.precision):
             result = forward(noisy, generator)
         return self.recipe.objective.losses(result.in_float32(), clean, net, noisy)
 
@@ -202,9 +219,11 @@ class Trainer:
         for number, chunk in enumerate(self.validation_items.split(self.validation_batch)):
             clean = self.recipe.objective.sample_targets(to_float(chunk), generator)
             noisy = self.recipe.corruption(clean, generator)
+            noisy, clean = self.compute.to_device(noisy), self.compute.to_device(clean)
+            draws = self.compute.net_generator(generator, config.seed + 1, number)
             if number == 0 and self.state.step > (config.warmup or 0):
                 check_not_collapsed(net.activate_output(net(noisy)), clean, self.state.step)
-            for name, term in self._losses(noisy, clean, net, generator).items():
+            for name, term in self._losses(noisy, clean, net, draws).items():
                 sums[name] = sums.get(name, 0.0) + term.item() * len(chunk) / len(self.validation_items)
         self.state.net.train()  # without averaging, `ema_net` is `net`
         return sums
@@ -213,11 +232,14 @@ class Trainer:
         """Write a checkpoint. Raises Diverged if a weight is not finite."""
         check_weights_finite(self.state.net.parameters(), self.state.step)
         if self.process_group.is_main:
-            write_checkpoint(self.folder, self.state.to_checkpoint(self.run_identity))
+            checkpoint = self.state.to_checkpoint(self.run_identity, self.preparation.generator_state())
+            if self.scaler.is_enabled():
+                checkpoint.state["scaler"] = self.scaler.state_dict()
+            write_checkpoint(self.folder, checkpoint)
 
 
-def _in_unit_range(net: Autoencoder, items: Tensor) -> bool:
+def _in_unit_range(net: Autoencoder, items: Tensor, compute: Compute) -> bool:
     if items.dtype == torch.uint8:
         return True
-    values = net.normalize(items)
+    values = net.normalize(compute.to_device(items))
     return bool(values.min() >= 0 and values.max() <= 1)

@@ -94,7 +94,7 @@ class Compressive(Autoencoder):
         """
         values = self.continuous_code(x)
         if self.training and generator is not None:
-            code = values + torch.rand(values.shape, generator=generator) - 0.5
+            code = values + torch.rand(values.shape, generator=generator, device=values.device) - 0.5
         else:
             code = values + (values.round() - values).detach()  # the gradient of the rounding is that of the identity
         return ForwardResult(self.decode(code), code, code_nll=self.density.negative_log_likelihood(code))

@@ -51,7 +51,7 @@ class Variational(Autoencoder):
         if generator is None:
             return ForwardResult(self.decode(mean), mean, log_variance)
         mean, log_variance = mean.float(), log_variance.float()  # samples and their density use the same numbers
-        noise = torch.randn((self.draws, *mean.shape), generator=generator)
+        noise = torch.randn((self.draws, *mean.shape), generator=generator, device=mean.device)
         samples = (mean + (log_variance / 2).exp() * noise).flatten(0, 1)  # reparameterisation: z = mu + sigma * eps
         return ForwardResult(self.decode(samples), mean, log_variance, samples)
 

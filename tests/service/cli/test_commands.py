@@ -276,3 +276,12 @@ def test_a_jpeg_named_png_becomes_a_real_png(models: Path, tmp_path: Path) -> No
     )
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_map_of_the_error_is_written(models: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "map.png"
+    source.write_bytes(png(digit()))
+    run = hourglass("reconstruct", source, "-o", target, "--map", "--model", "digits", "--models-dir", models)
+    assert run.returncode == 0, run.stderr
+    assert pixels(target.read_bytes()).ndim == 3
+    assert "mse" in run.stdout

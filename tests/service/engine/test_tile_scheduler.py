@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from service.engine.scheduler import InferenceError, RunHooks
 from service.engine.tile_grid import Grid
 from service.engine.tile_scheduler import TileScheduler
+from service.errors import ImageTooLarge
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -190,3 +191,20 @@ def test_memory_is_released_once_when_idle_after_a_large_tile() -> None:
 
     run(work)
     assert tidied[0] == 3
+
+
+def test_untiled_model_runs_whole_images_up_to_its_memory() -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def record(tile: Array) -> Array:
+        shapes.append(tile.shape)
+        return 255 - tile
+
+    async def work(pool: ThreadPoolExecutor) -> Array:
+        scheduler = TileScheduler(record, grid=Grid(0, 1, 400), pool=pool, runners=2, tiled=False)
+        with pytest.raises(ImageTooLarge, match="HOURGLASS_TILE_MEMORY_MIB"):
+            await scheduler.submit(picture(1, 20, 21))
+        return (await scheduler.submit(picture(1, 20, 20))).outputs
+
+    assert (run(work) == 254).all()
+    assert shapes == [(1, 20, 20, 3)]

@@ -85,6 +85,7 @@ NAMED: list[tuple[str, str, int]] = [
     ("quality", "/denoise?quality=0", 400),
     ("quality", "/denoise?quality=high", 400),
     ("quality", "/denoise?format=png&quality=80", 400),
+    ("map", "/reconstruct?map=maybe", 400),
     *((name, f"/denoise?{name}=1&{name}=1", 400) for name in parameter_names("denoise")),
     *((name, f"/denoise?{name}=%00", 404 if name == "model" else 400) for name in parameter_names("denoise")),
 ]

@@ -1,0 +1,147 @@
+"""Trains two denoisers as strangers would, with public libraries only, and imports them with nothing told by flags.
+
+One is a PyTorch net on N,C,H,W in -1..1 with the colors as OpenCV reads them (BGR), one a Keras net on N,H,W,C in
+0..255.
+The served answers must beat the noisy input by 2 dB on photographs that neither training nor import saw. Run it as
+`python -m benchmarks.foreign_models --data FOLDER`; it needs `pip install keras` besides the extra `training`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from service.repository.layout import load_card
+from service.repository.loader import load_graph
+from training.data.folder import find_pictures, read_pictures
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+Array = NDArray[Any]
+PATCH, BATCH = 48, 16
+SIGMAS = (0.0, 55.0)
+"""Range of the standard deviation of the noise in gray levels, drawn for each patch."""
+TEST_SIGMA, MIN_GAIN_DB = 25.0, 2.0
+HELD_OUT = 8
+"""Photographs that are not trained on."""
+
+
+def photographs(folder: Path) -> list[Array]:
+    """Return the color photographs of a folder, uint8 (H, W, 3)."""
+    return list(read_pictures(find_pictures(folder), 0.1, colour=True))
+
+
+def patches(images: list[Array], steps: int) -> Iterator[tuple[Array, Array]]:
+    """Yield batches of noisy and clean patches float32 (BATCH, PATCH, PATCH, 3) in 0..255, RGB, clipped and rounded."""
+    random = np.random.default_rng(0)
+    for _ in range(steps):
+        clean = np.empty((BATCH, PATCH, PATCH, 3), np.float32)
+        for patch in clean:
+            image = images[random.integers(len(images))]
+            top, left = (random.integers(side - PATCH + 1) for side in image.shape[:2])
+            patch[:] = image[top : top + PATCH, left : left + PATCH]
+        sigma = random.uniform(*SIGMAS, (BATCH, 1, 1, 1))
+        noisy = clean + sigma * random.standard_normal(clean.shape)
+        yield np.rint(np.clip(noisy, 0, 255)).astype(np.float32), clean
+
+
+def train_torch(images: list[Array], steps: int, file: Path) -> None:
+    """Train a DnCNN (Zhang et al. 2017) without residual on N,C,H,W in -1..1 and BGR, and export it with any sides."""
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU()]
+    for _ in range(4):
+        layers += [nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.Conv2d(32, 3, 3, padding=1))
+    optimizer = torch.optim.Adam(net.parameters(), 2e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for noisy, clean in patches(images, steps):
+        x, y = (
+            torch.from_numpy(np.ascontiguousarray(part[..., ::-1].transpose(0, 3, 1, 2))) / 127.5 - 1
+            for part in (noisy, clean)
+        )
+        optimizer.zero_grad()
+        nn.functional.mse_loss(net(x), y).backward()
+        optimizer.step()
+        schedule.step()
+    sides = {0: "batch", 2: "height", 3: "width"}
+    torch.onnx.export(
+        net.eval(), (torch.zeros(1, 3, 64, 64),), file, dynamo=False, input_names=["input"], output_names=["output"],
+        dynamic_axes={"input": sides, "output": sides}, opset_version=11,
+    )  # fmt: skip
+
+
+def train_keras(images: list[Array], steps: int, file: Path) -> None:
+    """Train a small U-Net of Keras on N,H,W,C in 0..255, and export it with any sides."""
+    import keras  # pyright: ignore[reportMissingImports] - an optional package
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 3), name="image")
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    fine = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(x)
+    coarse = keras.layers.Conv2D(48, 3, strides=2, padding="same", activation="relu")(fine)
+    coarse = keras.layers.Conv2D(48, 3, padding="same", activation="relu")(coarse)
+    up = keras.layers.UpSampling2D(2)(coarse)
+    joined = keras.layers.Concatenate()([up, fine])
+    joined = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(joined)
+    noise = keras.layers.Conv2D(3, 3, padding="same")(joined)
+    outputs = keras.layers.Rescaling(255.0)(keras.layers.Subtract()([x, noise]))
+    net = keras.Model(inputs, outputs)
+    schedule = keras.optimizers.schedules.CosineDecay(2e-3, steps)
+    net.compile(optimizer=keras.optimizers.Adam(schedule), loss="mse")
+    for noisy, clean in patches(images, steps):
+        net.train_on_batch(noisy, clean)
+    net.export(file, format="onnx", verbose=False)
+
+
+TRAININGS: dict[str, Callable[[list[Array], int, Path], None]] = {"torch-bgr": train_torch, "keras-255": train_keras}
+
+
+def gain(folder: Path, images: list[Array]) -> float:
+    """Return the mean gain in dB of the served denoiser over the noisy input."""
+    card = load_card(folder)
+    (graph,) = card.graphs
+    run = load_graph(folder, card, graph).run
+    random = np.random.default_rng(1)
+    gains: list[float] = []
+    for image in images:
+        clean = image[:301, :299]
+        noisy = np.rint(np.clip(clean + TEST_SIGMA * random.standard_normal(clean.shape), 0, 255)).astype(np.uint8)
+        errors = [np.square(one.astype(np.float64) - clean).mean() for one in (noisy, run(noisy[np.newaxis])[0])]
+        gains.append(10 * float(np.log10(errors[0] / errors[1])))
+    return float(np.mean(gains))
+
+
+def main() -> None:
+    """Train, import and measure both; exit with 1 if one gains less than MIN_GAIN_DB."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--keep", type=Path, help="folder to keep the ONNX files in")
+    options = parser.parse_args()
+    images = photographs(options.data)
+    failed = False
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, train in TRAININGS.items():
+            file = folder / f"{name}.onnx"
+            train(images[HELD_OUT:], options.steps, file)
+            command = [sys.executable, "-m", "training", "import", str(file), "--operation", "denoise", "--name", name]
+            subprocess.run([*command, "--out", scratch], check=True)
+            decibels = gain(Path(scratch) / name / "1", images[:HELD_OUT])
+            failed = failed or decibels < MIN_GAIN_DB
+            print(f"{name}: {decibels:.2f} dB over the noisy input at sigma {TEST_SIGMA:g}\n")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Finds out how a model sees images by trying: the right reading denoises, or reconstructs, natural images best.
+
+Each reading is tried on crops of images; for `denoise` with Gaussian noise of several strengths. Readings are compared
+crop by crop, so that a small but steady difference counts and a large one by chance does not.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.errors import ImportRejected
+from training.importing.original import Array, Original
+from training.importing.reading import RANGES, Layout, Reading, ValueRange, to_uint8
+from training.importing.samples import Samples
+from training.importing.sides import Sides
+from training.nets import Operation
+
+SIGMAS = (10.0, 25.0, 50.0)
+"""Standard deviations of the noise in gray levels."""
+CROPS, CROP_SIDE = 24, 96
+MIN_DENOISING_GAIN = 1.0
+"""Mean gain in dB over the noisy input that the best reading must reach at one of the strengths."""
+MIN_RECONSTRUCTION = 3.0
+"""Gain in dB over the mean color of each crop that the best reading must reach."""
+CLEAR_LEAD, STANDARD_ERRORS = 0.05, 3.0
+"""A reading is better if its mean lead in dB over the crops exceeds both this and so many standard errors."""
+SAME_LEVELS = 1.0
+"""Readings whose outputs differ by at most this mean number of gray levels are the same in effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What flags say about the reading; None is to be found out."""
+
+    layout: Layout | None = None
+    input: ValueRange | None = None
+    output: ValueRange | None = None
+    bgr: bool | None = None
+    residual: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact about the model, with the reason why it is assumed."""
+
+    topic: str
+    choice: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A reading, its PSNR and its gain in dB for each strength of noise and crop (S, crops), and some outputs."""
+
+    reading: Reading
+    psnr: Array
+    gains: Array
+    outputs: Array
+
+    @property
+    def score(self) -> float:
+        """The mean gain in dB over all strengths and crops."""
+        return float(self.gains.mean())
+
+    @property
+    def best(self) -> float:
+        """The mean gain in dB at the strength where it is largest."""
+        return float(self.gains.mean(1).max())
+
+
+def layouts(original: Original) -> list[tuple[Layout, int]]:
+    """Return the layouts and channels that the shape of the input allows; its sides are both fixed or both free."""
+    shape = original.input.shape
+    choices: list[tuple[Layout, int]] = []
+    known: list[tuple[Layout, int]] = []
+    orders: tuple[tuple[Layout, int, int], ...] = (("nchw", 1, 3), ("nhwc", 3, 1))
+    for layout, axis, side in orders:
+        if (shape[2] is None) != (shape[side] is None):
+            continue
+        possible: list[tuple[Layout, int]] = [(layout, one) for one in (3, 1) if shape[axis] in (one, None)]
+        choices += possible
+        known += possible if shape[axis] is not None else []
+    return known or choices
+
+
+def candidates(
+    layout: Layout, channels: int, dtypes: tuple[str, str], wanted: Wanted, operation: Operation
+) -> Iterator[Reading]:
+    """Yield the readings to try for a layout and the dtypes of input and output."""
+    inputs, outputs = (
+        [chosen] if chosen else [RANGES["0..255"]] if dtype == "uint8" else list(RANGES.values())
+        for chosen, dtype in zip((wanted.input, wanted.output), dtypes, strict=True)
+    )
+    orders = [wanted.bgr] if wanted.bgr is not None else [False, True] if channels == 3 else [False]
+    noise = [wanted.residual] if wanted.residual is not None else [False, True] if operation == "denoise" else [False]
+    for values in inputs:
+        for order in orders:
+            for target in outputs:
+                for residual in noise:
+                    yield Reading(layout, values, target, channels, bool(order), bool(residual))
+
+
+def try_readings(run: Any, readings: Sequence[Reading], images: Array, operation: Operation) -> list[Trial]:
+    """Try readings on images uint8 (N, H, W, C), and return the trials, the best first.
+
+    `run` maps values of the model to values. Readings that share their input are run once.
+    """
+    noisy = _inputs(images, operation)
+    reference = np.stack([_decibels(batch, images) for batch in noisy])
+    if operation != "denoise":
+        reference = _decibels(np.broadcast_to(images.mean((1, 2), keepdims=True), images.shape), images)[np.newaxis]
+    values: dict[tuple[ValueRange, bool], list[Array]] = {}
+    trials: list[Trial] = []
+    for reading in readings:
+        key = reading.input, reading.bgr
+        if key not in values:
+            values[key] = [_run_each(run, reading.to_model(batch)) for batch in noisy]
+        outputs = [to_uint8(reading.from_model(*pair)) for pair in zip(values[key], noisy, strict=True)]
+        psnr = np.stack([_decibels(output, images) for output in outputs])
+        trials.append(Trial(reading, psnr, psnr - reference, outputs[0][:2]))
+    return sorted(trials, key=lambda trial: -trial.score)
+
+
+def choose_trial(trials: Sequence[Trial], operation: Operation) -> tuple[Trial, list[Finding]]:
+    """Return the best trial and the evidence. Raises ImportRejected with the question if no reading is clearly best."""
+    best = trials[0]
+    unit = "over the noisy input" if operation == "denoise" else "over the mean color"
+    if best.best < (MIN_DENOISING_GAIN if operation == "denoise" else MIN_RECONSTRUCTION) and len(trials) > 1:
+        verb = "denoise" if operation == "denoise" else "reconstruct"
+        raise ImportRejected(
+            f"no reading of the values makes the model {verb} natural images: the best, {best.reading}, gains "
+            f"{best.best:.1f} dB {unit}. Say what is right, {_open_flags(trials)}, or pass images like those that it "
+            "was "
+            "trained on: --data FOLDER"
+        )
+    rivals = [trial for trial in trials[1:] if not _same_effect(best, trial)]
+    other = next((trial for trial in rivals if trial.reading.bgr == best.reading.bgr), None)
+    findings = [Finding("values", str(best.reading), f"gains {best.best:.2f} dB {unit}")]
+    if other is not None:
+        lead, error = _lead(best, other)
+        if not _is_clear(lead, error):
+            raise _ambiguous(best, other, lead, error, "--range, or --output-range")
+        findings[0] = Finding(
+            "values", str(best.reading), f"gains {best.best:.2f} dB {unit}; {lead:.2f} dB more than {other.reading}"
+        )
+    return _choose_order(trials, best, findings)
+
+
+def _open_flags(trials: Sequence[Trial]) -> str:
+    """Return the flags that would decide between the readings that were tried."""
+    readings = [trial.reading for trial in trials]
+    questions = {
+        "--range (0..1, -1..1, 0..255, imagenet or MEAN/STD)": {reading.input for reading in readings},
+        "--output-range": {reading.output for reading in readings},
+        "--color (rgb or bgr)": {reading.bgr for reading in readings},
+        "--output-is-noise or --no-output-is-noise": {reading.residual for reading in readings},
+    }
+    return ", ".join(flag for flag, values in questions.items() if len(values) > 1)
+
+
+def _choose_order(trials: Sequence[Trial], best: Trial, findings: list[Finding]) -> tuple[Trial, list[Finding]]:
+    """Decide between RGB and BGR with everything else as in the best trial."""
+    swapped = [
+        trial
+        for trial in trials
+        if trial.reading.bgr != best.reading.bgr
+        and (trial.reading.input, trial.reading.output, trial.reading.residual)
+        == (best.reading.input, best.reading.output, best.reading.residual)
+    ]
+    if not swapped:
+        return best, findings
+    (other,) = swapped
+    lead, error = _lead(best, other)
+    order = "BGR" if best.reading.bgr else "RGB"
+    if lead > STANDARD_ERRORS * error and lead > 0.005:
+        evidence = f"{lead:.3f} dB more than the other order, {lead / max(error, 1e-9):.0f} standard errors"
+        return best, [*findings, Finding("color", order, evidence)]
+    if lead <= CLEAR_LEAD:
+        chosen = other if best.reading.bgr else best
+        return chosen, [*findings, Finding("color", "RGB", f"both orders do the same, within {lead:.3f} dB")]
+    raise _ambiguous(best, other, lead, error, "--color rgb or --color bgr")
+
+
+def _ambiguous(best: Trial, other: Trial, lead: float, error: float, flags: str) -> ImportRejected:
+    return ImportRejected(
+        f"two readings of the values do about the same: {best.reading}, and {other.reading} ({lead:.2f} dB less, "
+        "with a "
+        f"standard error of {error:.2f}). Which one was the model trained with? Say {flags}, or pass images like those "
+        "that it was trained on: --data FOLDER"
+    )
+
+
+def _is_clear(lead: float, error: float) -> bool:
+    return lead > CLEAR_LEAD and lead > STANDARD_ERRORS * error
+
+
+def _lead(best: Trial, other: Trial) -> tuple[float, float]:
+    """Return the mean lead in dB of one trial over another, and its standard error over the crops."""
+    leads = (best.gains - other.gains).mean(0)
+    return float(leads.mean()), float(leads.std(ddof=1) / len(leads) ** 0.5) if len(leads) > 1 else 0.0
+
+
+def _same_effect(first: Trial, second: Trial) -> bool:
+    difference = np.abs(first.outputs.astype(np.float32) - second.outputs).mean()
+    return first.reading.bgr == second.reading.bgr and bool(difference <= SAME_LEVELS)
+
+
+def figures(trial: Trial, operation: Operation) -> dict[str, float]:
+    """Return the PSNR in dB of a trial as `psnr`, or for `denoise` at each strength of noise as `psnr_25`."""
+    if operation != "denoise":
+        return {"psnr": float(trial.psnr.mean())}
+    return {f"psnr_{sigma:.0f}": float(psnr.mean()) for sigma, psnr in zip(SIGMAS, trial.psnr, strict=True)}
+
+
+def noisy_figures(images: Array) -> dict[str, float]:
+    """Return the PSNR in dB of images uint8 (N, H, W, C) with the noise of the trials, by the names in a card."""
+    noisy = zip(SIGMAS, _inputs(images, "denoise"), strict=True)
+    return {f"denoise_psnr_{sigma:.0f}": float(_decibels(batch, images).mean()) for sigma, batch in noisy}
+
+
+def trial_images(samples: Samples, sides: Sides) -> Array:
+    """Return the crops to try a model on, of a size that it takes."""
+    height, width = sides.fixed or (sides.tried(CROP_SIDE), sides.tried(CROP_SIDE))
+    return samples.crops(CROPS, height, width)
+
+
+def _inputs(images: Array, operation: Operation) -> list[Array]:
+    """Return the images, or for `denoise` the images with noise of each of SIGMAS, rounded and clipped to 8 bits."""
+    if operation != "denoise":
+        return [images]
+    noise = np.random.default_rng(4).standard_normal(images.shape, np.float32)
+    return [to_uint8(images + np.float32(sigma) * noise) for sigma in SIGMAS]
+
+
+def _run_each(run: Any, values: Array) -> Array:
+    """Run items one by one, because some models take only one."""
+    return np.concatenate([run(values[index : index + 1]) for index in range(len(values))])
+
+
+def _decibels(images: Array, clean: Array) -> Array:
+    """Return the PSNR in dB of each image, at most 60: float64 (N,)."""
+    errors = np.square(images.astype(np.float64) - clean).mean((1, 2, 3)) / 255**2
+    return -10 * np.log10(np.maximum(errors, 1e-6))
