@@ -32,7 +32,7 @@ test-all: $(VENV)/.dev ## run every test, those marked slow and browser too
 	@$(TEST) $(PYTEST)
 
 compatibility: $(VENV)/.dev ## run the tests of what is accepted and refused, write docs/compatibility.md; what cannot run is "not verified"
-	@$(TEST) -m compatibility --compatibility docs/compatibility.json $(PYTEST)
+	@$(TEST) -m compatibility --compatibility=docs/compatibility.json $(PYTEST)
 	@$(BIN)/python -m docs.generate
 
 check: $(VENV)/.dev ## lint, types, walls
