@@ -40,9 +40,12 @@ def address() -> Generator[str]:
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
-    """Yield a browser without a window."""
+    """Yield a browser without a window.
+
+    It is closed after each module, because Playwright runs an event loop until then, which breaks other tests.
+    """
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
