@@ -97,7 +97,7 @@ def _complete(path: Path, array: NDArray[Any], policy: TablePolicy) -> NDArray[A
 
 
 def _load_numpy(path: Path, array: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file by name; the array of a .npy file is called `array`. Large ones are memory-mapped."""
+    """Return the arrays of a file by name; the array of a .npy file is called `array`."""
     try:
         with path.open("rb") as file:
             loaded: Any = np.load(file, allow_pickle=False)

@@ -80,7 +80,7 @@ def _read_lines(path: Path) -> _Text:
     if (size := path.stat().st_size) > MAX_TEXT_BYTES:
         raise DataError(
             f"it has {size / 1e6:,.0f} MB, and tables of text are read up to {MAX_TEXT_BYTES / 1e6:.0f} MB: convert it "
-            "to .npy, which is mapped into memory, or to .parquet, or use a sample of its rows"
+            "to .npy or .parquet, or use a sample of its rows"
         )
     content = read_text(path, fallback="latin-1")
     if "\0" in content:
