@@ -68,10 +68,10 @@ def list_files(root: Path, *, unreadable: Callable[[OSError], None], leave_out: 
     for folder, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
         keep: list[str] = []
         for name in sorted(folders):
-            found = identity(Path(folder, name))
-            if is_system_folder(name) or found in (left_out, None) or found in seen:
+            folder_id = identity(Path(folder, name))
+            if is_system_folder(name) or folder_id in (left_out, None) or folder_id in seen:
                 continue
-            seen.add(found)
+            seen.add(folder_id)
             keep.append(name)
         folders[:] = keep
         files += [Path(folder, name) for name in names if not is_system_file(name)]

@@ -1,4 +1,4 @@
-"""Runs requests for inference that came by gRPC, alone or in a stream."""
+"""Runs inference requests received over gRPC, single or streamed."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable

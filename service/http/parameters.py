@@ -125,7 +125,7 @@ class Parameters(BaseModel):
     )
     sigma: Annotated[float | None, Field(ge=0, le=100, allow_inf_nan=False), BeforeValidator(_parse_number)] = Field(
         default=None,
-        description="standard deviation of the noise in gray levels of 0 to 255, for models that can be given one; "
+        description="standard deviation of the noise in grey levels of 0 to 255, for models that can be given one; "
         "default: the model estimates it",
     )
     grayscale: Annotated[bool, BeforeValidator(_parse_boolean)] = Field(

@@ -37,9 +37,9 @@ def run(command: list[str], suffix: str, text: str, ports: tuple[str, str], fold
     """Run an example as a file, and return what it prints."""
     file = folder / f"Denoise{suffix}"
     file.write_text(text.replace("localhost:8000", ports[0]).replace("localhost:8001", ports[1]))
-    made = subprocess.run([*command, str(file)], capture_output=True, text=True, cwd=ROOT, timeout=300)
-    assert made.returncode == 0, made.stderr[-2000:]
-    return made.stdout
+    completed = subprocess.run([*command, str(file)], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert completed.returncode == 0, completed.stderr[-2000:]
+    return completed.stdout
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))

@@ -39,13 +39,13 @@ def with_segments(jpeg: bytes, *segments: bytes) -> bytes:
 
 def segments(jpeg: bytes) -> list[tuple[int, bytes]]:
     """Return marker and body of the segments before the first scan."""
-    found: list[tuple[int, bytes]] = []
+    entries: list[tuple[int, bytes]] = []
     at = 2
     while jpeg[at + 1] != 0xDA:
         length = int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        found.append((jpeg[at + 1], jpeg[at + 4 : at + 2 + length]))
+        entries.append((jpeg[at + 1], jpeg[at + 4 : at + 2 + length]))
         at += 2 + length
-    return found
+    return entries
 
 
 def profile_segments(profile: bytes, size: int = 60_000) -> list[bytes]:
@@ -75,15 +75,15 @@ def before_end(png: bytes, *chunks: bytes) -> bytes:
 
 def chunks(png: bytes) -> list[tuple[bytes, bytes]]:
     """Return kind and body of each chunk; fail for a wrong checksum."""
-    found: list[tuple[bytes, bytes]] = []
+    entries: list[tuple[bytes, bytes]] = []
     at = 8
     while at < len(png):
         length, kind = struct.unpack_from(">I4s", png, at)
         body = png[at + 8 : at + 8 + length]
         assert zlib.crc32(kind + body) == int.from_bytes(png[at + 8 + length : at + 12 + length], "big")
-        found.append((kind, body))
+        entries.append((kind, body))
         at += 12 + length
-    return found
+    return entries
 
 
 # WebP
@@ -94,13 +94,13 @@ def riff_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def riff_chunks(webp: bytes) -> list[tuple[bytes, bytes]]:
-    found: list[tuple[bytes, bytes]] = []
+    entries: list[tuple[bytes, bytes]] = []
     at = 12
     while at < len(webp):
         kind, length = struct.unpack_from("<4sI", webp, at)
-        found.append((kind, webp[at + 8 : at + 8 + length]))
+        entries.append((kind, webp[at + 8 : at + 8 + length]))
         at += 8 + length + length % 2
-    return found
+    return entries
 
 
 def with_riff_chunks(webp: bytes, flags: int, *extra: bytes) -> bytes:

@@ -23,8 +23,8 @@ def environment(name: str) -> Path:
             [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGES[name]],
         ]
         for command in commands:
-            made = subprocess.run(command, capture_output=True, text=True)
-            if made.returncode:
-                pytest.skip(f"{PACKAGES[name]} cannot be installed here: {made.stderr.strip()[-300:]}")
+            completed = subprocess.run(command, capture_output=True, text=True)
+            if completed.returncode:
+                pytest.skip(f"{PACKAGES[name]} cannot be installed here: {completed.stderr.strip()[-300:]}")
         (folder / "complete").touch()
     return python

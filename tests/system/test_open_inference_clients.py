@@ -45,8 +45,8 @@ def test_client_works_unchanged(script: str, service: Service) -> None:
     python = environment(script.partition("_")[0])
     address = service.grpc if script.endswith("grpc") else service.http
     command = [str(python), str(SCRIPTS / f"{script}.py"), address, str(service.picture), str(service.array)]
-    made = subprocess.run([*command, service.key], capture_output=True, text=True, timeout=120)
-    assert made.stdout.strip().endswith("passed"), made.stderr[-2000:]
+    completed = subprocess.run([*command, service.key], capture_output=True, text=True, timeout=120)
+    assert completed.stdout.strip().endswith("passed"), completed.stderr[-2000:]
 
 
 @pytest.mark.parametrize("service", [2], indirect=True)
@@ -54,8 +54,8 @@ def test_two_workers_share_the_grpc_port(service: Service) -> None:
     python = environment("kserve")
     command = [str(python), str(SCRIPTS / "kserve_grpc.py"), service.grpc, str(service.picture), str(service.array)]
     for _ in range(4):
-        made = subprocess.run([*command, service.key], capture_output=True, text=True, timeout=120)
-        assert made.stdout.strip().endswith("passed"), made.stderr[-2000:]
+        completed = subprocess.run([*command, service.key], capture_output=True, text=True, timeout=120)
+        assert completed.stdout.strip().endswith("passed"), completed.stderr[-2000:]
 
 
 @pytest.mark.parametrize("service", [1], indirect=True)

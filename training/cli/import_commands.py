@@ -38,7 +38,9 @@ def import_command(
     output_range: Annotated[
         str | None, Parameter(allow_leading_hyphen=True, help="Values of the output, if they are others.")
     ] = None,
-    color: Annotated[Literal["rgb", "bgr"] | None, Parameter(help="Order of the colors; found out by trying.")] = None,
+    color: Annotated[
+        Literal["rgb", "bgr"] | None, Parameter(help="Order of the channels; found out by trying.")
+    ] = None,
     output_is_noise: Annotated[
         bool | None, Parameter(help="Whether the output is the noise, to subtract from the input; found out by trying.")
     ] = None,
@@ -108,11 +110,11 @@ def _flags(
 ) -> "Flags":
     from training.importing.plan import Flags
     from training.importing.reading import parse_range
-    from training.importing.trials import Wanted
+    from training.importing.trials import ReadingFlags
 
     values, output = (parse_range(text) if text else None for text in ranges)
-    wanted = Wanted(layout, values, output, None if color is None else color == "bgr", output_is_noise)
-    return Flags(wanted, _size(size), data)
+    stated = ReadingFlags(layout, values, output, None if color is None else color == "bgr", output_is_noise)
+    return Flags(stated, _size(size), data)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

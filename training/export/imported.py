@@ -35,7 +35,7 @@ from training.nets import Operation
 
 Array = NDArray[Any]
 MAX_LEVELS, MAX_RELATIVE = 1.0, 1e-3
-"""Largest difference of a served graph from the original: in gray levels, or relative to the largest value."""
+"""Largest difference of a served graph from the original: in grey levels, or relative to the largest value."""
 NO_DATA = "unknown, the model was trained elsewhere"
 
 
@@ -202,7 +202,7 @@ def _compare(operation: Operation, output: Array, expected: Array) -> Parity:
     if not difference <= bound:
         raise ImportRejected(
             f"the served {operation} graph differs from the original by {difference:g} "
-            f"({'gray levels' if image else 'relative'}, at most {bound:g} is published) on a batch of shape "
+            f"({'grey levels' if image else 'relative'}, at most {bound:g} is published) on a batch of shape "
             f"{list(expected.shape)}: its answers depend on the batch or on the order of additions"
         )
     return Parity(

@@ -14,21 +14,21 @@ from training.importing.reading import RANGES, Layout, Reading
 from training.importing.samples import Samples, read_samples
 from training.importing.served import End
 from training.importing.sides import Sides, find_sides, fixed_sides
-from training.importing.trials import Finding, Trial, Wanted
+from training.importing.trials import Finding, ReadingFlags, Trial
 from training.nets import Operation
 
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What is not to be found out.
+    """What the caller states, so that it is not found out.
 
     Attributes:
-        wanted: about the reading.
+        stated: about the reading.
         size: height and width in pixels, or None to find out.
         data: a folder or file of images like those that the model was trained on, or of vectors.
     """
 
-    wanted: Wanted = field(default_factory=Wanted)
+    stated: ReadingFlags = field(default_factory=ReadingFlags)
     size: tuple[int, int] | None = None
     data: Path | None = None
 
@@ -78,23 +78,23 @@ def make_plan(originals: Mapping[Operation, Original], flags: Flags, report: Cal
     """
     findings: list[Finding] = []
 
-    def found(topic: str, choice: str, evidence: str) -> None:
+    def record(topic: str, choice: str, evidence: str) -> None:
         findings.append(Finding(topic, choice, evidence))
         report(findings[-1])
 
     for operation, original in originals.items():
         for note in original.source.notes:
-            found("file", original.source.file, note)
-        found("input", str(original.input), f"of {original.source.file}, for {operation}")
-        found("output", str(original.output), f"of {original.source.file}")
+            record("file", original.source.file, note)
+        record("input", str(original.input), f"of {original.source.file}, for {operation}")
+        record("output", str(original.output), f"of {original.source.file}")
         for port, value in original.constants.items():
-            found("constant", f"{port.name} = {value:g}", "by --constant")
+            record("constant", f"{port.name} = {value:g}", "by --constant")
     ends = {len(_item_port(operation, original)) for operation, original in originals.items()}
     if len(ends) > 1 and 4 in ends:
         raise ImportRejected("some of the graphs take images and others vectors: import them as two models")
     if ends == {4}:
-        return _plan_images(originals, flags, found, findings)
-    return _plan_vectors(originals, found, findings)
+        return _plan_images(originals, flags, record, findings)
+    return _plan_vectors(originals, record, findings)
 
 
 Report = Callable[[str, str, str], None]
@@ -105,7 +105,7 @@ def _item_port(operation: Operation, original: Original) -> tuple[int | None, ..
     return (original.output if operation == "decode" else original.input).shape
 
 
-def _plan_vectors(originals: Mapping[Operation, Original], found: Report, findings: list[Finding]) -> VectorPlan:
+def _plan_vectors(originals: Mapping[Operation, Original], record: Report, findings: list[Finding]) -> VectorPlan:
     lengths: set[int] = set()
     for operation, original in originals.items():
         sides = _item_port(operation, original)[1:]
@@ -115,7 +115,7 @@ def _plan_vectors(originals: Mapping[Operation, Original], found: Report, findin
     if len(lengths) > 1:
         raise ImportRejected(f"the graphs take vectors of different lengths, {sorted(lengths)}: import them separately")
     (features,) = lengths
-    found("kind", f"vectors of {features} numbers", "the input is no batch of images")
+    record("kind", f"vectors of {features} numbers", "the input is no batch of images")
     for operation in ("reconstruct", "denoise"):
         if original := originals.get(operation):
             _check_vector_output(original, features)
@@ -139,12 +139,12 @@ def _check_vector_output(original: Original, features: int) -> None:
 
 
 def _plan_images(
-    originals: Mapping[Operation, Original], flags: Flags, found: Report, findings: list[Finding]
+    originals: Mapping[Operation, Original], flags: Flags, record: Report, findings: list[Finding]
 ) -> ImagePlan:
     coding = originals.keys() & {"encode", "decode"}
     layout, channels, sides = _find_layout(originals, flags)
-    found("layout", f"{layout.upper()}, {channels} channel{'s' * (channels > 1)}", "the shapes, and runs that succeed")
-    found(
+    record("layout", f"{layout.upper()}, {channels} channel{'s' * (channels > 1)}", "the shapes, and runs that succeed")
+    record(
         "sides",
         str(sides),
         "by --size" if flags.size else "sizes that ran" if sides.fixed is None else "the shape of the input",
@@ -159,16 +159,16 @@ def _plan_images(
     readings: dict[Operation, Reading] = {}
     for operation in ("reconstruct", "denoise"):
         if original := originals.get(operation):
-            trial = _try(original.run, original, original, layout, channels, flags.wanted, images, operation, found)
+            trial = _try(original.run, original, original, layout, channels, flags.stated, images, operation, record)
             chosen[operation], readings[operation] = trial, trial.reading
     if coding:
-        readings |= _coding_readings(originals, layout, channels, flags.wanted, images, found)
+        readings |= _coding_readings(originals, layout, channels, flags.stated, images, record)
     extent = None
     if sides.fixed is None:
         extents = [measure_extent(originals[operation], reading, sides) for operation, reading in readings.items()]
         extent = max(extents, key=lambda one: (one.radius is None, one.radius or 0, one.stride or 0))
         tiles = "no tiles" if extent.radius is None else f"radius {extent.radius}, stride {extent.stride}"
-        found("tiles", tiles, extent.evidence)
+        record("tiles", tiles, extent.evidence)
     code = _code_shape(originals, lambda _: readings["encode"].to_model(images[:1]))
     return ImagePlan(readings, chosen, sides, extent, samples, code or (None,), findings)
 
@@ -180,8 +180,8 @@ def _find_layout(originals: Mapping[Operation, Original], flags: Flags) -> tuple
         return _decoder_layout(originals["decode"], flags)
     same = any(operation in originals for operation in ("reconstruct", "denoise"))
     choices = trials.layouts(original)
-    if flags.wanted.layout is not None:
-        choices = [choice for choice in choices if choice[0] == flags.wanted.layout]
+    if flags.stated.layout is not None:
+        choices = [choice for choice in choices if choice[0] == flags.stated.layout]
     if not choices:
         raise ImportRejected(
             f"the input {original.input} has neither 1 nor 3 channels in this layout: images are served in gray or in "
@@ -213,7 +213,7 @@ def _find_sides(original: Original, layout: Layout, channels: int, flags: Flags,
 def _decoder_layout(original: Original, flags: Flags) -> tuple[Layout, int, Sides]:
     shape = original.run(np.zeros([side or 1 for side in original.input.shape], np.float32)).shape
     for layout, axis in (("nchw", 1), ("nhwc", 3)):
-        if shape[axis] in (1, 3) and flags.wanted.layout in (None, layout):
+        if shape[axis] in (1, 3) and flags.stated.layout in (None, layout):
             height, width = (shape[2], shape[3]) if layout == "nchw" else (shape[1], shape[2])
             return layout, shape[axis], Sides(height, width)  # type: ignore[return-value]
     raise ImportRejected(
@@ -227,15 +227,15 @@ def _try(
     last: Original,
     layout: Layout,
     channels: int,
-    wanted: Wanted,
+    stated: ReadingFlags,
     images: Array,
     operation: Operation,
-    found: Report,
+    record: Report,
 ) -> Trial:
-    readings = list(trials.candidates(layout, channels, (first.input.dtype, last.output.dtype), wanted, operation))
+    readings = list(trials.candidates(layout, channels, (first.input.dtype, last.output.dtype), stated, operation))
     trial, findings = trials.choose_trial(trials.try_readings(run, readings, images, operation), operation)
     for finding in findings:
-        found(finding.topic, finding.choice, finding.evidence)
+        record(finding.topic, finding.choice, finding.evidence)
     return trial
 
 
@@ -243,9 +243,9 @@ def _coding_readings(
     originals: Mapping[Operation, Original],
     layout: Layout,
     channels: int,
-    wanted: Wanted,
+    stated: ReadingFlags,
     images: Array,
-    found: Report,
+    record: Report,
 ) -> dict[Operation, Reading]:
     """Find the reading of an encoder and a decoder together; one alone must be told by flags."""
     encoder, decoder = originals.get("encode"), originals.get("decode")
@@ -257,10 +257,10 @@ def _coding_readings(
             last,
             layout,
             channels,
-            wanted,
+            stated,
             images,
             "reconstruct",
-            found,
+            record,
         )
         return {"encode": trial.reading, "decode": trial.reading}
     original = encoder or decoder
@@ -268,17 +268,17 @@ def _coding_readings(
     if original is None:
         return {}
     dtype = original.input.dtype if encoder else original.output.dtype
-    values = RANGES["0..255"] if dtype == "uint8" else (wanted.input if encoder else wanted.output) or wanted.input
-    if values is None or (channels == 3 and wanted.bgr is None):
+    values = RANGES["0..255"] if dtype == "uint8" else (stated.input if encoder else stated.output) or stated.input
+    if values is None or (channels == 3 and stated.bgr is None):
         raise ImportRejected(
             f"{original.source.file} only {operation}s, so that trying does not tell how it sees images. What values "
             "are "
-            "they (--range 0..1, -1..1, 0..255, imagenet or MEAN/STD), in which order of colors (--color rgb or "
+            "they (--range 0..1, -1..1, 0..255, imagenet or MEAN/STD), in which order of colours (--color rgb or "
             "bgr)? Or "
             "import the other half with it"
         )
-    found("values", values.name, "by flags" if dtype != "uint8" else "the dtype is uint8")
-    return {operation: Reading(layout, values, values, channels, bool(wanted.bgr))}
+    record("values", values.name, "by flags" if dtype != "uint8" else "the dtype is uint8")
+    return {operation: Reading(layout, values, values, channels, bool(stated.bgr))}
 
 
 def _code_shape(

@@ -274,14 +274,14 @@ def _parameter_count(model: onnx.ModelProto) -> int:
 
 def _describe(request: ImportRequest, sources: Mapping[Operation, Source], plan: Plan) -> Description:
     files = ", ".join(dict.fromkeys(source.file for source in sources.values()))
-    found = "; ".join(
+    evidence = "; ".join(
         f"{finding.topic}: {finding.choice}" for finding in plan.findings if finding.topic not in ("input", "output")
     )
     first = next(iter(sources.values()))
     return Description(
         name=request.name,
         title=request.title or f"Imported from {files}",
-        description=request.description or f"Made from {files} by hourglass-train import. {found}"[:4000],
+        description=request.description or f"Made from {files} by hourglass-train import. {evidence}"[:4000],
         licence=request.licence,
         file=files[:200],
         sha256=first.sha256 if len(sources) == 1 else _joined_hash(sources),

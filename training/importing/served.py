@@ -164,7 +164,7 @@ def _after(builder: Builder, ends: tuple[End, End], values: str, reading: Readin
 
 
 def _affine(reading: Reading, values: ValueRange, *, inverse: bool) -> tuple[Any, Any]:
-    """Return scale and offset from gray levels to a range, or inverse: float32 (C,) in the order R, G, B."""
+    """Return scale and offset from grey levels to a range, or inverse: float32 (C,) in the order R, G, B."""
     mean, std = reading.mean_of(values).astype(np.float64), reading.std_of(values).astype(np.float64)
     return (255 * std, 255 * mean) if inverse else (1 / (255 * std), -mean / std)
 

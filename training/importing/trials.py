@@ -18,7 +18,7 @@ from training.importing.sides import Sides
 from training.nets import Operation
 
 SIGMAS = (10.0, 25.0, 50.0)
-"""Standard deviations of the noise in gray levels."""
+"""Standard deviations of the noise in grey levels."""
 CROPS, CROP_SIDE = 24, 96
 MIN_DENOISING_GAIN = 1.0
 """Mean gain in dB over the noisy input that the best reading must reach at one of the strengths."""
@@ -27,11 +27,11 @@ MIN_RECONSTRUCTION = 3.0
 CLEAR_LEAD, STANDARD_ERRORS = 0.05, 3.0
 """A reading is better if its mean lead in dB over the crops exceeds both this and so many standard errors."""
 SAME_LEVELS = 1.0
-"""Readings whose outputs differ by at most this mean number of gray levels are the same in effect."""
+"""Readings whose outputs differ by at most this mean number of grey levels are the same in effect."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReadingFlags:
     """What flags say about the reading; None is to be found out."""
 
     layout: Layout | None = None
@@ -86,15 +86,15 @@ def layouts(original: Original) -> list[tuple[Layout, int]]:
 
 
 def candidates(
-    layout: Layout, channels: int, dtypes: tuple[str, str], wanted: Wanted, operation: Operation
+    layout: Layout, channels: int, dtypes: tuple[str, str], stated: ReadingFlags, operation: Operation
 ) -> Iterator[Reading]:
     """Yield the readings to try for a layout and the dtypes of input and output."""
     inputs, outputs = (
         [chosen] if chosen else [RANGES["0..255"]] if dtype == "uint8" else list(RANGES.values())
-        for chosen, dtype in zip((wanted.input, wanted.output), dtypes, strict=True)
+        for chosen, dtype in zip((stated.input, stated.output), dtypes, strict=True)
     )
-    orders = [wanted.bgr] if wanted.bgr is not None else [False, True] if channels == 3 else [False]
-    noise = [wanted.residual] if wanted.residual is not None else [False, True] if operation == "denoise" else [False]
+    orders = [stated.bgr] if stated.bgr is not None else [False, True] if channels == 3 else [False]
+    noise = [stated.residual] if stated.residual is not None else [False, True] if operation == "denoise" else [False]
     for values in inputs:
         for order in orders:
             for target in outputs:

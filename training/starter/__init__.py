@@ -1,1 +1,1 @@
-"""Writes a first recipe for somebody's own data: looks at the data, chooses, measures the speed, and gives reasons."""
+"""Writes the first recipe for a data set: surveys the data, chooses values with reasons, and measures the speed."""

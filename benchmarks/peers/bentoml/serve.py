@@ -42,9 +42,19 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--graph", required=True)
     parser.add_argument("--port", required=True)
-    given = parser.parse_args()
-    os.environ |= {GRAPH: str(Path(given.graph).resolve()), "BENTOML_DO_NOT_TRACK": "True"}
+    options = parser.parse_args()
+    os.environ |= {GRAPH: str(Path(options.graph).resolve()), "BENTOML_DO_NOT_TRACK": "True"}
     os.environ.setdefault("BENTOML_HOME", str(Path(sys.prefix) / "bentoml"))  # otherwise it creates ~/bentoml
     here = str(Path(__file__).parent)
-    command = ["bentoml", "serve", "serve:Denoiser", "--working-dir", here, "--host", "127.0.0.1", "--port", given.port]
+    command = [
+        "bentoml",
+        "serve",
+        "serve:Denoiser",
+        "--working-dir",
+        here,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        options.port,
+    ]
     os.execv(sys.executable, [sys.executable, "-m", *command])  # noqa: S606 - no shell is wanted

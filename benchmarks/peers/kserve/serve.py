@@ -42,8 +42,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--graph", required=True)
     parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
-    server = ModelServer(http_port=given.port, workers=1, enable_grpc=False, enable_latency_logging=False)
+    options = parser.parse_args()
+    server = ModelServer(http_port=options.port, workers=1, enable_grpc=False, enable_latency_logging=False)
     for chatty in ("uvicorn.access", "kserve.trace"):  # access logs would add to the measured time
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    server.start([Denoiser(given.graph)])
+    server.start([Denoiser(options.graph)])

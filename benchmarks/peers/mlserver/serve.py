@@ -53,5 +53,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--graph", required=True)
     parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
-    serve(given.graph, given.port)
+    options = parser.parse_args()
+    serve(options.graph, options.port)

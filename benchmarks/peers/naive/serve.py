@@ -43,7 +43,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--graph", required=True)
     parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
+    options = parser.parse_args()
     uvicorn.run(
-        create_app(given.graph), port=given.port, loop="uvloop", http="httptools", log_level="warning", access_log=False
+        create_app(options.graph),
+        port=options.port,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
     )

@@ -66,5 +66,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--graph", required=True)
     parser.add_argument("--port", type=int, required=True)
-    given = parser.parse_args()
-    run(str(Path(given.graph).resolve()), given.port)
+    options = parser.parse_args()
+    run(str(Path(options.graph).resolve()), options.port)

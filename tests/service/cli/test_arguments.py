@@ -49,21 +49,21 @@ def test_one_source_goes_into_a_folder_that_ends_in_a_slash(models: Path, folder
 @accepts(25, "wildcards in quotes", oracle="the sources", cases="{pattern}")
 @pytest.mark.parametrize("pattern", ["*.png", "[01].png", "?.png", "../**/*.png"])
 def test_a_wildcard_in_quotes_is_expanded(folder: Path, pattern: str) -> None:
-    found = find_sources([f"{folder}/{pattern}"], None, lambda _path: False)
-    assert [source.name.name for source in found.files] == ["0.png", "1.png"]
+    matched = find_sources([f"{folder}/{pattern}"], None, lambda _path: False)
+    assert [source.name.name for source in matched.files] == ["0.png", "1.png"]
 
 
 @accepts(25, "a file that is named like a wildcard", oracle="the sources")
 def test_a_file_named_like_a_wildcard_is_itself(folder: Path) -> None:
     (folder / "[01].png").write_bytes(png(digit()))
-    found = find_sources([f"{folder}/[01].png"], None, lambda _path: False)
-    assert [source.name.name for source in found.files] == ["[01].png"]
+    matched = find_sources([f"{folder}/[01].png"], None, lambda _path: False)
+    assert [source.name.name for source in matched.files] == ["[01].png"]
 
 
 @accepts(25, "a source that is named twice", oracle="the sources")
 def test_a_source_that_is_named_twice_is_read_once(folder: Path) -> None:
-    found = find_sources([str(folder / "0.png")] * 2, None, lambda _path: False)
-    assert len(found.files) == 1
+    matched = find_sources([str(folder / "0.png")] * 2, None, lambda _path: False)
+    assert len(matched.files) == 1
 
 
 @accepts(25, "`~` in quotes", oracle="the outputs")

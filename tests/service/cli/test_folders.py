@@ -43,8 +43,8 @@ def names_found(folder: Path) -> list[str]:
 def targets(folder: Path, output: str, *, suffix: str = "") -> dict[str, str]:
     """The planned name of each source, below the output folder."""
     place = output_folder(output, [str(folder)])
-    found = find_sources([str(folder)], place, never)
-    plan = plan_outputs(found, output, place, ExistingFilePolicy(suffix=suffix), never)
+    listed = find_sources([str(folder)], place, never)
+    plan = plan_outputs(listed, output, place, ExistingFilePolicy(suffix=suffix), never)
     return {
         task.source.name.as_posix(): task.target.relative_to(output).as_posix() for task in plan.tasks if task.target
     }
@@ -80,9 +80,9 @@ def targets(folder: Path, output: str, *, suffix: str = "") -> dict[str, str]:
 )
 def test_a_file_of_a_system_is_ignored_silently(tmp_path: Path, name: str) -> None:
     write(tmp_path, "real.png", name)
-    found = find_sources([str(tmp_path)], None, never)
-    assert [source.name.as_posix() for source in found.files] == ["real.png"]
-    assert not found.passed_over
+    listed = find_sources([str(tmp_path)], None, never)
+    assert [source.name.as_posix() for source in listed.files] == ["real.png"]
+    assert not listed.passed_over
 
 
 @accepts(23, "suffixes in any case, and none", oracle="the images that are found", cases="{name}")

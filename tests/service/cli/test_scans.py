@@ -159,9 +159,9 @@ def test_each_page_keeps_its_own_metadata(models: Path, tmp_path: Path) -> None:
 
 def test_the_pages_of_a_tiff_and_of_a_big_tiff_are_found() -> None:
     for options in ({}, {"big_tiff": True}):
-        found = read_pages(pages(3, **options), max_pages=4, max_pixels=10**6).pages
-        assert [np.asarray(Image.open(BytesIO(page))).tolist() for page in found] == [digit()[:, :, 0].tolist()] * 3
-        assert [getattr(Image.open(BytesIO(page)), "n_frames", 1) for page in found] == [1, 1, 1]
+        single = read_pages(pages(3, **options), max_pages=4, max_pixels=10**6).pages
+        assert [np.asarray(Image.open(BytesIO(page))).tolist() for page in single] == [digit()[:, :, 0].tolist()] * 3
+        assert [getattr(Image.open(BytesIO(page)), "n_frames", 1) for page in single] == [1, 1, 1]
 
 
 @refuses(26, "a corrupt page", because="its number is named")

@@ -92,7 +92,7 @@ def test_premultiplied_and_straight_files_mean_the_same(premultiplied: bool, com
     assert blob.count(unspecified) == 1
     if premultiplied:
         blob = blob.replace(unspecified, unspecified[:-2] + b"\x01\0")
-    found = codec.decode(blob, formats=("tiff",), max_pixels=100)
-    assert found.alpha is not None
-    assert (found.alpha == 128).all()
-    assert np.abs(found.pixels.astype(int) - straight[:, :, :3]).max() <= 2
+    decoded = codec.decode(blob, formats=("tiff",), max_pixels=100)
+    assert decoded.alpha is not None
+    assert (decoded.alpha == 128).all()
+    assert np.abs(decoded.pixels.astype(int) - straight[:, :, :3]).max() <= 2

@@ -63,11 +63,11 @@ def channels(samples: Array, count: int) -> Array:
 @pytest.mark.parametrize("bits", [10, 12, 14])
 def test_unscaled_samples_are_neither_black_nor_clipped(bits: int, stated: bool, count: int) -> None:
     samples = channels(np.rint(RAMP * ((1 << bits) - 1)).astype(np.uint16), count)
-    found = decode(wide_png(samples, bits if stated else None))
+    decoded = decode(wide_png(samples, bits if stated else None))
     colours = (count - 1) // 2 * 2 + 1
-    assert found.bit_depth == bits
-    assert found.alpha is None
-    assert (found.pixels == (samples[:, :, :colours] >> (bits - 8))).all()
+    assert decoded.bit_depth == bits
+    assert decoded.alpha is None
+    assert (decoded.pixels == (samples[:, :, :colours] >> (bits - 8))).all()
 
 
 @accepts(7, "16-bit samples that were scaled from fewer", oracle="the samples, shifted", cases="{count} channels")
@@ -75,9 +75,9 @@ def test_unscaled_samples_are_neither_black_nor_clipped(bits: int, stated: bool,
 def test_scaled_samples_of_few_bits_keep_their_brightness(count: int) -> None:
     twelve = channels(np.rint(RAMP * 4095).astype(np.uint16), count)
     replicated = twelve << 4 | twelve >> 8
-    found = decode(wide_png(replicated, 12))
-    assert found.bit_depth == 12
-    assert (found.pixels == (twelve[:, :, : found.pixels.shape[2]] >> 4)).all()
+    decoded = decode(wide_png(replicated, 12))
+    assert decoded.bit_depth == 12
+    assert (decoded.pixels == (twelve[:, :, : decoded.pixels.shape[2]] >> 4)).all()
 
 
 @accepts(7, "a dark 16-bit image", oracle="the samples, shifted", cases="times {factor}, {count} channels")
@@ -85,36 +85,36 @@ def test_scaled_samples_of_few_bits_keep_their_brightness(count: int) -> None:
 @pytest.mark.parametrize("factor", [16, 256, 257])
 def test_a_dark_scaled_image_stays_dark(factor: int, count: int) -> None:
     dark = channels(np.rint(RAMP * 60).astype(np.uint16), count) * factor
-    found = decode(wide_png(dark))
-    assert found.bit_depth == 16
-    assert (found.pixels == dark >> 8).all()
+    decoded = decode(wide_png(dark))
+    assert decoded.bit_depth == 16
+    assert (decoded.pixels == dark >> 8).all()
 
 
 @accepts(7, "16-bit images", oracle="the high byte", cases="{count} channels")
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_sixteen_bits_give_their_high_byte(count: int) -> None:
     samples = channels(np.rint(RAMP * 65535).astype(np.uint16), count)
-    found = decode(wide_png(samples))
-    assert (found.bit_depth, found.alpha) == (16, None)
-    assert (found.pixels == samples[:, :, : found.pixels.shape[2]] >> 8).all()
+    decoded = decode(wide_png(samples))
+    assert (decoded.bit_depth, decoded.alpha) == (16, None)
+    assert (decoded.pixels == samples[:, :, : decoded.pixels.shape[2]] >> 8).all()
 
 
 def test_alpha_of_the_full_range_beside_unscaled_colours() -> None:
     samples = channels(np.rint(RAMP * 4095).astype(np.uint16), 4)
     samples[:, :, 3] = 0x8000
-    found = decode(wide_png(samples, 12))
-    assert found.alpha is not None
-    assert (found.alpha == 0x80).all()
-    assert (found.pixels == samples[:, :, :3] >> 4).all()
+    decoded = decode(wide_png(samples, 12))
+    assert decoded.alpha is not None
+    assert (decoded.alpha == 0x80).all()
+    assert (decoded.pixels == samples[:, :, :3] >> 4).all()
 
 
 @accepts(7, "a transparent colour of 16 bits", oracle="the key of the file", cases="{count} channels")
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_transparent_colour_of_sixteen_bits(count: int) -> None:
     samples = channels(np.rint(RAMP * 65535).astype(np.uint16), count)
-    found = decode(wide_png(samples, key=samples[3, 4].astype(">u2").tobytes()))
-    assert found.alpha is not None
-    assert np.argwhere(found.alpha == 0).tolist() == [[3, 4]]
+    decoded = decode(wide_png(samples, key=samples[3, 4].astype(">u2").tobytes()))
+    assert decoded.alpha is not None
+    assert np.argwhere(decoded.alpha == 0).tolist() == [[3, 4]]
 
 
 @accepts(
@@ -124,9 +124,9 @@ def test_a_transparent_colour_of_sixteen_bits(count: int) -> None:
 @pytest.mark.parametrize("bits", [12, 16])
 def test_grey_tiff_of_sixteen_bits(bits: int, compression: str | None) -> None:
     samples = np.rint(RAMP * ((1 << bits) - 1)).astype(np.uint16)
-    found = decode(tiff(Image.fromarray(samples), compression=compression))
-    assert found.bit_depth == bits
-    assert (found.pixels[:, :, 0] == samples >> (bits - 8)).all()
+    decoded = decode(tiff(Image.fromarray(samples), compression=compression))
+    assert decoded.bit_depth == bits
+    assert (decoded.pixels[:, :, 0] == samples >> (bits - 8)).all()
 
 
 def test_a_tiff_where_white_is_zero_is_not_a_negative() -> None:
@@ -140,14 +140,14 @@ def test_a_tiff_where_white_is_zero_is_not_a_negative() -> None:
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 @pytest.mark.parametrize(("full", "tolerance"), [(1.0, 0), (1.5, 0), (255.0, 0), (4095.0, 0), (65535.0, 0), (1e6, 0)])
 def test_floats_are_scaled_by_their_range(full: float, tolerance: int, compression: str | None) -> None:
-    found = decode(tiff(Image.fromarray((RAMP * full).astype(np.float32)), compression=compression))
-    assert found.bit_depth == 32
-    assert np.abs(found.pixels[:, :, 0] - np.rint(RAMP * 255)).max() <= tolerance
+    decoded = decode(tiff(Image.fromarray((RAMP * full).astype(np.float32)), compression=compression))
+    assert decoded.bit_depth == 32
+    assert np.abs(decoded.pixels[:, :, 0] - np.rint(RAMP * 255)).max() <= tolerance
 
 
 def test_negative_floats_are_shifted_and_nothing_is_clipped() -> None:
-    found = decode(tiff(Image.fromarray((RAMP - 0.5).astype(np.float32))))
-    assert (found.pixels[:, :, 0] == np.rint(RAMP * 255)).all()
+    decoded = decode(tiff(Image.fromarray((RAMP - 0.5).astype(np.float32))))
+    assert (decoded.pixels[:, :, 0] == np.rint(RAMP * 255)).all()
 
 
 @refuses(7, "float TIFF with values that are no numbers", because="the value is named, 422", cases="{value}")
@@ -163,8 +163,8 @@ def test_floats_that_are_no_numbers_are_named(value: float) -> None:
 @pytest.mark.parametrize("full", [255, 4095, 65535, (1 << 24) - 1, (1 << 31) - 1])
 def test_integers_of_32_bits_are_scaled_by_their_range(full: int) -> None:
     samples = np.rint(RAMP * full).astype(np.int32)
-    found = decode(tiff(Image.fromarray(samples)))
-    assert (found.pixels[:, :, 0] == samples >> (full.bit_length() - 8)).all()
+    decoded = decode(tiff(Image.fromarray(samples)))
+    assert (decoded.pixels[:, :, 0] == samples >> (full.bit_length() - 8)).all()
 
 
 @accepts(7, "palettes with transparency; gray with alpha", oracle="Pillow")
@@ -173,18 +173,18 @@ def test_palette_with_transparency_and_grey_with_alpha() -> None:
     grey = np.dstack([alpha[::-1], alpha])
     out = BytesIO()
     Image.fromarray(grey).save(out, "PNG")
-    found = decode(out.getvalue())
-    assert (found.pixels[:, :, 0] == grey[:, :, 0]).all()
-    assert found.alpha is not None
-    assert (found.alpha == alpha).all()
+    decoded = decode(out.getvalue())
+    assert (decoded.pixels[:, :, 0] == grey[:, :, 0]).all()
+    assert decoded.alpha is not None
+    assert (decoded.alpha == alpha).all()
     palette = Image.fromarray(np.arange(4, dtype=np.uint8).reshape(2, 2), mode="P")
     palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
     out = BytesIO()
     palette.save(out, "PNG", transparency=bytes([0, 128, 255]))
-    found = decode(out.getvalue())
-    assert found.pixels.reshape(-1, 3).tolist() == [[10, 20, 30], [40, 50, 60], [70, 80, 90], [100, 110, 120]]
-    assert found.alpha is not None
-    assert found.alpha.ravel().tolist() == [0, 128, 255, 255]
+    decoded = decode(out.getvalue())
+    assert decoded.pixels.reshape(-1, 3).tolist() == [[10, 20, 30], [40, 50, 60], [70, 80, 90], [100, 110, 120]]
+    assert decoded.alpha is not None
+    assert decoded.alpha.ravel().tolist() == [0, 128, 255, 255]
 
 
 @accepts(7, "images of one bit", oracle="Pillow", cases="{kind}")
@@ -193,9 +193,9 @@ def test_one_bit_is_black_and_white(kind: str) -> None:
     bits = RAMP > 0.5
     out = BytesIO()
     Image.fromarray(bits).save(out, kind)
-    found = decode(out.getvalue())
-    assert found.grey
-    assert (found.pixels[:, :, 0] == bits * 255).all()
+    decoded = decode(out.getvalue())
+    assert decoded.grey
+    assert (decoded.pixels[:, :, 0] == bits * 255).all()
 
 
 @accepts(7, "gray content in three channels is treated as gray", oracle="the channels of the result", cases="{kind}")

@@ -33,9 +33,9 @@ def decode(blob: bytes, max_pixels: int = 1 << 20) -> Picture:
 @accepts(10, "HEIC (extra `heif`) and AVIF", oracle="Pillow and pillow-heif", cases="{kind}")
 @pytest.mark.parametrize(("kind", "media_type"), [("AVIF", "image/avif"), ("HEIF", "image/heif")])
 def test_photos_of_phones_and_browsers_are_decoded(kind: str, media_type: str) -> None:
-    found = decode(written(kind, quality=95))
-    assert found.media_type == media_type
-    assert np.abs(found.pixels.astype(int) - RAMP).mean() < 4
+    detected = decode(written(kind, quality=95))
+    assert detected.media_type == media_type
+    assert np.abs(detected.pixels.astype(int) - RAMP).mean() < 4
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])

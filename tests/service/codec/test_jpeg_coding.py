@@ -62,10 +62,10 @@ def test_sampling_tables_and_progression_stay(
     options: dict[str, Any], sampling: str, progressive: bool, exif: bytes
 ) -> None:
     blob = jpeg(colours(), subsampling=SAMPLINGS[sampling], progressive=progressive, exif=exif, **options)
-    sent, found = Image.open(BytesIO(blob)), answered(blob)
-    assert get_sampling(found) == SAMPLINGS[sampling]
-    assert tables(found) == tables(sent)
-    assert bool(found.info.get("progressive")) is progressive
+    sent, actual = Image.open(BytesIO(blob)), answered(blob)
+    assert get_sampling(actual) == SAMPLINGS[sampling]
+    assert tables(actual) == tables(sent)
+    assert bool(actual.info.get("progressive")) is progressive
 
 
 @accepts(6, "red text in a 4:4:4 JPEG", oracle="the largest error against the input")
@@ -78,15 +78,15 @@ def test_red_text_of_full_sampling_is_not_blurred() -> None:
 @accepts(6, "the table of a gray JPEG", oracle="Pillow")
 def test_grey_keeps_its_table() -> None:
     blob = jpeg(colours()[:, :, 0], quality=83)
-    found = answered(blob)
-    assert (found.mode, tables(found)) == ("L", tables(Image.open(BytesIO(blob))))
+    actual = answered(blob)
+    assert (actual.mode, tables(actual)) == ("L", tables(Image.open(BytesIO(blob))))
 
 
 @accepts(6, "rare samplings", oracle="Pillow", cases="{sampling}")
-@pytest.mark.parametrize(("sampling", "wanted"), [("440", 0), ("411", 1)])
-def test_a_sampling_that_cannot_be_written_becomes_a_finer_one(sampling: str, wanted: int) -> None:
+@pytest.mark.parametrize(("sampling", "expected"), [("440", 0), ("411", 1)])
+def test_a_sampling_that_cannot_be_written_becomes_a_finer_one(sampling: str, expected: int) -> None:
     blob = simplejpeg.encode_jpeg(colours(), quality=90, colorsubsampling=sampling)
-    assert get_sampling(answered(blob)) == wanted
+    assert get_sampling(answered(blob)) == expected
 
 
 def test_a_turned_image_loses_no_chroma() -> None:
@@ -100,17 +100,17 @@ def test_a_turned_image_loses_no_chroma() -> None:
 def test_files_without_ycc_are_answered_at_their_steps(mode: str) -> None:
     out = BytesIO()
     Image.fromarray(colours()).convert(mode).save(out, "JPEG", quality=91, subsampling=0, keep_rgb=True)
-    found = answered(out.getvalue())
-    assert get_sampling(found) == 0
-    assert tables(found)[0] == tables(Image.open(BytesIO(out.getvalue())))[0]
+    actual = answered(out.getvalue())
+    assert get_sampling(actual) == 0
+    assert tables(actual)[0] == tables(Image.open(BytesIO(out.getvalue())))[0]
 
 
 @accepts(6, "`quality=`", oracle="Pillow's tables")
 def test_a_given_quality_is_obeyed_and_the_rest_kept() -> None:
     for progressive in (False, True):
-        found = answered(jpeg(colours(), quality=40, subsampling=0, progressive=progressive), quality=97)
-        assert tables(found) == tables(Image.open(BytesIO(jpeg(colours(), quality=97))))
-        assert (get_sampling(found), bool(found.info.get("progressive"))) == (0, progressive)
+        actual = answered(jpeg(colours(), quality=40, subsampling=0, progressive=progressive), quality=97)
+        assert tables(actual) == tables(Image.open(BytesIO(jpeg(colours(), quality=97))))
+        assert (get_sampling(actual), bool(actual.info.get("progressive"))) == (0, progressive)
 
 
 @accepts(6, "`HOURGLASS_IMAGE_QUALITY` for inputs that are no JPEG", oracle="Pillow's tables")
@@ -137,9 +137,9 @@ def test_progressive_noise_at_full_quality_is_answered() -> None:
 
 def test_standard_tables_are_libjpegs() -> None:
     for quality in range(1, 101):
-        found = tables(Image.open(BytesIO(jpeg(colours(), quality=quality))))
-        assert tuple(found[0]) == scale(STANDARD_LUMA, quality)
-        assert tuple(found[1]) == scale(STANDARD_CHROMA, quality)
+        actual = tables(Image.open(BytesIO(jpeg(colours(), quality=quality))))
+        assert tuple(actual[0]) == scale(STANDARD_LUMA, quality)
+        assert tuple(actual[1]) == scale(STANDARD_CHROMA, quality)
 
 
 def test_broken_headers_have_no_coding() -> None:
@@ -157,5 +157,5 @@ def test_broken_tables_fall_back_to_the_quality_of_the_settings() -> None:
     picture = decode(jpeg(colours()))
     assert picture.coding
     picture.coding = picture.coding._replace(tables=b"\0\1\2")
-    found = Image.open(BytesIO(codec.encode(picture, "image/jpeg", default_quality=77)))
-    assert tables(found) == tables(Image.open(BytesIO(jpeg(colours(), quality=77))))
+    actual = Image.open(BytesIO(codec.encode(picture, "image/jpeg", default_quality=77)))
+    assert tables(actual) == tables(Image.open(BytesIO(jpeg(colours(), quality=77))))

@@ -31,18 +31,18 @@ def picture(blob: bytes) -> LazyPicture:
 def test_the_segments_of_a_file_are_those_that_it_was_made_of() -> None:
     blob = with_segments(jpeg(), segment(0xE5, b"body"), segment(0xFE, b""))
     heads = segments(blob)
-    found = [(one.marker, one.body(blob)) for one in walk(blob)]
-    assert found[: len(heads)] == heads
-    assert found[-1] == (0xD9, b"")
+    markers = [(one.marker, one.body(blob)) for one in walk(blob)]
+    assert markers[: len(heads)] == heads
+    assert markers[-1] == (0xD9, b"")
 
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_what_stands_between_segments_changes_nothing(name: str) -> None:
     blob = with_segments(jpeg(), STRANGE[name])
-    plain, found = picture(jpeg()).decode(), picture(blob).decode()
-    assert (found.pixels == plain.pixels).all()
-    assert found.coding == plain.coding
-    assert Image.open(BytesIO(encode(found, "image/jpeg"))).info["progressive"]
+    plain, markers = picture(jpeg()).decode(), picture(blob).decode()
+    assert (markers.pixels == plain.pixels).all()
+    assert markers.coding == plain.coding
+    assert Image.open(BytesIO(encode(markers, "image/jpeg"))).info["progressive"]
 
 
 @pytest.mark.parametrize("name", STRANGE)

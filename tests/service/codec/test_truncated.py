@@ -48,9 +48,9 @@ JPEGS: dict[str, dict[str, Any]] = {
 def test_a_jpeg_without_its_end_marker_is_whole(name: str) -> None:
     blob = written("JPEG", **JPEGS[name])
     for missing in (1, 2):
-        found = decode(blob[:-missing])
-        assert found.fraction == 1
-        assert (found.pixels == decode(blob).pixels).all()
+        recovered = decode(blob[:-missing])
+        assert recovered.fraction == 1
+        assert (recovered.pixels == decode(blob).pixels).all()
 
 
 @accepts(
@@ -66,11 +66,11 @@ def test_a_jpeg_cut_in_the_middle_states_its_share(name: str, share: float) -> N
     cut = blob[: int(share * len(blob))]
     with pytest.raises(TruncatedImage, match=r"truncated: \d+% of the image is there"):
         decode(cut)
-    found, whole = decode(cut, allow=True), decode(blob)
-    assert abs(found.fraction - share) < 0.3  # in rows of blocks; headers count among the bytes
-    rows = int(found.fraction * whole.pixels.shape[0])
-    assert (found.pixels[: rows - 16] == whole.pixels[: rows - 16]).all()
-    assert (found.pixels[rows + 32 :] != whole.pixels[rows + 32 :]).any() or rows > 120
+    recovered, whole = decode(cut, allow=True), decode(blob)
+    assert abs(recovered.fraction - share) < 0.3  # in rows of blocks; headers count among the bytes
+    rows = int(recovered.fraction * whole.pixels.shape[0])
+    assert (recovered.pixels[: rows - 16] == whole.pixels[: rows - 16]).all()
+    assert (recovered.pixels[rows + 32 :] != whole.pixels[rows + 32 :]).any() or rows > 120
 
 
 @pytest.mark.parametrize("name", ["progressive", "progressive grey"])
@@ -102,11 +102,11 @@ def test_rows_before_the_cut_are_those_of_the_whole(kind: str, mode: str, share:
     cut = blob[: int(share * len(blob))]
     with pytest.raises(TruncatedImage, match=r"% of the image is there"):
         decode(cut)
-    found, whole = decode(cut, allow=True), decode(blob)
-    assert found.fraction == pytest.approx(share, abs=0.1)
-    rows = int(found.fraction * 160)
-    assert (found.pixels[:rows] == whole.pixels[:rows]).all()
-    assert not found.pixels[rows + 2 :].any() or mode == "P"
+    recovered, whole = decode(cut, allow=True), decode(blob)
+    assert recovered.fraction == pytest.approx(share, abs=0.1)
+    rows = int(recovered.fraction * 160)
+    assert (recovered.pixels[:rows] == whole.pixels[:rows]).all()
+    assert not recovered.pixels[rows + 2 :].any() or mode == "P"
 
 
 @accepts(9, "a PNG without its last chunk", oracle="the pixels of the whole file", cases="{missing} bytes missing")

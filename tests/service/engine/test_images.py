@@ -38,9 +38,9 @@ def test_a_tinted_output_of_a_grey_image_is_answered_grey(pixels: np.ndarray, ki
     picture = decode(png(pixels, kind))
     tinted = np.clip(picture.pixels + np.array([9, -4, 6]), 0, 255).astype(np.uint8)
     answer = codec.encode(postprocess(tinted, picture, keep_metadata=True), picture.media_type)
-    found = np.asarray(Image.open(BytesIO(answer)))
-    assert found.shape == pixels.shape
-    assert (found == found[:, :, :1]).all()
+    actual = np.asarray(Image.open(BytesIO(answer)))
+    assert actual.shape == pixels.shape
+    assert (actual == actual[:, :, :1]).all()
 
 
 def test_an_output_equal_to_a_grey_input_is_not_changed() -> None:

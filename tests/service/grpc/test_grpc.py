@@ -119,8 +119,8 @@ def test_generated_code_is_current(tmp_path: Path) -> None:
     ]
     subprocess.run(command, check=True, cwd=ROOT)
     for suffix in ("_pb2.py", "_pb2.pyi"):
-        made = tmp_path / path.replace(".proto", suffix)
-        assert made.read_text() == (ROOT / path.replace(".proto", suffix)).read_text()
+        generated = tmp_path / path.replace(".proto", suffix)
+        assert generated.read_text() == (ROOT / path.replace(".proto", suffix)).read_text()
 
 
 def test_documents_are_those_of_http(models: Path) -> None:

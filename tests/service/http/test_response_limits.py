@@ -71,13 +71,13 @@ def test_the_largest_size_of_a_format_is_answered(client: TestClient, side: int,
     oracle="the type of the response",
 )
 @pytest.mark.parametrize(
-    ("size", "kind", "wanted"), [((2, 17_000), "JPEG", "image/jpeg"), ((1, 70_000), "PNG", "image/png")]
+    ("size", "kind", "expected"), [((2, 17_000), "JPEG", "image/jpeg"), ((1, 70_000), "PNG", "image/png")]
 )
 def test_a_browser_gets_a_type_that_holds_the_image(
-    client: TestClient, size: tuple[int, int], kind: str, wanted: str
+    client: TestClient, size: tuple[int, int], kind: str, expected: str
 ) -> None:
     answer = post(client, "", strip(*size, kind), BROWSER)
-    assert answer.headers["content-type"] == wanted
+    assert answer.headers["content-type"] == expected
     assert pixels(answer.content).shape[:2] == size[::-1]
 
 

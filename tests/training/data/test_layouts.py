@@ -32,7 +32,7 @@ CONTENT = {
 def find(folder: Path, name: str = "mnist") -> dict[str, bytes]:
     hashes = {file: hashlib.sha256(content).hexdigest() for file, content in CONTENT.items()}
     return {
-        file: found.content for file, found in fetch(DatasetFiles(name, "", hashes, ()), folder, folder / "c").items()
+        file: paths.content for file, paths in fetch(DatasetFiles(name, "", hashes, ()), folder, folder / "c").items()
     }
 
 

@@ -20,10 +20,10 @@ from training.importing.plan import Flags
 from training.importing.publish import ImportRequest, import_model
 from training.importing.reading import RANGES, Reading, parse_range
 from training.importing.source import read_source
-from training.importing.trials import Finding, Trial, Wanted, choose_trial
+from training.importing.trials import Finding, ReadingFlags, Trial, choose_trial
 from training.workspace import Workspace
 
-KNOWN = Wanted(input=parse_range("0..1"), output=parse_range("0..1"), bgr=False, residual=False)
+KNOWN = ReadingFlags(input=parse_range("0..1"), output=parse_range("0..1"), bgr=False, residual=False)
 
 
 def published(folder: Path, operation: str = "denoise") -> tuple[Card, Any]:
@@ -33,14 +33,14 @@ def published(folder: Path, operation: str = "denoise") -> tuple[Card, Any]:
 
 
 def run_import(
-    path: Path, *, operation: Any = "denoise", wanted: Wanted = KNOWN, constants: Any = None, **flags: Any
+    path: Path, *, operation: Any = "denoise", stated: ReadingFlags = KNOWN, constants: Any = None, **flags: Any
 ) -> tuple[Path, dict[str, Finding]]:
     findings: dict[str, Finding] = {}
     request = ImportRequest({operation: read_source(path)}, "mine", "CC0-1.0")
     imported = import_model(
         request,
         Selection(constants=constants or {}),
-        Flags(wanted, **flags),
+        Flags(stated, **flags),
         path.parent / "models",
         lambda finding: findings.update({finding.topic: finding}),
     )
@@ -52,7 +52,7 @@ def noise(*shape: int) -> Any:
 
 
 def test_values_are_found_out_by_trying(tmp_path: Path) -> None:
-    folder, findings = run_import(save_denoiser(tmp_path / "net.onnx", 40 / 255, 1), wanted=Wanted())
+    folder, findings = run_import(save_denoiser(tmp_path / "net.onnx", 40 / 255, 1), stated=ReadingFlags())
     assert findings["values"].choice == "NCHW 0..1 RGB"
     assert "dB more than" in findings["values"].evidence
     assert findings["color"].choice == "RGB"
@@ -65,7 +65,7 @@ def test_values_are_found_out_by_trying(tmp_path: Path) -> None:
 
 
 def trial(reading: Reading, gains: list[float], level: int) -> Trial:
-    """Return the trial of a reading with a gain for each crop, and outputs of one gray level."""
+    """Return the trial of a reading with a gain for each crop, and outputs of one grey level."""
     return Trial(reading, np.array([gains]), np.array([gains]), np.full((1, 2, 2, 3), level, np.uint8))
 
 
@@ -134,8 +134,8 @@ def test_blue_comes_first_where_the_flag_says_so(tmp_path: Path) -> None:
     path = save_net(
         tmp_path / "net.onnx", "y = Mul(x half)", {"half": half}, inputs={"x": ANY_NCHW}, outputs={"y": ANY_NCHW}
     )
-    wanted = Wanted(input=parse_range("0..255"), output=parse_range("0..255"), bgr=True, residual=False)
-    folder, _ = run_import(path, wanted=wanted)
+    stated = ReadingFlags(input=parse_range("0..255"), output=parse_range("0..255"), bgr=True, residual=False)
+    folder, _ = run_import(path, stated=stated)
     images = np.full((1, 5, 5, 3), 100, np.uint8)
     assert published(folder)[1](images)[0, 2, 2].tolist() == [100, 100, 50]
 
@@ -280,7 +280,7 @@ def test_untrained_model_is_asked_about(tmp_path: Path) -> None:
         tmp_path / "net.onnx", "y = Conv(x w) pads:1,1,1,1", weights, inputs={"x": ANY_NCHW}, outputs={"y": ANY_NCHW}
     )
     with pytest.raises(ImportRejected, match=r"--range .* --color \(rgb or bgr\).* --data FOLDER"):
-        run_import(path, wanted=Wanted())
+        run_import(path, stated=ReadingFlags())
 
 
 @pytest.mark.parametrize("name", ["net.pth", "net.h5", "net.onnx"])
