@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +28,7 @@ from service.telemetry.logs import configure_logging
 from service.types import Array
 
 FAILURE, INTERRUPTED = 1, 128  # exit status: some files failed; stopped by a signal, whose number is added
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class CommandError(Exception):
@@ -183,12 +184,12 @@ def run_tasks(
         report.note(message)
     if not plan.tasks:
         return report
-    for kind in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+    for kind in STOP_SIGNALS:
         signal.signal(kind, _interrupt)
     state = load_state(settings)
     try:
         asyncio.run(_run(state, report))
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, asyncio.CancelledError) as stop:
         number = stop.args[0] if stop.args else signal.SIGINT
         report.note(
             f"stopped after {len(report.files)} of {report.total}: the same command with --skip-existing continues",
@@ -205,7 +206,21 @@ def _interrupt(number: int, _frame: object) -> None:
     raise KeyboardInterrupt(number)
 
 
+def _cancel_on_signals() -> None:
+    """Cancel the current task when a stop signal arrives, as asyncio does for SIGINT.
+
+    An exception that a handler raises in the event loop could be lost, or leave a lock of the thread pool held.
+    """
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("call this function in a task")
+    for kind in STOP_SIGNALS:
+        with suppress(NotImplementedError):  # on Windows
+            asyncio.get_running_loop().add_signal_handler(kind, task.cancel, int(kind))
+
+
 async def _run(state: State, report: Report) -> None:
+    _cancel_on_signals()
     options = report.options
     model = await batch.select_model(state, report.operation, options.model)
     check_removal(options.removal, model.card)
