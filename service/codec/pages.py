@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, features
 
 from service.codec.encoder import ENCODABLE, encode, fitting_profile, pixels_for
-from service.codec.picture import NEW_SUBFILE_TYPE, REDUCED_IMAGE, Picture
+from service.codec.picture import Picture
 from service.codec.pillow_metadata import PHOTOSHOP_TAG, XMP_TAG
+from service.codec.tiff_samples import NEW_SUBFILE_TYPE, REDUCED_IMAGE
 from service.errors import ImageTooLarge, InvalidImage, Problem
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -8,7 +8,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import import_module
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,7 @@ from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, describe_unsupported, read_coding
 from service.codec.limits import describe_limit, fits
 from service.codec.metadata import FileParts, Metadata
-from service.codec.signatures import RAW_HINT, detect_format
+from service.codec.signatures import detect_format
 from service.codec.truncated import recover, webp_byte_fraction
 from service.errors import ImageTooLarge, InvalidImage, Problem, TruncatedImage, UnsupportedImage
 
@@ -42,9 +41,6 @@ import_module("PIL.AvifImagePlugin")
 # Pillow's own limit only warns below 179 megapixels. `LazyPicture` checks the limit instead.
 Image.MAX_IMAGE_PIXELS = None
 
-RAW_TAGS = (50706, 330)  # DNGVersion and SubIFDs: the full image is in another directory
-NEW_SUBFILE_TYPE = 254
-REDUCED_IMAGE = 1  # bit of the tag NewSubfileType: a preview of another image in the file
 FAST_PARSERS = {"PNG": png.parse, "JPEG": jpeg.parse}
 SPLITTERS = {"PNG": png_chunks.split, "JPEG": jpeg_segments.split, "WEBP": webp_chunks.split}
 COUNT_CHUNK_BYTES = 1 << 20  # `bytes.count` holds the GIL, so count in chunks
@@ -185,8 +181,10 @@ class LazyPicture:
         try:
             image.load()
         except OSError as error:
-            recovered = recover(data, self._format, self._open_with_pillow) if "truncated" in str(error) else None
-            if recovered is None:
+            is_cut = "truncated" in str(error)
+            can_recover = is_cut or self._format == "PNG"  # a PNG whose checksum is wrong may have all its pixels
+            recovered = recover(data, self._format, self._open_with_pillow) if can_recover else None
+            if recovered is None or (recovered.fraction < 1 and not is_cut):
                 raise
             if recovered.fraction < 1 and not allow_truncated:
                 there = f"{recovered.fraction:.0%} of the image" if recovered.fraction else "less than 1% of the image"
@@ -205,7 +203,7 @@ class LazyPicture:
         grey = tiff_samples.as_grey(parts.image) if self._format == "TIFF" else None
         image = self._open_with_pillow(grey.data if grey else parts.image)
         if self._format == "TIFF":
-            _reject_raw(image)
+            tiff_samples.reject_unreadable(image)
         if not split:
             pillow_metadata.take(parts, image)
         return OpenedImage(image, parts, grey.channels if grey else 1)
@@ -229,14 +227,6 @@ def _explain(data: bytes, name: str, cause: str) -> Problem:
         return UnsupportedImage(f"the image is {kind}, which cannot be decoded; convert it to PNG or a usual JPEG")
     kinds = ", or it has samples of a kind that cannot be read" if name == "TIFF" and "header" in cause else ""
     return InvalidImage(f"the {name} {cause}{kinds}")
-
-
-def _reject_raw(image: Image.Image) -> None:
-    """Raise UnsupportedImage for a camera raw file, in which the first image of the TIFF is only a preview."""
-    tags: Any = getattr(image, "tag_v2", {})
-    is_preview = tags.get(NEW_SUBFILE_TYPE) == REDUCED_IMAGE and RAW_TAGS[1] in tags
-    if RAW_TAGS[0] in tags or is_preview:
-        raise UnsupportedImage(f"the data are {RAW_HINT}")
 
 
 def _count(marker: bytes, data: bytes) -> int:

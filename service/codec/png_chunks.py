@@ -97,6 +97,22 @@ def split(data: bytes) -> PngParts:
     return parts
 
 
+def image_data(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the joined bodies of all IDAT chunks, what stands before the first, and what follows the last."""
+    offset = SIGNATURE_BYTES
+    spans: list[tuple[int, int]] = []
+    for _ in range(MAX_CHUNKS):
+        if offset + 8 > len(data):
+            break
+        length, kind = CHUNK_HEADER.unpack_from(data, offset)
+        if kind == b"IDAT":
+            spans.append((offset, offset + 12 + length))
+        offset += 12 + length
+    if not spans:
+        return b"", data, b""
+    return b"".join(data[start + 8 : stop - 4] for start, stop in spans), data[: spans[0][0]], data[spans[-1][1] :]
+
+
 def _is_intact(piece: bytes) -> bool:
     return crc32(piece[4:-4]) == UINT32.unpack_from(piece, len(piece) - 4)[0]
 

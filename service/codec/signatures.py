@@ -60,6 +60,7 @@ OTHER_SIGNATURES = (
     (b"data:image/", "a data URI; send the bytes themselves, or JSON with the text"),
     (b"\x93NUMPY", "an .npy array; send it with Content-Type application/x-npy"),
     (b"{", "JSON; send it with Content-Type application/json"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; run `git lfs pull`"),
 )
 MARKUP = ((b"<svg", f"SVG, which has no pixels; {SEND_ANOTHER}"), (b"<html", "an HTML page, not an image"))
 DICOM_OFFSET = 128
@@ -69,13 +70,19 @@ def detect_image(data: bytes) -> str | None:
     """Return Pillow's name of a format that may be decodable, or None."""
     for name, signature in IMAGE_SIGNATURES:
         if data.startswith(signature):
-            return None if name == "TIFF" and _is_canon_raw(data) else name
+            is_variant = (name == "TIFF" and _is_canon_raw(data)) or (name == "PNG" and _is_ios_png(data))
+            return None if is_variant else name
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
     brands = _brands(data)
     if brands & AVIF_BRANDS:
         return "AVIF"
     return "HEIF" if brands & HEIF_BRANDS else None
+
+
+def _is_ios_png(data: bytes) -> bool:
+    """Return whether a file that begins like a PNG is Apple's variant CgBI, which PNG decoders cannot read."""
+    return data[12:16] == b"CgBI"
 
 
 def _is_canon_raw(data: bytes) -> bool:
@@ -88,6 +95,8 @@ def describe_other(data: bytes) -> str | None:
     brands = _brands(data)
     if b"crx " in brands or (data.startswith(b"II*\0") and _is_canon_raw(data)):
         return RAW_HINT
+    if _is_ios_png(data):
+        return f"a PNG of an iOS app (Apple's variant CgBI); {SEND_ANOTHER}"
     if brands or data[:4] == b"RIFF":
         return VIDEO_HINT
     if data[DICOM_OFFSET : DICOM_OFFSET + 4] == b"DICM":

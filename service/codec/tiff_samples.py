@@ -5,6 +5,12 @@ Rows of W pixels with 3 samples are stored as rows of 3 W grey samples are, so t
 
 from dataclasses import dataclass
 from struct import error, pack_into, unpack_from
+from typing import Any
+
+from PIL import Image
+
+from service.codec.signatures import RAW_HINT
+from service.errors import UnsupportedImage
 
 ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 SHORT, LONG = 3, 4
@@ -16,6 +22,9 @@ RGB, BLACK_IS_ZERO = 2, 1
 UNSIGNED, FLOAT = 1, 3
 WIDE_BITS = 32
 MAX_ENTRIES = 500
+DNG_VERSION, SUB_DIRECTORIES, NEW_SUBFILE_TYPE = 50706, 330, 254
+REDUCED_IMAGE = 1  # bit of the tag NewSubfileType: a preview of another image in the file
+SEPARATE_PLANES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,24 @@ def as_grey(data: bytes) -> GreyTiff | None:
     if EXTRA_SAMPLES in tags:
         pack_into(order + "HHI", changed, tags[EXTRA_SAMPLES].offset, TARGET_PRINTER, ASCII, 1)
     return GreyTiff(bytes(changed), channels)
+
+
+def reject_unreadable(image: Image.Image) -> None:
+    """Raise UnsupportedImage for a TIFF of which Pillow would return other pixels than a viewer shows.
+
+    In a camera raw file the first image is only a preview. Pillow reads planes of 16 bits as if they had 8.
+    """
+    tags: Any = getattr(image, "tag_v2", {})
+    tiles: Any = getattr(image, "tile", ())
+    is_preview = tags.get(NEW_SUBFILE_TYPE) == REDUCED_IMAGE and SUB_DIRECTORIES in tags
+    if DNG_VERSION in tags or is_preview:
+        raise UnsupportedImage(f"the data are {RAW_HINT}")
+    is_raw = bool(tiles) and tiles[0][0] == "raw"
+    if is_raw and tags.get(PLANES) == SEPARATE_PLANES and max(tags.get(BITS, (8,))) > 8:
+        raise UnsupportedImage(
+            "the TIFF has samples of more than 8 bits in separate planes (PlanarConfiguration 2) without compression; "
+            "save it with interleaved samples, as `tiffcp -p contig` does"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Recovers what a truncated image file contains, and finds which share of the image that is.
 
-A JPEG file that lacks only its end marker is complete.
+A JPEG file that lacks only its end marker is complete, and so is a PNG file with a wrong checksum of its pixels.
 """
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.codec import png_chunks
 from service.codec.jpeg import decodes_without_warning
 from service.codec.jpeg_coding import read_coding
 from service.codec.jpeg_markers import EOI, SOS, walk
 
 COEFFICIENTS = 64
 ALMOST_ALL = 0.99
+ZLIB_HEADER_BYTES = 2
+BLOCK_BYTES = 1 << 20
+MAX_BLOCKS = 4096  # of decompressed image data
 BACKGROUNDS = (0, 255)  # values of pixels before decoding
 PARTLY_DECODED = frozenset(("PNG", "TIFF", "BMP"))  # formats that Pillow decodes up to the missing part
 
@@ -48,9 +53,36 @@ def recover(data: bytes, name: str, reopen: Callable[[bytes], Image.Image]) -> R
         return _recover_jpeg(data, reopen)
     if name not in PARTLY_DECODED:
         return None
+    if name == "PNG" and (repaired := _repair_checksum(data)):
+        image = reopen(repaired)
+        image.load()
+        return Recovered(image, 1.0)
     first, second = (_load_partly(reopen(data), background) for background in BACKGROUNDS)
     fraction = 1 - _share_of_differences(first, second)
     return Recovered(first, _rounded(fraction)) if fraction else None
+
+
+def _repair_checksum(data: bytes) -> bytes | None:
+    """Return a PNG with a correct checksum of its pixels, or None if their compressed stream is not whole.
+
+    Pillow rejects a wrong or missing checksum before it has written the last row.
+    """
+    stream, before, after = png_chunks.image_data(data)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    checksum = 1
+    compressed = stream[ZLIB_HEADER_BYTES:]
+    try:
+        for _ in range(MAX_BLOCKS):
+            if inflater.eof or not compressed:
+                break
+            checksum = zlib.adler32(inflater.decompress(compressed, BLOCK_BYTES), checksum)
+            compressed = inflater.unconsumed_tail
+    except zlib.error:
+        return None
+    if not inflater.eof:
+        return None
+    end = len(stream) - len(inflater.unused_data)
+    return before + png_chunks.chunk(b"IDAT", stream[:end] + checksum.to_bytes(4)) + after
 
 
 def webp_byte_fraction(data: bytes) -> float | None:

@@ -24,6 +24,7 @@ from service.environment import PREFIX, field_name, service_links
 from service.http.app import create_app
 from service.http.cors import add_cors
 from service.http.dispatcher import Dispatcher
+from service.runtime.allocator import limit_fragmentation
 from service.runtime.cgroups import read_limits
 from service.runtime.hardware import available_cores
 from service.runtime.memory import max_workers
@@ -43,6 +44,7 @@ log = structlog.get_logger()
 
 def app_factory() -> ASGIApp:
     """Create the ASGI application from the environment. Called once in each worker process."""
+    limit_fragmentation()
     settings = Settings.from_env(os.environ)
     configure_logging(settings.log_format, settings.log_level)
     asgi_app = build_app(settings)

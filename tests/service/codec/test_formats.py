@@ -1,10 +1,12 @@
 """Formats that phones and browsers send, and those that cannot be decoded: named, with what to do."""
 
+import struct
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
@@ -95,6 +97,7 @@ OTHERS = {
     "data URI": [b"data:image/png;base64,iVBOR"],
     "npy": [b"\x93NUMPY\1\0"],
     "application/json": [b'{"images": []}'],
+    "Git LFS": [b"version https://git-lfs.github.com/spec/v1\noid sha256:0"],
 }
 
 
@@ -121,6 +124,50 @@ def test_the_setting_heif_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ValidationError, match=r"hourglass\[heif\]"):
         Settings(image_formats="png,heif")
     assert Settings(image_formats="png,avif").allowed_formats == {"png", "avif"}
+
+
+@refuses(10, "PNGs of iOS apps (CgBI)", because="415 names the variant")
+def test_a_png_of_an_ios_app_is_named() -> None:
+    png = written("PNG")
+    with pytest.raises(UnsupportedImage, match="CgBI"):
+        decode(png[:8] + b"\0\0\0\4CgBI\x50\0\x20\2\x2b\xd5\xb3\x7f" + png[8:])
+
+
+def planar_tiff(samples: NDArray[Any]) -> bytes:
+    """Write a TIFF of C,H,W samples in separate planes without compression."""
+    channels, height, width = samples.shape
+    bits = 8 * samples.itemsize
+    start = 8 + 2 + 12 * 10 + 4
+    offsets, data = start + 6, start + 6 + 24
+    plane = samples[0].nbytes
+    entries = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, 3, start),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 3, offsets),
+        (277, 3, 1, channels),
+        (278, 4, 1, height),
+        (279, 4, 3, offsets + 12),
+        (284, 3, 1, 2),
+    ]
+    directory = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3].to_bytes(4, "little") for entry in entries)
+    values = struct.pack("<3H", *[bits] * 3) + struct.pack("<6I", data, data + plane, data + 2 * plane, *[plane] * 3)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + b"\0" * 4 + values + samples.tobytes()
+
+
+@accepts(26, "a TIFF with separate planes of 8 bits", oracle="the samples")
+def test_a_tiff_of_planes_is_decoded() -> None:
+    samples = np.random.default_rng(0).integers(0, 256, (3, 20, 24)).astype(np.uint8)
+    assert (decode(planar_tiff(samples)).pixels == samples.transpose(1, 2, 0)).all()
+
+
+@refuses(26, "an uncompressed TIFF with separate planes of 16 bits", because="Pillow misreads it; 415 says what to do")
+def test_a_tiff_of_wide_planes_is_not_misread() -> None:
+    samples = np.random.default_rng(0).integers(0, 65536, (3, 20, 24)).astype(np.uint16)
+    with pytest.raises(UnsupportedImage, match="interleaved"):
+        decode(planar_tiff(samples))
 
 
 @refuses(10, "raw files of cameras, which hold a small preview", because="415 names the format")

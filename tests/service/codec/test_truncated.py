@@ -1,8 +1,10 @@
 """Files that end too early: what is there is found by decoding the whole file, and compared with it."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -114,6 +116,37 @@ def test_rows_before_the_cut_are_those_of_the_whole(kind: str, mode: str, share:
 def test_a_png_without_its_end_chunk_is_whole(missing: int) -> None:
     blob = written("PNG")
     assert (decode(blob[:-missing]).pixels == NOISY).all()
+
+
+def with_image_data(blob: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Replace the one IDAT chunk of a PNG, with a correct checksum."""
+    start = blob.index(b"IDAT") - 4
+    length = int.from_bytes(blob[start : start + 4])
+    body = change(blob[start + 8 : start + 8 + length])
+    chunk = b"IDAT" + body
+    return blob[:start] + len(body).to_bytes(4) + chunk + crc32(chunk).to_bytes(4) + blob[start + 12 + length :]
+
+
+CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
+    "wrong": lambda body: body[:-4] + b"\0\0\0\0",
+    "missing": lambda body: body[:-4],
+    "followed by other bytes": lambda body: body + b"\0" * 9,
+}
+
+
+@accepts(9, "a PNG whose pixels have a wrong checksum", oracle="the pixels of the whole file", cases="{name}")
+@pytest.mark.parametrize("name", CHECKSUMS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_a_png_with_a_wrong_checksum_has_its_pixels(name: str, mode: str) -> None:
+    blob = written("PNG", mode)
+    assert (decode(with_image_data(blob, CHECKSUMS[name])).pixels == decode(blob).pixels).all()
+
+
+def test_a_png_that_is_damaged_in_the_middle_is_corrupt() -> None:
+    damaged = with_image_data(written("PNG"), lambda body: body[:4000] + b"\xff" * 400 + body[4400:])
+    for allow in (False, True):
+        with pytest.raises(InvalidImage, match="corrupt"):
+            decode(damaged, allow=allow)
 
 
 @refuses(9, "a WebP that is cut", because="it has no rows to show; the share is stated", cases="at {share}")
