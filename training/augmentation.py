@@ -10,6 +10,7 @@ from training.imaging.colour import linear_to_srgb, luma, srgb_to_linear
 from training.imaging.compression import jpeg_round_trip
 from training.imaging.draws import coin, integer, uniform
 from training.imaging.graphics import graphic
+from training.imaging.meshes import add_mesh
 from training.schema import Fraction, Probability, Range, RecipeTable
 
 LINEAR_LUMA = (0.2126, 0.7152, 0.0722)
@@ -31,6 +32,8 @@ class Augmentation(RecipeTable):
     """Factor of each channel in linear light, drawn per channel: simulates other exposures and colours of light."""
     graphics: Probability = 0.0
     """Probability that a colour image is replaced by drawn shapes and text; needs `crop`."""
+    meshes: Probability = 0.0
+    """Probability that a regular pattern is laid over an image, so that the net leaves fabrics and screens alone."""
     jpeg: Probability = 0.0
     """Probability that a colour image is compressed as JPEG, so that the net leaves slight JPEG artifacts alone."""
     jpeg_quality: Range = (90.0, 99.0)
@@ -80,7 +83,7 @@ class Augmentation(RecipeTable):
             item = item.flip(2) if symmetry >= 4 else item
         if self.crop and len(item) == 3 and coin(self.graphics, generator):
             item = graphic(self.crop, self.crop, generator)
-        return item
+        return add_mesh(item, generator) if coin(self.meshes, generator) else item
 
     def _change_colors(self, images: Tensor, generator: Generator) -> Tensor:
         """Change saturation, gain and compression of colour images (N, 3, H, W), and convert some to grayscale."""
