@@ -1,7 +1,7 @@
 """Denoises the new photographs of an S3 bucket, then ends: `job.py BUCKET`, for cron, a systemd timer or a CronJob.
 
-Reads `incoming/NAME` and writes `clean/NAME`, which carries the ETag of its source. So a run that was cut short, or two
-runs at once, do no harm: what is done is passed over, and a photograph that was replaced is done again. The exit status is
+Reads `incoming/NAME` and writes `clean/NAME` with the ETag of its source as metadata. So a run that was cut short, or
+two runs at once, do no harm: a photograph with a result is passed over, a changed one is done again. The exit status is
 1 if a photograph failed. `AWS_ENDPOINT_URL` and the other variables of boto3 choose the store.
 
     */10 * * * *  flock -n /tmp/denoise.lock python job.py my-bucket

@@ -1,7 +1,7 @@
 """Denoises the files of a folder until it is stopped: `worker.py INBOX OUTBOX [--once]`.
 
-A file leaves INBOX when its result is whole: in OUTBOX, or below INBOX/failed together with the reason. The worker may be
-stopped at any moment and loses nothing. Move files into INBOX, or write them under a name that begins with a dot first.
+A file leaves INBOX when its result is complete: in OUTBOX, or in INBOX/failed together with the reason. Stopping the
+worker at any moment loses nothing. Move files into INBOX, or write them first under a name that begins with a dot.
 """
 
 import argparse

@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def environment(name: str) -> Path:
         _install([sys.executable, "-m", "venv", str(folder)], packages[0])
         _install([str(folder / "bin" / "python"), *pip], packages[0])
 
-    return _cached(packages[0].replace("[", "-").replace("]", "").replace(",", "-"), make) / "bin" / "python"
+    return _cached(_folder_name(packages), make) / "bin" / "python"
 
 
 def node_modules() -> Path:
@@ -43,7 +44,7 @@ def node_modules() -> Path:
     def make(folder: Path) -> None:
         _install([npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), *NODE_PACKAGES], "npm packages")
 
-    return _cached(NODE_PACKAGES[0], make) / "node_modules"
+    return _cached(_folder_name(NODE_PACKAGES), make) / "node_modules"
 
 
 def tool(name: str) -> str:
@@ -52,6 +53,12 @@ def tool(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+def _folder_name(packages: Sequence[str]) -> str:
+    """Return the name of the first package, and a digest of the others."""
+    first = packages[0].replace("[", "-").replace("]", "").replace(",", "-")
+    return f"{first}-{sha256(' '.join(packages).encode()).hexdigest()[:8]}" if packages[1:] else first
 
 
 def _cached(name: str, make: Callable[[Path], None]) -> Path:

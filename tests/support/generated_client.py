@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.support.environments import environment, node_modules, tool
 
-
 GENERATE = ("openapi-python-client", "generate", "--url", "http://localhost:8000/openapi.json")
 GENERATE += ("--meta", "none", "--output-path", "hourglass_client")
 

@@ -156,7 +156,9 @@ def test_nginx_terminates_tls_and_http2(service: str, key: tuple[str, str], fold
     text = (EXAMPLES / "nginx" / "nginx.conf").read_text()
     text = text.replace("127.0.0.1:8000", service.removeprefix("http://")).replace("8443", str(port), 1)
     (folder / "nginx.conf").write_text(text)
-    (certificate,) = re.findall(r"^openssl (?:.*\\\n)*.*$", (EXAMPLES / "nginx" / "README.md").read_text(), re.MULTILINE)
+    (certificate,) = re.findall(
+        r"^openssl (?:.*\\\n)*.*$", (EXAMPLES / "nginx" / "README.md").read_text(), re.MULTILINE
+    )
     subprocess.run(["bash", "-c", certificate], cwd=folder, check=True, capture_output=True)
     command = ["curl", "-sS", "--cacert", str(folder / "cert.pem"), "-H", f"Authorization: Bearer {key[0]}"]
     command += ["--data-binary", f"@{folder / 'photo.png'}", "-o", str(folder / "clean.png"), "-D", "-"]
@@ -170,4 +172,6 @@ def test_nginx_terminates_tls_and_http2(service: str, key: tuple[str, str], fold
 
 def test_every_example_is_listed() -> None:
     readme = (EXAMPLES / "README.md").read_text()
-    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == set(re.findall(r"^\| \[([a-z-]+)\]", readme, re.M))
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == set(
+        re.findall(r"^\| \[([a-z-]+)\]", readme, re.MULTILINE)
+    )

@@ -1,6 +1,6 @@
 """The same requests get the same answers from the service and from other servers of the Open Inference Protocol.
 
-MLServer speaks the JSON of the protocol, KServe's model server its binary tensors. Both run the functions of the tiny models.
+MLServer speaks the protocol's JSON, KServe's model server its binary tensors. Both compute what the tiny models do.
 """
 
 import json
@@ -84,7 +84,9 @@ def comparable(answer: dict[str, Any]) -> dict[str, Any]:
     """Return what the protocol fixes of an answer: the id only if it was sent, data as a flat list."""
     (output,) = answer["outputs"]
     data = np.array(output["data"]).ravel().tolist()
-    return {"model_name": answer["model_name"], "data": data} | {key: output[key] for key in ("name", "shape", "datatype")}
+    return {"model_name": answer["model_name"], "data": data} | {
+        key: output[key] for key in ("name", "shape", "datatype")
+    }
 
 
 def test_json_answers_equal_those_of_mlserver(service: str) -> None:

@@ -6,7 +6,7 @@ import type { components, paths } from "./hourglass.js";
 
 const [address, key, digit, photo] = process.argv.slice(2) as [string, string, string, string];
 const headers = { Accept: "application/json", Authorization: `Bearer ${key}` };
-const client = createClient<paths>({ baseUrl: address, headers });
+const client = createClient<paths, "application/json" | "application/problem+json">({ baseUrl: address, headers });
 
 const images = [(await readFile(digit)).toString("base64")];
 const photographs = [(await readFile(photo)).toString("base64")];
