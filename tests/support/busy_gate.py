@@ -8,6 +8,7 @@ from time import monotonic
 
 import httpx2
 
+HOP = ("host", "content-length", "transfer-encoding", "connection")
 REFUSAL = b'{"type": "/problems/overloaded", "status": 503, "detail": "the service is overloaded"}'
 
 
@@ -36,13 +37,23 @@ class GateHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Refuse the request or pass it on."""
         self.server.times.append(monotonic())
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         if len(self.server.times) <= self.server.refusals:
             self._answer(503, REFUSAL, {"Retry-After": str(self.server.retry_after)})
             return
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")}
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
         reply = httpx2.post(self.server.service + self.path, content=body, headers=kept, timeout=60)
         self._answer(reply.status_code, reply.content, {"Content-Type": reply.headers["content-type"]})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks: list[bytes] = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

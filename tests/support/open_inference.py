@@ -50,7 +50,7 @@ def _schemas(features: int) -> dict[str, Any]:
     integers = {"type": "array", "items": {"type": "integer"}}
     tensor = {"name": text, "datatype": text, "shape": integers}
     output = {**tensor, "parameters": {"type": "object"}, "data": {"type": "array"}}
-    chosen = {"type": "array", "minItems": 1, "maxItems": 1, "items": _object({"name": {"const": "out"}}, ["name"])}
+    chosen = {"type": "array", "minItems": 1, "maxItems": 1, "items": _object({"name": {"const": "out"}}, closed=True)}
     inputs = {"type": "array", "minItems": 1, "maxItems": 1, "items": {"oneOf": _vector_inputs(features)}}
     return {
         "ServerMetadata": _object({"name": text, "version": text, "extensions": {"type": "array", "items": text}}),

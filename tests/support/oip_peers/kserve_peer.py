@@ -17,7 +17,13 @@ class Peer(Model):
         array = self.function(payload.inputs[0].as_numpy())
         output = InferOutput(name="out", shape=list(array.shape), datatype=self.datatype)
         output.set_data_from_numpy(array, binary_data=True)
-        return InferResponse(response_id=payload.id, model_name=self.name, infer_outputs=[output])
+        return InferResponse(
+            response_id=payload.id,
+            model_name=self.name,
+            infer_outputs=[output],
+            use_binary_outputs=payload.use_binary_outputs,
+            requested_outputs=payload.request_outputs,
+        )
 
 
 if __name__ == "__main__":
