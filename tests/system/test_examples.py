@@ -171,7 +171,11 @@ def test_nginx_terminates_tls_and_http2(service: str, key: tuple[str, str], fold
 
 
 def test_every_example_is_listed() -> None:
-    readme = (EXAMPLES / "README.md").read_text()
-    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == set(
-        re.findall(r"^\| \[([a-z-]+)\]", readme, re.MULTILINE)
-    )
+    listed = re.findall(r"^\| \[([a-z-]+)\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_dir()} == set(listed)
+
+
+@pytest.mark.parametrize("page", sorted(EXAMPLES.rglob("*.md")), ids=lambda path: path.parent.name)
+def test_links_resolve(page: Path) -> None:
+    for link in re.findall(r"\]\(((?!https?:)[^)#]+)", page.read_text()):
+        assert (page.parent / link).exists(), link
