@@ -1,6 +1,7 @@
 """The FastAPI application: lifespan, routes and error handlers."""
 
 import asyncio
+import operator
 import os
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -45,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url="/openapi.json" if settings.enable_docs else None,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operator.attrgetter("name"),  # the name of the function in generated clients
         redirect_slashes=False,  # the dispatcher answers both spellings; redirects would lose the body or the scheme
         exception_handlers={
             Problem: problem_handler,

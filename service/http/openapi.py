@@ -8,6 +8,7 @@ import pybase64
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from service import codec
 from service.card import ImageInput, Operation
@@ -25,6 +26,8 @@ from service.runtime.tensors import to_array
 from service.state import State
 
 BINARY_SCHEMA: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+COMPONENTS = (ImagesBody, ValuesBody, ProblemDocument)
+"""Schemas that the paths refer to by name, so that a generated client has one class for each."""
 SUMMARIES: dict[Operation, str] = {
     "encode": "Encode images or vectors to codes",
     "decode": "Decode codes to images or vectors",
@@ -59,8 +62,8 @@ class OperationRoute(APIRoute):
 def _request_body(operation: Operation) -> dict[str, Any]:
     arrays: dict[str, Any] = {NPY: BINARY_SCHEMA}
     if operation == "decode":
-        return {"required": True, "content": {JSON: {"schema": ValuesBody.model_json_schema()}, **arrays}}
-    body = {"anyOf": [ImagesBody.model_json_schema(), ValuesBody.model_json_schema()]}
+        return {"required": True, "content": {JSON: {"schema": _reference(ValuesBody)}, **arrays}}
+    body = {"anyOf": [_reference(ImagesBody), _reference(ValuesBody)]}
     part = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
     fields = {
         document["name"]: {**document["schema"], "description": document["description"]}
@@ -76,6 +79,11 @@ def _request_body(operation: Operation) -> dict[str, Any]:
     }
 
 
+def _reference(schema: type[BaseModel]) -> dict[str, Any]:
+    """Return a reference to a schema of COMPONENTS."""
+    return {"$ref": f"#/components/schemas/{schema.__name__}"}
+
+
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
     types = [NPY] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
     success = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY_SCHEMA)}
@@ -87,7 +95,7 @@ def openapi_schema(app: FastAPI, state: State) -> dict[str, Any]:
     if app.openapi_schema is None:
         base = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = base["components"]["schemas"]
-        schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        schemas |= {schema.__name__: schema.model_json_schema() for schema in COMPONENTS}
         for path in base["paths"].values():  # FastAPI adds a 422 response that this service never sends
             for operation_object in path.values():
                 if "HTTPValidationError" in str(operation_object["responses"].get("422")):

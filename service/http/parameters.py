@@ -121,7 +121,7 @@ class Parameters(BaseModel):
         ge=0,
         le=2,
         allow_inf_nan=False,
-        description="how much noise to remove, from 0 (none) over 1 (what the model chooses) to 2",
+        description="how much noise to remove, from 0 (none) over 1 (what the model chooses) to 2; default: 1",
     )
     sigma: Annotated[float | None, Field(ge=0, le=100, allow_inf_nan=False), BeforeValidator(_parse_number)] = Field(
         default=None,
@@ -129,7 +129,7 @@ class Parameters(BaseModel):
         "default: the model estimates it",
     )
     grayscale: Annotated[bool, BeforeValidator(_parse_boolean)] = Field(
-        default=False, description="convert the image to grayscale before denoising"
+        default=False, description="convert the image to grayscale before denoising; default: false"
     )
     truncated: Annotated[TruncatedPolicy | None, BeforeValidator(_parse_lower_case)] = Field(
         default=None, description="allow or reject images of which a part is missing; default: reject"
@@ -183,7 +183,10 @@ def parameter_names(operation: Operation) -> tuple[str, ...]:
 
 
 def parameter_documents(operation: Operation) -> list[dict[str, Any]]:
-    """Return the OpenAPI parameter objects of an operation, including the timeout header."""
+    """Return the OpenAPI parameter objects of an operation, including the timeout header.
+
+    Only descriptions state defaults: generated clients would send a `default` in the query, also beside a form field.
+    """
     properties = Parameters.model_json_schema()["properties"]
     documents: list[dict[str, Any]] = []
     for name in parameter_names(operation):
@@ -192,8 +195,7 @@ def parameter_documents(operation: Operation) -> list[dict[str, Any]]:
         for alternative in schema.pop("anyOf", ()):  # an optional parameter: a type or null
             if alternative != {"type": "null"}:
                 schema.update(alternative)
-        if schema.get("default") in (None, ""):
-            schema.pop("default", None)
+        schema.pop("default", None)
         schema.pop("title")
         documents.append({"name": name, "in": "query", "schema": schema, "description": description})
     timeout = {"type": "number", "exclusiveMinimum": 0}

@@ -10,13 +10,15 @@ import pytest
 
 from docs.api_pages import DOCS
 from tests.support.documents import ROOT, run_curl_examples
-from tests.support.oip_environments import environment
+from tests.support.environments import environment
+from tests.support.generated_client import GENERATE, generate_python, node_project
 from tests.support.processes import free_port, serving
 
 pytestmark = pytest.mark.slow
 
 TEXT = (DOCS / "clients.md").read_text("utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+DEFAULTS = ("--default-encode", "digits", "--default-denoise", "photo")
 
 
 def example(language: str) -> str:
@@ -29,7 +31,7 @@ def example(language: str) -> str:
 def ports() -> Generator[tuple[str, str]]:
     """Serve the shipped models, and return the addresses of HTTP and gRPC."""
     port = free_port()
-    with serving(ROOT / "models", "--default-denoise", "photo", "--grpc-port", str(port)) as (address, _):
+    with serving(ROOT / "models", *DEFAULTS, "--grpc-port", str(port)) as (address, _):
         yield address.removeprefix("http://"), f"localhost:{port}"
 
 
@@ -45,7 +47,10 @@ def run(command: list[str], suffix: str, text: str, ports: tuple[str, str], fold
 @pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_python_examples(number: int, ports: tuple[str, str], tmp_path: Path) -> None:
     text = PYTHON[number]
-    python = environment("triton" if "tritonclient" in text else "kserve")  # KServe's has httpx
+    if "hourglass_client" in text:
+        python = generate_python(f"http://{ports[0]}", tmp_path)
+    else:
+        python = environment("triton" if "tritonclient" in text else "kserve")  # KServe's has httpx
     printed = run([str(python)], ".py", text, ports, tmp_path)
     assert re.search(r"\d+ \d+|\(\d+, \d+", printed)
 
@@ -63,6 +68,25 @@ def test_examples_of_other_languages(
     sigma, size = run(command, suffix, example(language), ports, tmp_path).split()
     assert float(sigma) > 0
     assert int(size) > 1000
+
+
+def test_typescript_example(ports: tuple[str, str], tmp_path: Path) -> None:
+    """Run the commands beside the example as they are."""
+    (commands,) = re.findall(r"^```bash\n(npx .*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    node_project(tmp_path)
+    shutil.copytree(DOCS, tmp_path / "docs")
+    (tmp_path / "client.ts").write_text(example("ts").replace("localhost:8000", ports[0]))
+    script = commands.replace("localhost:8000", ports[0])
+    printed = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, cwd=tmp_path, timeout=600)
+    assert printed.returncode == 0, printed.stdout + printed.stderr
+    sigma, size = printed.stdout.splitlines()[-1].split()
+    assert 0 < float(sigma) < 1
+    assert int(size) > 1000
+
+
+def test_generator_command_is_the_documented_one() -> None:
+    """The example of a generated client runs with a package that GENERATE makes."""
+    assert " ".join(GENERATE) in TEXT
 
 
 def test_curl_examples(tmp_path: Path) -> None:

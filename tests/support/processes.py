@@ -12,6 +12,8 @@ from time import monotonic, sleep
 
 import httpx2
 
+READY_SECONDS = 240  # a start takes seconds, but minutes on a machine that trains besides
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -28,10 +30,10 @@ def serving(models: Path, *flags: str, **environ: str) -> Generator[tuple[str, "
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**plain, **environ})
     address = f"{'https' if '--tls-cert-file' in flags else 'http'}://127.0.0.1:{port}"
     try:
-        end = monotonic() + 60
+        end = monotonic() + READY_SECONDS
         while True:
             assert process.poll() is None, process.communicate()[1]
-            assert monotonic() < end, "the service was not ready within 60 s"
+            assert monotonic() < end, f"the service was not ready within {READY_SECONDS} s"
             try:
                 if httpx2.get(f"{address}/readyz", verify=False).status_code == 200:
                     break

@@ -9,7 +9,7 @@ import pytest
 
 from service.auth import new_key
 from tests.conftest import digit, png
-from tests.support.oip_environments import environment
+from tests.support.environments import environment
 from tests.support.processes import free_port, serving
 
 pytestmark = pytest.mark.slow

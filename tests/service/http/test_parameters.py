@@ -21,9 +21,9 @@ def test_documents_state_types_and_ranges() -> None:
         "format": {"type": "string", "enum": list(FORMAT_TYPES)},
         "truncated": {"type": "string", "enum": ["allow", "reject"]},
         "quality": {"type": "integer", "minimum": 1, "maximum": 100},
-        "strength": {"type": "number", "minimum": 0, "maximum": 2, "default": 1.0},
+        "strength": {"type": "number", "minimum": 0, "maximum": 2},
         "sigma": {"type": "number", "minimum": 0, "maximum": 100},
-        "grayscale": {"type": "boolean", "default": False},
+        "grayscale": {"type": "boolean"},
         "metadata": {"type": "string", "enum": ["keep", "strip"]},
         "X-Request-Timeout": {"type": "number", "exclusiveMinimum": 0},
     }

@@ -1,0 +1,77 @@
+"""A proxy in front of a service that is busy at first, to see how clients try again."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from time import monotonic
+
+import httpx2
+
+HOP = ("host", "content-length", "transfer-encoding", "connection")
+REFUSAL = b'{"type": "/problems/overloaded", "status": 503, "detail": "the service is overloaded"}'
+
+
+class BusyGate(ThreadingHTTPServer):
+    """Answers the first `refusals` requests with 503 and `Retry-After`, and passes the others on to `service`.
+
+    `times`: when each request came, in seconds. `retry_after`: seconds.
+    """
+
+    def __init__(self, service: str, refusals: int, retry_after: int) -> None:
+        super().__init__(("127.0.0.1", 0), GateHandler)
+        self.service, self.refusals, self.retry_after = service, refusals, retry_after
+        self.times: list[float] = []
+
+    @property
+    def address(self) -> str:
+        """The address of the proxy."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class GateHandler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: BusyGate  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def do_POST(self) -> None:
+        """Refuse the request or pass it on."""
+        self.server.times.append(monotonic())
+        body = self._body()
+        if len(self.server.times) <= self.server.refusals:
+            self._answer(503, REFUSAL, {"Retry-After": str(self.server.retry_after)})
+            return
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
+        reply = httpx2.post(self.server.service + self.path, content=body, headers=kept, timeout=60)
+        self._answer(reply.status_code, reply.content, {"Content-Type": reply.headers["content-type"]})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks: list[bytes] = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+@contextmanager
+def busy_gate(service: str, refusals: int, retry_after: int = 1) -> Generator[BusyGate]:
+    """Run the proxy in a thread."""
+    with BusyGate(service, refusals, retry_after) as gate:
+        thread = Thread(target=gate.serve_forever)
+        thread.start()
+        yield gate
+        gate.shutdown()
+        thread.join()
