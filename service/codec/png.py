@@ -8,6 +8,7 @@ the rows to Pillow's private decoder `Image.core.zip_decoder`. A new version of 
 import zlib
 from binascii import crc32
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct, pack
 
 import numpy as np
@@ -31,7 +32,10 @@ FILTER_NONE = 0
 FILTER_UP = 2
 MIN_DEFLATE_BYTES = 1200  # rows up to this size are stored uncompressed
 
+STORED_BLOCK = b"\x78\x01\x01"  # header of zlib, and the bits of a last block that is stored
+
 SIZE = Struct(">II")
+STORED_SIZE = Struct("<HH")  # of a stored block: its bytes, and their complement
 
 
 @dataclass(slots=True)
@@ -119,23 +123,36 @@ def _crc_ok(data: bytes, start: int, stop: int) -> bool:
 def write(bands: NDArray[np.uint8], icc: bytes | None, metadata: Metadata) -> bytes:
     """Encode uint8 H,W,C with 1 to 4 channels as PNG. With 2 or 4 channels, the last is alpha."""
     height, width, channels = bands.shape
-    header = pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels - 1], 0, 0, 0)
-    ancillary = png_chunks.ancillary(icc, metadata)
+    ancillary = png_chunks.ancillary(icc, metadata) if icc or not metadata.is_empty() else b""
     body = _deflate(_filter_rows(bands.reshape(height, width * channels)))
-    return b"".join((PREFIX[:8], chunk(b"IHDR", header), ancillary, chunk(b"IDAT", body), IEND))
+    return b"".join((_start(width, height, 8, COLOUR_TYPES[channels - 1]), ancillary, chunk(b"IDAT", body), IEND))
 
 
 def write_gray16(values: NDArray[np.uint16]) -> bytes:
     """Encode uint16 H,W as a gray PNG of 16 bits."""
     height, width = values.shape
-    header = pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
     rows = values.astype(">u2").view(np.uint8).reshape(height, 2 * width)
-    return b"".join((PREFIX[:8], chunk(b"IHDR", header), chunk(b"IDAT", _deflate(_filter_rows(rows))), IEND))
+    return b"".join((_start(width, height, 16, COLOUR_TYPES[0]), chunk(b"IDAT", _deflate(_filter_rows(rows))), IEND))
+
+
+@lru_cache(maxsize=256)
+def _start(width: int, height: int, bit_depth: int, colour_type: int) -> bytes:
+    """Return the signature and the first chunk of a file."""
+    return PREFIX[:8] + chunk(b"IHDR", pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0))
 
 
 def _deflate(rows: NDArray[np.uint8]) -> bytes:
     """Compress the filtered rows. Store small images, because compressing them takes longer than the model's run."""
-    return zlib.compress(rows.data, 0) if rows.size <= MIN_DEFLATE_BYTES else isal_zlib.compress(rows, 1)
+    return _store(rows.tobytes()) if rows.size <= MIN_DEFLATE_BYTES else isal_zlib.compress(rows, 1)
+
+
+def _store(data: bytes) -> bytes:
+    """Return a zlib stream of one stored block (RFC 1951, section 3.2.4), as `zlib.compress` does at level 0.
+
+    zlib would allocate and clear 256 KiB for that.
+    """
+    size = len(data)
+    return b"".join((STORED_BLOCK, STORED_SIZE.pack(size, size ^ 0xFFFF), data, UINT32.pack(zlib.adler32(data))))
 
 
 def _filter_rows(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:

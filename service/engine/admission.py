@@ -158,18 +158,18 @@ class Admission:
 class Slot:
     """Context manager that acquires a demand on entry and releases it on exit."""
 
-    __slots__ = ("_admission", "_demand", "_seconds")
+    __slots__ = ("admission", "demand", "seconds")
 
     def __init__(self, admission: Admission, demand: Demand, seconds: float) -> None:
-        self._admission, self._demand, self._seconds = admission, demand, seconds
+        self.admission, self.demand, self.seconds = admission, demand, seconds
 
     def __enter__(self) -> None:
-        self._admission.acquire(self._demand, self._seconds)
+        self.admission.acquire(self.demand, self.seconds)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admission.release(self._demand)
+        self.admission.release(self.demand)
 
 
 class BodyReservation:

@@ -32,11 +32,8 @@ def validate_array(array: Array, card: Card, operation: Operation) -> Array:
     Floats in 0..1 become images by rounding to 0..255. Raises InvalidArray if the shape or dtype does not fit, or if
     numbers are not finite.
     """
-    shape = expected_shape(card, operation)
-    fits = array.ndim == len(shape) + 1 and all(
-        expected in (None, size) for expected, size in zip(shape, array.shape[1:], strict=True)
-    )
-    if not fits:
+    shape, sides = expected_shape(card, operation), [*array.shape[1:]]
+    if sides != shape and not _fit_any_size(sides, shape):
         sizes = ",".join(map(str, array.shape))
         raise InvalidArray(f"{describe_expected(card, operation)}; this array is {array.dtype} {sizes}")
     if operation == "decode" or not isinstance(card.input, ImageInput):
@@ -50,3 +47,10 @@ def validate_array(array: Array, card: Card, operation: Operation) -> Array:
     if array.dtype.kind != "f" or not ((array >= 0) & (array <= 1)).all():
         raise InvalidArray(describe_expected(card, operation))
     return np.rint(array * 255).astype(np.uint8)
+
+
+def _fit_any_size(sides: list[int], shape: list[int | None]) -> bool:
+    """Return whether the sides of an item are those of a shape; None stands for any size."""
+    return len(sides) == len(shape) and all(
+        expected in (None, side) for expected, side in zip(shape, sides, strict=True)
+    )

@@ -103,20 +103,21 @@ def admit(job: Job, limits: JobGuards | None) -> AbstractContextManager[None]:
         limits.deadline.extend(limits.seconds_per_megapixel * megapixels(inflight_bytes))
     work = job.decoded_bytes if job.model.card.any_size else job.items
     demand = Demand(job.items, job.decoded_bytes, job.model.runners[job.operation].load, work * runs)
-    return JobSlot(job, limits.admission.slot(demand, limits.deadline.seconds), limits.metrics)
+    return JobSlot(job, demand, limits)
 
 
-class JobSlot:
-    """Context manager that holds the slot of a job, and records the outcome and the timings of the job."""
+class JobSlot(Slot):
+    """A slot that records the outcome and the timings of its job."""
 
-    __slots__ = ("_job", "_metrics", "_slot")
+    __slots__ = ("_job", "_metrics")
 
-    def __init__(self, job: Job, slot: Slot, metrics: Metrics) -> None:
-        self._job, self._slot, self._metrics = job, slot, metrics
+    def __init__(self, job: Job, demand: Demand, limits: JobGuards) -> None:
+        super().__init__(limits.admission, demand, limits.deadline.seconds)
+        self._job, self._metrics = job, limits.metrics
 
     def __enter__(self) -> None:
         try:
-            self._slot.__enter__()
+            self.admission.acquire(self.demand, self.seconds)
         except Overloaded:
             self._record_failure()
             raise
@@ -124,7 +125,7 @@ class JobSlot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._slot.__exit__(kind, error, trace)
+        self.admission.release(self.demand)
         job = self._job
         if kind is not None or job.result is None:
             self._record_failure()

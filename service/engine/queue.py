@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -14,8 +13,7 @@ FAIR_TURN: Final = 4
 """Every fourth turn begins with the request that has waited longest, whatever its priority."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueOptions:
+class QueueOptions(NamedTuple):
     """How a request waits: its priority, from 1 (first) to 3 (last), and the seconds it may wait, None for no limit.
 
     `idle_turns`: further iterations of the event loop without a new item that a batch waits for. More than 0 helps
@@ -28,7 +26,7 @@ class QueueOptions:
 
     def without_timeout(self) -> "QueueOptions":
         """Return the options of what a request submits later: its timeout is that of the first submission."""
-        return self if self.timeout is None else replace(self, timeout=None)
+        return self if self.timeout is None else self._replace(timeout=None)
 
 
 DEFAULT_OPTIONS: Final = QueueOptions()

@@ -7,6 +7,7 @@ input, and for other models the part that was removed is multiplied.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,7 @@ from service.types import Array
 MIN_SIGMA = 0.25  # estimates of the noise below this, in grey levels, count as this
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(NamedTuple):
     """How much noise to remove.
 
     `strength` is a factor, from 0 (nothing is removed) over 1 (what the model chooses) to 2. `sigma` is the standard

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -86,6 +87,7 @@ def output_port(model: LoadedModel, operation: Operation) -> Port:
     return _port(model.runners[operation].session.output)
 
 
+@lru_cache(maxsize=256)
 def _port(spec: TensorSpec) -> Port:
     shape = tuple(-1 if side is None else side for side in spec.shape)
     return Port(spec.name, GRAPH_DATATYPES[spec.dtype], shape)

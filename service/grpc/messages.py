@@ -16,9 +16,10 @@ from service.oip.requests import (
     MAX_JSON_BYTES,
     MAX_SIDE,
     InferRequest,
+    InputHead,
     InputTensor,
     RequestedOutput,
-    RequestOptions,
+    RequestHead,
     Value,
     parse_integer,
     parse_options,
@@ -26,11 +27,12 @@ from service.oip.requests import (
 from service.oip.tensors import InferResponse, raw_bytes
 from service.types import Array
 
-RAW_INPUT = 7  # number of the field raw_input_contents
+RAW_INPUT_TAG = 7 << 3 | 2  # field 7, raw_input_contents, of bytes
 RAW_OUTPUT_TAG = b"\x32"  # field 6, raw_output_contents, of bytes
 INFER_RESPONSE_TAG = b"\x12"  # field 2 of ModelStreamInferResponse
 FIXED_BYTES = {1: 8, 5: 4}  # sizes of the wire types of fixed length
 VARINT, LENGTH_DELIMITED = 0, 2
+VARINT_SHIFTS = range(0, 70, 7)  # bits before each byte of a number, of which there are at most ten
 CONTENTS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -49,40 +51,6 @@ class WireMessage(NamedTuple):
 
     head: bytes
     raw: list[memoryview]
-
-
-class Varint(NamedTuple):
-    """A number on the wire, and the position behind it."""
-
-    value: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeadInput:
-    """An input of a request.
-
-    `values` is None if the message has no typed contents for it. `size` is None, or the bytes of its raw tensor, which
-    KServe's client repeats.
-    """
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    values: list[Any] | None
-    size: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A request without its raw tensors."""
-
-    model_name: str
-    model_version: str
-    id: str
-    options: RequestOptions
-    inputs: tuple[HeadInput, ...]
-    outputs: tuple[RequestedOutput, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +72,8 @@ def parse_infer_request(data: bytes) -> GrpcRequest:
     if message.raw and len(message.raw) != len(head.inputs):
         raise MalformedBody("raw_input_contents must have one entry for each input")
     inputs = [_input(tensor, message.raw[at] if message.raw else None) for at, tensor in enumerate(head.inputs)]
-    request = InferRequest(head.id, head.options, inputs, list(head.outputs))
-    return GrpcRequest(head.model_name, head.model_version, request)
+    request = InferRequest(head.id, head.options, inputs, head.outputs)
+    return GrpcRequest(head.model_name or "", head.model_version, request)
 
 
 def split_raw(data: bytes) -> WireMessage:
@@ -115,59 +83,51 @@ def split_raw(data: bytes) -> WireMessage:
     others: list[memoryview] = []
     at = 0
     while at < len(data):
-        tag = _varint(data, at)
-        number, kind = tag.value >> 3, tag.value & 7
-        end = _field_end(data, tag.end, kind)
-        if number == RAW_INPUT and kind == LENGTH_DELIMITED:
-            raw.append(view[_varint(data, tag.end).end : end])
+        tag, start = _read_varint(data, at)
+        kind = tag & 7
+        if kind == LENGTH_DELIMITED:
+            length, start = _read_varint(data, start)
+            end = start + length
+        elif kind == VARINT:
+            _, end = _read_varint(data, start)
+        elif kind in FIXED_BYTES:
+            end = start + FIXED_BYTES[kind]
+        else:
+            raise MalformedBody("the message is not a ModelInferRequest")
+        if end > len(data):
+            raise MalformedBody("the message is cut off")
+        if tag == RAW_INPUT_TAG:
+            raw.append(view[start:end])
         else:
             others.append(view[at:end])
         at = end
     return WireMessage(b"".join(others), raw)
 
 
-def _field_end(data: bytes, at: int, kind: int) -> int:
-    if kind == LENGTH_DELIMITED:
-        length = _varint(data, at)
-        end = length.end + length.value
-    elif kind == VARINT:
-        end = _varint(data, at).end
-    elif kind in FIXED_BYTES:
-        end = at + FIXED_BYTES[kind]
-    else:
-        raise MalformedBody("the message is not a ModelInferRequest")
-    if end > len(data):
-        raise MalformedBody("the message is cut off")
-    return end
-
-
-def _varint(data: bytes, at: int) -> Varint:
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return a number on the wire, and the position behind it. Raises MalformedBody."""
     value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
+    for shift, byte in zip(VARINT_SHIFTS, data[at : at + len(VARINT_SHIFTS)], strict=False):
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return Varint(value, at)
+            return value, at + shift // 7 + 1
     raise MalformedBody("the message is cut off or has a number of too many bytes")
 
 
-def _parse_head(data: bytes) -> Head:
+def _parse_head(data: bytes) -> RequestHead:
     try:
         message = pb.ModelInferRequest.FromString(data)
     except DecodeError as error:
         raise MalformedBody("the message is not a ModelInferRequest") from error
     if len(message.id) > 256:
         raise InvalidParameter("id: may have at most 256 characters")
-    return Head(
-        message.model_name,
-        message.model_version,
+    return RequestHead(
         message.id,
         parse_options(values_of(message.parameters)),
-        tuple(_head_input(tensor) for tensor in message.inputs),
+        tuple(_input_head(tensor) for tensor in message.inputs),
         tuple(_output(output) for output in message.outputs),
+        message.model_name,
+        message.model_version,
     )
 
 
@@ -182,7 +142,7 @@ def values_of(parameters: Mapping[str, Any]) -> dict[str, Value]:
     }
 
 
-def _head_input(tensor: pb.ModelInferRequest.InferInputTensor) -> HeadInput:
+def _input_head(tensor: pb.ModelInferRequest.InferInputTensor) -> InputHead:
     if tensor.datatype not in DTYPES and tensor.datatype != "BYTES":
         raise InvalidArray("datatype: must be BOOL, INT8 to INT64, UINT8 to UINT64, FP16, FP32, FP64 or BYTES")
     if not 1 <= len(tensor.shape) <= MAX_DIMENSIONS or not all(0 <= side <= MAX_SIDE for side in tensor.shape):
@@ -196,7 +156,7 @@ def _head_input(tensor: pb.ModelInferRequest.InferInputTensor) -> HeadInput:
         if tensor.datatype not in CONTENTS:
             raise InvalidArray(f"{tensor.datatype} has no typed contents; send raw_input_contents")
         values = list(getattr(tensor.contents, CONTENTS[tensor.datatype]))
-    return HeadInput(tensor.name, tensor.datatype, tuple(tensor.shape), values, size)
+    return InputHead(tensor.name, tensor.datatype, tuple(tensor.shape), values, size)
 
 
 def _output(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> RequestedOutput:
@@ -208,7 +168,7 @@ def _output(output: pb.ModelInferRequest.InferRequestedOutputTensor) -> Requeste
     return RequestedOutput(output.name, binary=True)
 
 
-def _input(tensor: HeadInput, raw: memoryview | None) -> InputTensor:
+def _input(tensor: InputHead, raw: memoryview | None) -> InputTensor:
     if raw is None:
         return InputTensor(tensor.name, tensor.datatype, tensor.shape, tensor.values or [])
     if tensor.values is not None:

@@ -15,7 +15,9 @@ WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}
 
 def content_encoding(value: bytes | None) -> str:
     """Return the Content-Encoding of a request: gzip, deflate or an empty string. Raises UnsupportedMediaType."""
-    encoding = (value or b"").strip().lower().decode("latin-1").removeprefix("x-")
+    if value is None:
+        return ""
+    encoding = value.strip().lower().decode("latin-1").removeprefix("x-")
     if encoding in ("", "identity"):
         return ""
     if encoding not in WINDOW_BITS:
@@ -27,7 +29,9 @@ def content_encoding(value: bytes | None) -> str:
 
 def accepted_encoding(value: bytes | None) -> str:
     """Return the first encoding of Accept-Encoding that is known and not excluded, or an empty string."""
-    for item in (value or b"").decode("latin-1").lower().split(","):
+    if value is None:
+        return ""
+    for item in value.decode("latin-1").lower().split(","):
         name, _, quality = item.partition(";")
         if name.strip() in WINDOW_BITS and quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
             return name.strip()

@@ -151,8 +151,7 @@ class Endpoint:
         Raises NotAcceptable, and InvalidParameter if `quality` or `metadata` has no effect.
         """
         card = call.model.card
-        images = [image for image in body.images if isinstance(image, LazyPicture)]
-        first = images[0] if images else None
+        first = next((image for image in body.images if isinstance(image, LazyPicture)), None)
         size = output_size(first, body.array, card, self.operation)
         answer = NegotiationInput(
             images=self.operation != "encode" and isinstance(card.input, ImageInput),
@@ -166,7 +165,8 @@ class Endpoint:
         media_type = response_type(answer)
         parameters = call.parameters
         check_map(parameters.map, media_type, card)
-        if parameters.quality is not None and (images or not body.images):  # else an image has a problem
+        if parameters.quality is not None and (first or not body.images):  # else an image has a problem
+            images = (image for image in body.images if isinstance(image, LazyPicture))
             check_quality(media_type, {image_media_type(image) for image in images})
         if parameters.metadata is not None:
             check_metadata(media_type, has_image=answer.images and bool(body.images))

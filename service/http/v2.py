@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.engine.admission import BodyReservation
 from service.errors import Forbidden, InternalError, MalformedBody, MethodNotAllowed, NotFound, Problem
-from service.http.context import RequestContext, create_context, get_state
+from service.http.context import RequestContext, create_context, get_state, send_response
 from service.http.disconnect import ClientDisconnect, read_body
 from service.http.problems import ProblemResponse
 from service.http.v2_infer import JSON_TYPE, V2Response, infer
@@ -27,6 +27,7 @@ from service.state import State
 log = structlog.get_logger()
 
 MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?"
+MAX_JOINED_BYTES = 64 << 10  # response up to which the buffers are joined and sent at once
 STATUSES = {406: 400, 409: 400, 413: 400, 415: 400, 422: 400, 504: 503}
 """Triton has one status for invalid requests, and one for services that are unavailable or too slow."""
 
@@ -88,14 +89,18 @@ class OpenInference:
 
 
 async def send_buffers(context: RequestContext, send: Send, response: V2Response) -> None:
-    """Send a response without joining its buffers."""
-    headers, last = response.headers, len(response.buffers) - 1
+    """Send a response. Its buffers are joined only if they are small, when a message costs more than a copy."""
+    headers, buffers = response.headers, response.buffers
+    context.status = response.status or context.status
+    size = sum(map(len, buffers))
+    if size <= MAX_JOINED_BYTES:
+        await send_response(context, send, b"".join(buffers), headers)
+        return
     headers.append((b"x-request-id", context.id.encode()))
-    headers.append((b"content-length", b"%d" % sum(map(len, response.buffers))))
-    status = response.status or context.status
-    context.status = status
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    for number, buffer in enumerate(response.buffers):
+    headers.append((b"content-length", b"%d" % size))
+    await send({"type": "http.response.start", "status": context.status, "headers": headers})
+    last = len(buffers) - 1
+    for number, buffer in enumerate(buffers):
         await send({"type": "http.response.body", "body": buffer, "more_body": number < last})
 
 

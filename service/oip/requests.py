@@ -13,7 +13,7 @@ from service.oip.datatypes import Datatype
 
 MAX_JSON_BYTES = 8 << 20
 """Largest JSON part. The parser blocks the process, so larger tensors must be sent as binary data."""
-MAX_CACHED_BYTES = 512  # largest JSON part without data that is parsed once and remembered
+MAX_CACHED_BYTES = 512  # largest head of a request that is parsed once and remembered
 MAX_DIMENSIONS = 8
 MAX_SIDE = (1 << 31) - 1
 
@@ -67,21 +67,13 @@ class InputTensor:
 
 
 @dataclass(slots=True)
-class RequestedOutput:
-    """An output that the client asks for. `binary`: as raw bytes behind the JSON part."""
-
-    name: str
-    binary: bool
-
-
-@dataclass(slots=True)
 class InferRequest:
     """A request for inference. `outputs` is empty if the client asks for all; `binary` says how to send them then."""
 
     id: str
     parameters: "RequestOptions"
     inputs: list[InputTensor]
-    outputs: list[RequestedOutput]
+    outputs: "Sequence[RequestedOutput]"
     model_name: str | None = None
 
 
@@ -100,6 +92,40 @@ class RequestOptions:
     sigma: float | None = None
     binary_output: bool = False
     final_response: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedOutput:
+    """An output that the client asks for. `binary`: as raw bytes behind the JSON part."""
+
+    name: str
+    binary: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InputHead:
+    """An input of a request without its raw tensor.
+
+    `values`: those of the head, None if it has none. `size`: the bytes of the raw tensor, None if the head omits it.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    values: list[Any] | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request without its raw tensors: what clients repeat with every request, so that it can be remembered."""
+
+    id: str
+    options: RequestOptions
+    inputs: tuple[InputHead, ...]
+    outputs: tuple[RequestedOutput, ...]
+    model_name: str | None = None
+    model_version: str = ""
 
 
 MAX_STRENGTH = 2.0
@@ -171,26 +197,35 @@ def parse_request(body: Buffer, header_length: int | None) -> InferRequest:
     if header_length > MAX_JSON_BYTES:
         raise MalformedBody(f"the JSON part may have at most {MAX_JSON_BYTES} bytes; send large tensors as binary data")
     text = bytes(view[:header_length])
-    header = (_parse_header_cached if header_length <= MAX_CACHED_BYTES else _parse_header)(text)
-    options = parse_options(header.parameters)
+    head = (_parse_head_cached if header_length <= MAX_CACHED_BYTES else _parse_head)(text)
     at = header_length
     inputs: list[InputTensor] = []
-    for tensor in header.inputs:
-        size = _binary_size(tensor)
-        if size is None:
-            inputs.append(InputTensor(tensor.name, tensor.datatype, tensor.shape, tensor.data or []))
+    for tensor in head.inputs:
+        if tensor.size is None:
+            inputs.append(InputTensor(tensor.name, tensor.datatype, tensor.shape, tensor.values or []))
             continue
-        if at + size > len(view):
-            raise MalformedBody(f"binary_data_size of {size} bytes exceeds the rest of the body")
-        inputs.append(InputTensor(tensor.name, tensor.datatype, tensor.shape, view[at : at + size]))
-        at += size
+        end = at + tensor.size
+        if end > len(view):
+            raise MalformedBody(f"binary_data_size of {tensor.size} bytes exceeds the rest of the body")
+        inputs.append(InputTensor(tensor.name, tensor.datatype, tensor.shape, view[at:end]))
+        at = end
     if at < len(view):
         raise MalformedBody(f"{len(view) - at} bytes follow the last tensor; remove them or correct binary_data_size")
+    return InferRequest(head.id, head.options, inputs, head.outputs, head.model_name)
+
+
+def _parse_head(text: bytes) -> RequestHead:
+    header = _validate_header(text)
+    options = parse_options(header.parameters)
+    inputs = [
+        InputHead(tensor.name, tensor.datatype, tuple(tensor.shape), tensor.data, _binary_size(tensor))
+        for tensor in header.inputs
+    ]
     outputs = [_requested_output(output, options) for output in header.outputs or ()]
-    return InferRequest(header.id, options, inputs, outputs, header.model_name)
+    return RequestHead(header.id, options, tuple(inputs), tuple(outputs), header.model_name)
 
 
-def _parse_header(text: bytes) -> InferHeader:
+def _validate_header(text: bytes) -> InferHeader:
     try:
         return InferHeader.model_validate_json(text)
     except ValidationError as error:
@@ -201,7 +236,7 @@ def _parse_header(text: bytes) -> InferHeader:
         raise MalformedBody(f"{place or 'the JSON part'}: {first['msg']}") from error
 
 
-_parse_header_cached = lru_cache(maxsize=256)(_parse_header)
+_parse_head_cached = lru_cache(maxsize=256)(_parse_head)
 
 
 def _binary_size(tensor: InputHeader) -> int | None:

@@ -29,24 +29,24 @@ class Port:
 
 def only_input(request: InferRequest, port: Port) -> InputTensor:
     """Return the input of a request to a graph of one input. Raises InvalidArray if there are others."""
+    if len(request.inputs) == 1 and request.inputs[0].name == port.name:
+        return request.inputs[0]
     names = [tensor.name for tensor in request.inputs]
     if len(set(names)) < len(names):
         raise InvalidArray("two inputs have the same name")
-    if names != [port.name]:
-        raise InvalidArray(f"the model has one input, {port.name}, and the request has {len(names)}: check the names")
-    return request.inputs[0]
+    raise InvalidArray(f"the model has one input, {port.name}, and the request has {len(names)}: check the names")
 
 
 def only_output(request: InferRequest, port: Port) -> RequestedOutput:
     """Return how to send the output of a graph of one output. Raises InvalidArray if the client asks for others."""
     if not request.outputs:
         return RequestedOutput(port.name, request.parameters.binary_output)
+    if len(request.outputs) == 1 and request.outputs[0].name == port.name:
+        return request.outputs[0]
     names = [output.name for output in request.outputs]
     if len(set(names)) < len(names):
         raise InvalidArray("two outputs have the same name")
-    if names != [port.name]:
-        raise InvalidArray(f"the model has one output, {port.name}; leave outputs out, or name only this one")
-    return request.outputs[0]
+    raise InvalidArray(f"the model has one output, {port.name}; leave outputs out, or name only this one")
 
 
 def to_array(tensor: InputTensor) -> Array:
@@ -136,7 +136,7 @@ class EncodedResponse:
 def raw_bytes(array: Array) -> memoryview:
     """Return the bytes of an array in C order, little-endian, without a copy if it is stored so."""
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return little.reshape(-1).data.cast("B")
+    return little.data.cast("B")
 
 
 def encode_response(response: InferResponse, array: Array) -> EncodedResponse:

@@ -125,11 +125,8 @@ class Metrics(Collector):
 
     def observe_timings(self, timings: Timings) -> None:
         """Observe the durations of the stages of a request."""
-        decode, queue, run, encode = self._stage_rows
-        _observe(decode, DURATION_BUCKETS, timings.decode)
-        _observe(queue, DURATION_BUCKETS, timings.queue)
-        _observe(run, DURATION_BUCKETS, timings.run)
-        _observe(encode, DURATION_BUCKETS, timings.encode)
+        for row, seconds in zip(self._stage_rows, timings, strict=True):
+            _observe(row, DURATION_BUCKETS, seconds)
 
     def observe_batch(self, graph: GraphKey, items: int, seconds: float) -> None:
         """Observe the number of items of one run of a graph, and its duration. Can be called from any thread."""

@@ -1,10 +1,9 @@
 """Durations of the stages of one request."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(slots=True)
-class Timings:
+class Timings(NamedTuple):
     """Seconds that each stage of a request took, in the order of the stages."""
 
     decode: float
@@ -24,4 +23,4 @@ class Timings:
     @property
     def total(self) -> float:
         """The sum of all stages."""
-        return self.decode + self.queue + self.run + self.encode
+        return sum(self)

@@ -273,6 +273,13 @@ def test_pillow_reads_encoded_png(pixels: Array) -> None:
     assert len(blob) < 1.02 * pixels.size + 200  # incompressible data grows hardly at all
 
 
+@pytest.mark.parametrize("side", [1, 28, 34])
+def test_small_png_is_stored_as_zlib_stores_it(side: int) -> None:
+    pixels = smooth(side, side, 1)
+    (data,) = (body for kind, body in chunks(codec.encode(Picture(pixels, ""), "image/png")) if kind == b"IDAT")
+    assert data == zlib.compress(zlib.decompress(data), 0)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("side", [28, 64, 300])
 def test_encoded_png_is_hardly_larger_than_by_pillow(side: int, channels: int) -> None:
