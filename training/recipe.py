@@ -217,6 +217,8 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     """
     path = Path(source).expanduser()
     if path.suffix.lower() != ".toml":
+        if source not in builtin_recipes() and path.is_file():
+            raise RecipeError(f"{path} is not a recipe: recipes are TOML files, and their names end in .toml")
         if source not in builtin_recipes():
             raise RecipeError(
                 f"no built-in recipe {source!r}: {suggestion(source, builtin_recipes())} "
@@ -228,7 +230,8 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     except OSError as error:
         raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        hint = "; write / for \\, or use single quotes" if "'\\\\'" in str(error) or "escape" in str(error) else ""
+        is_path = any(word in str(error) for word in (r"'\\'", "escape", "hex value"))
+        hint = "; if this is a path, write / for \\, or use single quotes" if is_path else ""
         raise RecipeError(f"{path} is not valid TOML: {error}{hint}") from error
     for change in changes:
         _apply_override(tables, change)

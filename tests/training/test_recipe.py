@@ -77,10 +77,10 @@ def test_set_changes_one_key(change: str, key: tuple[str, str], value: Any) -> N
         ("objective.penalties.kl_sparsty=1", "did you mean kl_sparsity?"),
         ("optimizer.epochs=many", "optimizer.epochs: Input should be a valid integer"),
         ("optimizer.epochs=3.0", "optimizer.epochs: Input should be a valid integer"),
-        ("optimizer.lr=-1", "optimizer.lr: Input should be greater than 0"),
+        ("optimizer.lr=-1", "optimizer.lr: must be greater than 0, and is -1"),
         ("optimizer.lr=nan", "optimizer.lr"),
-        ("optimizer.lr=1e39", "optimizer.lr: Input should be less than or equal to"),
-        ("optimizer.seed=4294967296", "optimizer.seed: Input should be less than 4294967296"),
+        ("optimizer.lr=1e39", "optimizer.lr: must be less than or equal to"),
+        ("optimizer.seed=4294967296", "optimizer.seed: must be less than 4294967296"),
         (
             'corruption={kind="mixture", of=[{kind="none"}, {kind="masking", fracton=1}]}',
             "of.1.fracton: unknown key; did you",
@@ -188,8 +188,22 @@ def test_a_recipe_that_is_not_text_is_refused_with_its_line(tmp_path: Path) -> N
         read_recipe(str(tmp_path / "mine.toml"))
 
 
+@refuses(28, "a recipe of another format, an empty one, a name with a blank", because="the message says what to do")
+def test_recipes_of_other_kinds_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    for name, text, words in (
+        ("mine.yaml", "model:\n  name: x\n", "recipes are TOML files"),
+        ("empty.toml", "", r"the table \[data\] is missing"),
+        ("blank.toml", '[model]\nname = "my net"\n', "'my net' is not allowed; use lower-case letters"),
+        ("text.toml", '[optimizer]\nlr = "fast"\n', "must be a valid number.*is 'fast'"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(RecipeError, match=words):
+            read_recipe(str(tmp_path / name))
+
+
 @refuses(27, "a backslash in double quotes", because="the line and what to write")
-def test_a_backslash_in_double_quotes_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('[data]\npath = "C:\\data"\n')
+@pytest.mark.parametrize("folder", [r"C:\data", r"C:\Users\me", r"C:\x"])
+def test_a_backslash_in_double_quotes_is_explained(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "mine.toml").write_text(f'[data]\npath = "{folder}"\n')
     with pytest.raises(RecipeError, match=r"line 2.*write / for \\, or use single quotes"):
         read_recipe(str(tmp_path / "mine.toml"))
