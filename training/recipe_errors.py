@@ -39,20 +39,6 @@ RENAMED = (
 """Renamed keys, and renamed values after `=`: old name and new name. Old names are errors that mention the new one."""
 
 
-CONSTRAINTS = frozenset(
-    (
-        "greater_than",
-        "greater_than_equal",
-        "less_than",
-        "less_than_equal",
-        "float_parsing",
-        "int_parsing",
-        "int_from_float",
-    )
-)
-"""Types of pydantic's errors whose message begins with `Input should`."""
-
-
 def format_error(error: Any, root: type[RecipeTable]) -> str:
     """Return one pydantic error as `key: message`; for an unknown key, with its new name or the closest known key.
 
@@ -72,7 +58,7 @@ def format_error(error: Any, root: type[RecipeTable]) -> str:
         message = f"the table [{path[0]}] is missing"
     elif error["type"] == "string_pattern_mismatch":
         message = f"{error['input']!r} is not allowed; use lower-case letters, digits and hyphens"
-    elif error["type"] in CONSTRAINTS:
+    elif message.startswith("Input should") and isinstance(error["input"], str | int | float):
         message = f"{message.replace('Input should', 'must')}, and is {error['input']!r}"
     return f"{'.'.join(path) or 'recipe'}: {message}"
 
