@@ -19,6 +19,10 @@ PYTHON_PACKAGES = {
     "kserve": ("kserve==0.21.0",),
     "mlserver": ("mlserver==1.7.1", "httptools==0.9.0"),
     "openapi": ("openapi-python-client==0.29.1",),
+    "perf_analyzer": (
+        "tritonclient==2.51.0",
+        "nvidia-cuda-runtime-cu12==12.9.79",
+    ),  # the last that needs no newer glibc
     "examples": ("moto[server]==5.2.5", "boto3", "fastapi", "httpx", "python-multipart", "uvicorn"),
 }
 NODE_PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@20")

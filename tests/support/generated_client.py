@@ -7,8 +7,11 @@ from pathlib import Path
 
 from tests.support.environments import environment, node_modules, tool
 
-GENERATE = ("openapi-python-client", "generate", "--url", "http://localhost:8000/openapi.json")
-GENERATE += ("--meta", "none", "--output-path", "hourglass_client")
+GENERATE = (
+    *("openapi-python-client", "generate", "--url", "http://localhost:8000/openapi.json"),
+    *("--meta", "none", "--output-path", "hourglass_client"),
+)
+"""The command of docs/clients.md."""
 
 
 def generate_python(address: str, folder: Path) -> Path:

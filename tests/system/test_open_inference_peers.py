@@ -1,4 +1,4 @@
-"""The same requests get the same answers from the service and from other servers of the Open Inference Protocol.
+"""The same requests get the same answers from other servers of the Open Inference Protocol, and perf_analyzer measures.
 
 MLServer speaks the protocol's JSON, KServe's model server its binary tensors. Both compute what the tiny models do.
 """
@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Any
 
@@ -57,8 +58,13 @@ def peer(name: str) -> Generator[str]:
 
 
 @pytest.fixture(scope="module")
-def service(models: Path) -> Generator[str]:
-    with serving(models) as (address, _):
+def grpc_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def service(models: Path, grpc_port: int) -> Generator[str]:
+    with serving(models, "--grpc-port", str(grpc_port)) as (address, _):
         yield address
 
 
@@ -126,6 +132,37 @@ def test_binary_answers_equal_those_of_kserve(service: str) -> None:
                 assert ours["id"] == theirs["id"] == "7"
                 for key in ("name", "shape", "datatype", "parameters"):
                     assert ours["outputs"][0][key] == theirs["outputs"][0][key]
+
+
+def perf_analyzer(*flags: str) -> list[str]:
+    """Run perf_analyzer to its end, and return the only row of its table: concurrency, inferences per second, ..."""
+    folder = environment("perf_analyzer").parents[1]
+    libraries = ":".join(str(path) for path in folder.glob("lib/python*/site-packages/nvidia/cuda_runtime/lib"))
+    env = {**os.environ, "LD_LIBRARY_PATH": libraries}
+    program = str(folder / "bin" / "perf_analyzer")
+    started = subprocess.run([program, "--version"], capture_output=True, text=True, env=env, check=False)
+    if started.returncode == 127:  # Debian has a library that it needs in libb64-0d
+        pytest.skip(f"perf_analyzer cannot run here: {started.stderr.strip()}")
+    with TemporaryDirectory() as table:
+        command = [program, "-f", f"{table}/table.csv", "--concurrency-range", "2", "-s", "999", "-r", "3", *flags]
+        command += ["--measurement-mode", "count_windows", "--measurement-request-count", "20"]
+        done = subprocess.run(command, capture_output=True, text=True, env=env, check=False, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "error" not in done.stderr.lower()
+        return (Path(table) / "table.csv").read_text().splitlines()[1].split(",")
+
+
+@pytest.mark.parametrize("transport", ["binary", "json", "grpc"])
+@pytest.mark.parametrize("model", ARRAYS)
+def test_perf_analyzer_measures(service: str, grpc_port: int, model: str, transport: str) -> None:
+    flags = ["-m", model, "-b", "4", "-u", service.removeprefix("http://")]
+    flags += ["--shape", "image:4,5,3"] if model == "photos.denoise" else []
+    flags += (
+        ["-i", "grpc", "-u", f"127.0.0.1:{grpc_port}"] if transport == "grpc" else ["--input-tensor-format", transport]
+    )
+    concurrency, rate, *_ = perf_analyzer(*flags)
+    assert int(concurrency) == 2
+    assert float(rate) > 0
 
 
 @pytest.mark.parametrize("model", ARRAYS)

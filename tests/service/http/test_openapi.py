@@ -53,6 +53,16 @@ def test_values_and_problems_match_the_schemas(client: TestClient) -> None:
     TypeAdapter(ModelDetail).validate_json(client.get("/models/digits").content)
 
 
+def test_names_suit_generated_clients(document: dict[str, Any]) -> None:
+    """Operations have the names of functions, and bodies are classes that several operations share."""
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    names = sorted(operation["operationId"] for operation in operations)
+    assert names == sorted([*OPERATIONS, "livez", "readyz", "metrics", "models", "model"])
+    bodies = [operation["requestBody"]["content"]["application/json"] for operation in operations[: len(OPERATIONS)]]
+    schemas = {option["$ref"] for body in bodies for option in body["schema"].get("anyOf", [body["schema"]])}
+    assert schemas == {f"#/components/schemas/{name}" for name in ("ImagesBody", "ValuesBody")}
+
+
 def test_docs_page_needs_no_network(client: TestClient) -> None:
     page = client.get("/docs").text
     assert "http://" not in page
