@@ -35,12 +35,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Figures of one run: requests per second, median and 99th percentile in ms, failures."""
+    """Figures of one run: requests per second, median and 99th percentile in ms, failures.
+
+    `cpu`: microseconds of CPU that the server spent on a request, 0 if unknown.
+    """
 
     rate: float
     p50: float
     p99: float
     failed: int
+    cpu: float = 0.0
 
 
 class WrkMissing(Exception):

@@ -7,9 +7,10 @@ machine changes between rounds.
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,8 +44,13 @@ class Bench:
 
     def load(self, server: str, request: Request, connections: int, times: int = 1) -> Measured:
         """Measure one load of a server; `times` lengthens it for slow requests."""
-        port, seconds = self.servers[server].port, self.seconds * times
-        return load(port, request, connections=connections, seconds=seconds, cores=LOAD_CORE, folder=self.folder)
+        process, seconds = self.servers[server], self.seconds * times
+        started, spent = time.perf_counter(), process.cpu()
+        result = load(
+            process.port, request, connections=connections, seconds=seconds, cores=LOAD_CORE, folder=self.folder
+        )
+        requests = result.rate * (time.perf_counter() - started)
+        return replace(result, cpu=1e6 * (process.cpu() - spent) / max(requests, 1))
 
     def raw(self, model: str, operation: str, items: np.ndarray) -> float:
         """Return items per second of onnxruntime alone on the core of the server."""
@@ -75,6 +81,7 @@ class Case:
 def throughput(request: Request, connections: int, echoed: Request | None = None) -> Callable[[Bench], Sample]:
     """Requests per second relative to FastAPI's echo of the same picture, with the same number of connections.
 
+    The CPU time of the servers is shown besides: other processes on the machine hardly change it.
     `echoed`: what the echo gets instead of the picture.
     """
 
@@ -83,6 +90,7 @@ def throughput(request: Request, connections: int, echoed: Request | None = None
         bare, floor = bench.load("asgi", sent, connections), bench.load("fastapi", sent, connections)
         ours = bench.load("ours", request, connections)
         shown = f"{ours.rate:,.0f} / {floor.rate:,.0f} req/s (bare ASGI echo {bare.rate:,.0f})"
+        shown += f", CPU {ours.cpu:.0f} / {floor.cpu:.0f} us"
         return Sample(ours.rate / floor.rate, shown, ours.failed)
 
     return measure

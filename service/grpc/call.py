@@ -36,7 +36,7 @@ class GrpcCall:
 
     state: State
     method: str
-    headers: dict[bytes, bytes]
+    context: Context
     seconds: float | None
     _id: str = ""
     model: str = ""
@@ -46,10 +46,19 @@ class GrpcCall:
     started_at: float = field(default_factory=perf_counter)
 
     @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The metadata of the call. Most calls need none of them."""
+        return {
+            name.encode(): value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+            for name, value in self.context.invocation_metadata() or ()
+        }
+
+    @property
     def id(self) -> str:
         """The id of the request, made when it is needed first."""
         if not self._id:
-            self._id = request_id(self.headers.get(b"x-request-id"), self.headers.get(b"traceparent"))
+            headers = self.headers
+            self._id = request_id(headers.get(b"x-request-id"), headers.get(b"traceparent"))
         return self._id
 
     def authorize(self, path: str) -> None:
@@ -79,11 +88,8 @@ class GrpcCall:
 
 def create_call(state: State, method: str, context: Context) -> GrpcCall:
     """Return the call of a context. `seconds` are those until the deadline of the client, None without one."""
-    headers: dict[bytes, bytes] = {}
-    for name, value in context.invocation_metadata() or ():
-        headers[name.encode()] = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
     remaining = cast("float | None", context.time_remaining())  # the stub omits None
-    return GrpcCall(state, method, headers, None if remaining is None else max(remaining, 1e-3))
+    return GrpcCall(state, method, context, None if remaining is None else max(remaining, 1e-3))
 
 
 async def answer(call: GrpcCall, context: Context, work: Callable[[], Awaitable[T]]) -> T:

@@ -181,24 +181,29 @@ def _input(tensor: InputHead, raw: memoryview | None) -> InputTensor:
 def serialize_response(response: InferResponse, array: Array) -> list[bytes | memoryview]:
     """Return the parts of a serialized ModelInferResponse; the tensor is a view of the array if it is in C order."""
     tensor = raw_bytes(array)
+    names = response.model_name, response.model_version, response.id
     parameters = tuple(response.parameters.items())
     port = response.port
-    head = _response_head(
-        (response.model_name, response.model_version, response.id), parameters, (port.name, port.datatype), array.shape
-    )
-    return [head, RAW_OUTPUT_TAG + encode_varint(len(tensor)), tensor]
+    return [_response_head(names, parameters, (port.name, port.datatype), array.shape, len(tensor)), tensor]
 
 
 @lru_cache(maxsize=256)
 def _response_head(
-    names: tuple[str, str, str], parameters: tuple[tuple[str, bool], ...], port: tuple[str, str], shape: Sequence[int]
+    names: tuple[str, str, str],
+    parameters: tuple[tuple[str, bool], ...],
+    port: tuple[str, str],
+    shape: Sequence[int],
+    nbytes: int,
 ) -> bytes:
-    """Return a ModelInferResponse without its tensor. `names`: model, version, id. `port`: name and datatype."""
+    """Return a ModelInferResponse up to the bytes of its tensor, which it ends with.
+
+    `names`: model, version, id. `port`: name and datatype. `nbytes`: size of the tensor.
+    """
     message = pb.ModelInferResponse(model_name=names[0], model_version=names[1], id=names[2])
     for name, value in parameters:
         message.parameters[name].bool_param = value
     message.outputs.add(name=port[0], datatype=port[1], shape=shape)
-    return message.SerializeToString()
+    return message.SerializeToString() + RAW_OUTPUT_TAG + encode_varint(nbytes)
 
 
 def encode_varint(value: int) -> bytes:

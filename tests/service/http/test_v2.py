@@ -1,8 +1,10 @@
 """The Open Inference Protocol over HTTP: documents, tensors in JSON and binary, raw bodies, compression and control."""
 
+import asyncio
 import base64
 import gzip
 import json
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -418,3 +420,36 @@ def test_uint8_tensors_are_not_copied() -> None:
     array = to_array(parse_request(body, int(headers[LENGTH])).inputs[0])
     assert np.shares_memory(array, np.frombuffer(body, np.uint8))
     assert np.shares_memory(np.frombuffer(raw_bytes(images), np.uint8), images)
+
+
+def test_a_megapixel_tensor_is_copied_once_at_most(serve: Serve) -> None:
+    client = serve(tile_memory_mib=16)
+    images = np.zeros((1, 1000, 1000, 3), np.uint8)
+    body, headers = binary(images, parameters={"binary_data_output": True})
+    messages = [body[start : start + (1 << 16)] for start in range(0, len(body), 1 << 16)]
+    pairs = [(b"content-length", b"%d" % len(body)), (LENGTH.lower().encode(), headers[LENGTH].encode())]
+    scope = {"type": "http", "method": "POST", "path": "/v2/models/photos.denoise/infer", "root_path": ""}
+    scope |= {"query_string": b"", "headers": pairs, "state": dict(client.app_state)}
+    sent: list[Any] = []
+    received = iter(messages)
+
+    async def receive() -> dict[str, Any]:
+        message = next(received, None)
+        if message is None:
+            await asyncio.Event().wait()  # the client stays connected
+        return {"type": "http.request", "body": message, "more_body": message is not messages[-1]}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def scene() -> int:
+        tracemalloc.start()
+        await client.app(scope, receive, send)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    assert client.portal is not None
+    peak = client.portal.call(scene)
+    assert (sent[0]["status"], len(sent[-1]["body"])) == (200, images.nbytes)
+    assert peak / images.nbytes < 2.5  # the joined body, the output, and what one tile needs
