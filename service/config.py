@@ -1,12 +1,15 @@
 """Settings: one frozen object, read once from the environment variables `HOURGLASS_*`. Unknown names are errors."""
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from functools import cached_property
+from hashlib import sha256
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal, Self, get_origin
+from urllib.parse import urlsplit
 
 from limits import parse
 from pydantic import (
@@ -26,6 +29,7 @@ from service.environment import read_variables
 from service.setting_errors import explain_errors
 
 KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif", "heif"})
+MODEL_SCHEMES = frozenset({"s3", "gs", "az", "https", "hf"})
 FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff", "heic": "heif"}
 
 
@@ -39,12 +43,46 @@ def _split(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
+def _check_address(value: str) -> str:
+    """Return an address of models without the slash at its end. Raises ValueError if it is invalid."""
+    parts = urlsplit(value)
+    local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if (parts.scheme not in MODEL_SCHEMES and not local) or not parts.netloc:
+        raise ValueError("must be a folder, or an address of s3://, gs://, az://, https:// or hf://")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be an address without credentials and without ? or #: providers have variables for them")
+    if parts.scheme == "hf" and not re.fullmatch(r"/[\w.-]+(@[\w.-]+)?(/[\w./-]*)?", parts.path):
+        raise ValueError("must be an address such as hf://OWNER/REPOSITORY, hf://OWNER/REPOSITORY@REVISION/FOLDER")
+    if not find_spec("obstore"):
+        raise ValueError("must be a folder: addresses need the extra hub, pip install 'hourglass[hub]'")
+    return value.rstrip("/")
+
+
 class Settings(BaseModel):
     """All settings with their defaults. The field `x` is read from the variable `HOURGLASS_X`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models_dir: Path = Field(default=Path("models"), description="folder of models, NAME/VERSION/card.json")
+    models_dir: str | Path = Field(
+        default=Path("models"),
+        description="folder of models, NAME/VERSION/card.json, or its address: s3://, gs://, az://, https:// or hf://, "
+        "which need the extra hub",
+    )
+    model_cache_dir: Path = Field(
+        default=Path("~/.cache/hourglass"), description="folder for the copies of models that are kept at an address"
+    )
+    model_cache_mib: PositiveInt = Field(
+        default=4096, description="largest copy in MiB; it needs room for two versions of each model"
+    )
+    model_poll_seconds: PositiveFloat = Field(
+        default=60.0, description="seconds between two looks for new versions at an address"
+    )
+    models_source: str = Field(default="", description="address that `hourglass models pull` copies from")
+    trusted_keys: str = Field(
+        default="",
+        description="ed25519 public keys in base64, separated by commas; versions that none of them signed are refused; "
+        "needs the extra hub",
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on")
     grpc_port: int = Field(
@@ -195,7 +233,34 @@ class Settings(BaseModel):
         field = cls.model_fields[info.field_name or ""]
         return value.lower() if isinstance(value, str) and get_origin(field.annotation) is Literal else value
 
-    @field_validator("models_dir", "api_keys_file", "tls_cert_file", "tls_key_file")
+    @field_validator("models_dir")
+    @classmethod
+    def _folder_or_address(cls, value: str | Path) -> str | Path:
+        return _check_address(value) if isinstance(value, str) and "://" in value else Path(value).expanduser()
+
+    @field_validator("models_source")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return _check_address(value) if value else value
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _keys(cls, value: str) -> str:
+        for text in _split(value):
+            try:
+                valid = len(b64decode(text, validate=True)) == 32
+            except ValueError:
+                valid = False
+            if not valid:
+                raise ValueError(
+                    "must be public keys of 32 bytes in base64, as `hourglass models sign` prints them, "
+                    "separated by commas"
+                )
+        if value and not find_spec("cryptography"):
+            raise ValueError("empty without the extra hub: pip install 'hourglass[hub]'")
+        return value
+
+    @field_validator("model_cache_dir", "api_keys_file", "tls_cert_file", "tls_key_file")
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else value
@@ -287,6 +352,23 @@ class Settings(BaseModel):
     def trusted_proxies(self) -> list[IPv4Network | IPv6Network]:
         """The networks of proxies whose forwarded headers are obeyed."""
         return [ip_network(text, strict=False) for text in _split(self.forwarded_allow_ips) if text != "*"]
+
+    @property
+    def models_address(self) -> str | None:
+        """The address of the models if they are kept elsewhere, or None."""
+        return self.models_dir if isinstance(self.models_dir, str) else None
+
+    @property
+    def models_folder(self) -> Path:
+        """The local folder of models: that of the settings, or the copy of the one at the address."""
+        if isinstance(self.models_dir, Path):
+            return self.models_dir
+        return self.model_cache_dir / sha256(self.models_dir.encode()).hexdigest()[:16]
+
+    @property
+    def trusted_public_keys(self) -> tuple[bytes, ...]:
+        """The ed25519 public keys, 32 bytes each, of which one must have signed a version."""
+        return tuple(b64decode(text) for text in _split(self.trusted_keys))
 
     @property
     def link_dirs(self) -> tuple[Path, ...]:

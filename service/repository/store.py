@@ -151,7 +151,7 @@ class Store:
 
     def _load_verified(self, name: str, version: int) -> LoadedModel:
         folder = self.folder / name / str(version)
-        card = load_card(folder, self.load_options.link_dirs)
+        card = load_card(folder, self.load_options.link_dirs, self.load_options.trusted_keys)
         if (card.name, card.version) != (name, version):
             raise ModelRejected(f"the card is for {card.name} {card.version}, not for {name} {version}")
         runners: dict[Operation, Runner] = {
