@@ -8,7 +8,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal, Self, get_origin
+from typing import Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from limits import parse
@@ -121,10 +121,10 @@ class Settings(BaseModel):
     )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
-    default_encode: str = Field(default="", description="model of /encode if the request names none")
-    default_decode: str = Field(default="", description="model of /decode if the request names none")
-    default_reconstruct: str = Field(default="", description="model of /reconstruct if the request names none")
-    default_denoise: str = Field(default="", description="model of /denoise if the request names none")
+    default_encode: str = Field(default="", description="model of /encode if the request names none: NAME or NAME@VERSION")
+    default_decode: str = Field(default="", description="model of /decode if the request names none: NAME or NAME@VERSION")
+    default_reconstruct: str = Field(default="", description="model of /reconstruct if the request names none: NAME or NAME@VERSION")
+    default_denoise: str = Field(default="", description="model of /denoise if the request names none: NAME or NAME@VERSION")
 
     image_formats: str = Field(
         default="png,jpeg,webp",
@@ -237,6 +237,13 @@ class Settings(BaseModel):
     @classmethod
     def _folder_or_address(cls, value: str | Path) -> str | Path:
         return _check_address(value) if isinstance(value, str) and "://" in value else Path(value).expanduser()
+
+    @field_validator("default_encode", "default_decode", "default_reconstruct", "default_denoise")
+    @classmethod
+    def _name_and_version(cls, value: str) -> str:
+        if "@" in value and not re.fullmatch(r"[^@]+@[1-9][0-9]{0,8}", value):
+            raise ValueError("must be the name of a model, or NAME@VERSION such as photo@2")
+        return value
 
     @field_validator("models_source")
     @classmethod
@@ -376,8 +383,18 @@ class Settings(BaseModel):
         return tuple(Path(text.strip()).expanduser() for text in self.model_link_dirs.split(":") if text.strip())
 
     def default_model(self, operation: Operation) -> str:
-        """Return the default model of an operation, or an empty string."""
-        return str(getattr(self, f"default_{operation}"))
+        """Return the name of the default model of an operation, or an empty string."""
+        return str(getattr(self, f"default_{operation}")).partition("@")[0]
+
+    def default_version(self, operation: Operation) -> int | None:
+        """Return the version that the default of an operation names, or None."""
+        return int(str(getattr(self, f"default_{operation}")).partition("@")[2] or 0) or None
+
+    @property
+    def default_versions(self) -> set[tuple[str, int]]:
+        """The models and versions that the defaults name by NAME@VERSION."""
+        defaults = [(self.default_model(name), self.default_version(name)) for name in get_args(Operation)]
+        return {(name, version) for name, version in defaults if version}
 
     @property
     def max_shutdown_seconds(self) -> float:

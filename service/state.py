@@ -89,7 +89,12 @@ def create_state(settings: Settings) -> State:
     )
     return State(
         settings=settings,
-        store=Store(settings.models_folder, load_options, max_old_versions=settings.max_old_versions),
+        store=Store(
+            settings.models_folder,
+            load_options,
+            max_old_versions=settings.max_old_versions,
+            default_versions=settings.default_versions,
+        ),
         admission=admission,
         metrics=metrics,
         pool=pool,

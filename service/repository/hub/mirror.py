@@ -127,6 +127,8 @@ class Mirror:
             try:
                 before = read_pin(folder)
                 after = await self._read_pin(path) if path in listing else None
+            except HubUnavailable:
+                raise
             except (ModelRejected, ValueError) as error:
                 log.warning("pin_refused", model=name, reason=str(error).splitlines()[0])
                 continue

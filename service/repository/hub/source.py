@@ -29,6 +29,8 @@ STALL_SECONDS = 30.0  # without a byte, after which a read fails
 MIN_BYTES_PER_SECOND = 64 << 10  # on average, after STALL_SECONDS
 CHUNK_BYTES = 1 << 20
 INDEX_FILE = "index.json"
+ALLOW_HTTP_VARIABLES = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP")
+"""Variables of obstore for endpoints without TLS. It reads them itself unless it gets other options of a client."""
 HUB_ENDPOINT = "https://huggingface.co"
 
 
@@ -114,6 +116,8 @@ class BucketSource:
                         files[entry["path"]] = RemoteFile(entry["size"], tag)
                     if len(files) > MAX_FILES:
                         raise HubUnavailable(f"holds more than {MAX_FILES} objects: use a prefix of models only")
+        except HubUnavailable:
+            raise
         except (BaseError, OSError, ValueError) as error:
             raise _unavailable(error) from error
         return files
@@ -227,7 +231,8 @@ def _open(address: str, opener: "_Opener", token: str | None = None) -> "ObjectS
         "read_timeout": timedelta(seconds=STALL_SECONDS),
         "timeout": timedelta(days=1),  # `_read` limits the time by the bytes that have arrived
     }
-    if address.startswith("http://"):
+    allowed = any(os.environ.get(name, "").lower() in ("true", "1") for name in ALLOW_HTTP_VARIABLES)
+    if address.startswith("http://") or allowed:
         options["allow_http"] = True
     if token:
         options["default_headers"] = {"Authorization": f"Bearer {token}"}
@@ -256,6 +261,8 @@ async def _read(store: "ObjectStore", path: str, max_bytes: int) -> AsyncGenerat
             if received > max_bytes:
                 raise ModelRejected(f"{path} has more than {max_bytes} bytes, for which there is room")
             yield bytes(chunk)
+    except HubUnavailable:
+        raise
     except (BaseError, OSError, ValueError) as error:
         raise _unavailable(error, path) from error
     if received != answer.meta["size"]:
