@@ -59,6 +59,10 @@ def update(mirror: Mirror) -> Changes:
     return asyncio.run(mirror.update())
 
 
+def write(path: str, data: bytes) -> None:
+    asyncio.run(source.open_source(ADDRESS).write(path, data))
+
+
 def put(url: str, data: bytes) -> None:
     urlopen(Request(url, data, method="PUT")).close()  # noqa: S310
 
@@ -79,10 +83,10 @@ def test_version_without_its_card_is_not_taken(mirror: Mirror, bucket: str) -> N
     assert update(mirror).pulled == [("digits", 1)]
 
 
-def test_altered_object_is_refused_until_it_changes(mirror: Mirror, bucket: str, tmp_path: Path) -> None:
-    put(f"{bucket}/digits/1/encode.onnx", b"altered")
+def test_altered_object_is_refused_until_it_changes(mirror: Mirror, tmp_path: Path) -> None:
+    write("digits/1/encode.onnx", b"altered")
     assert "SHA-256" in update(mirror).refused["digits", 1]
-    put(f"{bucket}/digits/1/encode.onnx", (tmp_path / "local/digits/1/encode.onnx").read_bytes())
+    write("digits/1/encode.onnx", (tmp_path / "local/digits/1/encode.onnx").read_bytes())
     assert update(mirror).pulled == [("digits", 1)]
 
 
@@ -104,10 +108,8 @@ def test_too_many_objects_are_refused(mirror: Mirror, monkeypatch: pytest.Monkey
 
 def test_hostile_keys_place_nothing_outside(mirror: Mirror, bucket: str, tmp_path: Path) -> None:
     put(f"{bucket}/..%2F..%2Fevil/1/card.json", b"{}")
-    try:
+    with pytest.raises(HubUnavailable):
         update(mirror)
-    except HubUnavailable:
-        pass
     assert not list(tmp_path.rglob("evil"))
 
 
