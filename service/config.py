@@ -80,8 +80,8 @@ class Settings(BaseModel):
     models_source: str = Field(default="", description="address that `hourglass models pull` copies from")
     trusted_keys: str = Field(
         default="",
-        description="ed25519 public keys in base64, separated by commas; versions that none of them signed are refused; "
-        "needs the extra hub",
+        description="ed25519 public keys in base64, separated by commas; versions that none of them signed are "
+        "refused; needs the extra hub",
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on")
@@ -121,10 +121,18 @@ class Settings(BaseModel):
     )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
-    default_encode: str = Field(default="", description="model of /encode if the request names none: NAME or NAME@VERSION")
-    default_decode: str = Field(default="", description="model of /decode if the request names none: NAME or NAME@VERSION")
-    default_reconstruct: str = Field(default="", description="model of /reconstruct if the request names none: NAME or NAME@VERSION")
-    default_denoise: str = Field(default="", description="model of /denoise if the request names none: NAME or NAME@VERSION")
+    default_encode: str = Field(
+        default="", description="model of /encode if the request names none: NAME or NAME@VERSION"
+    )
+    default_decode: str = Field(
+        default="", description="model of /decode if the request names none: NAME or NAME@VERSION"
+    )
+    default_reconstruct: str = Field(
+        default="", description="model of /reconstruct if the request names none: NAME or NAME@VERSION"
+    )
+    default_denoise: str = Field(
+        default="", description="model of /denoise if the request names none: NAME or NAME@VERSION"
+    )
 
     image_formats: str = Field(
         default="png,jpeg,webp",

@@ -26,7 +26,8 @@ ModelsDirOption = Annotated[
 ]
 ModelArgument = Annotated[str, Parameter(show_env_var=False, help="NAME@VERSION, such as photo@2")]
 stderr = Console(stderr=True)
-VerifiedArguments = Annotated[str, Parameter(show_env_var=False, help="NAME or NAME@VERSION; without any, all versions")]
+FromOption = Annotated[str, Parameter("--from", show_env_var=False, help="address; default: HOURGLASS_MODELS_SOURCE")]
+VerifiedArguments = Annotated[str, Parameter(show_env_var=False, help="NAME or NAME@VERSION; none: all")]
 
 
 @models_app.default
@@ -91,7 +92,7 @@ def sign(
 @models_app.command
 def pull(
     *names: VerifiedArguments,
-    source: Annotated[str, Parameter("--from", show_env_var=False, help="address; default HOURGLASS_MODELS_SOURCE")] = "",
+    source: FromOption = "",
     models_dir: ModelsDirOption = None,
 ) -> None:
     """Copy versions from an address into the models folder, verified by their cards. Without names, the newest of all.
@@ -99,7 +100,8 @@ def pull(
     Example: hourglass models pull photo@2 --from s3://bucket/models --models-dir models
     """
     settings = load_settings(models_dir)
-    settings = Settings.from_env(os.environ, {**settings.model_dump(exclude_unset=True), "models_source": source or settings.models_source})
+    flags = {**settings.model_dump(exclude_unset=True), "models_source": source or settings.models_source}
+    settings = Settings.from_env(os.environ, flags)
     if not settings.models_source:
         raise CommandError("name an address by --from or HOURGLASS_MODELS_SOURCE, such as s3://bucket/models")
     settings.models_folder.mkdir(parents=True, exist_ok=True)

@@ -50,8 +50,8 @@ class Loaded:
 class Snapshot:
     """The versions on disk and in memory at one time. A refresh replaces it as a whole, so readers need no lock.
 
-    `fingerprints` are those of the loaded versions. `versions` are those on disk. `kept` are versions that stay in memory
-    beside the loaded ones, because a default or a pin names them.
+    `fingerprints` are those of the loaded versions. `versions` are those on disk. `kept` are versions that stay in
+    memory beside the loaded ones, because a default or a pin names them.
     """
 
     loaded: dict[str, LoadedModel] = field(default_factory=dict[str, LoadedModel])
@@ -285,7 +285,7 @@ class Store:
         self._replace(LoadedModel(model.card, runners))
 
     def _drop_kept(self, name: str) -> None:
-        """Forget the kept versions of a model; the next refresh loads them with the operations that are not unloaded."""
+        """Forget the kept versions of a model. The next refresh loads their operations that are not unloaded."""
         kept = {key: loaded for key, loaded in self.snapshot.kept.items() if key[0] != name}
         self.snapshot = replace(self.snapshot, kept=kept)
 

@@ -41,7 +41,9 @@ def moto_server_program() -> Path:
 def s3_server(port: int) -> Generator[str]:
     """Run moto's server, and yield its address."""
     process = subprocess.Popen(
-        [moto_server_program(), "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [moto_server_program(), "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     address, deadline = f"http://127.0.0.1:{port}", monotonic() + 60
     try:

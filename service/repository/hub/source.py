@@ -190,7 +190,9 @@ class HuggingFaceSource(ReadOnlySource):
         self._repository, self._revision = f"{owner}/{name}", revision or "main"
         self._prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
         self._commit = ""
-        self._store = _open(os.environ.get("HF_ENDPOINT") or HUB_ENDPOINT, HTTPStore.from_url, os.environ.get("HF_TOKEN"))
+        self._store = _open(
+            os.environ.get("HF_ENDPOINT") or HUB_ENDPOINT, HTTPStore.from_url, os.environ.get("HF_TOKEN")
+        )
 
     async def list_files(self) -> Listing:
         """Return the files of the newest commit of the revision. The Hub does not state their sizes."""

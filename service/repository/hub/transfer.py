@@ -92,7 +92,7 @@ class Download:
         if listed.size is not None and listed.size > allowed:
             raise ModelRejected(f"{name} has {listed.size} bytes, and there is room for {allowed}: {ROOM_HINT}")
         digest = hashlib.sha256()
-        with open(self._folder / name, "xb") as file:
+        with (self._folder / name).open("xb") as file:
             async with aclosing(self._source.read(f"{self._version.path}/{name}", allowed)) as chunks:
                 async for chunk in chunks:
                     self._room -= len(chunk)
@@ -183,7 +183,8 @@ def write_index(target: Path) -> None:
     """Write `index.json` of a models folder, which lists the files for `https://` addresses. Raises OSError."""
     entries: dict[str, IndexEntry] = {}
     for name, versions in scan_models(target).items():
-        files = [target / name / str(version) / file for version in versions for file in os.listdir(target / name / str(version))]  # noqa: PTH208
+        folders = [target / name / str(version) for version in versions]
+        files = [file for folder in folders for file in folder.iterdir()]
         for file in [*files, target / name / PIN_FILE]:
             if file.is_file():
                 data = file.read_bytes()
