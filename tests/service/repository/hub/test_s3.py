@@ -46,7 +46,7 @@ def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def mirror(bucket: str, tmp_path: Path) -> Mirror:
+def mirror(bucket: str, tmp_path: Path) -> Mirror:  # noqa: ARG001 - sets the variables of the provider
     """Return a copy of a bucket with digits 1."""
     publish(tmp_path / "local", "digits")
     commands.push("digits", to=ADDRESS, models_dir=str(tmp_path / "local"))
@@ -73,7 +73,8 @@ def test_pushed_version_is_pulled_byte_by_byte(mirror: Mirror, tmp_path: Path) -
         assert (mirror.folder / "digits/1" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_version_is_pushed_once(mirror: Mirror, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("mirror")
+def test_version_is_pushed_once(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="exists already"):
         commands.push("digits", to=ADDRESS, models_dir=str(tmp_path / "local"))
 
@@ -122,7 +123,8 @@ def test_lost_bucket_keeps_the_copy(mirror: Mirror, monkeypatch: pytest.MonkeyPa
     assert (mirror.folder / "digits/1/card.json").exists()
 
 
-def test_versions_are_pulled_by_command(mirror: Mirror, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("mirror")
+def test_versions_are_pulled_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands.pull("digits@1", source=ADDRESS, models_dir=str(tmp_path / "other"))
     commands.verify(models_dir=str(tmp_path / "other"))
     assert capsys.readouterr().out.splitlines()[-1].startswith("digits@1: ")
