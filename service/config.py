@@ -1,12 +1,15 @@
 """Settings: one frozen object, read once from the environment variables `HOURGLASS_*`. Unknown names are errors."""
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from functools import cached_property
+from hashlib import sha256
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal, Self, get_origin
+from typing import Literal, Self, get_args, get_origin
+from urllib.parse import urlsplit
 
 from limits import parse
 from pydantic import (
@@ -26,6 +29,7 @@ from service.environment import read_variables
 from service.setting_errors import explain_errors
 
 KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif", "heif"})
+MODEL_SCHEMES = frozenset({"s3", "gs", "az", "https", "hf"})
 FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff", "heic": "heif"}
 
 
@@ -39,12 +43,46 @@ def _split(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
+def _check_address(value: str) -> str:
+    """Return an address of models without the slash at its end. Raises ValueError if it is invalid."""
+    parts = urlsplit(value)
+    local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if (parts.scheme not in MODEL_SCHEMES and not local) or not parts.netloc:
+        raise ValueError("must be a folder, or an address of s3://, gs://, az://, https:// or hf://")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be an address without credentials and without ? or #: providers have variables for them")
+    if parts.scheme == "hf" and not re.fullmatch(r"/[\w.-]+(@[\w.-]+)?(/[\w./-]*)?", parts.path):
+        raise ValueError("must be an address such as hf://OWNER/REPOSITORY, hf://OWNER/REPOSITORY@REVISION/FOLDER")
+    if not find_spec("obstore"):
+        raise ValueError("must be a folder: addresses need the extra hub, pip install 'hourglass[hub]'")
+    return value.rstrip("/")
+
+
 class Settings(BaseModel):
     """All settings with their defaults. The field `x` is read from the variable `HOURGLASS_X`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models_dir: Path = Field(default=Path("models"), description="folder of models, NAME/VERSION/card.json")
+    models_dir: str | Path = Field(
+        default=Path("models"),
+        description="folder of models, NAME/VERSION/card.json, or its address: s3://, gs://, az://, https:// or hf://, "
+        "which need the extra hub",
+    )
+    model_cache_dir: Path = Field(
+        default=Path("~/.cache/hourglass"), description="folder for the copies of models that are kept at an address"
+    )
+    model_cache_mib: PositiveInt = Field(
+        default=4096, description="largest copy in MiB; it needs room for two versions of each model"
+    )
+    model_poll_seconds: PositiveFloat = Field(
+        default=60.0, description="seconds between two looks for new versions at an address"
+    )
+    models_source: str = Field(default="", description="address that `hourglass models pull` copies from")
+    trusted_keys: str = Field(
+        default="",
+        description="ed25519 public keys in base64, separated by commas; versions that none of them signed are "
+        "refused; needs the extra hub",
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on")
     grpc_port: int = Field(
@@ -83,10 +121,18 @@ class Settings(BaseModel):
     )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
-    default_encode: str = Field(default="", description="model of /encode if the request names none")
-    default_decode: str = Field(default="", description="model of /decode if the request names none")
-    default_reconstruct: str = Field(default="", description="model of /reconstruct if the request names none")
-    default_denoise: str = Field(default="", description="model of /denoise if the request names none")
+    default_encode: str = Field(
+        default="", description="model of /encode if the request names none: NAME or NAME@VERSION"
+    )
+    default_decode: str = Field(
+        default="", description="model of /decode if the request names none: NAME or NAME@VERSION"
+    )
+    default_reconstruct: str = Field(
+        default="", description="model of /reconstruct if the request names none: NAME or NAME@VERSION"
+    )
+    default_denoise: str = Field(
+        default="", description="model of /denoise if the request names none: NAME or NAME@VERSION"
+    )
 
     image_formats: str = Field(
         default="png,jpeg,webp",
@@ -195,7 +241,41 @@ class Settings(BaseModel):
         field = cls.model_fields[info.field_name or ""]
         return value.lower() if isinstance(value, str) and get_origin(field.annotation) is Literal else value
 
-    @field_validator("models_dir", "api_keys_file", "tls_cert_file", "tls_key_file")
+    @field_validator("models_dir")
+    @classmethod
+    def _folder_or_address(cls, value: str | Path) -> str | Path:
+        return _check_address(value) if isinstance(value, str) and "://" in value else Path(value).expanduser()
+
+    @field_validator("default_encode", "default_decode", "default_reconstruct", "default_denoise")
+    @classmethod
+    def _name_and_version(cls, value: str) -> str:
+        if "@" in value and not re.fullmatch(r"[^@]+@[1-9][0-9]{0,8}", value):
+            raise ValueError("must be the name of a model, or NAME@VERSION such as photo@2")
+        return value
+
+    @field_validator("models_source")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return _check_address(value) if value else value
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _keys(cls, value: str) -> str:
+        for text in _split(value):
+            try:
+                valid = len(b64decode(text, validate=True)) == 32
+            except ValueError:
+                valid = False
+            if not valid:
+                raise ValueError(
+                    "must be public keys of 32 bytes in base64, as `hourglass models sign` prints them, "
+                    "separated by commas"
+                )
+        if value and not find_spec("cryptography"):
+            raise ValueError("empty without the extra hub: pip install 'hourglass[hub]'")
+        return value
+
+    @field_validator("model_cache_dir", "api_keys_file", "tls_cert_file", "tls_key_file")
     @classmethod
     def _home_folder(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else value
@@ -289,13 +369,40 @@ class Settings(BaseModel):
         return [ip_network(text, strict=False) for text in _split(self.forwarded_allow_ips) if text != "*"]
 
     @property
+    def models_address(self) -> str | None:
+        """The address of the models if they are kept elsewhere, or None."""
+        return self.models_dir if isinstance(self.models_dir, str) else None
+
+    @property
+    def models_folder(self) -> Path:
+        """The local folder of models: that of the settings, or the copy of the one at the address."""
+        if isinstance(self.models_dir, Path):
+            return self.models_dir
+        return self.model_cache_dir / sha256(self.models_dir.encode()).hexdigest()[:16]
+
+    @property
+    def trusted_public_keys(self) -> tuple[bytes, ...]:
+        """The ed25519 public keys, 32 bytes each, of which one must have signed a version."""
+        return tuple(b64decode(text) for text in _split(self.trusted_keys))
+
+    @property
     def link_dirs(self) -> tuple[Path, ...]:
         """The folders outside the models folder in which links of models may end."""
         return tuple(Path(text.strip()).expanduser() for text in self.model_link_dirs.split(":") if text.strip())
 
     def default_model(self, operation: Operation) -> str:
-        """Return the default model of an operation, or an empty string."""
-        return str(getattr(self, f"default_{operation}"))
+        """Return the name of the default model of an operation, or an empty string."""
+        return str(getattr(self, f"default_{operation}")).partition("@")[0]
+
+    def default_version(self, operation: Operation) -> int | None:
+        """Return the version that the default of an operation names, or None."""
+        return int(str(getattr(self, f"default_{operation}")).partition("@")[2] or 0) or None
+
+    @property
+    def default_versions(self) -> set[tuple[str, int]]:
+        """The models and versions that the defaults name by NAME@VERSION."""
+        defaults = [(self.default_model(name), self.default_version(name)) for name in get_args(Operation)]
+        return {(name, version) for name, version in defaults if version}
 
     @property
     def max_shutdown_seconds(self) -> float:

@@ -4,6 +4,7 @@ import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.auth import ApiKeys
 from service.config import Settings
@@ -15,6 +16,9 @@ from service.runtime.hardware import available_cores
 from service.runtime.memory import MemoryPlan, plan_memory
 from service.runtime.tuning import LoadOptions
 from service.telemetry.metrics import METRICS_DIR_ENV, Metrics
+
+if TYPE_CHECKING:
+    from service.repository.hub.mirror import Mirror
 
 
 @dataclass(slots=True)
@@ -80,15 +84,37 @@ def create_state(settings: Settings) -> State:
         pool=pool,
         cores=cores_per_worker,
         on_batch=metrics.observe_batch,
-        link_dirs=(settings.models_dir, *settings.link_dirs),
+        link_dirs=(settings.models_folder, *settings.link_dirs),
+        trusted_keys=settings.trusted_public_keys,
     )
     return State(
         settings=settings,
-        store=Store(settings.models_dir, load_options, max_old_versions=settings.max_old_versions),
+        store=Store(
+            settings.models_folder,
+            load_options,
+            max_old_versions=settings.max_old_versions,
+            default_versions=settings.default_versions,
+        ),
         admission=admission,
         metrics=metrics,
         pool=pool,
         api_keys=ApiKeys.from_file(settings.api_keys_file, settings.rate_limit, settings.workers)
         if settings.api_keys_file
         else None,
+    )
+
+
+def create_mirror(state: State) -> "Mirror | None":
+    """Return the local copy of the models at the address of the settings, or None if they are in a folder."""
+    settings = state.settings
+    if settings.models_address is None:
+        return None
+    from service.repository.hub.mirror import Mirror  # needs the extra `hub`
+
+    return Mirror(
+        settings.models_address,
+        settings.models_folder,
+        settings.model_cache_mib << 20,
+        settings.trusted_public_keys,
+        lambda: [(name, model.card.version) for name, model in state.store.snapshot.loaded.items()],
     )

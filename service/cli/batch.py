@@ -68,8 +68,9 @@ async def select_model(state: State, operation: Operation, model_name: str) -> L
     Raises ValueError, which lists the models that support the operation.
     """
     name = model_name or state.settings.default_model(operation)
+    version = None if model_name else state.settings.default_version(operation)
     try:
-        model = await state.store.get(name or state.store.default_for(operation, state.settings), None)
+        model = await state.store.get(name or state.store.default_for(operation, state.settings), version)
     except (AmbiguousModel, ModelNotFound) as problem:
         reason = f"there is no model {name}" if name else "no model is named"
         names = ", ".join(state.store.models_for(operation)) or "none"

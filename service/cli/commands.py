@@ -10,11 +10,11 @@ from typing import Annotated
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError, config
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from service.card import Operation
 from service.cli import batch
+from service.cli.models import models_app
 from service.cli.output_log import OutputLog, state_folder
 from service.cli.plan import ExistingFilePolicy, FileTask, Plan, note_quality, output_folder, plan_outputs
 from service.cli.runner import (
@@ -26,7 +26,6 @@ from service.cli.runner import (
     DenoiseOptions,
     ImageOptions,
     load_settings,
-    load_state,
     run_tasks,
 )
 from service.cli.sources import STREAM, SUFFIXES, Sources, expand_home, find_sources, printable
@@ -64,10 +63,8 @@ app = App(
     help="Serve autoencoders over HTTP, or run them on files without a server.",
     config=VariableNames(PREFIX, command=False),
 )
+app.command(models_app)
 SettingsOptions = Annotated[Settings | None, Parameter(name="*", show_env_var=True)]
-ModelsDirOption = Annotated[
-    Path | None, Parameter(show_env_var=False, help="folder of models; serve --help lists all settings")
-]
 SourceArguments = Annotated[
     str, Parameter(show_env_var=False, help="images, folders and wildcards; - reads an image from standard input")
 ]
@@ -117,23 +114,6 @@ def check_health(*, settings: SettingsOptions = None) -> None:
     if reason := health.check(Settings.from_env(os.environ, flags)):
         stderr.print(f"hourglass: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
-
-
-@app.command(name="models")
-def list_models(*, models_dir: ModelsDirOption = None) -> None:
-    """List the models of a folder, their operations, and the rejected versions with the reasons.
-
-    Example: hourglass models --models-dir models
-    """
-    state = load_state(load_settings(models_dir))
-    snapshot = state.store.snapshot
-    table = Table("model", "version", "operations", "title", box=None)
-    for name, model in snapshot.loaded.items():
-        table.add_row(name, str(model.card.version), " ".join(model.runners), model.card.title)
-    Console().print(table)
-    for rejected in snapshot.rejected.values():
-        message = f"rejected: {rejected.name} {rejected.version}: {rejected.reason}"
-        stderr.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command

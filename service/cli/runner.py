@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -23,7 +22,7 @@ from service.cli.plan import Plan
 from service.cli.sources import Sources, printable
 from service.config import Settings, supported_formats
 from service.engine.strength import DEFAULT_REMOVAL, Removal, check_removal
-from service.state import State, create_state
+from service.state import State, create_mirror, create_state
 from service.telemetry.logs import configure_logging
 from service.types import Array
 
@@ -42,7 +41,7 @@ class BatchOptions:
 
     model: str = ""
     """name of the model; default: that of the operation, or the only candidate"""
-    models_dir: Path | None = None
+    models_dir: str | None = None
     """folder of models; serve --help lists all settings"""
     overwrite: Annotated[bool, Parameter(negative="")] = False
     """replace files that exist already; without it only outputs of earlier runs are replaced"""
@@ -250,7 +249,7 @@ async def _progress(report: Report) -> AsyncGenerator[Any]:
         yield lambda: progress.advance(task)
 
 
-def load_settings(models_dir: Path | None) -> Settings:
+def load_settings(models_dir: str | None) -> Settings:
     """Read the settings of the environment. Files may have any format, whatever the HTTP API accepts."""
     formats = ",".join(sorted(supported_formats()))
     flags: dict[str, object] = {"image_formats": formats, **({"models_dir": models_dir} if models_dir else {})}
@@ -259,10 +258,15 @@ def load_settings(models_dir: Path | None) -> Settings:
 
 def load_state(settings: Settings) -> State:
     """Load the models. Raises CommandError if their folder does not exist."""
-    if not settings.models_dir.is_dir():
-        reason = "is a file" if settings.models_dir.exists() else "does not exist"
-        raise CommandError(f"the models folder {settings.models_dir} {reason}; set it with --models-dir")
+    folder = settings.models_folder
+    if settings.models_address is None and not folder.is_dir():
+        reason = "is a file" if folder.exists() else "does not exist"
+        raise CommandError(f"the models folder {folder} {reason}; set it with --models-dir")
     configure_logging(settings.log_format, settings.log_level)
     state = create_state(settings)
+    if mirror := create_mirror(state):
+        from service.repository.hub.mirror import keep_updated
+
+        asyncio.run(keep_updated(mirror, state.store.refresh_async, None))
     state.store.refresh()
     return state

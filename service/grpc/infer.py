@@ -50,7 +50,7 @@ async def run_request(call: GrpcCall, data: bytes) -> Parts:
         parsed: GrpcRequest = await executor.run(parse_infer_request, data)
         operation = split_name(parsed.model_name).operation
         call.authorize(f"/{operation}" if operation else "/v2/models")
-        served = await find_model(state.store, parsed.model_name, parsed.model_version)
+        served = await find_model(state.store, parsed.model_name, parsed.model_version, shared=True)
         call.model = served.model.card.name
         guards = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel, state.metrics)
         tensors = TensorCall(parsed.request, served.model, served.operation, settings, _reject_text, IDLE_TURNS)

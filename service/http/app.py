@@ -26,7 +26,7 @@ from service.http.openapi import OperationRoute
 from service.http.problems import problem_response
 from service.http.v2 import OpenInference
 from service.repository.watcher import log_models, watch_models
-from service.state import State, create_state
+from service.state import State, create_mirror, create_state
 from service.telemetry.metrics import METRICS_DIR_ENV, flush_periodically
 
 
@@ -98,6 +98,11 @@ def _background_work(state: State) -> Iterator[Coroutine[Any, Any, None]]:
         yield state.watchdog.run()
     if METRICS_DIR_ENV in os.environ:
         yield flush_periodically(state.metrics)
+    if mirror := create_mirror(state):
+        from service.repository.hub.mirror import keep_updated
+
+        polled = state.settings.model_watch != "off"
+        yield keep_updated(mirror, state.store.refresh_async, state.settings.model_poll_seconds if polled else None)
     if state.settings.model_watch != "off":
         yield watch_models(state.store, state.settings.model_watch)
 

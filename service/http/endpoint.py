@@ -93,8 +93,9 @@ class Endpoint:
     async def _model(self, state: State, parameters: RequestParameters) -> LoadedModel:
         """Return the model that the parameters choose. Raises a Problem if it does not support the operation."""
         name = parameters.model or state.store.default_for(self.operation, state.settings)
+        version = parameters.version or (None if parameters.model else state.settings.default_version(self.operation))
         try:
-            model = await state.store.get(name, parameters.version)
+            model = await state.store.get(name, version or state.store.choose_version(name))
         except ModelNotFound as problem:
             if parameters.model or name in state.store.snapshot.versions:
                 raise

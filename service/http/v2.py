@@ -173,7 +173,7 @@ async def model_statistics(call: V2Call) -> V2Response:
 
 async def model_infer(call: V2Call) -> V2Response:
     """Run a request for inference."""
-    served = await _find(call)
+    served = await _find(call, shared=True)
     return await infer(call.state, call.context, call.receive, served)
 
 
@@ -227,8 +227,8 @@ async def _check_control(call: V2Call) -> None:
         raise MalformedBody("parameters: models are loaded from the models folder only; send no parameters")
 
 
-async def _find(call: V2Call) -> open_inference.ServedModel:
-    served = await find_model(call.state.store, call.parts["name"], call.parts.get("version", ""))
+async def _find(call: V2Call, *, shared: bool = False) -> open_inference.ServedModel:
+    served = await find_model(call.state.store, call.parts["name"], call.parts.get("version", ""), shared=shared)
     call.context.model = served.model.card.name
     return served
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from service.card import CARD_FILE, Card, read_card
 from service.errors import ModelRejected
 from service.repository.safe_read import read_regular_file
+from service.repository.signatures import SIGNATURE_FILE, check_signature
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 """Name, size in bytes, modification time in nanoseconds and inode of every file of a version."""
@@ -63,10 +64,18 @@ def _stat(file: "os.DirEntry[str]") -> os.stat_result:
         return file.stat(follow_symlinks=False)
 
 
-def load_card(folder: Path, roots: Sequence[Path] = ()) -> Card:
-    """Read the card of a version; links may end inside `roots`. Raises ModelRejected with the first error in it."""
+def load_card(folder: Path, roots: Sequence[Path] = (), trusted_keys: Sequence[bytes] = ()) -> Card:
+    """Read the card of a version; links may end inside `roots`. Raises ModelRejected with the first error in it.
+
+    If there are `trusted_keys`, one of them must have signed the card.
+    """
+    text = read_regular_file(folder / CARD_FILE, roots)
+    if trusted_keys:
+        if not os.path.lexists(folder / SIGNATURE_FILE):
+            raise ModelRejected(f"there is no {SIGNATURE_FILE}, and HOURGLASS_TRUSTED_KEYS is set: sign the version")
+        check_signature(text, read_regular_file(folder / SIGNATURE_FILE, roots), trusted_keys)
     try:
-        return read_card(read_regular_file(folder / CARD_FILE, roots))
+        return read_card(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         location = ".".join(map(str, first["loc"]))

@@ -49,15 +49,17 @@ class ServedModel:
         return takes_images(self.model.card, self.operation)
 
 
-async def find_model(store: Store, name: str, version: str) -> ServedModel:
-    """Return a model by its name in the protocol, in the newest version if `version` is empty.
+async def find_model(store: Store, name: str, version: str, *, shared: bool = False) -> ServedModel:
+    """Return a model by its name in the protocol, in the version that serves if `version` is empty.
 
+    With `shared`, a candidate gets its share of the calls without a version.
     Raises ModelNotFound, InvalidParameter or ModelRejected.
     """
     if version and not (version.isascii() and version.isdecimal() and len(version) < 10 and int(version)):
         raise InvalidParameter("version: must be a positive integer of at most nine digits")
     parts = split_name(name)
-    model = await store.get(parts.model, int(version) if version else None)
+    candidate = store.choose_version(parts.model) if shared and not version else None
+    model = await store.get(parts.model, int(version) if version else candidate)
     if parts.operation is None:
         names = ", ".join(join_name(model.card.name, operation) for operation in model.runners)
         raise ModelNotFound(f"a name consists of a model and an operation: {names}")

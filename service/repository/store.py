@@ -6,7 +6,7 @@ the event loop. `Store.refresh` blocks and runs on the loader thread.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from service.engine.model import LoadedModel, Runner
 from service.errors import AmbiguousModel, ModelNotFound, ModelRejected
 from service.repository.layout import Fingerprint, load_card, scan_models
 from service.repository.loader import load_runner
+from service.repository.pins import Pin, read_pin
 from service.runtime.session import DeviceUnavailable
 from service.runtime.tuning import LoadOptions
 
@@ -49,13 +50,16 @@ class Loaded:
 class Snapshot:
     """The versions on disk and in memory at one time. A refresh replaces it as a whole, so readers need no lock.
 
-    `fingerprints` are those of the loaded versions. `versions` are those on disk.
+    `fingerprints` are those of the loaded versions. `versions` are those on disk. `kept` are versions that stay in
+    memory beside the loaded ones, because a default or a pin names them.
     """
 
     loaded: dict[str, LoadedModel] = field(default_factory=dict[str, LoadedModel])
     fingerprints: dict[str, Fingerprint] = field(default_factory=dict[str, Fingerprint])
     versions: dict[str, dict[int, Fingerprint]] = field(default_factory=dict[str, dict[int, Fingerprint]])
     rejected: dict[ModelKey, Rejected] = field(default_factory=dict[ModelKey, Rejected])
+    pins: dict[str, Pin] = field(default_factory=dict[str, Pin])
+    kept: dict[ModelKey, Loaded] = field(default_factory=dict[ModelKey, Loaded])
 
     def find(self, name: str) -> Loaded | None:
         """Return the loaded version of a model."""
@@ -68,13 +72,22 @@ class Store:
     At most `max_old_versions` versions that are not the newest stay in memory.
     """
 
-    def __init__(self, folder: Path, load_options: LoadOptions, *, max_old_versions: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        load_options: LoadOptions,
+        *,
+        max_old_versions: int,
+        default_versions: Collection[ModelKey] = (),
+    ) -> None:
         self.folder = folder
         self.load_options = load_options
         self.snapshot = Snapshot()
         self._unreadable: str | None = None  # the reason that was logged
         self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
+        self._default_versions = default_versions
+        self._shares: dict[str, float] = {}  # percent by model that the candidate is still to get
         self.unloaded: set[tuple[str, Operation]] = set()
         """Models and operations that a client has unloaded, until a client loads them again."""
         self._loader = ThreadPoolExecutor(1, "loader")  # loads one model at a time, outside the pool for requests
@@ -103,12 +116,62 @@ class Store:
         for name, fingerprints in versions.items():
             if not fingerprints and before.versions.get(name) != {}:  # once, not at every refresh
                 log.warning("model_folder_unreadable", model=name)
-            newest = self._newest_valid(name, fingerprints, before.find(name), after.rejected)
+            allowed = self._allowed_versions(name, fingerprints, before, after)
+            newest = self._newest_valid(name, allowed, before.find(name), after.rejected)
             if newest is not None:
                 after.fingerprints[name] = newest.fingerprint
                 after.loaded[name] = newest.model
+        self._load_kept(before, after)
         self.snapshot = after
         return after != before
+
+    def _allowed_versions(
+        self, name: str, fingerprints: dict[int, Fingerprint], before: Snapshot, after: Snapshot
+    ) -> dict[int, Fingerprint]:
+        """Return the versions of which the newest is to serve: the pinned one, or all. The pin is stored in `after`.
+
+        If the pin is invalid, the one before it stays.
+        """
+        try:
+            pin = read_pin(self.folder / name)
+        except ModelRejected as problem:
+            log.warning("pin_refused", model=name, reason=problem.detail)
+            pin = before.pins.get(name)
+        if pin is None:
+            return fingerprints
+        after.pins[name] = pin
+        if pin.version not in fingerprints and before.pins.get(name) != pin:
+            log.warning("pinned_version_missing", model=name, version=pin.version)
+        return {version: files for version, files in fingerprints.items() if version == pin.version}
+
+    def _load_kept(self, before: Snapshot, after: Snapshot) -> None:
+        """Load the versions that defaults and pins name, unless they serve anyway."""
+        candidates = {(name, pin.candidate) for name, pin in after.pins.items() if pin.candidate}
+        for name, version in sorted({*self._default_versions, *candidates}):
+            fingerprint = after.versions.get(name, {}).get(version)
+            loaded = after.find(name)
+            if not fingerprint or (loaded and loaded.model.card.version == version):
+                continue
+            kept = before.kept.get((name, version)) or before.find(name)
+            earlier = after.rejected.get((name, version))
+            if kept and (kept.model.card.version, kept.fingerprint) == (version, fingerprint):
+                after.kept[name, version] = kept
+            elif not earlier or earlier.fingerprint != fingerprint:
+                try:
+                    after.kept[name, version] = Loaded(fingerprint, self._load(name, version))
+                    after.rejected.pop((name, version), None)
+                except ModelRejected as problem:
+                    after.rejected[name, version] = Rejected(name, version, fingerprint, problem.detail)
+
+    def choose_version(self, name: str) -> int | None:
+        """Return the candidate of a model for its share of calls of this method, or else None."""
+        pin = self.snapshot.pins.get(name)
+        if pin is None or not pin.candidate or (name, pin.candidate) not in self.snapshot.kept:
+            return None
+        share = self._shares.get(name, 0.0) + pin.percent
+        chosen = share >= 100
+        self._shares[name] = share - 100 if chosen else share
+        return pin.candidate if chosen else None
 
     def _newest_valid(
         self,
@@ -151,7 +214,7 @@ class Store:
 
     def _load_verified(self, name: str, version: int) -> LoadedModel:
         folder = self.folder / name / str(version)
-        card = load_card(folder, self.load_options.link_dirs)
+        card = load_card(folder, self.load_options.link_dirs, self.load_options.trusted_keys)
         if (card.name, card.version) != (name, version):
             raise ModelRejected(f"the card is for {card.name} {card.version}, not for {name} {version}")
         runners: dict[Operation, Runner] = {
@@ -171,9 +234,13 @@ class Store:
         current = snapshot.loaded.get(name)
         if current and version in (None, current.card.version):
             return current
+        if version and (kept := snapshot.kept.get((name, version))):
+            return kept.model
         fingerprints = snapshot.versions.get(name)
         if not fingerprints:
             raise ModelNotFound("model: there is no such model; GET /models lists all")
+        if version is None and (pin := snapshot.pins.get(name)):
+            version = pin.version
         if version is not None and version not in fingerprints:
             available = ", ".join(map(str, sorted(fingerprints)))
             raise ModelNotFound(f"version: {name} has no such version; it has {available}")
@@ -214,7 +281,13 @@ class Store:
         runners: dict[Operation, Runner] = {
             each: runner for each, runner in model.runners.items() if (name, each) not in self.unloaded
         }
+        self._drop_kept(name)
         self._replace(LoadedModel(model.card, runners))
+
+    def _drop_kept(self, name: str) -> None:
+        """Forget the kept versions of a model. The next refresh loads their operations that are not unloaded."""
+        kept = {key: loaded for key, loaded in self.snapshot.kept.items() if key[0] != name}
+        self.snapshot = replace(self.snapshot, kept=kept)
 
     async def load(self, name: str, operation: Operation | None) -> None:
         """Load the graph of an operation, or of all if it is None, and look for new versions.
@@ -229,6 +302,8 @@ class Store:
         self.unloaded -= {(name, each) for each in model.card.operations if operation in (None, each)}
         if set(model.card.operations) - set(model.runners) - {each for other, each in self.unloaded if other == name}:
             self._replace(self._load(name, model.card.version))
+        self._drop_kept(name)
+        self.refresh()
 
     def _current(self, name: str, operation: Operation | None) -> LoadedModel:
         model = self.snapshot.loaded.get(name)
@@ -243,7 +318,8 @@ class Store:
     def runners(self) -> Iterator[Runner]:
         """Return the runners of all models in memory."""
         older = [cached.model for cached in self._version_cache.values()]
-        for model in [*self.snapshot.loaded.values(), *older]:
+        kept = [loaded.model for loaded in self.snapshot.kept.values()]
+        for model in [*self.snapshot.loaded.values(), *kept, *older]:
             yield from model.runners.values()
 
     def models_for(self, operation: Operation) -> list[str]:

@@ -30,7 +30,8 @@ class LoadOptions:
     `intra_op_threads` is the number of threads per run, or 0 to choose it. `max_batch_size` is in items. `cores` is
     the number of CPU cores to use. `on_batch` gets the graph, the items and the seconds of every batch. `precision`
     applies to operations that have graphs of several precisions. `tile_memory_bytes` limits the memory of all tiles
-    of one graph that run at once. Links to files of models may end inside `link_dirs`.
+    of one graph that run at once. Links to files of models may end inside `link_dirs`. If there are
+    `trusted_keys`, ed25519 public keys of 32 bytes, one of them must have signed the card.
     """
 
     device: Device
@@ -42,6 +43,7 @@ class LoadOptions:
     precision: Precision | Literal["auto"] = "auto"
     tile_memory_bytes: int = 256 << 20
     link_dirs: tuple[Path, ...] = ()
+    trusted_keys: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

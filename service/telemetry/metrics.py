@@ -69,8 +69,14 @@ STAGE_DURATION: Final = MetricSpec(
 BATCH_SIZE: Final = MetricSpec(
     "hourglass_batch_size", "Items in one inference run.", ("model", "operation"), BATCH_SIZE_BUCKETS
 )
+VERSION_DURATION: Final = MetricSpec(
+    "hourglass_model_request_duration_seconds",
+    "Time of a request to a model from its admission, by version and outcome.",
+    (*GraphKey._fields, "outcome"),
+    DURATION_BUCKETS,
+)
 INFLIGHT_ITEMS: Final = MetricSpec("hourglass_inflight_items", "Items admitted and not yet answered.")
-EXPORTED: Final = (REQUESTS, REQUEST_DURATION, STAGE_DURATION, BATCH_SIZE)
+EXPORTED: Final = (REQUESTS, REQUEST_DURATION, STAGE_DURATION, BATCH_SIZE, VERSION_DURATION)
 STATISTICS: Final = MetricSpec(
     "statistics", "Count and seconds of a statistic of a graph.", (*GraphKey._fields, "statistic"), width=2
 )
@@ -151,10 +157,12 @@ class Metrics(Collector):
         _count(encode, timings.encode)
         total_items[0] += items
         last[0] = time_ns() // 1_000_000
+        _observe(self._get_row(VERSION_DURATION, (*graph, "success")), DURATION_BUCKETS, timings.total)
 
     def observe_failure(self, graph: GraphKey, seconds: float) -> None:
         """Observe a request to a graph that failed after `seconds`, was rejected or was given up by its client."""
         _count(self._graph_rows(graph)[1], seconds)
+        _observe(self._get_row(VERSION_DURATION, (*graph, "failure")), DURATION_BUCKETS, seconds)
 
     def _graph_rows(self, graph: GraphKey) -> list[list[float]]:
         rows = self._statistics_rows.get(graph)

@@ -1,0 +1,120 @@
+"""Servers of remote models for tests: moto's S3 server in an environment of its own, and a web server with faults."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import monotonic, sleep
+from urllib.request import urlopen
+
+import pytest
+
+MOTO = "moto[server]==5.2.5"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def moto_server_program() -> Path:
+    """Return the program of moto's server in an environment that is kept. Skip the test if it cannot be made."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hourglass-tests"
+    folder = cache / "moto-s3-5.2.5"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        python = str(folder / "bin/python")
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MOTO]
+        for command in ([sys.executable, "-m", "venv", str(folder)], install):
+            completed = subprocess.run(command, capture_output=True, text=True)
+            if completed.returncode:
+                pytest.skip(f"{MOTO} cannot be installed here: {completed.stderr.strip()[-300:]}")
+        (folder / "complete").touch()
+    return folder / "bin/moto_server"
+
+
+@contextmanager
+def s3_server(port: int) -> Generator[str]:
+    """Run moto's server, and yield its address."""
+    process = subprocess.Popen(
+        [moto_server_program(), "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address, deadline = f"http://127.0.0.1:{port}", monotonic() + 60
+    try:
+        while True:
+            try:
+                with urlopen(f"{address}/moto-api/data.json"):  # noqa: S310
+                    break
+            except OSError:
+                assert monotonic() < deadline
+                assert process.poll() is None
+                sleep(0.05)
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@dataclass
+class WebFolder:
+    """A folder behind a web server. `faults` by path: `half` sends half of a file, `slow` stops after ten bytes."""
+
+    folder: Path
+    address: str = ""
+    faults: dict[str, str] = field(default_factory=dict[str, str])
+    requests: list[str] = field(default_factory=list[str])
+    gone: bool = False
+
+
+@contextmanager
+def web_server(web: WebFolder) -> Generator[WebFolder]:
+    """Serve the folder as a static web server does, and as the Hugging Face Hub serves the repository `owner/repo`."""
+    stopped = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            web.requests.append(self.path)
+            path = re.sub(r"^/(static|owner/repo/resolve/[0-9a-f]{40})/", "", self.path)
+            data = self._hub() if self.path.startswith("/api/") else self._file(path)
+            if data is None or web.gone:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            fault = web.faults.get(path)
+            self.wfile.write(data[: {None: len(data), "half": len(data) // 2, "slow": 10}[fault]])
+            self.wfile.flush()
+            if fault == "slow":
+                stopped.wait(60)
+
+        def _file(self, path: str) -> bytes | None:
+            return (web.folder / path).read_bytes() if (web.folder / path).is_file() else None
+
+        def _hub(self) -> bytes | None:
+            if self.path != "/api/models/owner/repo/revision/main":
+                return None
+            names = [file.relative_to(web.folder).as_posix() for file in web.folder.rglob("*") if file.is_file()]
+            return json.dumps({"sha": COMMIT, "siblings": [{"rfilename": name} for name in names]}).encode()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Write nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    web.address = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        yield web
+    finally:
+        stopped.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
