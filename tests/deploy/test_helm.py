@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CHART = DEPLOY / "helm/hourglass"
 VALUES = [None, *sorted((DEPLOY / "helm/values").glob("*.yaml"))]
-FOREIGN_KINDS = {"ServiceMonitor"}  # no schema of it at hand; compared with its documentation by eye
+FOREIGN_KINDS = {"ServiceMonitor"}  # no schema of it at hand: only parsed
 
 
 def run(*command: str | Path) -> str:
