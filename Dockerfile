@@ -112,5 +112,24 @@ STOPSIGNAL SIGINT
 ENTRYPOINT ["hourglass-train"]
 CMD ["--help"]
 
+FROM builder AS learning-gpu
+# PyPI's torch for Linux contains CUDA. onnxruntime only checks the exported graphs, on the processor.
+COPY --from=requirements /requirements/base.txt /requirements/cpu.txt /requirements/training.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
+    pip install -r /requirements/base.txt -r /requirements/cpu.txt -r /requirements/training.txt
+
+FROM runtime AS training-gpu
+ENV HOME=/tmp \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    XDG_CACHE_HOME=/experiments/data/cache \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+WORKDIR /experiments
+COPY --from=learning-gpu /opt/hourglass /opt/hourglass
+COPY --from=code /code /opt/hourglass
+STOPSIGNAL SIGINT
+ENTRYPOINT ["hourglass-train"]
+CMD ["--help"]
+
 # The last stage is what `docker build .` makes.
 FROM service

@@ -30,7 +30,7 @@ def test_base_image_is_the_first_argument() -> None:
     assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) <= {"${BASE_IMAGE}", *STAGES}
 
 
-@pytest.mark.parametrize("target", ["service", "service-gpu", "training"])
+@pytest.mark.parametrize("target", ["service", "service-gpu", "training", "training-gpu"])
 def test_no_target_runs_as_root(target: str) -> None:
     (user,) = re.findall(r"^USER (\d+):\d+$", stage(target), re.MULTILINE)
     assert int(user) > 0
@@ -102,15 +102,26 @@ def test_compose_starts_only_the_service_by_default() -> None:
         "service": None,
         "service-gpu": ["gpu"],
         "training": ["training"],
+        "training-gpu": ["training-gpu"],
     }
     for service in services.values():
         assert service["build"]["target"] in STAGES
         assert service["build"]["args"]["BASE_IMAGE"] == "${BASE_IMAGE:-python:3.12-slim}"
-    (device,) = services["service-gpu"]["deploy"]["resources"]["reservations"]["devices"]
-    assert device["capabilities"] == ["gpu"]
+    for name in ("service-gpu", "training-gpu"):
+        (device,) = services[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert device["capabilities"] == ["gpu"]
 
 
-@pytest.mark.parametrize("name", ["service", "service-gpu", "training"])
+def test_training_on_gpus_takes_torch_with_cuda() -> None:
+    assert "TORCH_INDEX" in stage("learning")
+    assert "TORCH_INDEX" not in stage("learning-gpu")
+    assert "COPY --from=learning-gpu " in stage("training-gpu")
+    services = COMPOSE["services"]
+    assert services["training-gpu"]["volumes"] == services["training"]["volumes"]
+    assert services["training-gpu"]["command"][-2:] == ["--device", "cuda"]
+
+
+@pytest.mark.parametrize("name", ["service", "service-gpu", "training", "training-gpu"])
 def test_compose_drops_all_privileges(name: str) -> None:
     service = COMPOSE["services"][name]
     assert service["read_only"] is True

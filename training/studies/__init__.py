@@ -13,6 +13,7 @@ from training.studies import (
     denoising,
     faces,
     generation,
+    heartbeats,
     linear,
     patches,
     photos,
@@ -36,6 +37,7 @@ IN_ORDER = (
     compression.STUDY,
     faces.STUDY,
     photos.STUDY,
+    heartbeats.STUDY,
 )
 """The studies in the order of the report: first those of the lecture, then those that followed from it."""
 STUDIES: dict[str, Study] = {study.name: study for study in IN_ORDER}
