@@ -4,6 +4,7 @@ import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.auth import ApiKeys
 from service.config import Settings
@@ -15,6 +16,10 @@ from service.runtime.hardware import available_cores
 from service.runtime.memory import MemoryPlan, plan_memory
 from service.runtime.tuning import LoadOptions
 from service.telemetry.metrics import METRICS_DIR_ENV, Metrics
+from service.telemetry.tracing_switch import create_tracer
+
+if TYPE_CHECKING:
+    from service.telemetry.tracing import RequestTracer
 
 
 @dataclass(slots=True)
@@ -28,6 +33,7 @@ class State:
     pool: Executor
     watchdog: Watchdog | None = None
     api_keys: ApiKeys | None = None
+    tracer: "RequestTracer | None" = None
     shutting_down: bool = False  # set when shutdown begins, before connections are closed
     starting: bool = False  # set while the gRPC server starts, after the HTTP server
 
@@ -91,4 +97,5 @@ def create_state(settings: Settings) -> State:
         api_keys=ApiKeys.from_file(settings.api_keys_file, settings.rate_limit, settings.workers)
         if settings.api_keys_file
         else None,
+        tracer=create_tracer(os.environ),
     )

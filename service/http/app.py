@@ -87,6 +87,8 @@ async def lifespan(app: FastAPI, settings: Settings) -> AsyncGenerator[LifespanS
                 await task
         state.metrics.flush()
         state.store.close()
+        if state.tracer:
+            await asyncio.to_thread(state.tracer.close)
         state.pool.shutdown(wait=True, cancel_futures=True)
 
 
