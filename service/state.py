@@ -10,6 +10,7 @@ from service.auth import ApiKeys
 from service.config import Settings
 from service.engine.admission import Admission
 from service.engine.watchdog import Watchdog
+from service.repository.model_metrics import model_metrics
 from service.repository.store import Store
 from service.runtime.cgroups import read_limits
 from service.runtime.hardware import available_cores
@@ -74,7 +75,7 @@ def create_state(settings: Settings) -> State:
         max_items=worker_settings.max_inflight_items, max_bytes=plan.inflight_bytes, strict=plan.strict
     )
     metrics_dir = os.environ.get(METRICS_DIR_ENV)
-    metrics = Metrics(lambda: admission.items, Path(metrics_dir) if metrics_dir else None)
+    metrics = Metrics(lambda: admission.items, Path(metrics_dir) if metrics_dir else None, lambda: admission.nbytes)
     # One thread more than cores, so that small work does not wait for the tiles of large images.
     pool = ThreadPoolExecutor(cores_per_worker + 1, "pool")
     load_options = LoadOptions(
@@ -88,9 +89,11 @@ def create_state(settings: Settings) -> State:
         on_batch=metrics.observe_batch,
         link_dirs=(settings.models_dir, *settings.link_dirs),
     )
+    store = Store(settings.models_dir, load_options, max_old_versions=settings.max_old_versions)
+    metrics.sources.append(lambda: model_metrics(store))
     return State(
         settings=settings,
-        store=Store(settings.models_dir, load_options, max_old_versions=settings.max_old_versions),
+        store=store,
         admission=admission,
         metrics=metrics,
         pool=pool,

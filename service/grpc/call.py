@@ -51,6 +51,7 @@ class GrpcCall:
     key_name: str = ""
     status: int = 499
     timings: Timings | None = None
+    rejection: str = ""  # type of the problem that is the response
     started_at: float = field(default_factory=perf_counter)
     span: "RequestSpan | None" = None
     stages: Stages | None = None
@@ -82,8 +83,8 @@ class GrpcCall:
         seconds = perf_counter() - self.started_at
         metrics = self.state.metrics
         metrics.count_request(self.method, self.model, self.status, seconds, "grpc")
-        if self.timings:
-            metrics.observe_timings(self.timings)
+        if self.rejection:
+            metrics.count_rejection(self.rejection)
         if self.span:
             self._end_span(self.span)
         if self.state.settings.access_log or self.status >= 500:
@@ -130,7 +131,7 @@ async def answer(call: GrpcCall, context: Context, work: Callable[[], Awaitable[
         call.status = 200
     except Exception as error:
         problem = to_problem(call, error)
-        call.status = problem.status
+        call.status, call.rejection = problem.status, problem.type
     else:
         return response
     finally:

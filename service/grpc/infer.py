@@ -122,7 +122,7 @@ async def _outcome(call: GrpcCall, request: bytes) -> Outcome:
         return Outcome(parts)
     except Exception as error:
         problem = to_problem(call, error)
-        call.status = problem.status
+        call.status, call.rejection = problem.status, problem.type
         return Outcome(problem.detail, _request_id(request))
     finally:
         call.record()

@@ -120,5 +120,7 @@ async def problem_handler(request: Request, error: Exception) -> Response:
             problem = MethodNotAllowed("use a method of the Allow header", headers=headers)
         else:
             problem = NotFound("there is no such path; see /docs")
+    if context:
+        context.rejection = problem.type
     status, body, pairs = problem_response(problem, context.id if context else "")
     return Response(body, status, {name.decode(): value.decode() for name, value in pairs})

@@ -39,6 +39,7 @@ class RequestContext:
     key_name: str = ""
     status: int = 0
     timings: Timings | None = None
+    rejection: str = ""  # type of the problem that is the response
     span: "RequestSpan | None" = None
     stages: Stages | None = None
 
@@ -106,8 +107,8 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
     """Count the request. Log it if the access log is on or the response is a server error."""
     seconds = perf_counter() - context.started_at
     state.metrics.count_request(context.route, context.model, context.status, seconds, context.protocol)
-    if context.timings:
-        state.metrics.observe_timings(context.timings)
+    if context.rejection:
+        state.metrics.count_rejection(context.rejection)
     if context.span:
         end_span(context, scope)
     if state.settings.access_log or context.status >= 500:

@@ -56,6 +56,7 @@ class Dispatcher:
                 await self.app(get_scope, receive, _with_request_id(context, send))
         except (Unauthorized, Forbidden, RateLimited) as problem:
             respond = error_response if is_v2(path) else problem_response
+            context.rejection = problem.type
             context.status, body, headers = respond(problem, context.id)
             await send_response(context, send, body, headers)
         finally:

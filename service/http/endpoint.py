@@ -66,10 +66,12 @@ class Endpoint:
         except ClientDisconnect:
             return
         except Problem as problem:
+            context.rejection = problem.type
             context.status, body, headers = problem_response(problem.without_traceback(), context.id)
         except Exception:  # clients learn nothing about internal errors but the request id
             log.exception("request_failed", id=context.id, path=context.route, **trace_ids(context))
             problem = InternalError("quote the id when reporting this")
+            context.rejection = problem.type
             context.status, body, headers = problem_response(problem, context.id)
         await send_response(context, send, body, headers)
 
@@ -138,6 +140,7 @@ class Endpoint:
                 keep_metadata=keep_metadata,
                 quality=parameters.quality,
                 map=parameters.map,
+                on_figures=call.state.metrics.observe_figures,
             )
             payload, headers = await executor.run(render, parts, response_media_type)
         call.context.record_job(job)
