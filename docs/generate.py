@@ -34,6 +34,7 @@ from service.errors import problem_types
 from service.http.app import create_app
 from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS, METADATA_HEADERS
 from service.http.schemas import ImageResult, InputChanges
+from service.telemetry.metrics import EXPORTED, GAUGES
 from training.cli.commands import app as training_command
 from training.studies import STUDIES
 
@@ -83,6 +84,16 @@ def settings() -> str:
         kind = describe(schema["properties"][name], schema.get("$defs", {})).replace('"', "")
         rows.append([f"`{PREFIX}{name.upper()}`", kind, default, field.description or ""])
     return table(["variable", "value", "default", "meaning"], rows)
+
+
+def metrics() -> str:
+    """Return the table of the metrics."""
+    rows: list[list[str]] = []
+    for spec in (*EXPORTED, *GAUGES):
+        kind = "gauge" if spec in GAUGES else "histogram" if spec.buckets else "counter"
+        name = f"{spec.name}_total" if kind == "counter" else spec.name
+        rows.append([f"`{name}`", kind, ", ".join(f"`{label}`" for label in spec.labels), spec.help])
+    return table(["metric", "kind", "labels", "meaning"], rows)
 
 
 def problems() -> str:
@@ -226,6 +237,7 @@ def _anchor(title: str) -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "settings": settings,
+    "metrics": metrics,
     "problems": problems,
     "endpoints": endpoints,
     "parameters": parameters,

@@ -10,15 +10,18 @@ from service.auth import ApiKeys
 from service.config import Settings
 from service.engine.admission import Admission
 from service.engine.watchdog import Watchdog
+from service.repository.model_metrics import model_metrics
 from service.repository.store import Store
 from service.runtime.cgroups import read_limits
 from service.runtime.hardware import available_cores
 from service.runtime.memory import MemoryPlan, plan_memory
 from service.runtime.tuning import LoadOptions
 from service.telemetry.metrics import METRICS_DIR_ENV, Metrics
+from service.telemetry.tracing_switch import create_tracer
 
 if TYPE_CHECKING:
     from service.repository.hub.mirror import Mirror
+    from service.telemetry.tracing import RequestTracer
 
 
 @dataclass(slots=True)
@@ -32,6 +35,7 @@ class State:
     pool: Executor
     watchdog: Watchdog | None = None
     api_keys: ApiKeys | None = None
+    tracer: "RequestTracer | None" = None
     shutting_down: bool = False  # set when shutdown begins, before connections are closed
     starting: bool = False  # set while the gRPC server starts, after the HTTP server
 
@@ -72,7 +76,7 @@ def create_state(settings: Settings) -> State:
         max_items=worker_settings.max_inflight_items, max_bytes=plan.inflight_bytes, strict=plan.strict
     )
     metrics_dir = os.environ.get(METRICS_DIR_ENV)
-    metrics = Metrics(lambda: admission.items, Path(metrics_dir) if metrics_dir else None)
+    metrics = Metrics(lambda: admission.items, Path(metrics_dir) if metrics_dir else None, lambda: admission.nbytes)
     # One thread more than cores, so that small work does not wait for the tiles of large images.
     pool = ThreadPoolExecutor(cores_per_worker + 1, "pool")
     load_options = LoadOptions(
@@ -87,20 +91,23 @@ def create_state(settings: Settings) -> State:
         link_dirs=(settings.models_folder, *settings.link_dirs),
         trusted_keys=settings.trusted_public_keys,
     )
+    store = Store(
+        settings.models_folder,
+        load_options,
+        max_old_versions=settings.max_old_versions,
+        default_versions=settings.default_versions,
+    )
+    metrics.sources.append(lambda: model_metrics(store))
     return State(
         settings=settings,
-        store=Store(
-            settings.models_folder,
-            load_options,
-            max_old_versions=settings.max_old_versions,
-            default_versions=settings.default_versions,
-        ),
+        store=store,
         admission=admission,
         metrics=metrics,
         pool=pool,
         api_keys=ApiKeys.from_file(settings.api_keys_file, settings.rate_limit, settings.workers)
         if settings.api_keys_file
         else None,
+        tracer=create_tracer(os.environ),
     )
 
 

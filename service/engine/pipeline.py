@@ -21,6 +21,7 @@ from service.engine.queue import DEFAULT_OPTIONS, QueueOptions
 from service.engine.strength import DEFAULT_REMOVAL, Removal, blend, run_denoise
 from service.errors import Overloaded
 from service.telemetry.metrics import Metrics
+from service.telemetry.stages import Stages
 from service.telemetry.timings import Timings
 from service.types import Array, GraphKey
 
@@ -75,6 +76,23 @@ class Job:
     def graph_key(self) -> GraphKey:
         """What identifies the graph in metrics."""
         return self.model.runners[self.operation].key
+
+    def stages(self) -> Stages | None:
+        """Return the stages for the trace of the request, None if the job was not answered."""
+        if self.timings is None or self.result is None:
+            return None
+        batch = self.result.batch_result
+        precision = self.model.runners[self.operation].choices.get("precision")
+        return Stages(
+            graph=self.graph_key,
+            precision=str(precision.value) if precision else "",
+            items=self.items,
+            batch_size=len(batch.batch.items) if batch else self.items,
+            started_at=self.started_at,
+            decoded_at=self.decoded_at,
+            inferred_at=self.inferred_at,
+            timings=self.timings,
+        )
 
 
 @dataclass(slots=True)

@@ -55,7 +55,7 @@ async def run_request(call: GrpcCall, data: bytes) -> Parts:
         guards = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel, state.metrics)
         tensors = TensorCall(parsed.request, served.model, served.operation, settings, _reject_text, IDLE_TURNS)
         answer = await infer_tensors(tensors, guards, executor, partial(_encode, served, parsed.request))
-    call.timings = answer.job.timings
+    call.record_job(answer.job)
     return answer.response
 
 
@@ -122,7 +122,7 @@ async def _outcome(call: GrpcCall, request: bytes) -> Outcome:
         return Outcome(parts)
     except Exception as error:
         problem = to_problem(call, error)
-        call.status = problem.status
+        call.status, call.rejection = problem.status, problem.type
         return Outcome(problem.detail, _request_id(request))
     finally:
         call.record()

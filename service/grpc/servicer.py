@@ -10,15 +10,13 @@ from google.protobuf.message import Message
 
 from service.errors import Forbidden, MalformedBody, ModelNotFound, ModelRejected
 from service.grpc import open_inference_pb2 as pb
-from service.grpc.call import Context, GrpcCall, answer, create_call
+from service.grpc.call import SERVICE, Context, GrpcCall, answer, create_call
 from service.grpc.infer import run_request, stream
 from service.grpc.messages import stream_error, stream_response
 from service.oip.names import split_name
 from service.repository import open_inference
 from service.repository.open_inference import find_model
 from service.state import State
-
-SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 Handler = Callable[[GrpcCall, Any], Awaitable[Message]]
 

@@ -87,6 +87,8 @@ async def lifespan(app: FastAPI, settings: Settings) -> AsyncGenerator[LifespanS
                 await task
         state.metrics.flush()
         state.store.close()
+        if state.tracer:
+            await asyncio.to_thread(state.tracer.close)
         state.pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -123,5 +125,7 @@ async def problem_handler(request: Request, error: Exception) -> Response:
             problem = MethodNotAllowed("use a method of the Allow header", headers=headers)
         else:
             problem = NotFound("there is no such path; see /docs")
+    if context:
+        context.rejection = problem.type
     status, body, pairs = problem_response(problem, context.id if context else "")
     return Response(body, status, {name.decode(): value.decode() for name, value in pairs})

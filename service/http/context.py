@@ -3,13 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.types import Scope, Send
 
+from service.engine.pipeline import Job
 from service.state import State
 from service.telemetry.request_ids import request_id
+from service.telemetry.stages import Stages
 from service.telemetry.timings import Timings
+
+if TYPE_CHECKING:
+    from service.telemetry.tracing import RequestSpan
+
+UNTRACED_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 
 log = structlog.get_logger()
 
@@ -31,6 +39,15 @@ class RequestContext:
     key_name: str = ""
     status: int = 0
     timings: Timings | None = None
+    rejection: str = ""  # type of the problem that is the response
+    span: "RequestSpan | None" = None
+    stages: Stages | None = None
+
+    def record_job(self, job: Job) -> None:
+        """Keep the timings of a job that was answered, and its stages if the request is traced."""
+        self.timings = job.timings
+        if self.span:
+            self.stages = job.stages()
 
 
 def get_state(scope: Scope) -> State:
@@ -60,12 +77,40 @@ def merge_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return headers
 
 
+def trace_ids(context: RequestContext) -> dict[str, str]:
+    """Return the trace id and the span id for log lines, nothing without tracing."""
+    return context.span.log_fields() if context.span else {}
+
+
+def start_span(context: RequestContext, state: State, scope: Scope) -> None:
+    """Start the span of a request if tracing is on. Probes and scrapes are not traced."""
+    if state.tracer and scope["path"] not in UNTRACED_PATHS:
+        attributes = {
+            "http.request.method": scope["method"],
+            "url.path": scope["path"],
+            "url.scheme": scope["scheme"],
+            "network.protocol.version": scope["http_version"],
+        }
+        context.span = state.tracer.start(context.headers, context.started_at, scope["method"], attributes)
+
+
+def end_span(context: RequestContext, scope: Scope) -> None:
+    """End the span of a request, named by its route. A status of 499 means that the client has left."""
+    attributes = {"http.route": context.route, "http.response.status_code": context.status, "hourglass.id": context.id}
+    if context.model:
+        attributes["hourglass.model.name"] = context.model
+    if context.span:
+        context.span.end(f"{scope['method']} {context.route}", attributes, context.status, context.stages)
+
+
 def record_request(context: RequestContext, state: State, scope: Scope) -> None:
     """Count the request. Log it if the access log is on or the response is a server error."""
     seconds = perf_counter() - context.started_at
     state.metrics.count_request(context.route, context.model, context.status, seconds, context.protocol)
-    if context.timings:
-        state.metrics.observe_timings(context.timings)
+    if context.rejection:
+        state.metrics.count_rejection(context.rejection)
+    if context.span:
+        end_span(context, scope)
     if state.settings.access_log or context.status >= 500:
         log.info(
             "request",
@@ -76,6 +121,7 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
             key=context.key_name,
             status=context.status,
             ms=round(seconds * 1000, 2),
+            **trace_ids(context),
         )
 
 

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.engine.operations import OPERATIONS
 from service.errors import Forbidden, RateLimited, Unauthorized
-from service.http.context import RequestContext, create_context, get_state, record_request, send_response
+from service.http.context import RequestContext, create_context, get_state, record_request, send_response, start_span
 from service.http.endpoint import Endpoint
 from service.http.problems import problem_response
 from service.http.proxies import resolve_path
@@ -31,6 +31,9 @@ class Dispatcher:
             return
         context = create_context(scope)
         state = get_state(scope)
+        if state.tracer:
+            start_span(context, state, scope)
+            send = _with_trace_context(context, send)
         path: str = scope["path"]
         endpoint = self.endpoints.get(path)
         if endpoint is None and not is_v2(path):
@@ -53,6 +56,7 @@ class Dispatcher:
                 await self.app(get_scope, receive, _with_request_id(context, send))
         except (Unauthorized, Forbidden, RateLimited) as problem:
             respond = error_response if is_v2(path) else problem_response
+            context.rejection = problem.type
             context.status, body, headers = respond(problem, context.id)
             await send_response(context, send, body, headers)
         finally:
@@ -77,3 +81,17 @@ def _with_request_id(context: RequestContext, send: Send) -> Send:
         await send(message)
 
     return send_with_request_id
+
+
+def _with_trace_context(context: RequestContext, send: Send) -> Send:
+    """Wrap `send` to add the `traceresponse` header, if the request is traced."""
+    span = context.span
+    if span is None:
+        return send
+
+    async def send_with_trace_context(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"].append((b"traceresponse", span.header().encode()))
+        await send(message)
+
+    return send_with_trace_context

@@ -22,7 +22,7 @@ from service.errors import (
     Problem,
 )
 from service.http.body import ParsedBody, decode_inputs, parse_body
-from service.http.context import RequestContext, create_context, get_state, send_response
+from service.http.context import RequestContext, create_context, get_state, send_response, trace_ids
 from service.http.disconnect import INLINE_BODY_BYTES, ClientDisconnect, cancel_on_disconnect, read_body
 from service.http.forms import Form, is_form, parse_form
 from service.http.media_types import MULTIPART, NPY, URLENCODED
@@ -66,10 +66,12 @@ class Endpoint:
         except ClientDisconnect:
             return
         except Problem as problem:
+            context.rejection = problem.type
             context.status, body, headers = problem_response(problem.without_traceback(), context.id)
         except Exception:  # clients learn nothing about internal errors but the request id
-            log.exception("request_failed", id=context.id, path=context.route)
+            log.exception("request_failed", id=context.id, path=context.route, **trace_ids(context))
             problem = InternalError("quote the id when reporting this")
+            context.rejection = problem.type
             context.status, body, headers = problem_response(problem, context.id)
         await send_response(context, send, body, headers)
 
@@ -139,9 +141,10 @@ class Endpoint:
                 keep_metadata=keep_metadata,
                 quality=parameters.quality,
                 map=parameters.map,
+                on_figures=call.state.metrics.observe_figures,
             )
             payload, headers = await executor.run(render, parts, response_media_type)
-        call.context.timings = job.timings
+        call.context.record_job(job)
         if job.timings:
             headers.append((b"server-timing", job.timings.header()))
         return payload, headers

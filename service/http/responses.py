@@ -3,7 +3,7 @@
 The JSON conforms to the models of `schemas`, but is written without them because that is faster.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count
@@ -35,7 +35,7 @@ class ResponseParts:
     """Everything that a response is rendered from.
 
     `image_quality`: 1..100, of lossy image formats if the input is no JPEG. `quality`: the same, for all images.
-    `map`: the kind of error map to answer with.
+    `map`: the kind of error map to answer with. `on_figures`: called with the model, operation and figures of items.
     """
 
     card: Card
@@ -47,6 +47,7 @@ class ResponseParts:
     keep_metadata: bool = False
     quality: int | None = None
     map: MapKind | None = None
+    on_figures: Callable[[str, str, Figures], None] | None = None
 
 
 def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
@@ -115,7 +116,10 @@ def _figures(parts: ResponseParts, position: int, image: Picture | None, item: A
     error = partial(parts.result.error, position, item, output)
     visible = image.alpha > 0 if image is not None and image.alpha is not None else None
     noise_map = parts.result.noise_maps[position] if parts.result.noise_maps else None
-    return compute_figures(parts.operation, ItemResult(parts.card, item, output, error, visible, noise_map))
+    figures = compute_figures(parts.operation, ItemResult(parts.card, item, output, error, visible, noise_map))
+    if parts.on_figures:
+        parts.on_figures(parts.card.name, parts.operation, figures)
+    return figures
 
 
 def _raise_first_problem(parts: ResponseParts) -> None:

@@ -78,11 +78,13 @@ class OpenInference:
         except ClientDisconnect:
             return
         except Problem as problem:
+            context.rejection = problem.type
             context.status, body, headers = error_response(problem.without_traceback(), context.id)
             response = V2Response(headers, [body])
         except Exception:  # clients learn nothing about internal errors but the request id
             log.exception("request_failed", id=context.id, path=context.route)
             problem = InternalError(f"internal error; quote the id {context.id} when reporting this")
+            context.rejection = problem.type
             context.status, body, headers = error_response(problem, context.id)
             response = V2Response(headers, [body])
         await send_buffers(context, send, response)

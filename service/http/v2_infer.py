@@ -56,7 +56,7 @@ async def infer(state: State, context: RequestContext, receive: Receive, served:
             large = len(body) > LARGE_REQUEST_BYTES
             answer: TensorAnswer[EncodedResponse] = await (cancel_on_disconnect(receive, work) if large else work)
             response = await executor.run(render, answer.response, accepted_encoding(headers.get(b"accept-encoding")))
-    context.timings = answer.job.timings
+    context.record_job(answer.job)
     if answer.job.timings:
         response.headers.append((b"server-timing", answer.job.timings.header()))
     return response

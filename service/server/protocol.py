@@ -163,6 +163,7 @@ class TimeoutProtocol(HttpToolsProtocol):
             lines = [b"%s: %s\r\n" % pair for pair in pairs]
             self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
             self.state.metrics.count_request("other", "", status, 0.0)
+            self.state.metrics.count_rejection(problem.type)
         if cycle is not None:
             cycle.disconnected = True
             cycle.message_event.set()

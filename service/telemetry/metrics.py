@@ -8,7 +8,7 @@ have ended stay, so that no counter ever decreases.
 import asyncio
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -24,12 +24,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.telemetry.process_metrics import process_metrics
 from service.telemetry.timings import Timings
 from service.types import GraphKey
 
 METRICS_DIR_ENV = "_HOURGLASS_METRICS_DIR"  # environment variable, set before workers start
-DURATION_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+DURATION_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+PERCENTILE_BUCKETS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+NOISE_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
 STAGES = ("decode", "queue", "run", "encode")
 
 Labels = tuple[str, ...]
@@ -60,11 +63,26 @@ REQUESTS: Final = MetricSpec("hourglass_requests", "Completed requests.", ("rout
 REQUEST_DURATION: Final = MetricSpec(
     "hourglass_request_duration_seconds",
     "Time from the request head to the end of the response.",
-    ("route",),
+    ("route", "model"),
     DURATION_BUCKETS,
 )
 STAGE_DURATION: Final = MetricSpec(
-    "hourglass_stage_duration_seconds", "Duration of the stages of a request.", ("stage",), DURATION_BUCKETS
+    "hourglass_stage_duration_seconds",
+    "Duration of the stages of a request.",
+    ("stage", "model", "operation"),
+    DURATION_BUCKETS,
+)
+REJECTIONS: Final = MetricSpec(
+    "hourglass_rejections", "Requests answered with a problem, by its type: invalid, refused or failed.", ("reason",)
+)
+ERROR_PERCENTILE: Final = MetricSpec(
+    "hourglass_error_percentile",
+    "Percentile of the error of each item among those of the model's test set. Without drift it is uniform.",
+    ("model", "operation"),
+    PERCENTILE_BUCKETS,
+)
+NOISE_SIGMA: Final = MetricSpec(
+    "hourglass_noise_sigma", "Estimated noise of each item, on the 0..1 scale.", ("model", "operation"), NOISE_BUCKETS
 )
 BATCH_SIZE: Final = MetricSpec(
     "hourglass_batch_size", "Items in one inference run.", ("model", "operation"), BATCH_SIZE_BUCKETS
@@ -76,7 +94,19 @@ VERSION_DURATION: Final = MetricSpec(
     DURATION_BUCKETS,
 )
 INFLIGHT_ITEMS: Final = MetricSpec("hourglass_inflight_items", "Items admitted and not yet answered.")
-EXPORTED: Final = (REQUESTS, REQUEST_DURATION, STAGE_DURATION, BATCH_SIZE, VERSION_DURATION)
+INFLIGHT_BYTES: Final = MetricSpec("hourglass_inflight_bytes", "Decoded bytes admitted and not yet answered.")
+GAUGES: Final = (INFLIGHT_ITEMS, INFLIGHT_BYTES)
+FIGURES: Final = {"error_percentile": ERROR_PERCENTILE, "noise_sigma": NOISE_SIGMA}
+EXPORTED: Final = (
+    REQUESTS,
+    REQUEST_DURATION,
+    STAGE_DURATION,
+    BATCH_SIZE,
+    VERSION_DURATION,
+    REJECTIONS,
+    ERROR_PERCENTILE,
+    NOISE_SIGMA,
+)
 STATISTICS: Final = MetricSpec(
     "statistics", "Count and seconds of a statistic of a graph.", (*GraphKey._fields, "statistic"), width=2
 )
@@ -100,13 +130,20 @@ class Statistics:
 class Metrics(Collector):
     """The metrics of this process. A scrape adds those of all workers that share `folder`.
 
-    `inflight_items` returns the items that are admitted now.
+    `inflight_items` and `inflight_bytes` return what is admitted now. `sources` yield further metrics at a scrape,
+    which are the same in all workers.
     """
 
-    def __init__(self, inflight_items: Callable[[], int], folder: Path | None = None) -> None:
-        self._inflight_items = inflight_items
+    def __init__(
+        self,
+        inflight_items: Callable[[], int],
+        folder: Path | None = None,
+        inflight_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._gauges = {INFLIGHT_ITEMS.name: inflight_items, INFLIGHT_BYTES.name: inflight_bytes}
+        self.sources: list[Callable[[], Iterator[Metric]]] = []
         self._rows: dict[str, Rows] = {spec.name: {} for spec in FAMILIES}
-        self._stage_rows = [self._get_row(STAGE_DURATION, (stage,)) for stage in STAGES]
+        self._stage_rows: dict[tuple[str, str], list[list[float]]] = {}
         self._request_rows: dict[tuple[str, str, int, str], tuple[list[float], list[float]]] = {}
         self._statistics_rows: dict[GraphKey, list[list[float]]] = {}
         self._batch_rows: dict[tuple[GraphKey, int], tuple[list[float], list[float]]] = {}
@@ -124,14 +161,28 @@ class Metrics(Collector):
         rows = self._request_rows.get((route, model, code, protocol))
         if rows is None:
             labels = route, model, str(code), protocol
-            rows = self._get_row(REQUESTS, labels), self._get_row(REQUEST_DURATION, (route,))
+            rows = self._get_row(REQUESTS, labels), self._get_row(REQUEST_DURATION, (route, model))
             self._request_rows[route, model, code, protocol] = rows
         rows[0][0] += 1
         _observe(rows[1], DURATION_BUCKETS, seconds)
 
-    def observe_timings(self, timings: Timings) -> None:
-        """Observe the durations of the stages of a request."""
-        for row, seconds in zip(self._stage_rows, timings, strict=True):
+    def count_rejection(self, reason: str) -> None:
+        """Count a request that was answered with a problem. `reason`: the type of the problem."""
+        self._get_row(REJECTIONS, (reason,))[0] += 1
+
+    def observe_figures(self, model: str, operation: str, figures: Mapping[str, float]) -> None:
+        """Observe the error percentile and the noise of an item, if it has them. Can be called from any thread."""
+        for name, spec in FIGURES.items():
+            if name in figures:
+                with self._lock:
+                    _observe(self._get_row(spec, (model, operation)), spec.buckets, figures[name])
+
+    def _observe_stages(self, graph: GraphKey, timings: Timings) -> None:
+        key = graph.model, graph.operation
+        rows = self._stage_rows.get(key)
+        if rows is None:
+            rows = self._stage_rows[key] = [self._get_row(STAGE_DURATION, (stage, *key)) for stage in STAGES]
+        for row, seconds in zip(rows, timings, strict=True):
             _observe(row, DURATION_BUCKETS, seconds)
 
     def observe_batch(self, graph: GraphKey, items: int, seconds: float) -> None:
@@ -149,6 +200,7 @@ class Metrics(Collector):
 
     def observe_inference(self, graph: GraphKey, items: int, timings: Timings) -> None:
         """Observe a successful request to a graph: its items and the durations of its stages."""
+        self._observe_stages(graph, timings)
         success, _, queue, decode, run, encode, total_items, last = self._graph_rows(graph)
         _count(success, timings.total)
         _count(queue, timings.queue)
@@ -191,37 +243,49 @@ class Metrics(Collector):
             rows = {name: [[labels, row] for labels, row in rows.items()] for name, rows in self._rows.items()}
         temporary = self._file.with_suffix(".part")
         with suppress(OSError):  # for example, the disk is full; the next call tries again
-            temporary.write_bytes(orjson.dumps({"rows": rows, "inflight_items": self._inflight_items()}))
+            temporary.write_bytes(orjson.dumps({"rows": rows, "gauges": self._read_gauges()}))
             temporary.replace(self._file)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of all workers. Called by the registry at a scrape."""
-        total, inflight_items = self._totals()
+        total, gauges = self._totals()
         for spec in EXPORTED:
             yield _metric_family(spec, total[spec.name])
-        yield GaugeMetricFamily(INFLIGHT_ITEMS.name, INFLIGHT_ITEMS.help, inflight_items)
+        for spec in GAUGES:
+            yield GaugeMetricFamily(spec.name, spec.help, gauges[spec.name])
+        for source in self.sources:
+            yield from source()
+        yield from process_metrics(self._pids())
 
     def statistics(self) -> "Statistics":
         """Return the statistics of all graphs, of all workers."""
         total, _ = self._totals()
         return Statistics(total[STATISTICS.name], total[LAST_INFERENCE.name])
 
-    def _totals(self) -> tuple[dict[str, Rows], int]:
-        """Return the rows of all workers by the names of the metrics, and their items in flight."""
+    def _read_gauges(self) -> dict[str, int]:
+        return {name: read() for name, read in self._gauges.items()}
+
+    def _pids(self) -> set[int]:
+        """Return the ids of the workers that run."""
+        files = self._file.parent.glob("*.json") if self._file else ()
+        return {os.getpid(), *(pid for file in files if _process_exists(pid := _pid(file)))}
+
+    def _totals(self) -> tuple[dict[str, Rows], dict[str, int]]:
+        """Return the rows of all workers and their gauges, by the names of the metrics."""
         self.flush()
         with self._lock:
             total = {name: {**rows} for name, rows in self._rows.items()}
-        inflight_items = self._inflight_items()
+        gauges = self._read_gauges()
         for file in self._file.parent.glob("*.json") if self._file else ():
             if file == self._file:
                 continue
             with suppress(OSError, orjson.JSONDecodeError):  # the file is unreadable for now; skip that worker
                 snapshot = orjson.loads(file.read_bytes())
-                if _process_exists(int(file.stem.partition("-")[0])):
-                    inflight_items += snapshot["inflight_items"]
+                if _process_exists(_pid(file)):
+                    gauges = {name: value + snapshot["gauges"][name] for name, value in gauges.items()}
                 for spec in FAMILIES:
                     _add_rows(total[spec.name], snapshot["rows"][spec.name], spec.combine)
-        return total, inflight_items
+        return total, gauges
 
 
 async def flush_periodically(metrics: Metrics) -> None:
@@ -259,6 +323,10 @@ def _metric_family(spec: MetricSpec, rows: Rows) -> Metric:
         cumulative_counts = list(accumulate(counts))
         histogram.add_metric(labels, list(zip(bounds, cumulative_counts, strict=True)), total)
     return histogram
+
+
+def _pid(file: Path) -> int:
+    return int(file.stem.partition("-")[0])
 
 
 def _process_exists(pid: int) -> bool:

@@ -1,9 +1,11 @@
 """Health, metrics and models over HTTP."""
 
 import asyncio
+import platform
 import re
 from contextlib import suppress
 from http.client import HTTPConnection
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -84,9 +86,32 @@ def test_metrics_count_requests_items_and_stages(serve: Serve) -> None:
     text = client.get("/metrics").text
     assert 'hourglass_requests_total{code="200",model="digits",protocol="http",route="/denoise"} 3.0' in text
     assert 'hourglass_requests_total{code="422",model="digits",protocol="http",route="/denoise"} 1.0' in text
-    assert 'hourglass_stage_duration_seconds_count{stage="run"} 3.0' in text
+    assert 'hourglass_stage_duration_seconds_count{model="digits",operation="denoise",stage="run"} 3.0' in text
+    assert 'hourglass_rejections_total{reason="invalid-image"} 1.0' in text
     assert 'hourglass_batch_size_sum{model="digits",operation="denoise"} 3.0' in text
     assert "hourglass_inflight_items 0.0" in text
+    assert "hourglass_inflight_bytes 0.0" in text
+
+
+def test_metrics_describe_models_build_and_process(serve: Serve) -> None:
+    text = serve().get("/metrics").text
+    assert 'hourglass_model_loaded{model="digits",version="1"} 1.0' in text
+    assert f'hourglass_build_info{{python="{platform.python_version()}",version="{version("hourglass")}"}} 1.0' in text
+    assert re.search(r"^process_cpu_seconds_total [\d.]+$", text, re.MULTILINE)
+    assert re.search(r"^process_resident_memory_bytes [\d.e+]+$", text, re.MULTILINE)
+
+
+def test_metrics_have_the_distributions_of_drift(serve: Serve) -> None:
+    client = serve()
+    result = client.post("/reconstruct?model=digits", content=png(digit()))
+    percentile = float(result.headers["x-error-percentile"])
+    client.post("/denoise", content=png(digit()))
+    text = client.get("/metrics").text
+    label = 'model="digits",operation="reconstruct"'
+    assert f"hourglass_error_percentile_sum{{{label}}} {percentile}" in text
+    for bound in range(10, 101, 10):
+        assert f'hourglass_error_percentile_bucket{{le="{bound}.0",{label}}} {float(percentile <= bound)}' in text
+    assert 'hourglass_noise_sigma_count{model="digits",operation="denoise"} 1.0' in text
 
 
 def test_metrics_contain_no_text_of_clients(serve: Serve) -> None:

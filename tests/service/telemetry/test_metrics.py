@@ -1,6 +1,7 @@
 """Metrics of one process, and of several workers that share a folder."""
 
 import os
+import subprocess
 from pathlib import Path
 from time import time
 
@@ -8,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.telemetry.metrics import Metrics
+from service.telemetry.process_metrics import process_metrics
 from service.telemetry.timings import Timings
 from service.types import GraphKey
 
@@ -49,7 +51,7 @@ def test_scrape_sums_all_workers(workers: tuple[Metrics, Metrics]) -> None:
         values = samples(worker)
         at = (("code", "200"), ("model", "digits"), ("protocol", "http"), ("route", "/denoise"))
         assert values["hourglass_requests_total", at] == 7
-        assert values["hourglass_request_duration_seconds_count", (("route", "/denoise"),)] == 7
+        assert values["hourglass_request_duration_seconds_count", (("model", "digits"), ("route", "/denoise"))] == 7
         assert values["hourglass_inflight_items", ()] == 7
 
 
@@ -105,3 +107,22 @@ def test_statistics_add_up_workers_and_are_not_exported(workers: tuple[Metrics, 
     assert counts[*graph, "items"][0] == 6
     assert abs(workers[0].statistics().last_inference[graph][0] / 1000 - time()) < 60
     assert b"statistic" not in workers[0].render()
+
+
+def test_rejections_and_gauges_of_workers_are_summed(tmp_path: Path) -> None:
+    first, second = Metrics(lambda: 1, tmp_path, lambda: 100), Metrics(lambda: 2, tmp_path, lambda: 50)
+    for worker in (first, second, second):
+        worker.count_rejection("overloaded")
+        worker.flush()
+    values = samples(first)
+    assert values["hourglass_rejections_total", (("reason", "overloaded"),)] == 3
+    assert values["hourglass_inflight_bytes", ()] == 150
+
+
+def test_process_metrics_add_up_processes() -> None:
+    with subprocess.Popen(["sleep", "60"]) as other:
+        (alone,) = (it for it in process_metrics([os.getpid()]) if it.name == "process_open_fds")
+        (both,) = (it for it in process_metrics([os.getpid(), other.pid]) if it.name == "process_open_fds")
+        other_fds = len(list(Path(f"/proc/{other.pid}/fd").iterdir()))
+        other.kill()
+    assert both.samples[0].value - alone.samples[0].value == other_fds

@@ -1,0 +1,160 @@
+"""Traces, received by real receivers of OTLP over HTTP and gRPC."""
+
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from starlette.testclient import TestClient
+
+from service.config import Settings
+from service.grpc import open_inference_pb2 as pb
+from service.http.app import create_app
+from service.http.dispatcher import Dispatcher
+from service.telemetry.logs import configure_logging
+from service.telemetry.tracing_switch import create_tracer, is_tracing_requested
+from tests.conftest import digit, png
+from tests.service.grpc.test_grpc import connected
+from tests.support.otlp import Received, attributes_of, grpc_receiver, http_receiver
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+STAGES = ["decode", "queue", "run", "encode"]
+IMAGE = {"content-type": "image/png"}
+
+
+@contextmanager
+def traced(models: Path, **settings: Any) -> Generator[TestClient]:
+    """Serve with the variables that are set, and export all spans at the end."""
+    values = {"models_dir": models, "model_watch": "off", "default_denoise": "digits", **settings}
+    with TestClient(Dispatcher(create_app(Settings.model_validate(values)))) as client:
+        yield client
+
+
+@pytest.fixture(params=["http/protobuf", "grpc"])
+def receiver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Generator[Received]:
+    """Yield a receiver of each protocol, to which the environment points."""
+    with (http_receiver if request.param == "http/protobuf" else grpc_receiver)() as received:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", received.endpoint)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", request.param)
+        yield received
+
+
+def test_request_is_one_span_with_its_stages(receiver: Received, models: Path) -> None:
+    with traced(models) as client:
+        headers = IMAGE | {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+        response = client.post("/denoise", content=png(digit()), headers=headers)
+    assert response.status_code == 200
+    span = receiver.named("POST /denoise")
+    assert (span.trace_id.hex(), span.parent_span_id.hex(), span.kind) == (TRACE, PARENT, Span.SPAN_KIND_SERVER)
+    assert response.headers["traceresponse"] == f"00-{TRACE}-{span.span_id.hex()}-01"
+    attributes = attributes_of(span)
+    assert attributes["http.request.method"] == "POST"
+    assert attributes["http.route"] == attributes["url.path"] == "/denoise"
+    assert attributes["http.response.status_code"] == 200
+    assert receiver.resources[0]["service.name"] == "hourglass"
+    stages = receiver.children(span)
+    assert sorted(stages) == sorted(STAGES)
+    run = attributes_of(stages["run"])
+    assert run["hourglass.model.name"] == "digits"
+    assert run["hourglass.model.version"] == "1"
+    assert run["hourglass.operation"] == "denoise"
+    assert run["hourglass.model.precision"] == "float32"
+    assert run["hourglass.batch.size"] == 1
+    assert {stage.trace_id.hex() for stage in stages.values()} == {TRACE}
+
+
+def test_stages_have_the_durations_of_server_timing(receiver: Received, models: Path) -> None:
+    with traced(models) as client:
+        response = client.post("/denoise", content=png(digit()), headers=IMAGE)
+    span = receiver.named("POST /denoise")
+    stages = receiver.children(span)
+    for item in response.headers["server-timing"].split(", "):
+        name, _, milliseconds = item.partition(";dur=")
+        measured = (stages[name].end_time_unix_nano - stages[name].start_time_unix_nano) / 1e6
+        assert measured == pytest.approx(float(milliseconds), abs=0.0011)
+    assert span.start_time_unix_nano <= stages["decode"].start_time_unix_nano
+    assert stages["encode"].end_time_unix_nano <= span.end_time_unix_nano
+
+
+def test_bad_request_is_a_span_without_stages(receiver: Received, models: Path) -> None:
+    with traced(models) as client:
+        assert client.post("/denoise", content=b"no image", headers=IMAGE).status_code == 415
+    (span,) = receiver.spans
+    assert attributes_of(span)["http.response.status_code"] == 415
+    assert span.status.code == Status.STATUS_CODE_UNSET  # errors of clients are none of the server's
+
+
+def test_unsampled_parent_is_obeyed(receiver: Received, models: Path) -> None:
+    with traced(models) as client:
+        headers = IMAGE | {"traceparent": f"00-{TRACE}-{PARENT}-00"}
+        response = client.post("/denoise", content=png(digit()), headers=headers)
+    assert response.headers["traceresponse"].split("-")[1::2] == [TRACE, "00"]
+    assert receiver.spans == []
+
+
+def test_sampler_of_environment_is_obeyed(receiver: Received, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    with traced(models) as client:
+        responses = [client.post("/denoise", content=png(digit()), headers=IMAGE) for _ in range(40)]
+    contexts = [response.headers["traceresponse"].split("-") for response in responses]
+    sampled = {trace_id for _, trace_id, _, flags in contexts if int(flags, 16) & 1}
+    assert {span.trace_id.hex() for span in receiver.spans} == sampled
+    assert 0 < len(sampled) < 40  # fails by chance once in 5e11 runs
+
+
+def test_probes_and_scrapes_are_not_traced(receiver: Received, models: Path) -> None:
+    with traced(models) as client:
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert "traceresponse" not in client.get(path).headers
+        client.get("/models")
+    assert [span.name for span in receiver.spans] == ["GET other"]
+
+
+def test_log_lines_have_the_ids_of_the_trace(
+    receiver: Received, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging("json", "info")
+    with traced(models, access_log=True) as client:
+        client.post("/denoise", content=png(digit()), headers=IMAGE)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    (line,) = (line for line in lines if line["event"] == "request")
+    span = receiver.named("POST /denoise")
+    assert (line["trace_id"], line["span_id"]) == (span.trace_id.hex(), span.span_id.hex())
+
+
+@pytest.mark.anyio
+async def test_grpc_call_is_one_span_with_its_stages(receiver: Received, models: Path) -> None:
+    array = digit()
+    request = pb.ModelInferRequest(model_name="digits.denoise", raw_input_contents=[array.tobytes()])
+    request.inputs.add(name="image", datatype="UINT8", shape=[1, *array.shape])
+    async with connected(models) as client:
+        await client.call("ModelInfer", request, metadata=(("traceparent", f"00-{TRACE}-{PARENT}-01"),))
+    span = receiver.named("inference.GRPCInferenceService/ModelInfer")
+    assert (span.trace_id.hex(), span.parent_span_id.hex(), span.kind) == (TRACE, PARENT, Span.SPAN_KIND_SERVER)
+    attributes = attributes_of(span)
+    assert attributes["rpc.system.name"] == "grpc"
+    assert attributes["rpc.response.status_code"] == "OK"
+    assert sorted(receiver.children(span)) == sorted(STAGES)
+
+
+@pytest.mark.parametrize(
+    ("variables", "requested"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, False),
+    ],
+)
+def test_endpoint_turns_tracing_on(variables: dict[str, str], requested: bool) -> None:
+    assert is_tracing_requested(variables) is requested
+
+
+def test_unknown_protocol_turns_tracing_off() -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}
+    assert create_tracer(variables) is None
