@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from training.errors import ImportRejected
 from training.importing.original import Array, Original
@@ -27,8 +26,6 @@ MIN_RECONSTRUCTION = 3.0
 """Gain in dB over the mean color of each crop that the best reading must reach."""
 CLEAR_LEAD, STANDARD_ERRORS = 0.05, 3.0
 """A reading is better if its mean lead in dB over the crops exceeds both this and so many standard errors."""
-MAX_P_VALUE = 0.001
-"""Largest p-value of the signed-rank test at which one order of colours is better than the other."""
 SAME_LEVELS = 1.0
 """Readings whose outputs differ by at most this mean number of grey levels are the same in effect."""
 
@@ -164,11 +161,7 @@ def _open_flags(trials: Sequence[Trial]) -> str:
 
 
 def _choose_order(trials: Sequence[Trial], best: Trial, findings: list[Finding]) -> tuple[Trial, list[Finding]]:
-    """Decide between RGB and BGR with everything else as in the best trial.
-
-    Grey crops tell nothing about the order and colourful ones much, so that the lead varies from crop to crop and its
-    standard error is large. Therefore a signed-rank test over the crops (Wilcoxon 1945) decides, too.
-    """
+    """Decide between RGB and BGR with everything else as in the best trial."""
     swapped = [
         trial
         for trial in trials
@@ -183,10 +176,6 @@ def _choose_order(trials: Sequence[Trial], best: Trial, findings: list[Finding])
     order = "BGR" if best.reading.bgr else "RGB"
     if lead > STANDARD_ERRORS * error and lead > 0.005:
         evidence = f"{lead:.3f} dB more than the other order, {lead / max(error, 1e-9):.0f} standard errors"
-        return best, [*findings, Finding("color", order, evidence)]
-    p_value = _signed_rank(best, other)
-    if lead > CLEAR_LEAD and p_value <= MAX_P_VALUE:
-        evidence = f"{lead:.3f} dB more than the other order, signed-rank test over the crops: p = {p_value:.1g}"
         return best, [*findings, Finding("color", order, evidence)]
     if lead <= CLEAR_LEAD:
         chosen = other if best.reading.bgr else best
@@ -211,12 +200,6 @@ def _lead(best: Trial, other: Trial) -> tuple[float, float]:
     """Return the mean lead in dB of one trial over another, and its standard error over the crops."""
     leads = (best.gains - other.gains).mean(0)
     return float(leads.mean()), float(leads.std(ddof=1) / len(leads) ** 0.5) if len(leads) > 1 else 0.0
-
-
-def _signed_rank(best: Trial, other: Trial) -> float:
-    """Return the p-value of the one-sided Wilcoxon signed-rank test of the leads over the crops."""
-    leads = (best.gains - other.gains).mean(0)
-    return float(wilcoxon(leads, alternative="greater").pvalue) if leads.any() else 1.0
 
 
 def _same_effect(first: Trial, second: Trial) -> bool:

@@ -87,18 +87,6 @@ def test_steady_lead_decides_the_order_of_colors() -> None:
     assert "both orders do the same" in findings[-1].evidence
 
 
-def test_colourful_crops_decide_the_order_among_grey_ones() -> None:
-    red, blue = (Reading("nchw", RANGES["0..1"], RANGES["0..1"], 3, bgr) for bgr in (False, True))
-    leads = [0.001 * number for number in range(1, 21)] + [6.0, 9.0]  # grey crops and two colourful ones
-    _, findings = choose_trial([trial(blue, [5 + lead for lead in leads], 10), trial(red, [5.0] * 22, 10)], "denoise")
-    assert findings[-1].choice == "BGR"
-    assert "signed-rank" in findings[-1].evidence
-    mixed = [-1.0, 1.5] * 11  # as often worse as better: 0.25 dB on average, which may be chance
-    trials = [trial(blue, [5 + lead for lead in mixed], 10), trial(red, [5.0] * 22, 10)]
-    with pytest.raises(ImportRejected, match="--color rgb or --color bgr"):
-        choose_trial(trials, "denoise")
-
-
 def test_radius_and_stride_are_measured(tmp_path: Path) -> None:
     weights = {"blur": blur_weights(), "scales": np.array([1, 1, 2, 2], np.float32)}
     text = """
