@@ -1,9 +1,9 @@
-"""Trains two denoisers as strangers would, with public libraries only, and imports them with nothing told by flags.
+"""Trains two denoisers with public libraries only, and imports them with no convention stated by flags.
 
 One is a PyTorch net on N,C,H,W in -1..1 with the colors as OpenCV reads them (BGR), one a Keras net on N,H,W,C in
-0..255.
-The served answers must beat the noisy input by 2 dB on photographs that neither training nor import saw. Run it as
-`python -m benchmarks.foreign_models --data FOLDER`; it needs `pip install keras` besides the extra `training`.
+0..255. The answers of `POST /denoise` must beat the noisy input by 2 dB on photographs that neither training nor
+import saw. Run it as `python -m benchmarks.foreign_models --data FOLDER` (default: HOURGLASS_DATA); it needs
+`pip install keras` besides the extra `training`.
 """
 
 import argparse
@@ -12,32 +12,34 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import nn
 
-from service.repository.layout import load_card
-from service.repository.loader import load_graph
+from benchmarks.load import Request
+from benchmarks.process import Server, free_port
 from training.data.folder import find_pictures, read_pictures
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 Array = NDArray[Any]
-PATCH, BATCH = 48, 16
+PATCH, BATCH = 32, 16
 SIGMAS = (0.0, 55.0)
 """Range of the standard deviation of the noise in gray levels, drawn for each patch."""
 TEST_SIGMA, MIN_GAIN_DB = 25.0, 2.0
-HELD_OUT = 8
-"""Photographs that are not trained on."""
+PHOTOGRAPHS, HELD_OUT = 32, 4
+"""Photographs that are read, and those of them that are not trained on."""
 
 
 def photographs(folder: Path) -> list[Array]:
-    """Return the color photographs of a folder, uint8 (H, W, 3)."""
-    return list(read_pictures(find_pictures(folder), 0.1, colour=True))
+    """Return the first color photographs of a folder, uint8 (H, W, 3)."""
+    return list(read_pictures(find_pictures(folder)[:PHOTOGRAPHS], 0.1, colour=True))
 
 
 def patches(images: list[Array], steps: int) -> Iterator[tuple[Array, Array]]:
@@ -57,10 +59,10 @@ def patches(images: list[Array], steps: int) -> Iterator[tuple[Array, Array]]:
 def train_torch(images: list[Array], steps: int, file: Path) -> None:
     """Train a DnCNN (Zhang et al. 2017) without residual on N,C,H,W in -1..1 and BGR, and export it with any sides."""
     torch.manual_seed(0)
-    layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU()]
-    for _ in range(4):
-        layers += [nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
-    net = nn.Sequential(*layers, nn.Conv2d(32, 3, 3, padding=1))
+    layers: list[nn.Module] = [nn.Conv2d(3, 24, 3, padding=1), nn.ReLU()]
+    for _ in range(2):
+        layers += [nn.Conv2d(24, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.Conv2d(24, 3, 3, padding=1))
     optimizer = torch.optim.Adam(net.parameters(), 2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for noisy, clean in patches(images, steps):
@@ -105,42 +107,70 @@ def train_keras(images: list[Array], steps: int, file: Path) -> None:
 TRAININGS: dict[str, Callable[[list[Array], int, Path], None]] = {"torch-bgr": train_torch, "keras-255": train_keras}
 
 
-def gain(folder: Path, images: list[Array]) -> float:
-    """Return the mean gain in dB of the served denoiser over the noisy input."""
-    card = load_card(folder)
-    (graph,) = card.graphs
-    run = load_graph(folder, card, graph).run
+def gain(server: Server, model: str, images: list[Array]) -> float:
+    """Return the mean gain in dB of POST /denoise over the noisy input, on crops of images as PNG."""
     random = np.random.default_rng(1)
     gains: list[float] = []
     for image in images:
         clean = image[:301, :299]
         noisy = np.rint(np.clip(clean + TEST_SIGMA * random.standard_normal(clean.shape), 0, 255)).astype(np.uint8)
-        errors = [np.square(one.astype(np.float64) - clean).mean() for one in (noisy, run(noisy[np.newaxis])[0])]
+        request = Request(f"/denoise?model={model}", png(noisy), "image/png")
+        answer = np.asarray(Image.open(BytesIO(server.post(request))).convert("RGB"))
+        errors = [np.square(one.astype(np.float64) - clean).mean() for one in (noisy, answer)]
         gains.append(10 * float(np.log10(errors[0] / errors[1])))
     return float(np.mean(gains))
+
+
+def png(image: Array) -> bytes:
+    """Encode an image uint8 (H, W, 3) as PNG."""
+    file = BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def serve(models: Path) -> Server:
+    """Start the service with a folder of models on a free port."""
+    port = free_port()
+    return Server(
+        "hourglass",
+        [sys.executable, "-m", "service", "serve", "--port", str(port)],
+        port=port,
+        cores="0-" + str((os.cpu_count() or 1) - 1),
+        log=models / "serve.log",
+        ready="/readyz",
+        environ={"HOURGLASS_MODELS_DIR": str(models)},
+    ).wait(60)
+
+
+def import_without_flags(file: Path, models: Path) -> None:
+    """Import an ONNX file as a denoiser with no convention stated. Its findings are printed."""
+    command = [sys.executable, "-m", "training", "import", str(file), "--operation", "denoise", "--name", file.stem]
+    subprocess.run([*command, "--out", str(models)], check=True)
 
 
 def main() -> None:
     """Train, import and measure both; exit with 1 if one gains less than MIN_GAIN_DB."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of photographs")
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--keep", type=Path, help="folder to keep the ONNX files in")
+    data = os.environ.get("HOURGLASS_DATA")
+    parser.add_argument("--data", type=Path, default=data, required=not data, help="folder of photographs")
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--keep", type=Path, help="folder to keep the ONNX files in, and to take them from")
     options = parser.parse_args()
     images = photographs(options.data)
-    failed = False
     with tempfile.TemporaryDirectory() as scratch:
-        folder = options.keep or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder, models = options.keep or Path(scratch), Path(scratch) / "models"
+        for part in (folder, models):
+            part.mkdir(parents=True, exist_ok=True)
         for name, train in TRAININGS.items():
             file = folder / f"{name}.onnx"
-            train(images[HELD_OUT:], options.steps, file)
-            command = [sys.executable, "-m", "training", "import", str(file), "--operation", "denoise", "--name", name]
-            subprocess.run([*command, "--out", scratch], check=True)
-            decibels = gain(Path(scratch) / name / "1", images[:HELD_OUT])
-            failed = failed or decibels < MIN_GAIN_DB
-            print(f"{name}: {decibels:.2f} dB over the noisy input at sigma {TEST_SIGMA:g}\n")
-    sys.exit(failed)
+            if not file.exists():
+                train(images[HELD_OUT:], options.steps, file)
+            import_without_flags(file, models)
+        with serve(models) as server:
+            gains = {name: gain(server, name, images[:HELD_OUT]) for name in TRAININGS}
+    for name, decibels in gains.items():
+        print(f"{name}: {decibels:.2f} dB over the noisy input at sigma {TEST_SIGMA:g}")
+    sys.exit(min(gains.values()) < MIN_GAIN_DB)
 
 
 if __name__ == "__main__":

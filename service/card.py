@@ -7,6 +7,7 @@ This module imports only pydantic and the standard library.
 
 from datetime import date
 from itertools import pairwise
+from math import prod
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, JsonValue, model_validator
@@ -70,6 +71,10 @@ class Code(StrictModel):
     """Codes: float32 arrays of N items of this shape. A null dimension depends on the size of the image."""
 
     shape: list[PositiveInt | None] = Field(min_length=1, max_length=3)
+
+
+MAX_TABLE_VALUES = 1 << 20
+"""Largest number of values in the tables of an entropy coder: it bounds the time to decode an item."""
 
 
 class Tensor(StrictModel):
@@ -146,6 +151,25 @@ class Column(StrictModel):
         return self
 
 
+class Bitstream(StrictModel):
+    """Tables of an entropy coder for codes of whole numbers.
+
+    `probabilities`, float32 (numbers of the code, values), are those of each value -largest..largest of each number,
+    2 * largest + 1 values. Rarer values of a code are clipped to this range.
+    """
+
+    probabilities: Tensor
+
+    @model_validator(mode="after")
+    def _tables_have_a_middle(self) -> Self:
+        tables = self.probabilities
+        if tables.dtype != "float32" or len(tables.shape) != 2 or tables.shape[1] % 2 == 0:
+            raise ValueError("the probabilities of a bitstream must be float32 with two sides, the second odd")
+        if prod(tables.shape) > MAX_TABLE_VALUES:
+            raise ValueError(f"the probabilities of a bitstream must be at most {MAX_TABLE_VALUES} values")
+        return self
+
+
 class Threshold(StrictModel):
     """The mean squared error of a reconstruction above which an input counts as unusual.
 
@@ -215,7 +239,7 @@ class Provenance(StrictModel):
     date: Annotated[date, Field(strict=False)]
 
 
-FORMAT_2_FIELDS = ("columns", "threshold", "origin", "controls", "noise_map")
+FORMAT_2_FIELDS = ("columns", "threshold", "origin", "controls", "noise_map", "bitstream")
 """Fields of the card that format 1 does not have. Graphs have `weight_bits` besides."""
 
 
@@ -253,6 +277,7 @@ class Card(StrictModel):
     origin: Origin | None = Field(default=None, exclude_if=_is_unused)
     controls: list[Control] = Field(default_factory=list, exclude_if=_is_unused)
     noise_map: bool = Field(default=False, exclude_if=_is_unused)
+    bitstream: Bitstream | None = Field(default=None, exclude_if=_is_unused)
 
     @property
     def operations(self) -> list[Operation]:
@@ -307,6 +332,14 @@ class Card(StrictModel):
     def _noise_map_is_of_any_size(self) -> Self:
         if self.noise_map and not (self.any_size and "denoise" in self.operations):
             raise ValueError("a model with a noise_map must denoise images of any size")
+        return self
+
+    @model_validator(mode="after")
+    def _bitstream_has_a_table_for_each_number(self) -> Self:
+        if self.bitstream is not None:
+            sides = [side for side in self.code.shape if side is not None]
+            if len(sides) < len(self.code.shape) or self.bitstream.probabilities.shape[0] != prod(sides):
+                raise ValueError("a bitstream must have one table for each number of a code of fixed shape")
         return self
 
     @model_validator(mode="after")

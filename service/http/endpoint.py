@@ -165,6 +165,7 @@ class Endpoint:
             accept=call.parameters.accept,
             format=call.parameters.format,
             too_small=types_too_small(size),
+            bitstream=self.operation == "encode" and card.bitstream is not None,
         )
         media_type = response_type(answer)
         parameters = call.parameters

@@ -3,6 +3,7 @@
 import re
 
 JSON, NPY = "application/json", "application/x-npy"
+BITSTREAM = "application/x-hourglass-bitstream"
 MULTIPART, URLENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
 
 GENERIC_TYPES = frozenset(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from service import codec
 from service.card import Card, ImageInput
 from service.errors import InvalidParameter, NotAcceptable
-from service.http.media_types import JSON, NPY, normalize
+from service.http.media_types import BITSTREAM, JSON, NPY, normalize
 from service.http.parameters import FORMAT_TYPES, Format, MapKind
 from service.http.unpack import BodyKind
 
@@ -17,7 +17,8 @@ class NegotiationInput(NamedTuple):
 
     `images`: whether the model returns images. `many`: whether the request has several items. `image_type`: default
     media type of a returned image. `accept`: value of the Accept header. `format`: value of the `format` parameter.
-    `too_small`: media types that cannot hold an image as large as the response.
+    `too_small`: media types that cannot hold an image as large as the response. `bitstream`: whether the response
+    is a code for which the model has an entropy coder.
     """
 
     images: bool
@@ -27,6 +28,7 @@ class NegotiationInput(NamedTuple):
     accept: str = ""
     format: Format | None = None
     too_small: tuple[str, ...] = ()
+    bitstream: bool = False
 
 
 @lru_cache(maxsize=64)
@@ -49,6 +51,8 @@ def response_type(answer: NegotiationInput) -> str:
         limits = [codec.describe_limit(media_type) for media_type in answer.too_small if media_type in accept.lower()]
         if limits and answer.images:
             cause = f"the response is too large: {' and '.join(limits)}"
+        elif answer.format == "bitstream":
+            cause = "format: a bitstream is the answer of encode to one item, by a model whose codes are whole numbers"
         elif answer.format:
             cause = f"format: {answer.format} is not available here"
         else:
@@ -60,6 +64,8 @@ def response_type(answer: NegotiationInput) -> str:
 def available_types(answer: NegotiationInput) -> list[str]:
     """Return the media types that a response can have, the default first."""
     arrays = [NPY, JSON] if answer.body_kind == "npy" else [JSON, NPY]
+    if answer.bitstream and not answer.many:
+        return [*arrays, BITSTREAM]
     if not answer.images or answer.many:
         return arrays
     images = [answer.image_type, *(name for name in codec.ENCODABLE if name != answer.image_type)]

@@ -18,7 +18,7 @@ from service.engine.operations import OPERATIONS
 from service.errors import problem_types
 from service.http.endpoint import Endpoint
 from service.http.forms import FILE_FIELDS
-from service.http.media_types import JSON, MULTIPART, NPY
+from service.http.media_types import BITSTREAM, JSON, MULTIPART, NPY
 from service.http.parameters import parameter_documents
 from service.http.problems import document_problems
 from service.http.schemas import EncodeResponse, ImageResponse, ImagesBody, ProblemDocument, ValuesBody
@@ -62,6 +62,7 @@ class OperationRoute(APIRoute):
 def _request_body(operation: Operation) -> dict[str, Any]:
     arrays: dict[str, Any] = {NPY: BINARY_SCHEMA}
     if operation == "decode":
+        arrays[BITSTREAM] = BINARY_SCHEMA
         return {"required": True, "content": {JSON: {"schema": _reference(ValuesBody)}, **arrays}}
     body = {"anyOf": [_reference(ImagesBody), _reference(ValuesBody)]}
     part = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
@@ -85,7 +86,7 @@ def _reference(schema: type[BaseModel]) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[int | str, dict[str, Any]]:
-    types = [NPY] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
+    types = [NPY, BITSTREAM] if operation == "encode" else ["image/png", "image/jpeg", "image/webp", NPY]
     success = {"description": "The results, in the order of the items", "content": dict.fromkeys(types, BINARY_SCHEMA)}
     return {200: success, **document_problems(problem_types())}
 

@@ -18,7 +18,7 @@ from starlette.types import Scope
 from service.card import Operation
 from service.engine.strength import Removal
 from service.errors import InvalidParameter, MethodNotAllowed, UnsupportedMediaType
-from service.http.media_types import JSON, NPY, content_media_type, format_media_type
+from service.http.media_types import BITSTREAM, JSON, NPY, content_media_type, format_media_type
 
 CACHEABLE_BYTES = 512  # total length of query, Accept and Content-Type up to which a parse is cached
 SUGGESTION_CUTOFF = 0.45  # similarity (0..1) from which a valid name is suggested for an unknown one
@@ -28,13 +28,14 @@ TIMEOUT_DESCRIPTION = "seconds after which the client stops waiting"
 TruncatedPolicy = Literal["allow", "reject"]
 MetadataPolicy = Literal["keep", "strip"]
 MapKind = Literal["overlay", "gray"]
-Format = Literal["json", "npy", "png", "jpeg", "webp"]
+Format = Literal["json", "npy", "png", "jpeg", "webp", "bitstream"]
 FORMAT_TYPES: dict[Format, str] = {
     "json": JSON,
     "npy": NPY,
     "png": "image/png",
     "jpeg": "image/jpeg",
     "webp": "image/webp",
+    "bitstream": BITSTREAM,
 }
 FORMAT_BY_MEDIA_TYPE = {media_type: name for name, media_type in FORMAT_TYPES.items()}
 

@@ -15,13 +15,13 @@ import pybase64
 from service import codec
 from service.card import Card, ImageInput, Operation
 from service.codec import Picture
-from service.engine import error_map
+from service.engine import bitstream, error_map
 from service.engine.images import image_media_type, postprocess
 from service.engine.operations import Figures, InferenceResult, ItemResult, compute_figures
 from service.errors import NotAcceptable, Problem
 from service.http import headers as header_names
 from service.http.body import Inputs
-from service.http.media_types import JSON, NPY
+from service.http.media_types import BITSTREAM, JSON, NPY
 from service.http.parameters import MapKind
 from service.types import Array, Headers
 
@@ -63,6 +63,8 @@ def render(parts: ResponseParts, media_type: str) -> tuple[bytes, Headers]:
         return _render_json(parts), headers
     if media_type == NPY:
         return codec.write_npy(_stack_maps(parts) if parts.map else _stack_outputs(parts.result)), headers
+    if media_type == BITSTREAM:
+        return bitstream.encode_item(_stack_outputs(parts.result)[0], parts.card), headers
     (image,), (output,) = parts.inputs.pictures, parts.result.outputs
     if isinstance(output, Problem):
         raise output

@@ -6,13 +6,14 @@ from typing import Literal
 
 from service import codec
 from service.card import Card, ImageInput, Operation
+from service.engine import bitstream
 from service.engine.array_checks import expected_shape, validate_array
 from service.errors import InvalidArray, InvalidImage, Problem, TooManyItems, UnsupportedMediaType
 from service.http.base64_text import decode_text
 from service.http.forms import Form
 from service.http.gateways import undo_base64
 from service.http.json_body import parse_images, parse_values
-from service.http.media_types import GENERIC_TYPES, JSON, MULTIPART, NPY
+from service.http.media_types import BITSTREAM, GENERIC_TYPES, JSON, MULTIPART, NPY
 from service.types import Array
 
 BINARY_STARTS = b"\x89\xff\x93"  # first bytes of PNG, JPEG and npy, with which no text begins
@@ -39,7 +40,7 @@ def unpack(body: bytes | Form, media_type: str, card: Card, operation: Operation
     images = isinstance(card.input, ImageInput) and operation != "decode"
     if isinstance(body, Form):
         if not images:
-            raise _unsupported_media_type(images)
+            raise _unsupported_media_type(images, card, operation)
         return RawBody("pictures", body.images)
     if not body:
         raise InvalidImage("the body is empty") if images else InvalidArray("the body is empty")
@@ -51,6 +52,10 @@ def unpack(body: bytes | Form, media_type: str, card: Card, operation: Operation
 
 def _unpack_bytes(data: bytes, media_type: str, card: Card, operation: Operation, max_items: int) -> RawBody:
     images = isinstance(card.input, ImageInput) and operation != "decode"
+    if media_type == BITSTREAM and operation == "decode":
+        if card.bitstream is None:
+            raise UnsupportedMediaType(f"{card.name} has no bitstreams: its codes are not whole numbers; send {JSON}")
+        return RawBody("values", array=bitstream.decode_item(data, card))
     if data[0] not in BINARY_STARTS and media_type != MULTIPART:
         decoded = undo_base64(data, media_type)
         if decoded is not data and media_type not in (JSON, NPY):
@@ -64,12 +69,13 @@ def _unpack_bytes(data: bytes, media_type: str, card: Card, operation: Operation
         return RawBody("values", array=_parse_json_values(data, card, operation, max_items))
     if images and (media_type.startswith("image/") or media_type in GENERIC_TYPES):
         return RawBody("picture", [data])
-    raise _unsupported_media_type(images)
+    raise _unsupported_media_type(images, card, operation)
 
 
-def _unsupported_media_type(images: bool) -> UnsupportedMediaType:
-    image_types = f"image/*, {MULTIPART}, " if images else ""
-    return UnsupportedMediaType(f"send {image_types}{JSON} or {NPY}")
+def _unsupported_media_type(images: bool, card: Card, operation: Operation) -> UnsupportedMediaType:
+    types = f"image/*, {MULTIPART}, " if images else ""
+    types += f"{BITSTREAM}, " if operation == "decode" and card.bitstream else ""
+    return UnsupportedMediaType(f"send {types}{JSON} or {NPY}")
 
 
 def _decode_base64(text: str) -> bytes | Problem:

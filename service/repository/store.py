@@ -15,6 +15,7 @@ import structlog
 
 from service.card import Operation
 from service.config import Settings
+from service.engine.bitstream import check_tables
 from service.engine.model import LoadedModel, Runner
 from service.errors import AmbiguousModel, ModelNotFound, ModelRejected
 from service.repository.layout import Fingerprint, load_card, scan_models
@@ -222,6 +223,7 @@ class Store:
             for operation in card.operations
             if (name, operation) not in self.unloaded
         }
+        check_tables(card)
         return LoadedModel(card, runners)
 
     async def get(self, name: str, version: int | None) -> LoadedModel:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service.card import (
     CARD_FILE,
     STRENGTH_CONTROL,
+    Bitstream,
     Card,
     Code,
     Column,
@@ -41,6 +42,7 @@ from training.data import Dataset, Items
 from training.errors import PublishError
 from training.evaluation.metrics import Evaluation, GraphFunction
 from training.export.calibration import calibration_inputs
+from training.export.code_tables import code_tables
 from training.export.memory import bytes_per_pixel
 from training.export.onnx_graph import OPSET, ExportModule, export_onnx
 from training.export.parity_inputs import crop_to_probe, operation_inputs, parity_inputs, run_torch
@@ -75,8 +77,10 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         ]
     controls = _controls(net) if "denoise" in recipe.model.operations else []
     columns = _card_columns(data)
+    tables = code_tables(net, data.train)
+    bitstream = None if tables is None else Bitstream(probabilities=to_tensor(tables))
     return Card(
-        format=2 if controls or columns else 1,
+        format=2 if controls or columns or bitstream else 1,
         name=recipe.model.name,
         version=number,
         family=recipe.family,
@@ -103,6 +107,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
         columns=columns,
         controls=controls,
         noise_map=bool(controls),
+        bitstream=bitstream,
     )
 
 

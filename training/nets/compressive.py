@@ -3,7 +3,7 @@
 After Ballé, Laparra and Simoncelli, "End-to-end optimized image compression" (ICLR 2017): during training, rounding is
 replaced by uniform noise of the same width, and each unit learns the density of its noisy values. The network is
 initialised as a linear codec, the principal components of its training set; nonlinear layers in parallel with the
-linear maps learn the rest. The entropy coder is not part of the network (`studies/measures/range_coder.py`).
+linear maps learn the rest. The entropy coder is not part of the network (`service/codec/range_coder.py`).
 """
 
 import math

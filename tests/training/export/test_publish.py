@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from service.card import Card, read_card
+from service.engine.bitstream import decode_item, encode_item
 from service.repository.loader import load_graph
 from service.runtime.tensors import to_array
 from tests.support.training import pictures, silent, small, vectors
@@ -250,3 +251,15 @@ def test_colour_model_is_also_measured_on_grey(tmp_path: Path) -> None:
     assert sum(grey) == len(arrays) / 2
     _, measured = publish(recipe, data, fit(recipe, data, tmp_path / "run", silent()), tmp_path / "models")
     assert {"grey_denoise_psnr_25", "int8_grey_denoise_psnr_25"} <= measured.metrics.keys()
+
+
+def test_whole_number_codes_are_published_with_tables(tmp_path: Path) -> None:
+    net = {"family": "compressive", "code": 4, "hidden": [16]}
+    recipe, data = small(tmp_path, net=net, objective={"loss": "mse", "penalties": {"rate": 0.01}})
+    result = fit(recipe, data, tmp_path / "run", silent())
+    target, _ = publish(recipe, data, result, tmp_path / "models")
+    card = read_card((target / "card.json").read_bytes())
+    (graph,) = [graph for graph in card.graphs if graph.operation == "encode"]
+    codes = load_graph(target, card, graph).run(data.test)
+    restored = [decode_item(encode_item(code, card), card)[0] for code in codes]
+    np.testing.assert_array_equal(restored, codes)

@@ -17,9 +17,9 @@ from sklearn.decomposition import PCA
 
 from training.data import Items
 from training.evaluation.metrics import MAX_BATCH_ITEMS, error_metrics, flatten, to_uint8
+from training.export.code_tables import Symbols, fit_range_coder
 from training.loop.batches import as_tensor, to_float
 from training.nets import Autoencoder
-from training.studies.measures.range_coder import RangeCoder, Symbols
 
 Floats = NDArray[np.floating]
 FileKind = Literal["JPEG", "WEBP"]
@@ -67,7 +67,7 @@ class SymbolCodec:
 
     def __init__(self, train: Items, encode: Callable[[Items], Symbols], decode: Callable[[Symbols], Floats]) -> None:
         self.encode, self.decode = encode, decode
-        self.coder = RangeCoder(encode(train))
+        self.coder = fit_range_coder(encode(train))
 
     def round_trip(self, items: Items) -> CodecResult:
         """Encode every picture by itself and decode it.

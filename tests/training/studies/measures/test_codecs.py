@@ -5,12 +5,12 @@ import pytest
 
 from tests.support.training import SIDE, pictures
 from training.data import Items
+from training.export.code_tables import Symbols
 from training.loop.batches import as_tensor
 from training.nets.compressive import CompressiveSection
 from training.studies.base.rate_distortion import psnr_at
 from training.studies.measures.anomaly import percentiles
 from training.studies.measures.codecs import FileKind, SymbolCodec, file_codec, fit_pca, net_codec
-from training.studies.measures.range_coder import Symbols
 
 TRAIN, TEST = pictures(400), pictures(50, seed=1)
 

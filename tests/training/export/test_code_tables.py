@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from training.studies.measures.range_coder import RangeCoder, Symbols
+from training.export.code_tables import Symbols, fit_range_coder
 
 
 def skewed(count: int, units: int = 12, seed: int = 0) -> Symbols:
@@ -15,7 +15,7 @@ def skewed(count: int, units: int = 12, seed: int = 0) -> Symbols:
     return np.round(np.random.default_rng(seed).laplace(scale=spread, size=(count, units))).astype(np.int32)
 
 
-TABLES = RangeCoder(skewed(5000))
+TABLES = fit_range_coder(skewed(5000))
 
 
 @given(arrays(np.int32, (3, 12), elements=st.integers(-TABLES.max_symbol, TABLES.max_symbol)))
@@ -35,7 +35,7 @@ def test_coded_size_is_close_to_the_entropy(seed: int) -> None:
 
 
 def test_certain_symbols_take_almost_no_bytes() -> None:
-    tables = RangeCoder(np.zeros((10**6, 3), np.int32))
+    tables = fit_range_coder(np.zeros((10**6, 3), np.int32))
     written = tables.encode(np.zeros((2, 3), np.int32))
     assert [len(item) for item in written] == [1, 1]
     assert tables.decode(written).tolist() == [[0, 0, 0]] * 2
