@@ -71,6 +71,7 @@ def fit_command(
     from training.atomic_files import write_atomic
     from training.cli.approval import approval
     from training.cli.display import announced, progress
+    from training.cli.samples import SampleImages
     from training.cli.tensorboard import TensorBoardLog
     from training.evaluation.loss_curve import plot_loss
     from training.evaluation.picture_grid import sample_grid
@@ -89,12 +90,14 @@ def fit_command(
             print(f"device: {compute}")
         board = TensorBoardLog(folder) if tensorboard and group.is_main else None
         with progress(name, shown=group.is_main) as on_step, board or nullcontext():
+            samples = SampleImages(parsed, data, folder, board.add_image if board else None)
             callbacks = [on_step, *([announced()] if group.is_main else []), *([board.on_step] if board else [])]
             fitted = fit(
                 parsed,
                 data,
                 folder,
                 each_of(callbacks),
+                on_validation=samples.on_validation,
                 resume=resume,
                 init=init,
                 process_group=group,

@@ -1,8 +1,11 @@
-"""Writes the losses of a run for TensorBoard, with tensorboardX, an optional library."""
+"""Writes the losses and the sample images of a run for TensorBoard, with tensorboardX, an optional library."""
 
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from training.errors import RunError
 from training.loop.run_folder import read_log
@@ -39,6 +42,10 @@ class TensorBoardLog:
         self.writer.add_scalar("step/loss", loss, step)
         self.writer.add_scalar("step/items_per_second", rate, step)
         self.add_epochs()
+
+    def add_image(self, step: int, image: NDArray[np.uint8]) -> None:
+        """Add an image uint8 (H, W, 3) of a step."""
+        self.writer.add_image("samples", image, step, dataformats="HWC")
 
     def add_epochs(self) -> None:
         """Add the records of the run's log that were not added yet."""

@@ -23,7 +23,12 @@ MIN_SIDE = 84
 
 
 def sample_grid(recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphFunction]) -> bytes:
-    """Return a PNG with rows of test images, their reconstructions, their noisy versions and the denoised ones.
+    """Return `sample_image` as a PNG. Raises NothingToPlot as it does."""
+    return to_png(sample_image(recipe, data, graphs))
+
+
+def sample_image(recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphFunction]) -> NDArray[np.uint8]:
+    """Return rows of test images, their reconstructions, their noisy versions and the denoised ones: uint8 (H, W, 3).
 
     Raises NothingToPlot if the items are not images, or the model neither reconstructs nor denoises.
     """
@@ -37,8 +42,13 @@ def sample_grid(recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphF
     if "denoise" in graphs:
         noisy = corrupt(recipe.corruption, clean, NOISE_SEED)
         rows += [noisy, graphs["denoise"](noisy)]
+    return make_grid(rows)
+
+
+def to_png(image: NDArray[np.uint8]) -> bytes:
+    """Return an image uint8 (H, W, 3) as a PNG."""
     out = BytesIO()
-    imsave(out, make_grid(rows), format="png")
+    imsave(out, image, format="png")
     return out.getvalue()
 
 
@@ -52,9 +62,8 @@ def draw_noise(recipe: Recipe, data: Dataset) -> dict[str, bytes]:
     clean = data.test[: max(2, min(COLUMNS, MAX_ROW_PIXELS // data.test.shape[2]))]
     grids: dict[str, bytes] = {}
     for name, corruption in evaluation_levels(recipe.corruption).items():
-        out = BytesIO()
-        imsave(out, make_grid([clean, corrupt(corruption, clean, NOISE_SEED)]), format="png")
-        grids[f"{corruption.kind}{name.removeprefix(f'_{corruption.kind}')}"] = out.getvalue()
+        picture = to_png(make_grid([clean, corrupt(corruption, clean, NOISE_SEED)]))
+        grids[f"{corruption.kind}{name.removeprefix(f'_{corruption.kind}')}"] = picture
     return grids
 
 

@@ -56,7 +56,15 @@ def judge(
     ]
     if "encode" in recipe.net.operations and recipe.family != "compressive":
         findings += _unused_code(net, data)
-    if _still_falls(log):
+    patience = recipe.optimizer.patience
+    if patience is not None and log and log[-1].get("epoch", 0) < (recipe.optimizer.epochs or 0):
+        findings.append(
+            Finding(
+                f"Stopped early: the validation loss has not fallen for {patience} epochs. To continue all the same: "
+                f"--resume --set optimizer.patience={2 * patience}."
+            )
+        )
+    elif _still_falls(log):
         findings.append(Finding(f"The loss was still falling at the end: train longer: {longer}."))
     return findings
 

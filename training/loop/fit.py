@@ -21,6 +21,9 @@ from training.recipe import Recipe
 ProgressCallback = Callable[[int, int, float, float], None]
 """Called after every step with the steps done, the total number of steps, the loss, and items per second."""
 
+ValidationCallback = Callable[[int, Autoencoder], None]
+"""Called at the end of every epoch with the steps done and a copy of the best net so far, on the CPU, in eval mode."""
+
 
 def each_of(callbacks: Sequence[ProgressCallback]) -> ProgressCallback:
     """Return a callback that calls all of them in their order."""
@@ -47,6 +50,7 @@ def fit(
     folder: Path,
     on_step: ProgressCallback,
     *,
+    on_validation: ValidationCallback | None = None,
     resume: bool | None = None,
     init: Path | None = None,
     process_group: ProcessGroup = SINGLE_PROCESS,
@@ -59,6 +63,7 @@ def fit(
         data: its data, as `training.data.load` returns it.
         folder: the run folder, for checkpoints and the log; created if it does not exist.
         on_step: called after every step.
+        on_validation: called at the end of every epoch, in the main process.
         resume: True resumes from the latest checkpoint, if any. False deletes all checkpoints. None raises RunError if
             there are any.
         init: a safetensors file of initial weights.
@@ -84,18 +89,23 @@ def fit(
         trainer = Trainer(recipe, data, folder, read_weights(init) if init else None, process_group, compute)
         memory.enter_context(explain_memory(trainer.batches.batch_size))
         trainer.resume_or_start(resume)
-        _train(trainer, on_step, stop, process_group)
+        _train(trainer, on_step, on_validation, stop)
     return FitResult(trainer.state.best_net(), trainer.state.step, trainer.state.seconds)
 
 
-def _train(trainer: Trainer, on_step: ProgressCallback, stop: StopRequest, process_group: ProcessGroup) -> None:
+def _train(
+    trainer: Trainer, on_step: ProgressCallback, on_validation: ValidationCallback | None, stop: StopRequest
+) -> None:
     """Train until the last step, and write checkpoints. Raises Interrupted after one if `stop` has a signal."""
     state, checkpoint_every = trainer.state, trainer.recipe.optimizer.checkpoint_every
+    process_group = trainer.process_group
     while not trainer.finished:
         loss, seconds = trainer.step()
         on_step(state.step, trainer.total_steps, loss, trainer.batches.batch_size / seconds)
         if state.step % trainer.batches.steps_per_epoch == 0:
             trainer.end_epoch()
+            if on_validation and process_group.is_main:
+                on_validation(state.step, state.best_net())
         stopped = process_group.any_true(stop.signal is not None)
         if stopped or trainer.finished or state.step % checkpoint_every == 0:
             trainer.save()

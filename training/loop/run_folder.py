@@ -10,7 +10,8 @@ from typing import Any
 from training import atomic_files
 from training.errors import RunError
 
-LOG_FILE, CURVE_FILE, PICTURES_FILE, LOCK_FILE = "log.jsonl", "curve.png", "pictures.png", "lock"
+LOG_FILE, CURVE_FILE, LOCK_FILE = "log.jsonl", "curve.png", "lock"
+PICTURES_FILE, SAMPLES_FILE = "pictures.png", "samples.png"  # of the published model, and of the best net so far
 
 
 @contextmanager

@@ -3,13 +3,21 @@
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
+from numpy.typing import NDArray
 
-from tests.support.training import call, small, workplace
+from tests.support.training import call, small, vectors, workplace
 from training.cli.display import LossCurve, announced, describe_seconds
+from training.cli.samples import SampleImages
+from training.export.onnx_graph import ExportModule
+from training.export.parity_inputs import run_torch
 from training.loop import pace
 from training.loop.pace import lasting, steps_per_epoch
+from training.loop.plan import complete
 
 
 def curve(losses: list[float], total: int | None = None) -> str:
@@ -58,9 +66,44 @@ def test_speed_is_that_of_real_steps(tmp_path: Path) -> None:
     assert 0 < pace.measure_step(recipe, data) < 10
 
 
+def image_of(path: Path) -> NDArray[Any]:
+    """Return the colours of a PNG file, (H, W, 3) in 0..1."""
+    return imread(path)[..., :3]
+
+
+def test_samples_show_the_best_net_so_far(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path, model={"operations": ["reconstruct"]})
+    recipe = complete(recipe, data)
+    times, steps = iter([0.0, 0.0, 0.0, 0.5, 1.0, 1.0]), list[int]()
+    samples = SampleImages(recipe, data, tmp_path, lambda step, _: steps.append(step), lambda: next(times))
+    net = recipe.net.build((1, 8, 8)).eval()
+    for step in (10, 20, 30):
+        samples.on_validation(step, net)
+    assert steps == [10, 30]  # the second is less than a second after the first
+    expected = np.stack([data.test[:2], run_torch(ExportModule(net, "reconstruct").eval(), data.test[:2])])
+    drawn = np.rint(255 * image_of(tmp_path / "samples.png"))
+    scale = 84 // 8
+    for row in range(2):
+        top, left = row * (8 * scale + 4) + 2, (8 * scale + 4) + 2
+        shown = drawn[top : top + 8 * scale : scale, left : left + 8 * scale : scale, 0]
+        np.testing.assert_array_equal(shown, expected[row, 1, :, :, 0])
+
+
+def test_no_samples_are_drawn_of_vectors(tmp_path: Path) -> None:
+    recipe, data = small(tmp_path, vectors(100), objective={"loss": "mse"})
+    samples = SampleImages(complete(recipe, data), data, tmp_path)
+    samples.on_validation(1, recipe.net.build((6,)))
+    assert not (tmp_path / "samples.png").exists()
+
+
 def test_losses_are_written_for_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points: list[tuple[str, float, int]] = []
-    writer = SimpleNamespace(add_scalar=lambda *point: points.append(point), close=lambda: points.append(("end", 0, 0)))
+    images: list[tuple[Any, ...]] = []
+    writer = SimpleNamespace(
+        add_scalar=lambda *point: points.append(point),
+        add_image=lambda name, image, step, dataformats: images.append((name, image.shape, step, dataformats)),
+        close=lambda: points.append(("end", 0, 0)),
+    )
     monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=lambda _folder: writer))
     workplace(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -68,6 +111,7 @@ def test_losses_are_written_for_tensorboard(tmp_path: Path, monkeypatch: pytest.
     assert [step for name, _, step in points if name == "step/loss"] == [10, 20, 30, 40]
     assert [step for name, _, step in points if name == "train/loss"] == [11, 22, 33, 44]
     assert points[-1][0] == "end"
+    assert images[0] == ("samples", image_of(tmp_path / "runs" / "blobs" / "samples.png").shape, 11, "HWC")
 
 
 def test_tensorboard_without_its_library_is_a_sentence(

@@ -50,6 +50,17 @@ def test_untrained_model_is_worse_than_the_mean(tmp_path: Path) -> None:
     assert "--resume --set optimizer.epochs=2" in findings[0].sentence
 
 
+@pytest.mark.parametrize(("last", "patience", "stopped"), [(7, 3, True), (20, 3, False), (7, None, False)])
+def test_early_stop_is_named_with_how_to_continue(
+    tmp_path: Path, last: int, patience: int | None, stopped: bool
+) -> None:
+    log = [{"epoch": last, "train": {"loss": 1.0}, "validation": {"loss": 1.0}}]
+    plan = {"epochs": 20, "validation_fraction": 0.2, **({"patience": patience} if patience else {})}
+    text = words(verdict(tmp_path, log, optimizer=plan))
+    assert ("Stopped early" in text) is stopped
+    assert ("--resume --set optimizer.patience=6" in text) is stopped
+
+
 def test_denoiser_that_adds_noise_is_of_no_use(tmp_path: Path) -> None:
     changes = {"model": {"operations": ["denoise"]}, "corruption": {"kind": "gaussian", "sigma": 0.01}}
     findings = verdict(tmp_path, [], optimizer={"epochs": 1, "lr": 1e-9}, **changes)

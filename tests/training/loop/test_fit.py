@@ -177,6 +177,19 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert binary_cross_entropy_with_logits(result.net(held), held).item() == pytest.approx(losses[best], rel=1e-6)
 
 
+def test_early_stopped_run_continues_to_the_same_bits(tmp_path: Path) -> None:
+    plan = {"validation_fraction": 0.5, "epochs": 60, "batch": 8, "ema_decay": 0.0, "lr": 0.03}
+    net = {"family": "dense", "code": 60}
+    impatient, data = small(tmp_path, pictures(40), net=net, optimizer={**plan, "patience": 2})
+    patient, _ = small(tmp_path, pictures(40), net=net, optimizer={**plan, "patience": 12})
+    expected = fit(patient, data, tmp_path / "whole", silent())
+    stopped = fit(impatient, data, tmp_path / "run", silent())
+    assert stopped.steps < expected.steps
+    assert same(fit(impatient, data, tmp_path / "run", silent(), resume=True), stopped)
+    assert same(fit(patient, data, tmp_path / "run", silent(), resume=True), expected)
+    assert untimed(tmp_path / "run") == untimed(tmp_path / "whole")
+
+
 def test_linear_net_reaches_the_error_of_pca(tmp_path: Path) -> None:
     recipe, data = small(
         tmp_path,
