@@ -19,7 +19,10 @@ from service.repository.pins import PIN_FILE, Pin, write_pin
 if TYPE_CHECKING:
     from service.repository.hub.source import Source
 
-models_app = App(name="models", help="List, verify, sign, pull, push and pin versions of models.")
+models_app = App(
+    name="models",
+    help="List, verify, sign, pull, push and pin versions of models.\n\nExample: hourglass models list --models-dir models",
+)
 ModelsDirOption = Annotated[
     str | None,
     Parameter(show_env_var=False, help="folder of models or its address; serve --help lists all settings"),
