@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from training.data import Items
@@ -39,28 +38,3 @@ def percentiles(errors: NDArray[np.float64], known: list[float]) -> NDArray[np.f
     `known` has the errors at the percentiles 0, 1, ..., 100 of the test set.
     """
     return np.interp(errors, known, np.arange(101.0))
-
-
-def region_overlap(maps: NDArray[np.floating], defects: NDArray[np.bool_], *, most_false: float = 0.3) -> float:
-    """Compute the PRO score of anomaly maps: the overlap with each region, over the false positive rate.
-
-    The mean overlap of the regions (connected defects) is integrated over false positive rates of 0 to `most_false`
-    and divided by it (Bergmann et al., "MVTec AD", IJCV 2021).
-
-    Args:
-        maps: Scores of the pixels, (N, H, W).
-        defects: The pixels of defects, (N, H, W).
-        most_false: Largest false positive rate.
-
-    Returns:
-        The score in 0..1.
-    """
-    rates = np.linspace(0, most_false, 101)
-    thresholds = np.quantile(maps[~defects], 1 - rates)
-    overlaps: list[NDArray[np.float64]] = []
-    for scores, damaged in zip(maps, defects, strict=True):
-        regions, count = label(damaged, structure=np.ones((3, 3)))
-        for number in range(1, count + 1):
-            inside = np.sort(scores[regions == number])
-            overlaps.append(1 - np.searchsorted(inside, thresholds) / len(inside))
-    return float(np.trapezoid(np.mean(overlaps, axis=0), rates) / most_false)
