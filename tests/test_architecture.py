@@ -22,15 +22,16 @@ BORDERS = {
         "service/codec/truncated.py",
         "service/codec/colour.py",
         "service/codec/pillow_metadata.py",
+        "service/codec/tiff_samples.py",
     },
     "isal": {"service/codec/png.py", "service/codec/png_chunks.py", "service/codec/png_text.py"},
     "simplejpeg": {"service/codec/jpeg.py"},
 }
 
 
-WALL_CLOCK = {"auth.py", "telemetry/metrics.py"}
-"""Modules that read the wall clock: one whose library does (test_auth covers a clock that is set back), and one that
-reports the time of the last request."""
+WALL_CLOCK = {"auth.py", "telemetry/metrics.py", "telemetry/tracing.py"}
+"""Modules that read the wall clock: one whose library does (test_auth covers a clock that is set back), one that
+reports the time of the last request, and one that dates spans."""
 
 BRIDGES = {
     "training.recipe": {"service.card"},
@@ -45,6 +46,7 @@ BRIDGES = {
         "service.runtime.session",
         "service.runtime.tensors",
     },
+    "training.export.code_tables": {"service.codec.range_coder"},
     "training.export.imported": {"service.card", "service.runtime.tensors"},
 }
 """Every import of the service by training, by full module names."""

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 models_app = App(
     name="models",
-    help="List, verify, sign, pull, push and pin versions of models.\n\nExample: hourglass models list --models-dir models",
+    help="List, verify, sign, pull, push and pin versions of models.\n\n"
+    "Example: hourglass models list --models-dir models",
 )
 ModelsDirOption = Annotated[
     str | None,

@@ -64,6 +64,7 @@ OTHER_SIGNATURES = (
 )
 MARKUP = ((b"<svg", f"SVG, which has no pixels; {SEND_ANOTHER}"), (b"<html", "an HTML page, not an image"))
 DICOM_OFFSET = 128
+ZLIB_HEADER_DIVISOR = 31  # of the first two bytes of every zlib stream
 
 
 def detect_image(data: bytes) -> str | None:
@@ -81,8 +82,9 @@ def detect_image(data: bytes) -> str | None:
 
 
 def _is_ios_png(data: bytes) -> bool:
-    """Return whether a file that begins like a PNG is Apple's variant CgBI, which PNG decoders cannot read."""
-    return data[12:16] == b"CgBI"
+    """Return whether a file that begins like a PNG is Apple's variant CgBI, whose pixels have no zlib header."""
+    start = data.find(b"IDAT") + 4
+    return data[12:16] == b"CgBI" and int.from_bytes(data[start : start + 2]) % ZLIB_HEADER_DIVISOR != 0
 
 
 def _is_canon_raw(data: bytes) -> bool:

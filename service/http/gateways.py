@@ -26,7 +26,7 @@ DAMAGE = (
         TEXT_DECODED,
     ),
     (re.compile(rb"\xc2\x89PNG|\xc3\xbf\xc3\x98\xc3\xbf|\?PNG\r?\n|\tPNG\r?\n|\?\?\?[?\xe0]"), TEXT_DECODED),
-    (re.compile(rb"\x89PNG"), LINE_ENDS),
+    (re.compile(rb"\x89PNG(?!\r\n\x1a\n)"), LINE_ENDS),
     (
         re.compile(rb"(?:0x)?(?:89504e47|ffd8ff)|\\x(?:89|ff)", re.IGNORECASE),
         "it is hexadecimal text; send the bytes",

@@ -18,7 +18,7 @@ CATEGORY = {"name": "colour", "kind": "category", "categories": ["red", "blue"]}
 THRESHOLD = {"error": 0.02, "false_alarm_rate": 0.01}
 ORIGIN = {"file": "foreign.onnx", "sha256": "0" * 64, "licence": "MIT"}
 
-FORMAT_2_NAMES = {"columns", "threshold", "origin", "controls", "noise_map"}
+FORMAT_2_NAMES = {"columns", "threshold", "origin", "controls", "noise_map", "bitstream"}
 FORMAT_2 = {
     "columns": ("points", {"columns": NUMBERS}),
     "columns with a category": ("points", {"columns": [NUMBERS[0], CATEGORY]}),

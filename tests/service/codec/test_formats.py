@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from service import codec, config
 from service.codec import LazyPicture, Picture
+from service.codec.png_chunks import chunk
 from service.config import Settings
 from service.errors import ImageTooLarge, Problem, UnsupportedImage
 from tests.support.compatibility import accepts, refuses
@@ -129,8 +130,12 @@ def test_the_setting_heif_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 @refuses(10, "PNGs of iOS apps (CgBI)", because="415 names the variant")
 def test_a_png_of_an_ios_app_is_named() -> None:
     png = written("PNG")
+    start = png.index(b"IDAT")
+    length = int.from_bytes(png[start - 4 : start])
+    body = png[start + 6 : start + 4 + length - 4]  # without header and checksum of zlib
+    image_data = chunk(b"IDAT", body)
     with pytest.raises(UnsupportedImage, match="CgBI"):
-        decode(png[:8] + b"\0\0\0\4CgBI\x50\0\x20\2\x2b\xd5\xb3\x7f" + png[8:])
+        decode(png[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + png[8 : start - 4] + image_data + png[-12:])
 
 
 def planar_tiff(samples: NDArray[Any]) -> bytes:
