@@ -401,7 +401,7 @@ class Settings(BaseModel):
     def models_origin(self) -> str:
         """Why the models are looked for where they are, for the log."""
         if "models_dir" in self.model_fields_set:
-            return f"{PREFIX}MODELS_DIR or --models-dir"
+            return "HOURGLASS_MODELS_DIR or --models-dir"
         if self.uses_bundled_models:
             return "the models of the wheel, because no folder is set and there is no ./models"
         return "./models, because no folder is set"

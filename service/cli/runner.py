@@ -257,7 +257,7 @@ def load_settings(models_dir: str | None) -> Settings:
 
 
 def load_writable_settings(models_dir: str | None) -> Settings:
-    """Read the settings for a command that writes to the models folder: ./models in place of the models of the wheel."""
+    """Read the settings of a command that writes models: to ./models, never into the wheel."""
     settings = load_settings(models_dir)
     return load_settings(str(settings.models_dir)) if settings.uses_bundled_models else settings
 
