@@ -57,13 +57,8 @@ STOPSIGNAL SIGTERM
 USER 10001:10001
 
 FROM runtime AS serving
-# The defaults of `make serve` and of compose; a test compares them.
 ENV HOURGLASS_HOST=0.0.0.0 \
-    HOURGLASS_MODELS_DIR=/models \
-    HOURGLASS_DEFAULT_ENCODE=digits \
-    HOURGLASS_DEFAULT_DECODE=digits \
-    HOURGLASS_DEFAULT_RECONSTRUCT=digits \
-    HOURGLASS_DEFAULT_DENOISE=photo
+    HOURGLASS_MODELS_DIR=/models
 EXPOSE 8000 8001
 # Asks the process at the address of its settings and flags: host, port, TLS, prefix.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s CMD ["python", "-Im", "service.cli.health"]

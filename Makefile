@@ -7,16 +7,10 @@ TORCH_INDEX ?=
 SERVE ?=
 BENCH ?=
 PYTEST ?=
-# Tests choose their own default models, and run on two processes of one thread each.
-TEST := env -u HOURGLASS_DEFAULT_ENCODE -u HOURGLASS_DEFAULT_DECODE -u HOURGLASS_DEFAULT_RECONSTRUCT \
-	-u HOURGLASS_DEFAULT_DENOISE OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# Tests run on two processes of one thread each.
+TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
-export HOURGLASS_DEFAULT_ENCODE ?= digits
-export HOURGLASS_DEFAULT_DECODE ?= digits
-export HOURGLASS_DEFAULT_RECONSTRUCT ?= digits
-export HOURGLASS_DEFAULT_DENOISE ?= photo
-
-.PHONY: help serve test test-all compatibility check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training docs format clean
+.PHONY: help serve test test-all compatibility check bench bench-guard bench-photos soak overload fuzz audit bench-peers bench-training docs release format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -81,8 +75,11 @@ docs: $(VENV)/.dev ## build the documentation into site/: generated tables, API 
 	@$(BIN)/zensical build --clean --strict
 	@$(BIN)/python -m docs.check_site
 
+release: $(VENV)/.release ## build and check the wheel, its SBOM and, where Docker runs, the image, into dist/
+	@PYTHON=$(BIN)/python deploy/release.sh
+
 clean: ## remove what the other commands made
-	rm -rf $(VENV) site docs/api .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist site docs/api .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hourglass needs Python 3.11 or newer")'
@@ -97,4 +94,10 @@ $(VENV)/.dev: $(VENV)/.serve
 	@echo "installing what tests and training need into $(VENV) (once; torch is large)"
 	@$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 --index-url $(TORCH_INDEX))
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,training,dev]'
+	@touch $@
+
+$(VENV)/.release: pyproject.toml | $(BIN)/python
+	@echo "installing what a release needs into $(VENV) (once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check $$($(BIN)/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["release"])')
 	@touch $@

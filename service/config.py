@@ -58,6 +58,16 @@ def _check_address(value: str) -> str:
     return value.rstrip("/")
 
 
+BUNDLED_MODELS = Path(__file__).parent / "models"  # only in the wheel: pyproject.toml copies some models there
+# Models of the requests that name none, unless a setting does: the first of them that is loaded.
+BUILTIN_DEFAULTS: dict[Operation, tuple[str, ...]] = {
+    "encode": ("digits",),
+    "decode": ("digits",),
+    "reconstruct": ("digits",),
+    "denoise": ("photo", "photo-fast"),
+}
+
+
 class Settings(BaseModel):
     """All settings with their defaults. The field `x` is read from the variable `HOURGLASS_X`."""
 
@@ -66,7 +76,7 @@ class Settings(BaseModel):
     models_dir: str | Path = Field(
         default=Path("models"),
         description="folder of models, NAME/VERSION/card.json, or its address: s3://, gs://, az://, https:// or hf://, "
-        "which need the extra hub",
+        "which need the extra hub; without the setting and without ./models, the models of the wheel",
     )
     model_cache_dir: Path = Field(
         default=Path("~/.cache/hourglass"), description="folder for the copies of models that are kept at an address"
@@ -122,16 +132,24 @@ class Settings(BaseModel):
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
     default_encode: str = Field(
-        default="", description="model of /encode if the request names none: NAME or NAME@VERSION"
+        default="",
+        description="model of /encode if the request names none: NAME or NAME@VERSION; "
+        "empty: digits, or the only model of the operation",
     )
     default_decode: str = Field(
-        default="", description="model of /decode if the request names none: NAME or NAME@VERSION"
+        default="",
+        description="model of /decode if the request names none: NAME or NAME@VERSION; "
+        "empty: digits, or the only model of the operation",
     )
     default_reconstruct: str = Field(
-        default="", description="model of /reconstruct if the request names none: NAME or NAME@VERSION"
+        default="",
+        description="model of /reconstruct if the request names none: NAME or NAME@VERSION; "
+        "empty: digits, or the only model of the operation",
     )
     default_denoise: str = Field(
-        default="", description="model of /denoise if the request names none: NAME or NAME@VERSION"
+        default="",
+        description="model of /denoise if the request names none: NAME or NAME@VERSION; "
+        "empty: photo, else photo-fast, or the only model of the operation",
     )
 
     image_formats: str = Field(
@@ -373,9 +391,26 @@ class Settings(BaseModel):
         """The address of the models if they are kept elsewhere, or None."""
         return self.models_dir if isinstance(self.models_dir, str) else None
 
+    @cached_property
+    def uses_bundled_models(self) -> bool:
+        """Whether the models are those of the wheel: no folder is set, and there is no folder ./models."""
+        unset = "models_dir" not in self.model_fields_set
+        return unset and not Path(self.models_dir).exists() and BUNDLED_MODELS.is_dir()
+
+    @property
+    def models_origin(self) -> str:
+        """Why the models are looked for where they are, for the log."""
+        if "models_dir" in self.model_fields_set:
+            return "HOURGLASS_MODELS_DIR or --models-dir"
+        if self.uses_bundled_models:
+            return "the models of the wheel, because no folder is set and there is no ./models"
+        return "./models, because no folder is set"
+
     @property
     def models_folder(self) -> Path:
-        """The local folder of models: that of the settings, or the copy of the one at the address."""
+        """The local folder of models: that of the settings or of the wheel, or the copy of the one at the address."""
+        if self.uses_bundled_models:
+            return BUNDLED_MODELS
         if isinstance(self.models_dir, Path):
             return self.models_dir
         return self.model_cache_dir / sha256(self.models_dir.encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from service.cli.runner import CommandError, load_settings, load_state
+from service.cli.runner import CommandError, load_settings, load_state, load_writable_settings
 from service.config import Settings
 from service.errors import ModelRejected
 from service.repository.layout import scan_models
@@ -88,7 +88,7 @@ def sign(
     """
     from service.repository.signatures import sign_card
 
-    folder = _local_folder(load_settings(models_dir))
+    folder = _local_folder(load_writable_settings(models_dir))
     name, version = _one(folder, model)
     print(sign_card(folder / name / str(version), key_file))
 
@@ -103,7 +103,7 @@ def pull(
 
     Example: hourglass models pull photo@2 --from s3://bucket/models --models-dir models
     """
-    settings = load_settings(models_dir)
+    settings = load_writable_settings(models_dir)
     flags = {**settings.model_dump(exclude_unset=True), "models_source": source or settings.models_source}
     settings = Settings.from_env(os.environ, flags)
     if not settings.models_source:
@@ -168,7 +168,7 @@ def pin(
 
     At an address, they follow at their next look. Example: hourglass models pin photo@2 --candidate 3 --percent 5
     """
-    settings = load_settings(models_dir)
+    settings = load_writable_settings(models_dir)
     name, version = _parse(model)
     if version is None:
         raise CommandError(f"{model} names no version: pin NAME@VERSION")
@@ -191,7 +191,7 @@ def unpin(model: Annotated[str, Parameter(show_env_var=False)], *, models_dir: M
 
     Example: hourglass models unpin photo
     """
-    settings = load_settings(models_dir)
+    settings = load_writable_settings(models_dir)
     name, _ = _parse(model)
     if settings.models_address:
         asyncio.run(_open(settings.models_address).delete(f"{name}/{PIN_FILE}"))

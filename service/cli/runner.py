@@ -256,6 +256,12 @@ def load_settings(models_dir: str | None) -> Settings:
     return Settings.from_env(os.environ, flags)
 
 
+def load_writable_settings(models_dir: str | None) -> Settings:
+    """Read the settings of a command that writes models: to ./models, never into the wheel."""
+    settings = load_settings(models_dir)
+    return load_settings(str(settings.models_dir)) if settings.uses_bundled_models else settings
+
+
 def load_state(settings: Settings) -> State:
     """Load the models. Raises CommandError if their folder does not exist."""
     folder = settings.models_folder

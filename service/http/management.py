@@ -78,7 +78,9 @@ async def model(name: str, state: StateDep) -> ModelDetail:
 
 def _summary(state: State, model: LoadedModel) -> ModelSummary:
     card = model.card
-    defaults: list[Operation] = [name for name in OPERATIONS if state.settings.default_model(name) == card.name]
+    defaults: list[Operation] = [
+        name for name in OPERATIONS if state.store.default_model(name, state.settings) == card.name
+    ]
     return ModelSummary(
         name=card.name,
         version=card.version,

@@ -119,7 +119,7 @@ def openapi_schema(app: FastAPI, state: State) -> dict[str, Any]:
 def example_model(state: State, operation: Operation) -> LoadedModel | None:
     """Return the default model of an operation, or else any model that supports it."""
     names = state.store.models_for(operation)
-    default = state.settings.default_model(operation)
+    default = state.store.default_model(operation, state.settings)
     name = default if default in names else next(iter(names), None)
     return state.store.snapshot.loaded.get(name) if name else None
 

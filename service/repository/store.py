@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from service.card import Operation
-from service.config import Settings
+from service.config import BUILTIN_DEFAULTS, Settings
 from service.engine.bitstream import check_tables
 from service.engine.model import LoadedModel, Runner
 from service.errors import AmbiguousModel, ModelNotFound, ModelRejected
@@ -328,12 +328,19 @@ class Store:
         """Return the names of the loaded models that support an operation."""
         return [name for name, model in self.snapshot.loaded.items() if operation in model.runners]
 
+    def default_model(self, operation: Operation, settings: Settings) -> str:
+        """Return the default of the settings, or the first built-in default that is loaded, or an empty string."""
+        if default := settings.default_model(operation):
+            return default
+        names = self.models_for(operation)
+        return next((name for name in BUILTIN_DEFAULTS[operation] if name in names), "")
+
     def default_for(self, operation: Operation, settings: Settings) -> str:
-        """Return the name of the model to use if a request names none: that of the settings, or the only candidate.
+        """Return the name of the model to use if a request names none: the default, or the only candidate.
 
         Raises AmbiguousModel if there are several candidates, and ModelNotFound if there is none.
         """
-        if default := settings.default_model(operation):
+        if default := self.default_model(operation, settings):
             return default
         names = self.models_for(operation)
         if len(names) == 1:

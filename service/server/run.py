@@ -79,7 +79,8 @@ def serve(settings: Settings) -> None:
     _check_device(settings)
     log.info(  # without the address, which uvicorn logs once the port is bound
         "starting",
-        models_dir=str(settings.models_dir),
+        models_dir=settings.models_address or str(settings.models_folder.resolve()),
+        models_dir_from=settings.models_origin,
         workers=settings.workers,
         max_inflight_items_per_worker=worker_settings.max_inflight_items,
         max_inflight_bytes_per_worker=plan.inflight_bytes,

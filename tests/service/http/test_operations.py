@@ -233,12 +233,13 @@ def test_responses_have_request_id_and_timing(client: TestClient) -> None:
     assert evil.headers["x-request-id"] != "a b\x7f"
 
 
-def test_default_model_is_a_setting_or_the_only_candidate(client: TestClient, serve: Serve) -> None:
+def test_default_model_is_set_built_in_or_the_only_candidate(client: TestClient, serve: Serve) -> None:
     plain = serve(default_denoise="")
-    ambiguous = post(plain, "/encode", b"[]", JSON)
+    assert post(plain, "/encode", png(digit()), "image/png").headers["x-model"] == "digits"
+    ambiguous = post(plain, "/denoise", png(digit()), "image/png")
     assert ambiguous.status_code == 400
     assert ambiguous.json()["type"] == "/problems/ambiguous-model"
-    assert "digits, points" in ambiguous.json()["detail"]
+    assert "digits, photos" in ambiguous.json()["detail"]
     assert post(client, "/denoise", png(digit()), "image/png").headers["x-model"] == "digits"
 
 
