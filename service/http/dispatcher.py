@@ -12,6 +12,7 @@ from service.engine.operations import OPERATIONS
 from service.errors import Forbidden, RateLimited, Unauthorized
 from service.http.context import RequestContext, create_context, get_state, record_request, send_response, start_span
 from service.http.endpoint import Endpoint
+from service.http.headers import TRACE_RESPONSE
 from service.http.problems import problem_response
 from service.http.proxies import resolve_path
 from service.http.v2 import OpenInference, authorization_path, error_response, is_v2
@@ -91,7 +92,7 @@ def _with_trace_context(context: RequestContext, send: Send) -> Send:
 
     async def send_with_trace_context(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"].append((b"traceresponse", span.header().encode()))
+            message["headers"].append((TRACE_RESPONSE.encode(), span.header().encode()))
         await send(message)
 
     return send_with_trace_context

@@ -28,7 +28,10 @@ REQUEST_HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID",
 """Request headers that the service reads and that browsers send to other origins only when allowed."""
 
 TRACING_HEADERS = ("tracestate", "baggage")
-"""Request headers that tracing libraries send along with `traceparent`. They have no effect."""
+"""Request headers that tracing libraries send along with `traceparent`."""
+
+TRACE_RESPONSE = "traceresponse"
+"""Response header with the trace of the request, if tracing is on."""
 
 OPEN_INFERENCE_HEADERS = ("Inference-Header-Content-Length",)
 """Header of requests and responses of the Open Inference Protocol: the bytes of their JSON part."""
@@ -42,5 +45,6 @@ CORS_EXPOSED_HEADERS = [
     *INPUT_CHANGE_HEADERS.values(),
     *METADATA_HEADERS.values(),
     *OPEN_INFERENCE_HEADERS,
+    TRACE_RESPONSE,
 ]
 """Response headers that pages of the origins in `cors_origins` may read."""

@@ -34,7 +34,7 @@ class TinyWorkspace(Workspace):
     def data(self, recipe: str, *changes: str) -> Dataset:
         """Return a small data set with the shapes and classes of the recipe's own."""
         source = read_recipe(recipe, changes).data.source
-        if source == "surface":
+        if source in ("surface", "ucr"):
             return super().data(recipe, *changes)
         if source == "patches":
             return Dataset("patches", "CC0-1.0", vectors(300, 100), vectors(60, 100))
@@ -59,12 +59,16 @@ class TinyWorkspace(Workspace):
 
 
 def tiny_workspace(folder: Path) -> TinyWorkspace:
-    """Return a workspace below `folder`, with two photographs to denoise."""
+    """Return a workspace below `folder`, with two photographs to denoise and a table of heartbeats."""
     random = np.random.default_rng(0)
     for number in range(2):
         path = folder / PHOTO_TEST_FOLDER / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(random.integers(0, 256, (24, 32, 3), np.uint8)).save(path)
+    for split, count in (("TRAIN", 120), ("TEST", 80)):
+        path = folder / "ecg5000" / f"ECG5000_{split}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        np.savetxt(path, heartbeats(count), delimiter="\t")
     return TinyWorkspace(folder, MODELS, folder / "runs")
 
 
@@ -85,6 +89,14 @@ def spots(count: int, shape: tuple[int, int, int], seed: int) -> tuple[Pixels, L
 def vectors(count: int, features: int) -> NDArray[np.float32]:
     """Return normal vectors float32 N,features."""
     return np.random.default_rng(count).normal(size=(count, features)).astype(np.float32)
+
+
+def heartbeats(count: int) -> NDArray[np.float64]:
+    """Return rows of a class, 1 or 2, and a sine of 20 samples, which has another frequency in class 2: (N, 21)."""
+    random = np.random.default_rng(count)
+    classes = 1.0 + (np.arange(count) % 4 == 3)
+    waves = np.sin(np.linspace(0, 6, 20) * classes[:, np.newaxis]) + random.normal(scale=0.1, size=(count, 20))
+    return np.column_stack([classes, waves])
 
 
 def keys_of(value: Any) -> Any:

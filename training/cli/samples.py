@@ -60,8 +60,10 @@ class SampleImages:
 
 def _operations(recipe: Recipe, net: Autoencoder) -> dict[Operation, GraphFunction]:
     """Return the operations of a net in PyTorch, as functions on arrays."""
-    modules = {operation: ExportModule(net, operation).eval() for operation in recipe.operations}
-    return {operation: _function(module) for operation, module in modules.items()}
+    functions: dict[Operation, GraphFunction] = {}
+    for operation in recipe.operations:
+        functions[operation] = _function(ExportModule(net, operation).eval())
+    return functions
 
 
 def _function(module: ExportModule) -> GraphFunction:

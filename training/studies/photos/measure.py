@@ -1,4 +1,4 @@
-"""Measurement of the study `photos`: photographs with Gaussian noise, denoised by our models and by classical methods.
+"""Measurement of the study `photos`: real and Gaussian noise, removed by our models and by classical methods.
 
 The metric is the PSNR of the output in 8 bits, averaged over the pictures. In the protocol `clipped`, the noisy picture
 is clipped to 0..255 and rounded, as in a file. In `unclipped`, common in papers, it is not; the models still receive it
@@ -32,6 +32,8 @@ SUBSET_STRIDE = 20
 """The classical methods, of which one takes 20 s per picture, are measured on every SUBSET_STRIDE-th picture."""
 CHANNELS = {"colour": 3, "grey": 1}
 PROTOCOLS = ("clipped", "unclipped")
+PAIR_SIDE = 512
+"""Side in pixels of the pictures of real noise, which are used whole."""
 
 
 def measure(workspace: Workspace) -> Results:
@@ -59,7 +61,7 @@ def measure(workspace: Workspace) -> Results:
             name: float(np.mean([values[number] for number in subset])) for name, values in psnrs.items()
         }
         results["some"][case] |= {name: float(np.mean(values)) for name, values in classical.items()}
-    return results | _clean_psnr(models, pictures)
+    return results | _clean_psnr(models, pictures) | _pairs_psnr(models["photo"], ours | fast(), workspace.folder)
 
 
 def cases() -> Sequence[tuple[str, str, int]]:
@@ -123,6 +125,26 @@ def _clean_psnr(models: Mapping[str, PublishedModel], pictures: Sequence[Pixels]
         "clean": {
             name: float(np.mean([psnr(_model_method(model)(picture / 255, 0.0), picture) for picture in pictures]))
             for name, model in models.items()
+        }
+    }
+
+
+def _pairs_psnr(model: PublishedModel, methods: Mapping[str, Method], folder: Path | None) -> dict[str, Any]:
+    """Return the mean PSNR of each method on the even pairs of the model's recipe, which chose no weights.
+
+    Returns nothing if they are not in the data folder.
+    """
+    section = model.recipe.data
+    if not isinstance(section, PhotosSection) or section.pairs is None:
+        return {}
+    pairs = section.pairs.model_copy(update={"part": "even", "side": PAIR_SIDE}).read(folder)
+    if pairs is None:
+        return {}
+    scenes = [(noisy / 255, clean) for noisy, clean in zip(pairs.noisy, pairs.clean, strict=True)]
+    return {
+        "pairs": {
+            name: float(np.mean([psnr(method(noisy, 0.0), clean) for noisy, clean in scenes]))
+            for name, method in methods.items()
         }
     }
 
