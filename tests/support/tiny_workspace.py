@@ -59,12 +59,17 @@ class TinyWorkspace(Workspace):
 
 
 def tiny_workspace(folder: Path) -> TinyWorkspace:
-    """Return a workspace below `folder`, with two photographs to denoise and a table of heartbeats."""
+    """Return a workspace below `folder`, with two photographs, two pairs of real noise and a table of heartbeats."""
     random = np.random.default_rng(0)
     for number in range(2):
         path = folder / PHOTO_TEST_FOLDER / f"{number}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(random.integers(0, 256, (24, 32, 3), np.uint8)).save(path)
+    for number in range(2):
+        for end in ("real", "mean"):
+            path = folder / "polyu" / f"{number}_{end}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(random.integers(0, 256, (512, 512, 3), np.uint8)).save(path)
     for split, count in (("TRAIN", 120), ("TEST", 80)):
         path = folder / "ecg5000" / f"ECG5000_{split}.tsv"
         path.parent.mkdir(exist_ok=True)

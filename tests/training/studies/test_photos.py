@@ -24,7 +24,8 @@ def results() -> dict[str, Any]:
         "some_pictures": 20,
         "psnr": every,
         "some": some,
-        "clean": {"photo": 43.0, "photo-fast": 41},
+        "clean": {"photo": 47.0, "photo-fast": 41},
+        "pairs": {"noisy input": 35.8, "photo": 38.0, "photo-fast": 37.0},
     }
 
 
@@ -81,12 +82,20 @@ def test_slow_results_are_cached(tmp_path: Path) -> None:
 
 
 def test_targets_are_those_of_bm3d() -> None:
-    rows = {row.label.split(":")[0]: row for row in STUDY.rows(results())}
+    rows = {row.label.split(":")[0]: row for row in STUDY.rows(results()) if "real noise" not in row.label}
     assert rows["photo, colour, sigma 25"].target == pytest.approx(21.4)
     assert rows["photo, colour, sigma 25"].status == "no"
     assert rows["photo-fast, colour, sigma 25"].status == "stretch"
     assert rows["photo"].status == "yes"
     assert rows["photo-fast"].status == "no"
+
+
+def test_targets_on_real_noise_are_absolute() -> None:
+    status = {row.label: row.status for row in STUDY.rows(results())}
+    assert status["photo: PSNR in dB on the even pairs of real noise"] == "yes"
+    assert status["photo-fast: PSNR in dB on the even pairs of real noise"] == "no"
+    assert "Real noise" in STUDY.summary(results())
+    assert "Real noise" not in STUDY.summary({key: value for key, value in results().items() if key != "pairs"})
 
 
 def test_filter_is_reported_at_its_best_size() -> None:
