@@ -39,6 +39,7 @@ def model() -> Session:
     return Session((MODEL / file).read_bytes(), free_sizes=True, controls={"strength": 1.0})
 
 
+@pytest.mark.xfail(strict=True, reason="photo 2 leaves 1.56, 1.71 and 1.51 at the edges, and 1.32 in an opaque picture")
 @pytest.mark.parametrize("name", CUT_OUTS)
 def test_the_edge_of_a_cut_out_is_as_free_of_noise_as_its_middle(model: Session, name: str) -> None:
     visible = CUT_OUTS[name]
@@ -46,8 +47,7 @@ def test_the_edge_of_a_cut_out_is_as_free_of_noise_as_its_middle(model: Session,
     (denoised,) = model.run(filled[np.newaxis])
     near = np.lib.stride_tricks.sliding_window_view(np.pad(visible, RIM), (2 * RIM + 1, 2 * RIM + 1))
     rim = visible & ~near.all((2, 3))
-    (opaque,) = model.run(flat()[np.newaxis])
-    assert deviation(denoised[rim]) <= 1.5 * deviation(opaque)
+    assert deviation(denoised[rim]) <= 1.5
 
 
 @pytest.mark.parametrize("name", CUT_OUTS)
