@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 import httpx2
 
-READY_SECONDS = 240  # a start takes seconds, but minutes on a machine that trains besides
+READY_SECONDS = 60
 
 
 def free_port() -> int:
