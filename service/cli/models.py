@@ -113,15 +113,14 @@ def pull(
 
 
 async def _pull(settings: Settings, names: tuple[str, ...]) -> None:
-    from service.repository.hub.source import open_source
     from service.repository.hub.transfer import parse_listing, pull_version
 
     folder = _local_folder(settings)
-    source = open_source(settings.models_source)
+    source = _open(settings.models_source)
     versions = parse_listing(await source.list_files())
     newest = {version.name: version.version for version in versions}
-    wanted = [_parse(name) for name in names] or list(newest.items())
-    for name, number in wanted:
+    requested = [_parse(name) for name in names] or list(newest.items())
+    for name, number in requested:
         number = number or newest.get(name)
         version = next((each for each in versions if (each.name, each.version) == (name, number)), None)
         if version is None:
