@@ -21,7 +21,7 @@ COEFFICIENTS = 64
 ALMOST_ALL = 0.99
 ZLIB_HEADER_BYTES = 2
 BLOCK_BYTES = 1 << 20
-MAX_BLOCKS = 4096  # of decompressed image data
+MAX_PIXEL_BYTES = 8  # of a PNG: 4 channels of 16 bits
 BACKGROUNDS = (0, 255)  # values of pixels before decoding
 PARTLY_DECODED = frozenset(("PNG", "TIFF", "BMP"))  # formats that Pillow decodes up to the missing part
 
@@ -65,14 +65,17 @@ def recover(data: bytes, name: str, reopen: Callable[[bytes], Image.Image]) -> R
 def _repair_checksum(data: bytes) -> bytes | None:
     """Return a PNG with a correct checksum of its pixels, or None if their compressed stream is not whole.
 
-    Pillow rejects a wrong or missing checksum before it has written the last row.
+    Pillow rejects a wrong or missing checksum before it has written the last row. At most as much is decompressed as
+    an image of this size can have.
     """
+    width, height = (int.from_bytes(data[start : start + 4]) for start in (16, 20))
+    max_blocks = 1 + 2 * (MAX_PIXEL_BYTES * width + 1) * height // BLOCK_BYTES
     stream, before, after = png_chunks.image_data(data)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     checksum = 1
     compressed = stream[ZLIB_HEADER_BYTES:]
     try:
-        for _ in range(MAX_BLOCKS):
+        for _ in range(max_blocks):
             if inflater.eof or not compressed:
                 break
             checksum = zlib.adler32(inflater.decompress(compressed, BLOCK_BYTES), checksum)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
-from zlib import crc32
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service import codec
-from service.codec import LazyPicture, Picture
+from service.codec import LazyPicture, Picture, truncated
 from service.errors import InvalidImage, TruncatedImage, UnsupportedImage
 from tests.support.compatibility import accepts, refuses
 
@@ -140,6 +140,15 @@ CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
 def test_a_png_with_a_wrong_checksum_has_its_pixels(name: str, mode: str) -> None:
     blob = written("PNG", mode)
     assert (decode(with_image_data(blob, CHECKSUMS[name])).pixels == decode(blob).pixels).all()
+
+
+def test_more_pixels_than_the_image_has_are_not_decompressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums: list[int] = []
+    monkeypatch.setattr(truncated.zlib, "adler32", lambda block, value: sums.append(len(block)) or value)
+    bomb = with_image_data(written("PNG"), lambda _: compress(b"\x09" * (64 << 20)))
+    with suppress(InvalidImage, TruncatedImage):
+        decode(bomb)
+    assert 0 < sum(sums) <= 2 << 20
 
 
 def test_a_png_that_is_damaged_in_the_middle_is_corrupt() -> None:
