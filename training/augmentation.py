@@ -8,9 +8,10 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 from training.errors import RecipeError
 from training.imaging.colour import linear_to_srgb, luma, srgb_to_linear
 from training.imaging.compression import jpeg_round_trip
-from training.imaging.draws import coin, integer, uniform
+from training.imaging.draws import chance, coin, integer, uniform
 from training.imaging.graphics import graphic
 from training.imaging.meshes import add_mesh
+from training.imaging.smoothing import blur
 from training.schema import Fraction, Probability, Range, RecipeTable
 
 LINEAR_LUMA = (0.2126, 0.7152, 0.0722)
@@ -24,6 +25,11 @@ class Augmentation(RecipeTable):
     """Side in pixels of a square cut at a random position; only for nets with `any_size`."""
     random_downscale: Fraction = 0.0
     """Probability of a larger crop, up to the whole image, that is scaled down to `crop`; its edges are sharper."""
+    blur: Probability = 0.0
+    """Probability of a slight Gaussian blur: cameras' pictures at full size are softer than pictures of reduced size,
+    and a net that never sees soft pictures takes their fine noise for detail."""
+    blur_sigma: Range = (0.4, 1.4)
+    """Standard deviation in pixels of that blur, drawn for each image."""
     flips: bool = False
     """Rotate and mirror by one of the eight symmetries of a square."""
     saturation: Range = (1.0, 1.0)
@@ -69,6 +75,9 @@ class Augmentation(RecipeTable):
         if self.flips and not self.crop and clean.shape[2] != clean.shape[3]:
             raise RecipeError("augmentation.flips needs square images: set augmentation.crop")
         images = torch.stack([self._augment(item, generator) for item in clean])
+        if self.blur:
+            sigma = uniform(self.blur_sigma, len(images), generator) * chance(self.blur, len(images), generator)
+            images = blur(images, sigma)
         if images.shape[1] == 3:
             images = self._change_colors(images, generator)
         return images

@@ -33,6 +33,7 @@ def test_augmentation_is_reproducible() -> None:
         gain=(0.8, 1.2),
         graphics=0.5,
         jpeg=0.5,
+        blur=0.5,
     )
     first, again, other = (change(numbered(), seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
@@ -62,6 +63,17 @@ def test_downscaled_crop_shows_more_and_keeps_the_mean() -> None:
     assert crops.shape[2:] == (10, 10)
     assert heights.max() > 3 * heights.min()  # from the side of the crop up to that of the whole picture
     assert 0.4 < crops.mean() < 0.6
+
+
+def test_blur_softens_its_share_of_pictures() -> None:
+    noise = torch.rand(400, 3, 16, 16, generator=seeded(3))
+    changed = Augmentation(blur=0.25, blur_sigma=(0.8, 0.8))(noise, seeded())
+    contrast = changed.std((1, 2, 3)) / noise.std((1, 2, 3))
+    blurred = contrast < 0.9
+    assert 70 <= blurred.sum() <= 130
+    assert torch.equal(changed[~blurred], noise[~blurred])
+    # white noise keeps 1 / (4 pi sigma^2) of its variance under a Gaussian
+    assert abs(contrast[blurred].mean() - (4 * torch.pi * 0.64) ** -0.5) < 0.02
 
 
 def test_grayscale_is_luma_in_all_channels() -> None:

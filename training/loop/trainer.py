@@ -4,6 +4,7 @@ It depends on no particular net, loss or data set.
 """
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from training.loop.distributed import SINGLE_PROCESS, ProcessGroup
 from training.loop.guards import check_loss_finite, check_not_collapsed, check_same_run, check_weights_finite
 from training.loop.optimizer import learning_rate
 from training.loop.plan import complete, run_length, training_items
+from training.loop.quantization_aware import Int8Rounding
 from training.loop.run_folder import read_log, write_log
 from training.loop.state import initial_state
 from training.nets import Autoencoder
@@ -160,8 +162,10 @@ class Trainer:
 
     def _losses(self, noisy: Tensor, clean: Tensor, net: Autoencoder, generator: Generator) -> dict[str, Tensor]:
         """Return the loss and its terms. The net computes in the recipe's precision, the loss in float32."""
-        forward = self.compiled_forward if net is self.state.net else net.forward_with_code
-        with self.compute.autocast(self.recipe.optimizer.precision):
+        is_step = net is self.state.net
+        forward = self.compiled_forward if is_step else net.forward_with_code
+        rounding = Int8Rounding() if is_step and self.recipe.optimizer.quantization_aware else nullcontext()
+        with self.compute.autocast(self.recipe.optimizer.precision), rounding:
             result = forward(noisy, generator)
         return self.recipe.objective.losses(result.in_float32(), clean, net, noisy)
 
