@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -23,7 +23,8 @@ def recipe() -> str:
 def _tables(name: str, field: FieldInfo) -> str:
     sections = list(_sections(field.annotation))
     if len(sections) == 1:
-        return f"## [{name}]\n\n{_section(sections[0])}"
+        title = f"[[{name}]]" if get_origin(field.annotation) is list else f"[{name}]"
+        return f"## {title}\n\n{_section(sections[0])}"
     parts = [f"## [{name}]"]
     for section in sections:
         key, values = _discriminator(section)

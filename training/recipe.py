@@ -122,6 +122,26 @@ class Validation(RecipeTable):
     """Test images for each kind of noise."""
 
 
+class Stage(RecipeTable):
+    """A `[[stages]]` table: a fit that starts from the weights of the one before, with some keys of the recipe changed.
+
+    The keys are those of the recipe's own tables; what a stage does not name is as in the recipe.
+    """
+
+    name: Name
+    """Name of the stage, and of its folder within the run folder."""
+    net: dict[str, Any] = Field(default_factory=dict)
+    """Changed keys of `[net]`, for example `{ noise_control = true }`."""
+    augmentation: dict[str, Any] = Field(default_factory=dict)
+    """Changed keys of `[augmentation]`."""
+    corruption: dict[str, Any] = Field(default_factory=dict)
+    """Changed keys of `[corruption]`."""
+    objective: dict[str, Any] = Field(default_factory=dict)
+    """Changed keys of `[objective]`."""
+    optimizer: dict[str, Any] = Field(default_factory=dict)
+    """Changed keys of `[optimizer]`."""
+
+
 class Recipe(RecipeTable):
     """An experiment. The card of the published model contains all of it."""
 
@@ -133,6 +153,7 @@ class Recipe(RecipeTable):
     objective: Objective = Objective()
     optimizer: OptimizerSection = OptimizerSection()
     validation: Validation | None = None
+    stages: list[Stage] = Field(default_factory=list)
 
     @property
     def family(self) -> str:
@@ -158,6 +179,26 @@ class Recipe(RecipeTable):
             name: {**selectors[name], **table} if name in selectors and isinstance(table, dict) else table
             for name, table in tables.items()
         }
+
+    def of_stage(self, stage: Stage) -> "Recipe":
+        """Return the recipe with the keys of a stage changed, and without stages. Raises ValidationError."""
+        tables = self.model_dump(mode="json", exclude={"stages"}, exclude_none=True)
+        for name, changes in stage.model_dump(exclude={"name"}).items():
+            tables[name] = _merge(tables[name], changes)
+        return Recipe.model_validate(tables)
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Self:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError("stages: every stage needs a name of its own")
+        for stage in self.stages:
+            try:
+                self.of_stage(stage)
+            except ValidationError as error:
+                messages = "; ".join(format_error(one, Recipe) for one in error.errors())
+                raise ValueError(f"stage {stage.name}: {messages}") from error
+        return self
 
     @model_validator(mode="after")
     def _bce_has_logits(self) -> Self:
@@ -254,6 +295,15 @@ def from_tables(tables: dict[str, Any]) -> Recipe:
     except ValidationError as error:
         messages = [format_error(one, Recipe) for one in error.errors()]
         raise RecipeError("the recipe is invalid:\n  " + "\n  ".join(messages)) from error
+
+
+def _merge(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a table with keys changed, those of inner tables too."""
+    merged = dict(table)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _apply_override(tables: dict[str, Any], change: str) -> None:

@@ -19,8 +19,9 @@ from training.evaluation.verdict import judge
 from training.export.artifact import Card, read_published
 from training.export.publish import check_writable, latest_version, load_graphs, publish
 from training.loop.device import DeviceName, choose_device
-from training.loop.fit import FitResult, ProgressCallback, fit
+from training.loop.fit import FitResult, ProgressCallback
 from training.loop.plan import complete
+from training.loop.stages import fit_stages, stage_runs
 from training.nets import Autoencoder, Operation
 from training.recipe import Recipe, read_recipe
 
@@ -94,8 +95,9 @@ class Workspace:
         name = f"{parsed.model.name}-{variant}" if variant else parsed.model.name
         compute = choose_device(self.device)
         with self.progress(name) as on_step:
-            fitted = fit(parsed, data, self.runs / name, on_step, resume=True, compute=compute)
-            return TrainedModel(parsed, data, fitted)
+            runs = stage_runs(parsed, self.runs / name)
+            fitted = fit_stages(runs, data, on_step, resume=True, compute=compute)
+            return TrainedModel(runs[-1].recipe, data, fitted)
 
     def publish(self, trained: TrainedModel) -> PublishedModel:
         """Publish a trained model as the next version. Raises PublishError if a graph differs from the net.

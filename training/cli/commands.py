@@ -78,12 +78,14 @@ def fit_command(
     from training.export.publish import check_writable, latest_version, load_graphs, publish
     from training.loop.device import choose_device
     from training.loop.distributed import process_group
-    from training.loop.fit import each_of, fit
+    from training.loop.fit import each_of
     from training.loop.run_folder import CURVE_FILE, PICTURES_FILE, read_log
+    from training.loop.stages import fit_stages, stage_runs
 
     compute = choose_device(device)
     parsed, data = options.load(recipe, minutes, compute)
     name, folder = parsed.model.name, options.folder(parsed)
+    runs = stage_runs(parsed, folder)
     check_writable(parsed, out)
     with process_group(compute.device) as group:
         if group.is_main:
@@ -92,10 +94,9 @@ def fit_command(
         with progress(name, shown=group.is_main) as on_step, board or nullcontext():
             samples = SampleImages(parsed, data, folder, board.add_image if board else None)
             callbacks = [on_step, *([announced()] if group.is_main else []), *([board.on_step] if board else [])]
-            fitted = fit(
-                parsed,
+            fitted = fit_stages(
+                runs,
                 data,
-                folder,
                 each_of(callbacks),
                 on_validation=samples.on_validation,
                 resume=resume,
@@ -105,12 +106,14 @@ def fit_command(
             )
         if not group.is_main:
             return
-    write_atomic(folder / CURVE_FILE, plot_loss(read_log(folder), name))
+    last = runs[-1]
+    records = read_log(last.folder)
+    write_atomic(last.folder / CURVE_FILE, plot_loss(records, name))
     target, _ = publish(
-        parsed, data, fitted, out, approval(parsed, data, fitted.net, read_log(folder), recipe, anyway=publish_anyway)
+        last.recipe, data, fitted, out, approval(last.recipe, data, fitted.net, records, recipe, anyway=publish_anyway)
     )
     with suppress(NothingToPlot):
-        write_atomic(folder / PICTURES_FILE, sample_grid(parsed, data, load_graphs(latest_version(parsed, out))))
+        write_atomic(folder / PICTURES_FILE, sample_grid(last.recipe, data, load_graphs(latest_version(parsed, out))))
     print(f"published {target} after {fitted.steps} steps in {fitted.seconds:.0f} s")
 
 
@@ -130,13 +133,13 @@ def export_command(
     from training.export.publish import publish
     from training.loop.fit import load_fitted
     from training.loop.run_folder import read_log
+    from training.loop.stages import stage_runs
 
     parsed, data = options.load(recipe)
-    folder = options.folder(parsed)
-    fitted = load_fitted(parsed, data, folder)
-    target, _ = publish(
-        parsed, data, fitted, out, approval(parsed, data, fitted.net, read_log(folder), recipe, anyway=publish_anyway)
-    )
+    last = stage_runs(parsed, options.folder(parsed))[-1]
+    fitted = load_fitted(last.recipe, data, last.folder)
+    approve = approval(last.recipe, data, fitted.net, read_log(last.folder), recipe, anyway=publish_anyway)
+    target, _ = publish(last.recipe, data, fitted, out, approve)
     print(f"published {target}")
 
 
@@ -149,10 +152,13 @@ def evaluate_command(recipe: RecipeName, *, options: RunOptions = DEFAULT_RUN_OP
     from training.cli.display import print_metrics
     from training.export.publish import evaluate_fitted
     from training.loop.fit import load_fitted
+    from training.loop.stages import stage_runs
 
     parsed, data = options.load(recipe)
+    last = stage_runs(parsed, options.folder(parsed))[-1]
     with tempfile.TemporaryDirectory() as scratch:
-        measured = evaluate_fitted(parsed, data, load_fitted(parsed, data, options.folder(parsed)), Path(scratch))
+        fitted = load_fitted(last.recipe, data, last.folder)
+        measured = evaluate_fitted(last.recipe, data, fitted, Path(scratch))
     if as_json:
         print(json.dumps(asdict(measured), indent=2))
     else:

@@ -67,7 +67,8 @@ def progress(name: str, *, shown: bool = True) -> Generator[ProgressCallback]:
         smoothed, curve = 0.0, LossCurve()
 
         def on_step(step: int, total: int, loss: float, rate: float) -> None:
-            nonlocal smoothed
+            nonlocal smoothed, curve
+            curve = LossCurve() if step == 1 else curve  # of the next stage
             smoothed = 0.98 * smoothed + 0.02 * rate if smoothed else rate
             curve.add(step, total, loss)
             bar.update(task, completed=step, total=total, loss=loss, rate=smoothed, curve=str(curve))
@@ -80,6 +81,8 @@ def announced() -> ProgressCallback:
     times: list[float] = []
 
     def on_step(step: int, total: int, _loss: float, _rate: float) -> None:
+        if step == 1:
+            times.clear()
         if len(times) > ANNOUNCE_STEPS:
             return
         times.append(time.perf_counter())

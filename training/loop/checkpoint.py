@@ -70,6 +70,11 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether `folder` contains a checkpoint, valid or not."""
+    return bool(_checkpoint_files(folder))
+
+
 def delete_checkpoints(folder: Path) -> None:
     """Delete every checkpoint in `folder`."""
     for path in _checkpoint_files(folder):

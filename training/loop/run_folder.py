@@ -11,6 +11,7 @@ from training import atomic_files
 from training.errors import RunError
 
 LOG_FILE, CURVE_FILE, LOCK_FILE = "log.jsonl", "curve.png", "lock"
+STAGE_WEIGHTS_FILE = "weights.safetensors"  # of a stage that another one starts from
 PICTURES_FILE, SAMPLES_FILE = "pictures.png", "samples.png"  # of the published model, and of the best net so far
 
 
