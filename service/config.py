@@ -7,11 +7,11 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import ceil
 from pathlib import Path
 from typing import Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
-from limits import parse
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -128,6 +128,12 @@ class Settings(BaseModel):
     model_link_dirs: str = Field(
         default="",
         description="folders outside the models folder in which links of models may end, separated by colons",
+    )
+    model_memory_mib: int = Field(
+        default=0,
+        ge=0,
+        description="MiB of memory for loaded models, estimated from the size of their graphs; beyond it the least "
+        "recently used are unloaded, and loaded again by a request for them; default models stay; 0 keeps all",
     )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
@@ -340,6 +346,8 @@ class Settings(BaseModel):
     @classmethod
     def _valid_rate(cls, value: str) -> str:
         if value:
+            from limits import parse  # imports much
+
             try:
                 parse(value)
             except ValueError as error:
@@ -450,6 +458,7 @@ class Settings(BaseModel):
             update={
                 "max_inflight_items": max(1, self.max_inflight_items // self.workers),
                 "max_inflight_bytes": max(1, self.max_inflight_bytes // self.workers),
+                "model_memory_mib": ceil(self.model_memory_mib / self.workers),
             }
         )
 

@@ -96,6 +96,7 @@ def create_state(settings: Settings) -> State:
         load_options,
         max_old_versions=settings.max_old_versions,
         default_versions=settings.default_versions,
+        memory_budget=worker_settings.model_memory_mib << 20,
     )
     metrics.sources.append(lambda: model_metrics(store))
     return State(
@@ -123,5 +124,5 @@ def create_mirror(state: State) -> "Mirror | None":
         settings.models_folder,
         settings.model_cache_mib << 20,
         settings.trusted_public_keys,
-        lambda: [(name, model.card.version) for name, model in state.store.snapshot.loaded.items()],
+        lambda: [*state.store.snapshot.serving_versions().items()],
     )

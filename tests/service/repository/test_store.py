@@ -56,7 +56,7 @@ def test_exception_of_one_version_rejects_only_that_version(
             raise error
         return load_runner(folder, *rest)
 
-    monkeypatch.setattr("service.repository.store.load_runner", fail)
+    monkeypatch.setattr("service.repository.version_loader.load_runner", fail)
     publish(store.folder, "photos")
     publish(store.folder, "points")
     store.refresh()
