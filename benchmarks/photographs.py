@@ -24,6 +24,7 @@ from service.card import Card
 from service.config import Settings
 from service.engine.tile_grid import Grid
 from service.repository.layout import load_card
+from service.runtime.providers import Device
 from service.runtime.tuning import LoadOptions, TilePlan, choose_tiles
 
 MODELS = Path(__file__).parent.parent / "models"
@@ -106,7 +107,7 @@ def chosen(card: Card, precision: str) -> TilePlan:
     cores = len(os.sched_getaffinity(0))
     (graph,) = (graph for graph in card.graphs if graph.precision == precision)
     with ThreadPoolExecutor(1) as pool:
-        loading = LoadOptions("cpu", 0, 1, pool, cores, tile_memory_bytes=(Settings().tile_memory_mib << 20) * cores)
+        loading = LoadOptions(Device(), 0, 1, pool, cores, tile_memory_bytes=(Settings().tile_memory_mib << 20) * cores)
         return choose_tiles(loading, card, graph)
 
 

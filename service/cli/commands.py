@@ -33,7 +33,7 @@ from service.cli.start import paused_collection
 from service.config import Settings, explain_flags
 from service.environment import PREFIX
 from service.errors import Problem
-from service.runtime.session import DeviceUnavailable
+from service.runtime.providers import DeviceUnavailable
 
 
 def format_error(error: Exception) -> Text:

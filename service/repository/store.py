@@ -26,7 +26,7 @@ from service.repository.pins import read_pin
 from service.repository.residency import Residency
 from service.repository.snapshot import Loaded, ModelKey, Rejected, Snapshot, Standby
 from service.repository.version_loader import VersionLoader
-from service.runtime.session import DeviceUnavailable
+from service.runtime.providers import DeviceUnavailable
 from service.runtime.tuning import LoadOptions
 
 log = structlog.get_logger()

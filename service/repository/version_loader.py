@@ -11,7 +11,7 @@ from service.errors import ModelRejected
 from service.repository.layout import load_card
 from service.repository.loader import load_runner
 from service.repository.snapshot import Loaded, Rejected, Snapshot
-from service.runtime.session import DeviceUnavailable
+from service.runtime.providers import DeviceUnavailable
 from service.runtime.tuning import LoadOptions
 
 log = structlog.get_logger()

@@ -15,7 +15,7 @@ from benchmarks.report import Row, markdown, regressions
 from service.config import Settings
 from service.http.app import create_app
 from service.http.dispatcher import Dispatcher
-from tests.conftest import listening
+from tests.conftest import listening, wait_for_models
 
 GOOD = {
     "png": load_cases.PNG,
@@ -42,6 +42,7 @@ def case(better: str, goal: float = 1.0) -> Case:
 def test_benchmark_requests_are_answered_by_its_models(settings: Settings, name: str) -> None:
     request = GOOD[name]
     with TestClient(Dispatcher(create_app(settings))) as client:
+        wait_for_models(client)
         assert client.get("/models").json()["rejected"] == []
         answer = client.post(request.path, content=request.body, headers={"content-type": request.content_type})
         assert answer.status_code == 200

@@ -14,6 +14,7 @@ from service.errors import ModelRejected
 from service.repository.open_inference import repository_index, served_names
 from service.repository.residency import GRAPH_BYTES, model_bytes
 from service.repository.store import LoadOptions, Store
+from service.runtime.providers import Device
 from tests.conftest import Serve, digit, png
 from tests.support.tiny_models import publish
 
@@ -39,7 +40,7 @@ def make(folder: Path) -> StoreMaker:
     """Return a function that creates a store with room for so many models."""
 
     def make(models: int = 0, where: Path = folder) -> Store:
-        options = LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1)
+        options = LoadOptions(Device(), 0, 8, ThreadPoolExecutor(1), 1)
         return Store(where, options, max_old_versions=1, memory_budget=models * bytes_of_one(folder))
 
     return make
@@ -47,7 +48,7 @@ def make(folder: Path) -> StoreMaker:
 
 def bytes_of_one(folder: Path) -> int:
     """Return the estimated bytes of one of the models."""
-    store = Store(folder, LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1), max_old_versions=0)
+    store = Store(folder, LoadOptions(Device(), 0, 8, ThreadPoolExecutor(1), 1), max_old_versions=0)
     store.refresh(lazy=True)
     model = asyncio.run(store.get("m0", None))
     size = model_bytes(store.snapshot.fingerprints["m0"], model)
