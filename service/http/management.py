@@ -74,8 +74,8 @@ async def models(state: StateDep) -> ModelList:
 @router.get("/models/{name}", responses=document_problems([ModelNotFound, ModelRejected]))
 async def model(name: str, state: StateDep) -> ModelDetail:
     """Return one served model with its whole card: quality, baselines, parity, recipe and data."""
-    loaded = await state.store.get(name, None)
-    return ModelDetail(**_summary(state, name, _defaults(state)).model_dump(), card=loaded.card)
+    card = await state.store.card(name)
+    return ModelDetail(**_summary(state, name, _defaults(state)).model_dump(), card=card)
 
 
 def _defaults(state: State) -> dict[Operation, str]:

@@ -17,12 +17,12 @@ from typing import get_args
 
 import structlog
 
-from service.card import Operation
+from service.card import Card, Operation
 from service.config import BUILTIN_DEFAULTS, Settings
 from service.engine.model import LoadedModel, Runner
 from service.errors import AmbiguousModel, ModelNotFound, ModelRejected
-from service.repository.layout import Fingerprint, scan_models
-from service.repository.pins import read_pin
+from service.repository.layout import Fingerprint
+from service.repository.refresh import Refresher
 from service.repository.residency import Residency
 from service.repository.snapshot import Loaded, ModelKey, Rejected, Snapshot, Standby
 from service.repository.version_loader import VersionLoader
@@ -52,10 +52,9 @@ class Store:
         self.load_options = load_options
         self.snapshot = Snapshot()
         self._versions = VersionLoader(folder, load_options)
-        self._unreadable: str | None = None  # the reason that was logged
         self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
-        self._default_versions = default_versions
+        self._refresher = Refresher(self._versions, default_versions)
         self._residency = Residency(memory_budget)
         self._default_names: set[str] = set()
         self._shares: dict[str, float] = {}  # percent by model that the candidate is still to get
@@ -74,72 +73,15 @@ class Store:
         requested and cannot be used.
         """
         before = self.snapshot
-        try:
-            versions = scan_models(self.folder)
-        except OSError as error:
-            if error.strerror != self._unreadable:
-                log.warning("models_dir_unreadable", folder=str(self.folder), reason=error.strerror)
-            self._unreadable = error.strerror
-            return False
-        self._unreadable = None
-        after = Snapshot(versions=versions)
-        after.rejected = {
-            key: rejected
-            for key, rejected in before.rejected.items()
-            if versions.get(rejected.name, {}).get(rejected.version)
-        }
-        for name, fingerprints in versions.items():
-            if not fingerprints and before.versions.get(name) != {}:  # once, not at every refresh
-                log.warning("model_folder_unreadable", model=name)
-            self._read_pin(name, before, after)
-            self._refresh_model(name, before, after, lazy=lazy)
-        self._load_kept(before, after)
-        self.snapshot = after
+        self.snapshot = self._refresher.refresh(before, lazy=lazy or self._residency.budget > 0)
+        if not lazy:
+            changed = [
+                name for name, standby in self.snapshot.standby.items() if before.standby.get(name) is not standby
+            ]
+            for name in changed:  # new models and versions are loaded as far as they fit the budget
+                self._settle(name)
         self._unload_idle()
         return self.snapshot != before
-
-    def _refresh_model(self, name: str, before: Snapshot, after: Snapshot, *, lazy: bool) -> None:
-        """Decide in `after` how a model serves: the version as before, a new one in memory, or one on standby."""
-        current, standby = before.find(name), before.standby.get(name)
-        first = next(iter(after.candidates(name)), None)
-        if standby and first == (standby.version, standby.fingerprint):
-            after.standby[name] = standby
-        elif lazy and first and not current:
-            after.standby[name] = Standby(*first, pending=True)
-        elif newest := self._versions.newest_valid(name, after, current):
-            after.fingerprints[name] = newest.fingerprint
-            after.loaded[name] = newest.model
-
-    def _read_pin(self, name: str, before: Snapshot, after: Snapshot) -> None:
-        """Store the pin of a model in `after`. If it is invalid, the one before it stays."""
-        try:
-            pin = read_pin(self.folder / name)
-        except ModelRejected as problem:
-            log.warning("pin_refused", model=name, reason=problem.detail)
-            pin = before.pins.get(name)
-        if pin is None:
-            return
-        after.pins[name] = pin
-        if pin.version not in after.versions[name] and before.pins.get(name) != pin:
-            log.warning("pinned_version_missing", model=name, version=pin.version)
-
-    def _load_kept(self, before: Snapshot, after: Snapshot) -> None:
-        """Load the versions that defaults and pins name, unless they serve anyway."""
-        candidates = {(name, pin.candidate) for name, pin in after.pins.items() if pin.candidate}
-        for name, version in sorted({*self._default_versions, *candidates}):
-            fingerprint = after.versions.get(name, {}).get(version)
-            if not fingerprint or after.serving_version(name) == version:
-                continue
-            kept = before.kept.get((name, version)) or before.find(name)
-            earlier = after.rejected.get((name, version))
-            if kept and (kept.model.card.version, kept.fingerprint) == (version, fingerprint):
-                after.kept[name, version] = kept
-            elif not earlier or earlier.fingerprint != fingerprint:
-                try:
-                    after.kept[name, version] = Loaded(fingerprint, self._versions.load(name, version))
-                    after.rejected.pop((name, version), None)
-                except ModelRejected as problem:
-                    after.rejected[name, version] = Rejected(name, version, fingerprint, problem.detail)
 
     def choose_version(self, name: str) -> int | None:
         """Return the candidate of a model for its share of calls of this method, or else None."""
@@ -183,6 +125,14 @@ class Store:
         if rejected:
             raise ModelRejected(f"version: {version} of {name} was rejected: {rejected.reason}")
         return await loop.run_in_executor(self._loader, self._load_older, name, version, fingerprints[version])
+
+    async def card(self, name: str) -> Card:
+        """Return the card of the serving version of a model. Only a model whose card was not read yet is loaded.
+
+        Raises ModelNotFound or ModelRejected.
+        """
+        standby = self.snapshot.standby.get(name)
+        return standby.card if standby and standby.card else (await self.get(name, None)).card
 
     def _load_standby(self, name: str) -> LoadedModel | None:
         """Load a model that is not in memory, and unload others if it needs their room. Return None if it is invalid.

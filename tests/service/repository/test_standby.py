@@ -11,6 +11,7 @@ import pytest
 
 from service.config import Settings
 from service.errors import ModelRejected
+from service.repository.model_metrics import model_metrics
 from service.repository.open_inference import repository_index, served_names
 from service.repository.residency import GRAPH_BYTES, model_bytes
 from service.repository.store import LoadOptions, Store
@@ -122,6 +123,34 @@ def test_start_loads_no_more_than_the_budget(make: StoreMaker) -> None:
     assert store.models_for("decode") == NAMES  # the cards of the others were read
 
 
+def test_new_models_are_loaded_as_far_as_they_fit(make: StoreMaker, tmp_path: Path) -> None:
+    publish(tmp_path, "digits", name="m0")
+    store = make(2, tmp_path)
+    store.load_defaults(M0_BY_DEFAULT)
+    for name in NAMES[1:]:
+        publish(tmp_path, "digits", name=name)
+    assert store.refresh()
+    assert sorted(states(store).values()) == ["loaded", "loaded", *["on demand"] * 4]
+    publish(tmp_path, "digits", name="m0", version=2)
+    assert store.refresh()
+    assert store.snapshot.loaded["m0"].card.version == 2
+
+
+def test_request_loads_the_new_version_on_demand(make: StoreMaker, tmp_path: Path) -> None:
+    for name in NAMES[:3]:
+        publish(tmp_path, "digits", name=name)
+    store = make(1, tmp_path)
+    store.load_defaults(M0_BY_DEFAULT)
+    asyncio.run(store.load_pending())
+    publish(tmp_path, "digits", name="m1", version=2)
+    (publish(tmp_path, "digits", name="m2", version=2) / "denoise.onnx").write_bytes(b"")
+    store.refresh()
+    assert states(store) == {"m0": "loaded", "m1": "on demand", "m2": "on demand"}
+    assert asyncio.run(store.get("m1", None)).card.version == 2
+    assert asyncio.run(store.get("m2", None)).card.version == 1  # the new version does not have its hash
+    assert ("m2", 2) in store.snapshot.rejected
+
+
 def test_index_says_how_each_model_can_be_had(make: StoreMaker) -> None:
     store = make(2)
     store.load_defaults(M0_BY_DEFAULT)
@@ -132,6 +161,16 @@ def test_index_says_how_each_model_can_be_had(make: StoreMaker) -> None:
     entries = {entry["name"]: entry for entry in repository_index(store, ready_only=False)}
     assert entries["m5.encode"]["state"] == "UNAVAILABLE"
     assert "a request for this model loads it" in entries["m5.encode"]["reason"]
+
+
+def test_card_of_a_model_on_demand_is_shown_without_loading(make: StoreMaker) -> None:
+    store = make(1)
+    store.load_defaults(M0_BY_DEFAULT)
+    asyncio.run(store.load_pending())
+    assert asyncio.run(store.card("m4")).name == "m4"
+    assert states(store)["m4"] == "on demand"
+    series = next(model_metrics(store)).samples
+    assert {sample.labels["model"]: sample.value for sample in series} == {"m0": 1, **dict.fromkeys(NAMES[1:], 0)}
 
 
 def test_version_that_broke_on_standby_is_rejected(make: StoreMaker, folder: Path, tmp_path: Path) -> None:
