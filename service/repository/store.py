@@ -36,7 +36,7 @@ class Store:
     """The models of a folder, loaded with `load_options`.
 
     At most `max_old_versions` versions that are not the newest stay in memory. With a `memory_budget` in bytes, idle
-    models beyond it are unloaded, but for those that `load_defaults` has loaded.
+    models beyond it are unloaded, but for the default models of the settings that `load_defaults` gets.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Store:
         self._max_old_versions = max_old_versions
         self._refresher = Refresher(self._versions, default_versions)
         self._residency = Residency(memory_budget)
-        self._default_names: set[str] = set()
+        self._settings: Settings | None = None  # of the default models
         self._shares: dict[str, float] = {}  # percent by model that the candidate is still to get
         self._loader = ThreadPoolExecutor(1, "loader")  # loads one model at a time, outside the pool for requests
 
@@ -164,7 +164,7 @@ class Store:
 
     def _unload_idle(self, needed: str = "") -> None:
         """Unload the least recently used models that exceed the memory budget. They stay on standby."""
-        names = self._residency.victims(self.snapshot, {*self._default_names, needed})
+        names = self._residency.victims(self.snapshot, {*self._default_names(), needed})
         if not names:
             return
         after = self._copy_snapshot()
@@ -179,6 +179,7 @@ class Store:
 
         If an operation has no default, the cards of all models are read to find out whether there is a lone candidate.
         """
+        self._settings = settings
         self.refresh(lazy=True)
         for operation in get_args(Operation):
             default = settings.default_model(operation)
@@ -187,8 +188,19 @@ class Store:
             if not (default or name):
                 self.read_cards()
                 lone = self.models_for(operation)
-                name = lone[0] if len(lone) == 1 and self._load_for(lone[0], operation) else ""
-            self._default_names.add(name)
+                if len(lone) == 1:
+                    self._load_standby(lone[0])
+
+    def _default_names(self) -> set[str]:
+        """Return the models that requests get which name none. They may have been added after the start."""
+        if self._settings is None:
+            return set()
+        names: set[str] = set()
+        for operation in get_args(Operation):
+            default = self.default_model(operation, self._settings)
+            candidates = [default] if default else self.models_for(operation)
+            names.update(candidates if len(candidates) == 1 else [])
+        return names
 
     def _load_for(self, name: str, operation: Operation) -> bool:
         """Load a model if it is on standby. Return whether it serves an operation from memory."""

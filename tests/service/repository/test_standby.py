@@ -136,6 +136,21 @@ def test_new_models_are_loaded_as_far_as_they_fit(make: StoreMaker, tmp_path: Pa
     assert store.snapshot.loaded["m0"].card.version == 2
 
 
+def test_default_that_is_added_later_stays_in_memory(make: StoreMaker, tmp_path: Path) -> None:
+    store = make(2, tmp_path)
+    store.load_defaults(M0_BY_DEFAULT)
+    for name in NAMES:
+        publish(tmp_path, "digits", name=name)
+    store.refresh()
+
+    async def use() -> None:
+        for name in NAMES:
+            await store.get(name, None)
+
+    asyncio.run(use())
+    assert sorted(name for name, state in states(store).items() if state == "loaded") == ["m0", "m5"]
+
+
 def test_request_loads_the_new_version_on_demand(make: StoreMaker, tmp_path: Path) -> None:
     for name in NAMES[:3]:
         publish(tmp_path, "digits", name=name)
