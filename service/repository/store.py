@@ -26,6 +26,7 @@ from service.repository.refresh import Refresher
 from service.repository.residency import Residency
 from service.repository.snapshot import Loaded, ModelKey, Rejected, Snapshot, Standby
 from service.repository.version_loader import VersionLoader
+from service.runtime.allocator import release_free_memory
 from service.runtime.providers import DeviceUnavailable
 from service.runtime.tuning import LoadOptions
 
@@ -172,6 +173,7 @@ class Store:
             card = after.loaded.pop(name).card
             after.standby[name] = Standby(card.version, after.fingerprints.pop(name), card)
         self.snapshot = after
+        release_free_memory()
         log.info("models_unloaded", models=names, reason="the memory budget of idle models")
 
     def load_defaults(self, settings: Settings) -> None:
