@@ -42,7 +42,7 @@ format: $(VENV)/.dev ## rewrite the code in the house style
 bench: $(VENV)/.dev ## measure the service beside its floors, a few minutes; needs wrk (BENCH="--only png,bulk")
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-bench-guard: $(VENV)/.dev ## the same, stored nowhere: fail where a ratio has fallen behind the stored run
+bench-guard: $(VENV)/.dev ## the same, stored nowhere: fail where a ratio has fallen behind the stored run of this kind of processor
 	@$(BIN)/python -m benchmarks --guard $(BENCH)
 
 bench-photos: $(VENV)/.dev ## measure the photo models on whole photographs, beside onnxruntime alone; ten minutes

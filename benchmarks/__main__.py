@@ -1,10 +1,12 @@
-"""`make bench`: measure floors and Hourglass in interleaved rounds, and write a table and a plot to results/."""
+"""`make bench`: measure floors and Hourglass in interleaved rounds, and write a table and a plot to results/.
+
+Each kind of processor has a folder of its own there, and the guard compares with the run of the same kind.
+"""
 
 import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from platform import processor
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -15,7 +17,8 @@ from benchmarks import load_cases, process_cases
 from benchmarks.load import WrkMissing, wrk
 from benchmarks.load_cases import Sample, running_servers
 from benchmarks.process import ServerFailed
-from benchmarks.report import Row, markdown, regressions, store
+from benchmarks.processor import processor_kind, processor_names, results_folder
+from benchmarks.report import NoStoredRun, Row, markdown, regressions, store, stored_ratios
 
 ALLOWED = 0.15  # loss of a ratio against the stored run at which the guard fails; rounds differ by half of it
 CASES = (*load_cases.CASES, *process_cases.CASES)
@@ -23,18 +26,24 @@ NAMES = ", ".join(case.name for case in CASES)
 Rounds = Annotated[int, Parameter(help="rounds of every case; the table shows their medians")]
 Seconds = Annotated[float, Parameter(help="seconds of load per round")]
 Only = Annotated[str, Parameter(help=f"cases to measure, separated by commas; the table is not stored then: {NAMES}")]
-Guard = Annotated[bool, Parameter(help=f"store nothing; fail if a ratio is {ALLOWED:.0%} worse than the stored one")]
+Guard = Annotated[
+    bool,
+    Parameter(
+        help=f"store nothing; fail if a ratio is {ALLOWED:.0%} worse than the stored one of this kind of processor"
+    ),
+]
 notes = Console(stderr=True)
 app = App(name="python -m benchmarks", help="Measure the service beside its floors. wrk sends the load.")
 
 
 @app.default
 def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard: Guard = False) -> None:
-    """Measure all cases, print the table and store it in benchmarks/results.
+    """Measure all cases, print the table and store it in benchmarks/results/PROCESSOR.
 
     Example: python -m benchmarks --only png,bulk --rounds 5
     """
     wrk()
+    stored = stored_ratios(results_folder()) if guard else {}
     if rounds < 1 or seconds <= 0:
         raise ValueError("a round or more, and some seconds of each")
     names = [name for name in only.split(",") if name]
@@ -56,24 +65,23 @@ def bench(*, rounds: Rounds = 3, seconds: Seconds = 2.0, only: Only = "", guard:
     rows = [Row(case, samples[case.name]) for case in chosen]
     print(markdown(rows))
     if guard:
-        lost = regressions(rows, ALLOWED)
+        lost = regressions(rows, ALLOWED, stored)
         print("\n".join(lost) or "no ratio is worse than in the stored run")
         sys.exit(1 if lost else 0)
     if not names:
-        store(rows, machine())
+        store(rows, machine(), results_folder())
 
 
 def machine() -> str:
     """Describe the machine in one line."""
-    info = Path("/proc/cpuinfo")
-    models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    names = processor_names()
     versions = ", ".join(f"{name} {version(name)}" for name in ("hourglass", "onnxruntime", "uvicorn", "fastapi"))
-    return f"{models[0] if models else processor()}, {len(models)} processors; {versions}"
+    return f"{names[0]}, {len(names)} processors, {processor_kind()}; {versions}"
 
 
 if __name__ == "__main__":
     try:
         app()
-    except (WrkMissing, ServerFailed, ValueError) as error:
+    except (WrkMissing, ServerFailed, NoStoredRun, ValueError) as error:
         notes.print(str(error), style="red", markup=False, highlight=False)
         sys.exit(2)

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 
 from benchmarks import payloads
 from benchmarks.process import Server, free_port
+from benchmarks.processor import processor_kind, results_folder
 from service.card import Card
 from service.config import Settings
 from service.engine.tile_grid import Grid
 from service.repository.layout import load_card
+from service.runtime.providers import Device
 from service.runtime.tuning import LoadOptions, TilePlan, choose_tiles
 
 MODELS = Path(__file__).parent.parent / "models"
-RESULTS = Path(__file__).parent / "results" / "photographs.md"
 SIZES = {"12 MP": (3000, 4000), "50 MP": (5774, 8660)}
 MOST = {"12 MP": 500, "50 MP": 900}
 """Limit of the peak memory of the service, in MB."""
@@ -106,7 +107,7 @@ def chosen(card: Card, precision: str) -> TilePlan:
     cores = len(os.sched_getaffinity(0))
     (graph,) = (graph for graph in card.graphs if graph.precision == precision)
     with ThreadPoolExecutor(1) as pool:
-        loading = LoadOptions("cpu", 0, 1, pool, cores, tile_memory_bytes=(Settings().tile_memory_mib << 20) * cores)
+        loading = LoadOptions(Device(), 0, 1, pool, cores, tile_memory_bytes=(Settings().tile_memory_mib << 20) * cores)
         return choose_tiles(loading, card, graph)
 
 
@@ -169,7 +170,8 @@ def main(arguments: Sequence[str]) -> None:
                 print("\n".join(rows), flush=True)
                 lines += rows
     if not arguments:
-        RESULTS.write_text("\n".join(lines) + "\n")
+        results_folder().mkdir(exist_ok=True)
+        (results_folder() / "photographs.md").write_text("\n".join([processor_kind(), "", *lines]) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Cases about a whole process: start time, idle memory, memory growth, and scaling with workers."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from benchmarks.load_cases import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case,
 
 SHIPPED = Path(__file__).parent.parent / "models"
 DIGITS = ("digits", "digits-2d", "digits-denoise")
+MANY = 100  # models
 MIXED = 200_000
 NOISY = Request("/denoise", PNG.body, "image/png")
 BROKEN = Request("/denoise?model=dense", PNG.body[: len(PNG.body) // 2], "image/png")
@@ -24,11 +26,39 @@ def digits_models(bench: Bench) -> Path:
     return folder
 
 
+def many_models(bench: Bench) -> Path:
+    """Return a folder with the shipped models and copies of the digits models, `MANY` in all."""
+    folder = bench.folder / "many"
+    if folder.exists():
+        return folder
+    shipped = sorted(path.parent.parent for path in SHIPPED.glob("*/*/card.json"))
+    for model in shipped:
+        shutil.copytree(model, folder / model.name)
+    for number in range(MANY - len(shipped)):
+        source = SHIPPED / DIGITS[number % len(DIGITS)]
+        copy = folder / f"{source.name}-{number}"
+        shutil.copytree(source, copy)
+        for card in copy.glob("*/card.json"):
+            card.write_text(json.dumps(json.loads(card.read_text()) | {"name": copy.name}))
+    return folder
+
+
+def seconds_to_answer(bench: Bench, models: Path) -> float:
+    """Return the seconds from the start of the process to its first denoised digit."""
+    with start_hourglass(bench.folder, models) as server:
+        return server.first_answer(NOISY)
+
+
 def start(bench: Bench) -> Sample:
-    """Seconds from the start of the process to its first denoised digit."""
-    with start_hourglass(bench.folder, digits_models(bench)) as server:
-        seconds = server.first_answer(NOISY)
+    """Seconds from the start of the process to its first denoised digit, with all shipped models."""
+    seconds = seconds_to_answer(bench, SHIPPED)
     return Sample(seconds, f"{seconds:.2f} s")
+
+
+def start_with_many(bench: Bench) -> Sample:
+    """Seconds to the first denoised digit with `MANY` models in the folder, relative to the shipped ones."""
+    shipped, many = seconds_to_answer(bench, SHIPPED), seconds_to_answer(bench, many_models(bench))
+    return Sample(many / shipped, f"{many:.2f} / {shipped:.2f} s")
 
 
 def idle(bench: Bench) -> Sample:
@@ -82,7 +112,15 @@ CASES = (
         "workers-png", "two workers over one, one picture a request", 1.8, "higher", "", lambda b: workers(b, PNG, 64)
     ),
     Case(
-        "start", "seconds from start to the first /denoise", 1.0, "lower", "naive 0.6, LitServe 1.1, Triton 3.6", start
+        "start-shipped",
+        "seconds from start to the first /denoise, all shipped models",
+        1.0,
+        "lower",
+        "naive 0.6, LitServe 1.1, Triton 3.6",
+        start,
+    ),
+    Case(
+        "start-many", f"the same with {MANY} models in the folder / the shipped ones", 1.1, "lower", "", start_with_many
     ),
     Case("idle", "PSS with the digits models, MB", 130, "lower", "Triton 210, BentoML 260, Ray 692", idle),
     Case("growth", "PSS after 200,000 mixed requests / before", 1.05, "lower", "", growth, once=True),

@@ -1,7 +1,7 @@
 """Results of a run: a Markdown table, JSON for comparison with the next run, and a plot."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -9,8 +9,11 @@ from statistics import median
 from matplotlib.figure import Figure
 
 from benchmarks.load_cases import Case, Sample
+from benchmarks.processor import stored_kinds
 
-RESULTS = Path(__file__).parent / "results"
+
+class NoStoredRun(Exception):
+    """There is no stored run of this kind of processor to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,14 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def store(rows: Sequence[Row], machine: str) -> None:
-    """Write results/serving.json, .md and .png."""
-    RESULTS.mkdir(exist_ok=True)
+def store(rows: Sequence[Row], machine: str, folder: Path) -> None:
+    """Write serving.json, .md and .png into the folder of this kind of processor."""
+    folder.mkdir(exist_ok=True)
     ratios = {row.case.name: [round(sample.ratio, 4) for sample in row.samples] for row in rows}
     text = json.dumps({"machine": machine, "ratios": ratios}, indent=2)
-    (RESULTS / "serving.json").write_text(text + "\n")
-    (RESULTS / "serving.md").write_text(f"{machine}\n\n{markdown(rows)}")
-    draw(rows, RESULTS / "serving.png")
+    (folder / "serving.json").write_text(text + "\n")
+    (folder / "serving.md").write_text(f"{machine}\n\n{markdown(rows)}")
+    draw(rows, folder / "serving.png")
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -79,9 +82,20 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def regressions(rows: Sequence[Row], allowed: float) -> list[str]:
-    """Return sentences on cases that failed, or whose ratio is worse than the stored one by more than ALLOWED."""
-    stored = json.loads((RESULTS / "serving.json").read_text())["ratios"]
+def stored_ratios(folder: Path) -> dict[str, list[float]]:
+    """Return the stored ratios of each case. Raises NoStoredRun if there is no run of this kind of processor."""
+    try:
+        return json.loads((folder / "serving.json").read_text())["ratios"]
+    except FileNotFoundError as error:
+        kinds = ", ".join(stored_kinds()) or "none"
+        raise NoStoredRun(f"there is no stored run of {folder.name}, only of {kinds}: make bench stores one") from error
+
+
+def regressions(rows: Sequence[Row], allowed: float, stored: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return sentences on cases that failed, or whose ratio is worse than the stored one by more than ALLOWED.
+
+    `stored` are ratios of the same kind of processor.
+    """
     lines: list[str] = []
     for row in rows:
         if row.failed:  # a rejection is fast

@@ -1,6 +1,6 @@
 """Run the command line: `python -m service` is `hourglass`."""
 
-from service.cli.commands import main
+from service.cli.start import main
 
 if __name__ == "__main__":
     main()

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import get_args
-
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from typing import TYPE_CHECKING, get_args
 
 from service.card import Operation
 from service.errors import Forbidden, RateLimited, Unauthorized
+
+if TYPE_CHECKING:  # `limits` imports much, and only services with a rate limit need it
+    from limits import RateLimitItem
+    from limits.strategies import MovingWindowRateLimiter
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
 STATIC_PREFIX = "/static/"  # files of /docs and the playground
@@ -35,6 +35,34 @@ class Key:
     paths: frozenset[str] | None
 
 
+class RateLimiter:
+    """Counts the requests of each key in a moving window. `rate` is divided among the `workers`."""
+
+    def __init__(self, rate: str, workers: int) -> None:
+        from limits import parse
+
+        whole = parse(rate)
+        self._limit: RateLimitItem = type(whole)(max(1, ceil(whole.amount / workers)), whole.multiples)
+        self._limiter = _new_limiter()
+
+    def count(self, name: str) -> None:
+        """Count a request of a key. Raises RateLimited."""
+        if self._limiter.hit(self._limit, name):
+            return
+        seconds = self._limiter.get_window_stats(self._limit, name).reset_time - time.time()
+        if seconds <= self._limit.get_expiry():
+            retry_after = str(max(1, ceil(seconds)))
+            raise RateLimited(f"the limit is {self._limit} per key", headers={"retry-after": retry_after})
+        self._limiter = _new_limiter()  # the wall clock was set back: start counting again
+
+
+def _new_limiter() -> "MovingWindowRateLimiter":
+    from limits.storage import MemoryStorage
+    from limits.strategies import MovingWindowRateLimiter
+
+    return MovingWindowRateLimiter(MemoryStorage())
+
+
 class ApiKeys:
     """The API keys of a service.
 
@@ -43,11 +71,7 @@ class ApiKeys:
 
     def __init__(self, keys: list[Key], rate: str = "", workers: int = 1) -> None:
         self._keys = keys
-        self._rate_limit: RateLimitItem | None = None
-        if rate:
-            whole = parse(rate)
-            self._rate_limit = type(whole)(max(1, ceil(whole.amount / workers)), whole.multiples)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limiter = RateLimiter(rate, workers) if rate else None
 
     @classmethod
     def from_file(cls, file: Path, rate: str = "", workers: int = 1) -> "ApiKeys":
@@ -75,14 +99,8 @@ class ApiKeys:
         key = self._find(_credentials(headers))
         if key.paths is not None and path not in key.paths:
             raise Forbidden(f"the key {key.name} is for {', '.join(sorted(key.paths))}")
-        if self._rate_limit and not self._limiter.hit(self._rate_limit, key.name):
-            seconds = self._limiter.get_window_stats(self._rate_limit, key.name).reset_time - time.time()
-            if seconds <= self._rate_limit.get_expiry():
-                retry_after = str(max(1, ceil(seconds)))
-                raise RateLimited(f"the limit is {self._rate_limit} per key", headers={"retry-after": retry_after})
-            self._limiter = MovingWindowRateLimiter(
-                MemoryStorage()
-            )  # the wall clock was set back: start counting again
+        if self._limiter:
+            self._limiter.count(key.name)
         return key.name
 
     def _find(self, credentials: bytes) -> Key:

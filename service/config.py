@@ -1,5 +1,6 @@
 """Settings: one frozen object, read once from the environment variables `HOURGLASS_*`. Unknown names are errors."""
 
+import json
 import re
 from base64 import b64decode
 from collections.abc import Mapping
@@ -7,11 +8,11 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from math import ceil
 from pathlib import Path
-from typing import Literal, Self, get_args, get_origin
+from typing import Literal, Self, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
-from limits import parse
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -56,6 +57,21 @@ def _check_address(value: str) -> str:
     if not find_spec("obstore"):
         raise ValueError("must be a folder: addresses need the extra hub, pip install 'hourglass[hub]'")
     return value.rstrip("/")
+
+
+def _parse_options(text: str) -> dict[str, str]:
+    """Return the options of an execution provider. Raises ValueError unless they are a JSON object of scalars."""
+    try:
+        options = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'must be a JSON object such as {{"device_type": "CPU"}}: {error}') from error
+    if not isinstance(options, dict):
+        raise ValueError('must be a JSON object such as {"device_type": "CPU"}')
+    pairs = cast("dict[str, object]", options)
+    for name, value in pairs.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError(f"must have a text or a number as the value of {name[:50]}, as onnxruntime documents it")
+    return {name: str(value) for name, value in pairs.items()}
 
 
 BUNDLED_MODELS = Path(__file__).parent / "models"  # only in the wheel: pyproject.toml copies some models there
@@ -104,9 +120,16 @@ class Settings(BaseModel):
     workers: PositiveInt = Field(
         default=1, description="worker processes behind the port; the limits below are divided among them"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: str = Field(
         default="auto",
-        description="execution device; cuda fails at startup if no GPU can be used, auto falls back to the CPU",
+        description="execution device: auto, cpu, cuda or the name of another execution provider of the installed "
+        "onnxruntime, such as openvino, tensorrt, coreml, dml, migraphx; the service does not start if it cannot be "
+        "used; auto is CUDA where it works, else the CPU",
+    )
+    provider_options: str = Field(
+        default="",
+        description="options of the execution provider of HOURGLASS_DEVICE as onnxruntime documents them, in a JSON "
+        'object of texts and numbers, such as {"device_type": "CPU"}',
     )
     intra_op_threads: int = Field(
         default=0, ge=0, description="threads of one model run; 0 chooses a number, /models gives the reason"
@@ -117,7 +140,8 @@ class Settings(BaseModel):
     )
     precision: Literal["auto", "float32", "int8"] = Field(
         default="auto",
-        description="precision of models that have both; auto uses int8 if the CPU has instructions for it",
+        description="precision of models that have both; auto measures each and takes the fastest that this processor "
+        "computes exactly, /models gives the figures; a graph set here that it cannot compute exactly is refused",
     )
     tile_memory_mib: int = Field(
         default=96, ge=16, description="MiB per CPU core for the tiles of large images in a model run"
@@ -128,6 +152,12 @@ class Settings(BaseModel):
     model_link_dirs: str = Field(
         default="",
         description="folders outside the models folder in which links of models may end, separated by colons",
+    )
+    model_memory_mib: int = Field(
+        default=0,
+        ge=0,
+        description="MiB of memory for loaded models, estimated from the size of their graphs; beyond it the least "
+        "recently used are unloaded, and loaded again by a request for them; default models stay; 0 keeps all",
     )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
@@ -259,6 +289,23 @@ class Settings(BaseModel):
         field = cls.model_fields[info.field_name or ""]
         return value.lower() if isinstance(value, str) and get_origin(field.annotation) is Literal else value
 
+    @field_validator("device")
+    @classmethod
+    def _device_name(cls, value: str) -> str:
+        value = value.strip().lower()
+        if not re.fullmatch(r"[a-z0-9_]{1,63}", value):
+            raise ValueError("must be auto, cpu, cuda or the name of another execution provider, such as openvino")
+        return value
+
+    @field_validator("provider_options")
+    @classmethod
+    def _options_are_json(cls, value: str, info: ValidationInfo) -> str:
+        if value:
+            _parse_options(value)
+            if info.data.get("device") == "auto":
+                raise ValueError("empty unless HOURGLASS_DEVICE names the execution provider that they are for")
+        return value
+
     @field_validator("models_dir")
     @classmethod
     def _folder_or_address(cls, value: str | Path) -> str | Path:
@@ -340,6 +387,8 @@ class Settings(BaseModel):
     @classmethod
     def _valid_rate(cls, value: str) -> str:
         if value:
+            from limits import parse  # imports much
+
             try:
                 parse(value)
             except ValueError as error:
@@ -385,6 +434,11 @@ class Settings(BaseModel):
     def trusted_proxies(self) -> list[IPv4Network | IPv6Network]:
         """The networks of proxies whose forwarded headers are obeyed."""
         return [ip_network(text, strict=False) for text in _split(self.forwarded_allow_ips) if text != "*"]
+
+    @property
+    def execution_options(self) -> dict[str, str]:
+        """The options of the execution provider."""
+        return _parse_options(self.provider_options) if self.provider_options else {}
 
     @property
     def models_address(self) -> str | None:
@@ -450,6 +504,7 @@ class Settings(BaseModel):
             update={
                 "max_inflight_items": max(1, self.max_inflight_items // self.workers),
                 "max_inflight_bytes": max(1, self.max_inflight_bytes // self.workers),
+                "model_memory_mib": ceil(self.model_memory_mib / self.workers),
             }
         )
 

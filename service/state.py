@@ -15,6 +15,7 @@ from service.repository.store import Store
 from service.runtime.cgroups import read_limits
 from service.runtime.hardware import available_cores
 from service.runtime.memory import MemoryPlan, plan_memory
+from service.runtime.providers import Device
 from service.runtime.tuning import LoadOptions
 from service.telemetry.metrics import METRICS_DIR_ENV, Metrics
 from service.telemetry.tracing_switch import create_tracer
@@ -80,7 +81,7 @@ def create_state(settings: Settings) -> State:
     # One thread more than cores, so that small work does not wait for the tiles of large images.
     pool = ThreadPoolExecutor(cores_per_worker + 1, "pool")
     load_options = LoadOptions(
-        device=settings.device,
+        device=Device(settings.device, settings.execution_options),
         intra_op_threads=settings.intra_op_threads,
         max_batch_size=settings.max_batch_size,
         precision=settings.precision,
@@ -96,6 +97,7 @@ def create_state(settings: Settings) -> State:
         load_options,
         max_old_versions=settings.max_old_versions,
         default_versions=settings.default_versions,
+        memory_budget=worker_settings.model_memory_mib << 20,
     )
     metrics.sources.append(lambda: model_metrics(store))
     return State(
@@ -123,5 +125,5 @@ def create_mirror(state: State) -> "Mirror | None":
         settings.models_folder,
         settings.model_cache_mib << 20,
         settings.trusted_public_keys,
-        lambda: [(name, model.card.version) for name, model in state.store.snapshot.loaded.items()],
+        lambda: [*state.store.snapshot.serving_versions().items()],
     )

@@ -45,6 +45,13 @@ def digit(seed: int = 0) -> Array:
     return np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 1), np.uint8)
 
 
+def wait_for_models(client: TestClient) -> None:
+    """Wait until the models that no default names are loaded, too."""
+    store = client.app_state["service"].store
+    while any(standby.pending for standby in store.snapshot.standby.values()):
+        sleep(0.001)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """Run coroutine tests on asyncio, as the service does."""
@@ -68,6 +75,7 @@ def client(models: Path) -> Generator[TestClient]:
         {"models_dir": models, "model_watch": "off", "image_formats": "png,jpeg,webp,gif", **defaults}
     )
     with TestClient(Dispatcher(create_app(settings)), raise_server_exceptions=False) as client:
+        wait_for_models(client)
         yield client
 
 
@@ -82,6 +90,7 @@ def serve(models: Path) -> Generator[Serve]:
         )
         client = TestClient(Dispatcher(create_app(configuration)), raise_server_exceptions=False)
         opened.append(client.__enter__())
+        wait_for_models(client)
         return client
 
     yield make

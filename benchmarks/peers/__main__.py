@@ -22,7 +22,7 @@ from benchmarks.load_cases import LOAD_CORE, PNG, SERVER_CORE, command, start_ho
 from benchmarks.peers.entry import CONNECTIONS, Entry, draw, table
 from benchmarks.peers.install import PEERS, interpreter, is_installed, names
 from benchmarks.process import Server, ServerFailed, free_port
-from benchmarks.report import RESULTS
+from benchmarks.processor import results_folder
 
 notes = Console(stderr=True)
 app = App(name="python -m benchmarks.peers", help="Measure Hourglass and its peers on the same work.")
@@ -125,7 +125,7 @@ def compare(
     seconds: Annotated[float, Parameter(help="seconds of load per round")] = 2.0,
     only: Annotated[str, Parameter(help="peers to measure, separated by commas; the table is not stored then")] = "",
 ) -> None:
-    """Measure Hourglass and every installed peer, print the table and store it in benchmarks/results.
+    """Measure Hourglass and every installed peer, print the table and store it in benchmarks/results/PROCESSOR.
 
     Example: python -m benchmarks.peers --only naive,litserve
     """
@@ -138,8 +138,9 @@ def compare(
     text = table(entries)
     print(text)
     if not only:
-        (RESULTS / "peers.md").write_text(f"{machine()}\n\n{text}")
-        draw(entries, RESULTS / "peers.png")
+        results_folder().mkdir(exist_ok=True)
+        (results_folder() / "peers.md").write_text(f"{machine()}\n\n{text}")
+        draw(entries, results_folder() / "peers.png")
 
 
 if __name__ == "__main__":

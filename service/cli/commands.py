@@ -29,10 +29,11 @@ from service.cli.runner import (
     run_tasks,
 )
 from service.cli.sources import STREAM, SUFFIXES, Sources, expand_home, find_sources, printable
+from service.cli.start import paused_collection
 from service.config import Settings, explain_flags
 from service.environment import PREFIX
 from service.errors import Problem
-from service.runtime.session import DeviceUnavailable
+from service.runtime.providers import DeviceUnavailable
 
 
 def format_error(error: Exception) -> Text:
@@ -95,7 +96,8 @@ def serve(*, settings: SettingsOptions = None) -> None:
 
     Example: hourglass serve --models-dir models --port 8000 --default-denoise photo
     """
-    from service.server import run  # importing the web framework takes a third of a second
+    with paused_collection():
+        from service.server import run  # importing the web framework takes a third of a second
 
     flags = settings.model_dump(exclude_unset=True) if settings else {}
     run.serve(Settings.from_env(os.environ, flags))

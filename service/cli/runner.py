@@ -185,7 +185,7 @@ def run_tasks(
         return report
     for kind in STOP_SIGNALS:
         signal.signal(kind, _interrupt)
-    state = load_state(settings)
+    state = load_state(settings, lazy=True)
     try:
         asyncio.run(_run(state, report))
     except (KeyboardInterrupt, asyncio.CancelledError) as stop:
@@ -262,8 +262,8 @@ def load_writable_settings(models_dir: str | None) -> Settings:
     return load_settings(str(settings.models_dir)) if settings.uses_bundled_models else settings
 
 
-def load_state(settings: Settings) -> State:
-    """Load the models. Raises CommandError if their folder does not exist."""
+def load_state(settings: Settings, *, lazy: bool = False) -> State:
+    """Load the models, or with `lazy` only their cards. Raises CommandError if their folder does not exist."""
     folder = settings.models_folder
     if settings.models_address is None and not folder.is_dir():
         reason = "is a file" if folder.exists() else "does not exist"
@@ -274,5 +274,6 @@ def load_state(settings: Settings) -> State:
         from service.repository.hub.mirror import keep_updated
 
         asyncio.run(keep_updated(mirror, state.store.refresh_async, None))
-    state.store.refresh()
+    state.store.refresh(lazy=lazy)
+    state.store.read_cards()
     return state

@@ -21,7 +21,7 @@ from service.runtime.tuning import (
 from service.types import Array, GraphKey
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Runner:
     """One loaded graph and its queue.
 
@@ -83,11 +83,20 @@ class Runner:
 async def autotune_when_idle(runners: Callable[[], Iterable[Runner]], idle: Callable[[], bool]) -> None:
     """Measure the batch sizes of all runners, until cancelled. Each step takes milliseconds and starts when idle."""
     while True:
-        unmeasured = [runner for runner in runners() if not runner.measured]
-        for runner in unmeasured:
-            while not runner.measured and idle():
-                await asyncio.to_thread(runner.measure_next)
-        await asyncio.sleep(0.1 if unmeasured else 1)
+        unfinished = await _tune(runners(), idle)
+        await asyncio.sleep(0.1 if unfinished else 1)
+
+
+async def _tune(runners: Iterable[Runner], idle: Callable[[], bool]) -> bool:
+    """Measure the batch sizes of these runners while idle. Return whether there were some without.
+
+    No runner is referenced afterwards, so that the models of those that are unloaded are freed.
+    """
+    unmeasured = [runner for runner in runners if not runner.measured]
+    for runner in unmeasured:
+        while not runner.measured and idle():
+            await asyncio.to_thread(runner.measure_next)
+    return bool(unmeasured)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import structlog
 
@@ -53,9 +54,10 @@ class Watchdog:
         self._terminate = terminate
         self._ages: dict[asyncio.Future[Any], int] = {}  # ticks since a run was first seen
         self._canaries: dict[Runner, asyncio.Future[BatchResult]] = {}
-        self._failures: dict[Runner, int] = {}
-        self._completed: dict[Runner, int] = {}  # completed runs at the last tick
-        self._completed_at_canary: dict[Runner, int] = {}  # completed runs at the last round of canaries
+        # Weak references, so that the memory of models that were unloaded meanwhile is free at once.
+        self._failures: WeakKeyDictionary[Runner, int] = WeakKeyDictionary()
+        self._completed: WeakKeyDictionary[Runner, int] = WeakKeyDictionary()  # completed runs at the last tick
+        self._completed_at_canary: WeakKeyDictionary[Runner, int] = WeakKeyDictionary()  # and at the last canaries
         self._missed_ticks = 0  # ticks of the thread since the last tick of the event loop
         self._stopped = threading.Event()
 
@@ -83,7 +85,7 @@ class Watchdog:
         """Return the reason of a failure, or an empty string."""
         runners = list(self._runners())
         pending = {run for runner in runners for run in runner.scheduler.running}
-        self._failures = {runner: self._failures.get(runner, 0) for runner in runners}
+        self._failures = WeakKeyDictionary({runner: self._failures.get(runner, 0) for runner in runners})
         for runner, canary in tuple(self._canaries.items()):
             if canary.done():
                 del self._canaries[runner]
@@ -92,7 +94,7 @@ class Watchdog:
                     self._failures[runner] = self._failures[runner] + 1 if failed else 0
             elif self._completed.get(runner) == runner.scheduler.completed:
                 pending.add(canary)  # no run has completed since the last tick, so the canary does not wait its turn
-        self._completed = {runner: runner.scheduler.completed for runner in runners}
+        self._completed = WeakKeyDictionary({runner: runner.scheduler.completed for runner in runners})
         self._ages = {run: self._ages.get(run, 0) + 1 for run in pending}
         if max(self._ages.values(), default=0) >= self._timeout_ticks:
             return f"a run has not finished within {self._timeout_ticks * self._interval:g} s"
@@ -105,7 +107,7 @@ class Watchdog:
         for runner, completed in self._completed.items():
             if runner not in self._canaries and self._completed_at_canary.get(runner) == completed:
                 self._canaries[runner] = asyncio.ensure_future(runner.scheduler.submit(runner.probe_item()))
-        self._completed_at_canary = dict(self._completed)
+        self._completed_at_canary = self._completed.copy()
 
     def _watch_event_loop(self) -> None:
         """Terminate the process if the event loop has not run for `timeout_ticks`. Runs in a thread."""

@@ -25,7 +25,7 @@ from service.http.context import RequestContext
 from service.http.openapi import OperationRoute
 from service.http.problems import problem_response
 from service.http.v2 import OpenInference
-from service.repository.watcher import log_models, watch_models
+from service.repository.watcher import load_others, log_models, watch_models
 from service.state import State, create_mirror, create_state
 from service.telemetry.metrics import METRICS_DIR_ENV, flush_periodically
 
@@ -72,10 +72,13 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI, settings: Settings) -> AsyncGenerator[LifespanState]:
-    """Load the models, run the background tasks while the application serves, and release everything afterwards."""
+    """Load the default models, run the background work while the application serves, and release everything afterwards.
+
+    The other models are loaded in the background.
+    """
     state = create_state(settings)
     app.state.service = state
-    await state.store.refresh_async()
+    await state.store.load_defaults_async(settings)
     log_models(state.store)
     tasks = [asyncio.create_task(work) for work in _background_work(state)]
     try:
@@ -94,6 +97,7 @@ async def lifespan(app: FastAPI, settings: Settings) -> AsyncGenerator[LifespanS
 
 def _background_work(state: State) -> Iterator[Coroutine[Any, Any, None]]:
     """Yield the coroutines that run beside the requests until shutdown."""
+    yield load_others(state.store)
     yield autotune_when_idle(state.store.runners, lambda: state.admission.items == 0)
     if state.settings.watchdog_timeout:
         state.watchdog = Watchdog(state.store.runners, state.settings.watchdog_timeout)

@@ -1,5 +1,6 @@
 """Routes for operators: liveness, readiness, metrics and the list of models."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -45,7 +46,7 @@ async def livez(state: StateDep) -> Response:
     "/readyz", responses={503: {"model": Health, "description": "No model is loaded, or the service is shutting down"}}
 )
 async def readyz(state: StateDep) -> Response:
-    """Report whether at least one model is loaded and the service is not shutting down."""
+    """Report whether models are loaded and the service is not shutting down. Default models are loaded first."""
     reason = "shutting down" if state.shutting_down else "no model is loaded; see /models for the reasons"
     return _health("ready" if state.is_ready else reason, healthy=state.is_ready)
 
@@ -60,8 +61,9 @@ async def metrics(state: StateDep) -> Response:
 async def models(state: StateDep) -> ModelList:
     """List every served model, with how it is executed and why, and every rejected version with the reason."""
     snapshot = state.store.snapshot
+    defaults = _defaults(state)
     return ModelList(
-        models=[_summary(state, model) for model in snapshot.loaded.values()],
+        models=[_summary(state, name, defaults) for name in snapshot.serving_versions()],
         rejected=[
             RejectedVersion(name=rejected.name, version=rejected.version, reason=rejected.reason)
             for _, rejected in sorted(snapshot.rejected.items())
@@ -72,26 +74,37 @@ async def models(state: StateDep) -> ModelList:
 @router.get("/models/{name}", responses=document_problems([ModelNotFound, ModelRejected]))
 async def model(name: str, state: StateDep) -> ModelDetail:
     """Return one served model with its whole card: quality, baselines, parity, recipe and data."""
-    loaded = await state.store.get(name, None)
-    return ModelDetail(**_summary(state, loaded).model_dump(), card=loaded.card)
+    card = await state.store.card(name)
+    return ModelDetail(**_summary(state, name, _defaults(state)).model_dump(), card=card)
 
 
-def _summary(state: State, model: LoadedModel) -> ModelSummary:
-    card = model.card
-    defaults: list[Operation] = [
-        name for name in OPERATIONS if state.store.default_model(name, state.settings) == card.name
-    ]
+def _defaults(state: State) -> dict[Operation, str]:
+    return {operation: state.store.default_model(operation, state.settings) for operation in OPERATIONS}
+
+
+def _summary(state: State, name: str, defaults: Mapping[Operation, str]) -> ModelSummary:
+    store = state.store
+    snapshot = store.snapshot
+    model = snapshot.loaded.get(name)
+    standby = snapshot.standby.get(name)
+    card = model.card if model else standby and standby.card
     return ModelSummary(
-        name=card.name,
-        version=card.version,
-        versions=sorted(state.store.snapshot.versions.get(card.name, {})),
-        title=card.title,
-        operations=list(model.runners),
-        default_for=defaults,
-        execution={
-            operation: {
-                name: GraphChoice(value=choice.value, reason=choice.reason) for name, choice in runner.choices.items()
-            }
-            for operation, runner in model.runners.items()
-        },
+        name=name,
+        version=snapshot.serving_version(name) or 0,
+        versions=sorted(snapshot.versions.get(name, {})),
+        title=card.title if card else "",
+        operations=store.operations(name),
+        default_for=[operation for operation, default in defaults.items() if default == name],
+        state="loaded" if model else "loading" if standby and standby.pending else "on demand",
+        execution=_execution(model) if model else {},
     )
+
+
+def _execution(model: LoadedModel) -> dict[Operation, dict[str, GraphChoice]]:
+    """Return the choices of every graph with their reasons."""
+    return {
+        operation: {
+            name: GraphChoice(value=choice.value, reason=choice.reason) for name, choice in runner.choices.items()
+        }
+        for operation, runner in model.runners.items()
+    }

@@ -3,7 +3,7 @@
 Responses of the operations are written by faster code; tests check them against these models.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import FailFast, Field, FiniteFloat
 
@@ -140,8 +140,14 @@ class GraphChoice(StrictModel):
     reason: str
 
 
+ModelState = Literal["loaded", "loading", "on demand"]
+
+
 class ModelSummary(StrictModel):
-    """A served model, its versions and how its graphs are executed."""
+    """A served model, its versions and how its graphs are executed.
+
+    `execution` is empty while the model is not in memory. `title` and `operations` are so until its card was read.
+    """
 
     name: str
     version: int
@@ -149,6 +155,9 @@ class ModelSummary(StrictModel):
     title: str
     operations: list[Operation]
     default_for: list[Operation]
+    state: ModelState = Field(
+        description="loaded; loading, when the service has just started; or on demand: the next request loads the model"
+    )
     execution: dict[Operation, dict[str, GraphChoice]]
 
 

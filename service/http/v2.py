@@ -148,7 +148,7 @@ async def ready(call: V2Call) -> V2Response:
 
 async def model_list(call: V2Call) -> V2Response:
     """List the names of all models, as KServe does."""
-    return _json({"models": [served.name for served in open_inference.served_models(call.state.store)]})
+    return _json({"models": open_inference.served_names(call.state.store)})
 
 
 async def model_metadata(call: V2Call) -> V2Response:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,15 +19,20 @@ from service.errors import ModelRejected
 from service.repository.onnx_check import check_model
 from service.repository.safe_read import read_regular_file
 from service.runtime.hardware import Choice
-from service.runtime.session import Device, Session, TensorSpec
+from service.runtime.providers import Device
+from service.runtime.session import ON_CPU, Session, TensorSpec, int8_sums_overflow, runs_on_cpu
 from service.runtime.tensors import max_difference, to_array
 from service.runtime.tuning import (
     LoadOptions,
     TilePlan,
+    Trial,
     choose_executor,
     choose_precision,
     choose_threads,
     choose_tiles,
+    precision_candidates,
+    precision_name,
+    timing_batch,
 )
 from service.types import GraphKey
 
@@ -36,20 +42,24 @@ PROBE_TOLERANCE = {"float32": 1.0, "int8": 8.0}
 FLOAT_PROBE_TOLERANCE = 1e-3
 
 
+class ProbeFailed(ModelRejected):
+    """A graph does not compute on this processor what its card states."""
+
+
 def load_graph(
     folder: Path,
     card: Card,
     graph: Graph,
     *,
-    device: Device = "cpu",
+    device: Device = ON_CPU,
     intra_op_threads: int = 1,
     roots: Sequence[Path] = (),
 ) -> Session:
     """Load one graph of the version in `folder` and verify it: hash, inputs and outputs against the card, probe.
 
     Links may end inside `roots`. The file is read once, so the bytes that were hashed are the bytes that are loaded.
-    Raises ModelRejected if the graph does not match the card, and DeviceUnavailable if `device` is `cuda` and CUDA
-    cannot be used.
+    Raises ModelRejected if the graph does not match the card, and DeviceUnavailable if `device` is required and cannot
+    be used.
     """
     model = read_regular_file(folder / graph.file, roots)
     if hashlib.sha256(model).hexdigest() != graph.sha256:
@@ -61,10 +71,23 @@ def load_graph(
         intra_op_threads=intra_op_threads,
         free_sizes=card.any_size,
         controls={control.name: control.default for control in card.controls},
+        exact_int8=_needs_exact_int8(graph, device),
     )
     _check_specs(session, card, graph)
     _check_probe(session, graph)
     return session
+
+
+def _needs_exact_int8(graph: Graph, device: Device) -> bool:
+    """Return whether the sums of an int8 graph overflow on this processor unless they are computed exactly.
+
+    Weights of 7 bits cannot overflow. Raises ProbeFailed if they overflow in either case.
+    """
+    if graph.precision != "int8" or graph.weight_bits != 8 or not runs_on_cpu(device) or not int8_sums_overflow():
+        return False
+    if int8_sums_overflow(exact_int8=True):
+        raise ProbeFailed(f"{graph.file} is not exact on this processor: sums of products of 8-bit numbers overflow")
+    return True
 
 
 def _check_specs(session: Session, card: Card, graph: Graph) -> None:
@@ -105,22 +128,66 @@ def _check_probe(session: Session, graph: Graph) -> None:
         raise ModelRejected(f"{graph.file} fails on its probe: {type(error).__name__}") from error
     tolerance = PROBE_TOLERANCE[graph.precision] if expected.dtype == np.uint8 else FLOAT_PROBE_TOLERANCE
     if max_difference(actual, expected) > tolerance:
-        raise ModelRejected(f"{graph.file} does not reproduce its probe")
+        raise ProbeFailed(f"{graph.file} does not reproduce its probe")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedGraph:
+    """A verified graph in one precision with the threads of its runs, and with tiles if it takes images of any size."""
+
+    graph: Graph
+    session: Session
+    threads: Choice[int]
+    tiles: TilePlan | None
+    precision: Choice[str]
+
+
+def _open_graph(folder: Path, card: Card, graph: Graph, options: LoadOptions, reason: str) -> OpenedGraph:
+    tiles = choose_tiles(options, card, graph) if card.any_size else None
+    threads = tiles.threads if tiles else choose_threads(options)
+    session = load_graph(
+        folder, card, graph, device=options.device, intra_op_threads=threads.value, roots=options.link_dirs
+    )
+    return OpenedGraph(graph, session, threads, tiles, Choice(precision_name(graph), reason))
+
+
+def _open_best(folder: Path, card: Card, graphs: Sequence[Graph], options: LoadOptions) -> OpenedGraph:
+    """Open the graph of an operation in the best of its precisions. With several, each is verified and timed.
+
+    An int8 graph that this processor does not compute exactly is no candidate.
+    """
+    candidates = precision_candidates(options, graphs)
+    if len(candidates.value) == 1:
+        return _open_graph(folder, card, candidates.value[0], options, candidates.reason)
+    opened: dict[str, OpenedGraph] = {}
+    trials: list[Trial] = []
+    for graph in candidates.value:
+        try:
+            opened[graph.file] = attempt = _open_graph(folder, card, graph, options, "")
+        except ProbeFailed as problem:
+            if graph.precision == "float32":
+                raise
+            trials.append(Trial(graph, problem=problem.detail))
+        else:
+            batch = timing_batch(graph, any_size=card.any_size)
+            trials.append(Trial(graph, attempt.session.time_run(batch)))
+    best = choose_precision(trials, candidates.reason)
+    return replace(opened[best.value.graph.file], precision=Choice(best.value.name, best.reason))
 
 
 def load_runner(folder: Path, card: Card, operation: Operation, options: LoadOptions) -> Runner:
     """Load and verify the graph of an operation, and choose how to run it.
 
     Raises ModelRejected if the graph does not match the card, and DeviceUnavailable if the device of the options is
-    `cuda` and CUDA cannot be used.
+    required and cannot be used.
     """
-    precision, graph = choose_precision(options, [graph for graph in card.graphs if graph.operation == operation])
-    tiles = choose_tiles(options, card, graph) if card.any_size else None
-    threads = tiles.threads if tiles else choose_threads(options)
-    session = load_graph(
-        folder, card, graph, device=options.device, intra_op_threads=threads.value, roots=options.link_dirs
-    )
-    choices: dict[str, Choice[str | int]] = {"device": session.device, "precision": precision, "threads": threads}
+    opened = _open_best(folder, card, [graph for graph in card.graphs if graph.operation == operation], options)
+    graph, session, tiles, threads = opened.graph, opened.session, opened.tiles, opened.threads
+    choices: dict[str, Choice[str | int]] = {
+        "device": session.device,
+        "precision": opened.precision,
+        "threads": threads,
+    }
     key = GraphKey(card.name, str(card.version), operation)
     on_batch = partial(options.on_batch, key)
     if tiles:

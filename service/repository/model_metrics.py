@@ -13,9 +13,13 @@ from service.repository.store import Store
 def model_metrics(store: Store) -> Iterator[Metric]:
     """Yield one series per served model and per rejected version, and one of the build."""
     snapshot = store.snapshot
-    served = GaugeMetricFamily("hourglass_model_loaded", "Served models; the value is 1.", labels=("model", "version"))
-    for name, model in snapshot.loaded.items():
-        served.add_metric((name, str(model.card.version)), 1)
+    served = GaugeMetricFamily(
+        "hourglass_model_loaded",
+        "Served models; the value is 1 for those in memory, and 0 for those that a request loads.",
+        labels=("model", "version"),
+    )
+    for name, served_version in snapshot.serving_versions().items():
+        served.add_metric((name, str(served_version)), int(name in snapshot.loaded))
     yield served
     rejected = GaugeMetricFamily(
         "hourglass_model_rejected", "Rejected versions; the value is 1.", labels=("model", "version")

@@ -16,6 +16,7 @@ from service.engine.tensor_inference import input_port, output_port, takes_image
 from service.errors import InvalidParameter, ModelNotFound
 from service.oip.names import join_name, split_name
 from service.oip.tensors import Port
+from service.repository.snapshot import Standby
 from service.repository.store import Store
 from service.telemetry.metrics import Statistics
 
@@ -71,8 +72,15 @@ async def find_model(store: Store, name: str, version: str, *, shared: bool = Fa
     return ServedModel(model, parts.operation)
 
 
+def served_names(store: Store) -> list[str]:
+    """Return the names of all models, those included that a request has to load."""
+    loaded = [served.name for served in served_models(store)]
+    standby = [join_name(name, each) for name in store.snapshot.standby for each in store.operations(name)]
+    return sorted(loaded + standby)
+
+
 def served_models(store: Store) -> Iterator[ServedModel]:
-    """Return all models in their newest versions."""
+    """Return all models in memory in their newest versions."""
     for model in store.snapshot.loaded.values():
         for operation in model.runners:
             yield ServedModel(model, operation)
@@ -157,6 +165,9 @@ def repository_index(store: Store, *, ready_only: bool) -> list[Document]:
     entries = [_entry(served.name, served.version) for served in served_models(store)]
     if ready_only:
         return entries
+    for name, standby in snapshot.standby.items():
+        names = [join_name(name, operation) for operation in store.operations(name)] or [name]
+        entries += [_standby_entry(each, standby) for each in names]
     for name, model in snapshot.loaded.items():
         older = [number for number in snapshot.versions.get(name, {}) if number < model.card.version]
         for operation in model.runners:
@@ -175,6 +186,13 @@ def repository_index(store: Store, *, ready_only: bool) -> list[Document]:
         for _, rejected in sorted(snapshot.rejected.items())
     ]
     return entries
+
+
+def _standby_entry(name: str, standby: Standby) -> Document:
+    if standby.pending:
+        reason = "being loaded since the start; a request for it is answered"
+        return {"name": name, "version": str(standby.version), "state": "LOADING", "reason": reason}
+    return _entry(name, str(standby.version), "not in memory; a request for this model loads it")
 
 
 def _entry(name: str, version: str, reason: str = "") -> Document:

@@ -1,76 +1,43 @@
 """Keeps the models of a folder in memory: loads, verifies and replaces versions, and drops removed ones.
 
-A version that cannot be verified is rejected with a reason, and the version before it stays in use. `Store.get` runs on
-the event loop. `Store.refresh` blocks and runs on the loader thread.
+A version that cannot be verified is rejected with a reason, and the version before it stays in use. Models on standby,
+which a refresh has only listed or which the memory budget has unloaded, are loaded by the first request for them.
+`Store.get` runs on the event loop. `Store.refresh` blocks, and runs on the loader thread as all changes of the snapshot
+do. That thread loads one model at a time, because onnxruntime does not promise that several sessions can be created at
+once (its issue 27089).
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import structlog
 
-from service.card import Operation
+from service.card import Card, Operation
 from service.config import BUILTIN_DEFAULTS, Settings
-from service.engine.bitstream import check_tables
 from service.engine.model import LoadedModel, Runner
 from service.errors import AmbiguousModel, ModelNotFound, ModelRejected
-from service.repository.layout import Fingerprint, load_card, scan_models
-from service.repository.loader import load_runner
-from service.repository.pins import Pin, read_pin
-from service.runtime.session import DeviceUnavailable
+from service.repository.layout import Fingerprint
+from service.repository.refresh import Refresher
+from service.repository.residency import Residency
+from service.repository.snapshot import Loaded, ModelKey, Rejected, Snapshot, Standby
+from service.repository.version_loader import VersionLoader
+from service.runtime.allocator import release_free_memory
+from service.runtime.providers import DeviceUnavailable
 from service.runtime.tuning import LoadOptions
 
 log = structlog.get_logger()
-ModelKey = tuple[str, int]
-"""Name and version of a model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A version that cannot be used, its fingerprint when it was loaded, and the reason."""
-
-    name: str
-    version: int
-    fingerprint: Fingerprint
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A model in memory, and the fingerprint of its files when it was loaded."""
-
-    fingerprint: Fingerprint
-    model: LoadedModel
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """The versions on disk and in memory at one time. A refresh replaces it as a whole, so readers need no lock.
-
-    `fingerprints` are those of the loaded versions. `versions` are those on disk. `kept` are versions that stay in
-    memory beside the loaded ones, because a default or a pin names them.
-    """
-
-    loaded: dict[str, LoadedModel] = field(default_factory=dict[str, LoadedModel])
-    fingerprints: dict[str, Fingerprint] = field(default_factory=dict[str, Fingerprint])
-    versions: dict[str, dict[int, Fingerprint]] = field(default_factory=dict[str, dict[int, Fingerprint]])
-    rejected: dict[ModelKey, Rejected] = field(default_factory=dict[ModelKey, Rejected])
-    pins: dict[str, Pin] = field(default_factory=dict[str, Pin])
-    kept: dict[ModelKey, Loaded] = field(default_factory=dict[ModelKey, Loaded])
-
-    def find(self, name: str) -> Loaded | None:
-        """Return the loaded version of a model."""
-        return Loaded(self.fingerprints[name], self.loaded[name]) if name in self.loaded else None
 
 
 class Store:
     """The models of a folder, loaded with `load_options`.
 
-    At most `max_old_versions` versions that are not the newest stay in memory.
+    At most `max_old_versions` versions that are not the newest stay in memory. With a `memory_budget` in bytes, idle
+    models beyond it are unloaded, but for the default models of the settings that `load_defaults` gets.
     """
 
     def __init__(
@@ -80,89 +47,42 @@ class Store:
         *,
         max_old_versions: int,
         default_versions: Collection[ModelKey] = (),
+        memory_budget: int = 0,
     ) -> None:
         self.folder = folder
         self.load_options = load_options
         self.snapshot = Snapshot()
-        self._unreadable: str | None = None  # the reason that was logged
+        self._versions = VersionLoader(folder, load_options)
         self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
-        self._default_versions = default_versions
+        self._refresher = Refresher(self._versions, default_versions)
+        self._residency = Residency(memory_budget)
+        self._settings: Settings | None = None  # of the default models
         self._shares: dict[str, float] = {}  # percent by model that the candidate is still to get
-        self.unloaded: set[tuple[str, Operation]] = set()
-        """Models and operations that a client has unloaded, until a client loads them again."""
         self._loader = ThreadPoolExecutor(1, "loader")  # loads one model at a time, outside the pool for requests
 
-    def refresh(self) -> bool:
+    @property
+    def unloaded(self) -> set[tuple[str, Operation]]:
+        """Models and operations that a client has unloaded, until a client loads them again."""
+        return self._versions.unloaded
+
+    def refresh(self, *, lazy: bool = False) -> bool:
         """Load new versions and drop removed models. Return whether anything has changed.
 
-        If the folder cannot be read, nothing changes. Raises DeviceUnavailable if the device of the load options is
-        `cuda` and CUDA cannot be used.
+        With `lazy`, models that were unknown are not loaded, but wait for `load_defaults`, `load_pending` or a request.
+        If the folder cannot be read, nothing changes. Raises DeviceUnavailable if the device of the load options was
+        requested and cannot be used.
         """
         before = self.snapshot
-        try:
-            versions = scan_models(self.folder)
-        except OSError as error:
-            if error.strerror != self._unreadable:
-                log.warning("models_dir_unreadable", folder=str(self.folder), reason=error.strerror)
-            self._unreadable = error.strerror
-            return False
-        self._unreadable = None
-        after = Snapshot(versions=versions)
-        after.rejected = {
-            key: rejected
-            for key, rejected in before.rejected.items()
-            if versions.get(rejected.name, {}).get(rejected.version)
-        }
-        for name, fingerprints in versions.items():
-            if not fingerprints and before.versions.get(name) != {}:  # once, not at every refresh
-                log.warning("model_folder_unreadable", model=name)
-            allowed = self._allowed_versions(name, fingerprints, before, after)
-            newest = self._newest_valid(name, allowed, before.find(name), after.rejected)
-            if newest is not None:
-                after.fingerprints[name] = newest.fingerprint
-                after.loaded[name] = newest.model
-        self._load_kept(before, after)
-        self.snapshot = after
-        return after != before
-
-    def _allowed_versions(
-        self, name: str, fingerprints: dict[int, Fingerprint], before: Snapshot, after: Snapshot
-    ) -> dict[int, Fingerprint]:
-        """Return the versions of which the newest is to serve: the pinned one, or all. The pin is stored in `after`.
-
-        If the pin is invalid, the one before it stays.
-        """
-        try:
-            pin = read_pin(self.folder / name)
-        except ModelRejected as problem:
-            log.warning("pin_refused", model=name, reason=problem.detail)
-            pin = before.pins.get(name)
-        if pin is None:
-            return fingerprints
-        after.pins[name] = pin
-        if pin.version not in fingerprints and before.pins.get(name) != pin:
-            log.warning("pinned_version_missing", model=name, version=pin.version)
-        return {version: files for version, files in fingerprints.items() if version == pin.version}
-
-    def _load_kept(self, before: Snapshot, after: Snapshot) -> None:
-        """Load the versions that defaults and pins name, unless they serve anyway."""
-        candidates = {(name, pin.candidate) for name, pin in after.pins.items() if pin.candidate}
-        for name, version in sorted({*self._default_versions, *candidates}):
-            fingerprint = after.versions.get(name, {}).get(version)
-            loaded = after.find(name)
-            if not fingerprint or (loaded and loaded.model.card.version == version):
-                continue
-            kept = before.kept.get((name, version)) or before.find(name)
-            earlier = after.rejected.get((name, version))
-            if kept and (kept.model.card.version, kept.fingerprint) == (version, fingerprint):
-                after.kept[name, version] = kept
-            elif not earlier or earlier.fingerprint != fingerprint:
-                try:
-                    after.kept[name, version] = Loaded(fingerprint, self._load(name, version))
-                    after.rejected.pop((name, version), None)
-                except ModelRejected as problem:
-                    after.rejected[name, version] = Rejected(name, version, fingerprint, problem.detail)
+        self.snapshot = self._refresher.refresh(before, lazy=lazy or self._residency.budget > 0)
+        if not lazy:
+            changed = [
+                name for name, standby in self.snapshot.standby.items() if before.standby.get(name) is not standby
+            ]
+            for name in changed:  # new models and versions are loaded as far as they fit the budget
+                self._settle(name)
+        self._unload_idle()
+        return self.snapshot != before
 
     def choose_version(self, name: str) -> int | None:
         """Return the candidate of a model for its share of calls of this method, or else None."""
@@ -174,70 +94,25 @@ class Store:
         self._shares[name] = share - 100 if chosen else share
         return pin.candidate if chosen else None
 
-    def _newest_valid(
-        self,
-        name: str,
-        fingerprints: dict[int, Fingerprint],
-        current: Loaded | None,
-        rejected: dict[ModelKey, Rejected],
-    ) -> Loaded | None:
-        """Return the highest valid version of a model, or `current` if no version on disk is valid.
-
-        `rejected` is updated.
-        """
-        for version, fingerprint in sorted(fingerprints.items(), reverse=True):
-            if current and current.model.card.version == version and current.fingerprint == fingerprint:
-                return current
-            earlier = rejected.get((name, version))
-            if not fingerprint or (earlier and earlier.fingerprint == fingerprint):
-                continue  # the version is being removed, or it was rejected and has not changed
-            try:
-                model = self._load(name, version)
-            except ModelRejected as problem:
-                rejected[name, version] = Rejected(name, version, fingerprint, problem.detail)
-            else:
-                rejected.pop((name, version), None)
-                return Loaded(fingerprint, model)
-        return current
-
-    def _load(self, name: str, version: int) -> LoadedModel:
-        """Load and verify a version.
-
-        Raises ModelRejected for any error in the version, so that other models are still served.
-        """
-        try:
-            return self._load_verified(name, version)
-        except (ModelRejected, DeviceUnavailable):
-            raise
-        except Exception as error:
-            log.exception("model_load_failed", model=name, version=version)
-            raise ModelRejected(f"the version cannot be loaded: {type(error).__name__}") from error
-
-    def _load_verified(self, name: str, version: int) -> LoadedModel:
-        folder = self.folder / name / str(version)
-        card = load_card(folder, self.load_options.link_dirs, self.load_options.trusted_keys)
-        if (card.name, card.version) != (name, version):
-            raise ModelRejected(f"the card is for {card.name} {card.version}, not for {name} {version}")
-        runners: dict[Operation, Runner] = {
-            operation: load_runner(folder, card, operation, self.load_options)
-            for operation in card.operations
-            if (name, operation) not in self.unloaded
-        }
-        check_tables(card)
-        return LoadedModel(card, runners)
-
     async def get(self, name: str, version: int | None) -> LoadedModel:
         """Return a version of a model, or its newest valid version if `version` is None.
 
-        Older versions are loaded on demand. Raises ModelNotFound if there is no such model or version, and
+        Versions that are not in memory are loaded. Raises ModelNotFound if there is no such model or version, and
         ModelRejected if it cannot be used.
         """
         snapshot = self.snapshot
         current = snapshot.loaded.get(name)
         if current and version in (None, current.card.version):
+            self._residency.touch(name)
             return current
         if version and (kept := snapshot.kept.get((name, version))):
             return kept.model
+        loop = asyncio.get_running_loop()
+        if (standby := snapshot.standby.get(name)) and version in (None, standby.version):
+            current = await loop.run_in_executor(self._loader, self._load_standby, name)
+            if current and version in (None, current.card.version):
+                return current
+            snapshot = self.snapshot
         fingerprints = snapshot.versions.get(name)
         if not fingerprints:
             raise ModelNotFound("model: there is no such model; GET /models lists all")
@@ -250,15 +125,143 @@ class Store:
         rejected = snapshot.rejected.get((name, version))
         if rejected:
             raise ModelRejected(f"version: {version} of {name} was rejected: {rejected.reason}")
-        return await asyncio.get_running_loop().run_in_executor(
-            self._loader, self._load_older, name, version, fingerprints[version]
+        return await loop.run_in_executor(self._loader, self._load_older, name, version, fingerprints[version])
+
+    async def card(self, name: str) -> Card:
+        """Return the card of the serving version of a model. Only a model whose card was not read yet is loaded.
+
+        Raises ModelNotFound or ModelRejected.
+        """
+        standby = self.snapshot.standby.get(name)
+        return standby.card if standby and standby.card else (await self.get(name, None)).card
+
+    def _load_standby(self, name: str) -> LoadedModel | None:
+        """Load a model that is not in memory, and unload others if it needs their room. Return None if it is invalid.
+
+        Runs only on the loader thread. If the model is in memory already, it is returned.
+        """
+        if name in self.snapshot.standby:
+            after = self._copy_snapshot()
+            del after.standby[name]
+            if newest := self._versions.newest_valid(name, after):
+                after.loaded[name] = newest.model
+                after.fingerprints[name] = newest.fingerprint
+            self.snapshot = after
+        if name in self.snapshot.loaded:
+            self._residency.touch(name)
+            self._unload_idle(name)
+        return self.snapshot.loaded.get(name)
+
+    def _copy_snapshot(self) -> Snapshot:
+        """Return a snapshot of which the models and the rejected versions can be changed."""
+        before = self.snapshot
+        return replace(
+            before,
+            loaded=dict(before.loaded),
+            fingerprints=dict(before.fingerprints),
+            standby=dict(before.standby),
+            rejected=dict(before.rejected),
         )
+
+    def _unload_idle(self, needed: str = "") -> None:
+        """Unload the least recently used models that exceed the memory budget. They stay on standby."""
+        names = self._residency.victims(self.snapshot, {*self._default_names(), needed})
+        if not names:
+            return
+        after = self._copy_snapshot()
+        for name in names:
+            card = after.loaded.pop(name).card
+            after.standby[name] = Standby(card.version, after.fingerprints.pop(name), card)
+        self.snapshot = after
+        release_free_memory()
+        log.info("models_unloaded", models=names, reason="the memory budget of idle models")
+
+    def load_defaults(self, settings: Settings) -> None:
+        """List the models of the folder, and load those that requests get which name no model.
+
+        If an operation has no default, the cards of all models are read to find out whether there is a lone candidate.
+        """
+        self._settings = settings
+        self.refresh(lazy=True)
+        for operation in get_args(Operation):
+            default = settings.default_model(operation)
+            names = (default,) if default else BUILTIN_DEFAULTS[operation]
+            name = next((name for name in names if self._load_for(name, operation)), "")
+            if not (default or name):
+                self.read_cards()
+                lone = self.models_for(operation)
+                if len(lone) == 1:
+                    self._load_standby(lone[0])
+
+    def _default_names(self) -> set[str]:
+        """Return the models that requests get which name none. They may have been added after the start."""
+        if self._settings is None:
+            return set()
+        names: set[str] = set()
+        for operation in get_args(Operation):
+            default = self.default_model(operation, self._settings)
+            candidates = [default] if default else self.models_for(operation)
+            names.update(candidates if len(candidates) == 1 else [])
+        return names
+
+    def _load_for(self, name: str, operation: Operation) -> bool:
+        """Load a model if it is on standby. Return whether it serves an operation from memory."""
+        model = self._load_standby(name)
+        return model is not None and operation in model.runners
+
+    def read_cards(self) -> None:
+        """Read the cards of all models on standby."""
+        for name in self.snapshot.standby:
+            self._read_standby_card(name, pending=True)
+
+    def _read_standby_card(self, name: str, *, pending: bool) -> None:
+        """Read the card of a model on standby. Versions whose card is invalid are rejected."""
+        standby = self.snapshot.standby.get(name)
+        if standby is None:
+            return
+        after = self._copy_snapshot()
+        del after.standby[name]
+        for version, fingerprint in after.candidates(name):
+            try:
+                known = standby.card if version == standby.version else None
+                card = known or self._versions.read_card(name, version)
+            except ModelRejected as problem:
+                after.rejected[name, version] = Rejected(name, version, fingerprint, problem.detail)
+            else:
+                after.standby[name] = Standby(version, fingerprint, card, pending)
+                break
+        self.snapshot = after
+
+    async def load_pending(self) -> None:
+        """Load the models that no default names, one after another, while they fit the memory budget.
+
+        Of the others only the cards are read. Requests for a model are served between two loads.
+        """
+        loop = asyncio.get_running_loop()
+        while names := [name for name, standby in self.snapshot.standby.items() if standby.pending]:
+            await loop.run_in_executor(self._loader, self._settle, names[0])
+
+    def _settle(self, name: str) -> None:
+        """Load a pending model if it fits the memory budget, else read its card."""
+        standby = self.snapshot.standby.get(name)
+        if standby is None or not standby.pending:
+            return
+        if not self._residency.has_room(self.snapshot, standby.fingerprint):
+            self._read_standby_card(name, pending=False)
+            return
+        try:
+            self._load_standby(name)
+        except DeviceUnavailable as error:  # of this model only, because the default models have been loaded
+            after = self._copy_snapshot()
+            del after.standby[name]
+            after.rejected[name, standby.version] = Rejected(name, standby.version, standby.fingerprint, str(error))
+            self.snapshot = after
 
     def _load_older(self, name: str, version: int, fingerprint: Fingerprint) -> LoadedModel:
         """Return an older version from the cache, or load it. Runs only on the loader thread."""
         cached = self._version_cache.pop((name, version), None)
         if cached is None or cached.fingerprint != fingerprint:
-            cached = Loaded(fingerprint, self._load(name, version))
+            cached = Loaded(fingerprint, self._versions.load(name, version))
         self._version_cache[name, version] = cached
         while len(self._version_cache) > self._max_old_versions:
             self._version_cache.popitem(last=False)
@@ -267,6 +270,10 @@ class Store:
     async def refresh_async(self) -> bool:
         """Call `refresh` on the loader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._loader, self.refresh)
+
+    async def load_defaults_async(self, settings: Settings) -> None:
+        """Call `load_defaults` on the loader thread."""
+        await asyncio.get_running_loop().run_in_executor(self._loader, self.load_defaults, settings)
 
     async def unload(self, name: str, operation: Operation | None) -> None:
         """Release the graph of an operation, or of all if it is None. It stays unloaded when the folder changes.
@@ -301,14 +308,14 @@ class Store:
     def _load_again(self, name: str, operation: Operation | None) -> None:
         self.refresh()
         model = self._current(name, operation)
-        self.unloaded -= {(name, each) for each in model.card.operations if operation in (None, each)}
+        self._versions.unloaded -= {(name, each) for each in model.card.operations if operation in (None, each)}
         if set(model.card.operations) - set(model.runners) - {each for other, each in self.unloaded if other == name}:
-            self._replace(self._load(name, model.card.version))
+            self._replace(self._versions.load(name, model.card.version))
         self._drop_kept(name)
         self.refresh()
 
     def _current(self, name: str, operation: Operation | None) -> LoadedModel:
-        model = self.snapshot.loaded.get(name)
+        model = self._load_standby(name)
         if model is None or (operation and operation not in model.card.operations):
             raise ModelNotFound("model: there is no such model or operation")
         return model
@@ -325,15 +332,28 @@ class Store:
             yield from model.runners.values()
 
     def models_for(self, operation: Operation) -> list[str]:
-        """Return the names of the loaded models that support an operation."""
-        return [name for name, model in self.snapshot.loaded.items() if operation in model.runners]
+        """Return the names of the models that support an operation; cards that were not read yet do not count."""
+        return [name for name in self.snapshot.serving_versions() if self._serves(name, operation)]
+
+    def operations(self, name: str) -> list[Operation]:
+        """Return the operations of a model, or none if there is no such model or its card was not read yet."""
+        snapshot = self.snapshot
+        if name in snapshot.loaded:
+            return list(snapshot.loaded[name].runners)
+        standby = snapshot.standby.get(name)
+        if standby is None or standby.card is None:
+            return []
+        return [each for each in standby.card.operations if (name, each) not in self.unloaded]
+
+    def _serves(self, name: str, operation: Operation) -> bool:
+        model = self.snapshot.loaded.get(name)
+        return operation in (model.runners if model else self.operations(name))
 
     def default_model(self, operation: Operation, settings: Settings) -> str:
-        """Return the default of the settings, or the first built-in default that is loaded, or an empty string."""
+        """Return the default of the settings, or the first built-in default that serves, or an empty string."""
         if default := settings.default_model(operation):
             return default
-        names = self.models_for(operation)
-        return next((name for name in BUILTIN_DEFAULTS[operation] if name in names), "")
+        return next((name for name in BUILTIN_DEFAULTS[operation] if self._serves(name, operation)), "")
 
     def default_for(self, operation: Operation, settings: Settings) -> str:
         """Return the name of the model to use if a request names none: the default, or the only candidate.

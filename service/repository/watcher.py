@@ -1,4 +1,4 @@
-"""Refreshes the store when the models folder changes."""
+"""Loads the models in the background of the requests, and refreshes the store when the models folder changes."""
 
 import asyncio
 import os
@@ -114,9 +114,18 @@ def _inode(folder: Path) -> tuple[int, int] | None:
     return stat.st_dev, stat.st_ino
 
 
+async def load_others(store: Store) -> None:
+    """Load the models that no default names, and log what then serves."""
+    if any(standby.pending for standby in store.snapshot.standby.values()):
+        await store.load_pending()
+        log_models(store)
+
+
 def log_models(store: Store) -> None:
-    """Log the served models and the rejected versions."""
+    """Log the models in memory, the number of those on standby, and the rejected versions."""
     snapshot = store.snapshot
-    log.info("models_loaded", served={name: model.card.version for name, model in snapshot.loaded.items()})
+    served = {name: model.card.version for name, model in snapshot.loaded.items()}
+    pending = sum(standby.pending for standby in snapshot.standby.values())
+    log.info("models_loaded", served=served, pending=pending, on_demand=len(snapshot.standby) - pending)
     for rejected in snapshot.rejected.values():
         log.warning("model_rejected", model=rejected.name, version=rejected.version, reason=rejected.reason)

@@ -29,5 +29,11 @@ def limit_fragmentation(environ: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
+def release_free_memory() -> None:
+    """Return free memory of the heaps to the operating system; takes a millisecond. Nothing happens without glibc."""
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _is_glibc() -> bool:
     return "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {}) and bool(os.confstr("CS_GNU_LIBC_VERSION"))

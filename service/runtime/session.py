@@ -3,12 +3,23 @@
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from service.errors import ModelRejected
 from service.runtime.hardware import Choice
+from service.runtime.providers import (
+    CPU,
+    CUDA,
+    SUFFIX,
+    Device,
+    DeviceUnavailable,
+    Provider,
+    assignment_reason,
+    choose_provider,
+)
 
 # onnxruntime reads this variable on import. Without it, wheels since 1.29 send usage data over the network.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -17,19 +28,20 @@ import onnxruntime as ort
 
 from service.types import Array
 
-Device = Literal["auto", "cpu", "cuda"]
-
-CUDA_OPTIONS = {
-    "cudnn_conv_algo_search": "HEURISTIC",  # the default repeats the search for every batch size
-    "arena_extend_strategy": "kSameAsRequested",
-    "use_tf32": "0",  # TF32 has 10 bits of mantissa, which is too inexact for the probe
-}
-
-
+ON_CPU = Device()
 # A serialized model with one Identity node, float32 of shape (1,). A test compares it with the output of `onnx`.
 IDENTITY_MODEL = (
     b'\x08\x08:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
+
+# A serialized model with one MatMulInteger node: uint8 (n, 16) times int8 (16, 16), all 127, is int32 (n, 16).
+SUMS_SIDE = 16
+SUMS_MODEL = (
+    b'\x08\x08:\xd8\x02\n\x18\n\x01x\n\x01w\x12\x01y"\rMatMulInteger\x12\x01g*\x8c\x02\x08\x10\x08\x10\x10\x03B\x01wJ\x80\x02'
+    + b"\x7f" * SUMS_SIDE**2
+    + b"Z\x14\n\x01x\x12\x0f\n\r\x08\x02\x12\t\n\x03\x12\x01n\n\x02\x08\x10"
+    + b"b\x14\n\x01y\x12\x0f\n\r\x08\x06\x12\t\n\x03\x12\x01n\n\x02\x08\x10B\x04\n\x00\x10\r"
 )
 
 
@@ -50,26 +62,9 @@ class MappedOutputs:
     maps: Array
 
 
-class DeviceUnavailable(Exception):
-    """The device is set to `cuda`, but CUDA cannot be used. The service must not start."""
-
-
-def choose_device(requested: Device) -> Choice[Literal["cpu", "cuda"]]:
-    """Choose between CUDA and the CPU by what the installed onnxruntime supports.
-
-    CUDA may still fail, for example without a GPU. `Session` checks that. Raises DeviceUnavailable if `requested` is
-    `cuda` and onnxruntime was built without CUDA.
-    """
-    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
-    if requested == "cpu":
-        return Choice("cpu", "set by configuration")
-    if requested == "cuda":
-        if not has_cuda:
-            raise DeviceUnavailable("device is cuda, but this onnxruntime has no CUDA: install the gpu extra")
-        return Choice("cuda", "set by configuration")
-    if has_cuda:
-        return Choice("cuda", "auto: this onnxruntime has CUDA")
-    return Choice("cpu", "auto: this onnxruntime has no CUDA")
+def installed_providers() -> list[str]:
+    """Return the execution providers of the installed onnxruntime. Whether they work shows when one is used."""
+    return ort.get_available_providers()
 
 
 class Session:
@@ -77,18 +72,21 @@ class Session:
 
     `intra_op_threads` is the number of threads of one run. Idle threads do not spin. Set `free_sizes` for images of any
     size, because onnxruntime would plan its memory for each size. `controls` are the default values of the inputs after
-    the first, by name. Raises DeviceUnavailable if `device` is `cuda` and CUDA fails, and ModelRejected if the graph
-    cannot be loaded or has an input without a default.
+    the first, by name. `exact_int8` is for int8 graphs on processors where `int8_sums_overflow`.
+
+    Raises DeviceUnavailable if `device` is required and its provider fails, and ModelRejected if the graph cannot be
+    loaded, has an input without a default, or has no node for the required provider.
     """
 
     def __init__(
         self,
         model: bytes,
         *,
-        device: Device = "cpu",
+        device: Device = ON_CPU,
         intra_op_threads: int = 1,
         free_sizes: bool = False,
         controls: Mapping[str, float] | None = None,
+        exact_int8: bool = False,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 3
@@ -96,15 +94,13 @@ class Session:
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = not free_sizes
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        choice = choose_device(device)
-        self._session = _create_session(model, options, choice.value)
-        if choice.value == "cuda" and self._session.get_providers()[0] != "CUDAExecutionProvider":
-            if device == "cuda":
-                raise DeviceUnavailable("device is cuda, but onnxruntime could not use it: see its log message above")
-            choice = Choice("cpu", "auto: this onnxruntime has CUDA, but could not use it")
+        if exact_int8:
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        choice = choose_provider(device, installed_providers())
+        self._session = _create_session(model, options, choice.value, required=device.is_required)
+        self.device = _check_provider(self._session, choice, required=device.is_required)
         self._shrink_options = ort.RunOptions()
         self._shrink_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.device = choice
         self.input, *controls_taken = _tensor_specs(self._session.get_inputs())
         self.output, *maps = _tensor_specs(self._session.get_outputs())
         self.controls = tuple(controls_taken)
@@ -148,22 +144,80 @@ class Session:
         return min(times)
 
 
-def check_cuda() -> None:
-    """Create a session on CUDA and release it. Raises DeviceUnavailable if CUDA cannot be used."""
-    Session(IDENTITY_MODEL, device="cuda")
+def int8_sums_overflow(*, exact_int8: bool = False) -> bool:
+    """Return whether sums of products of 8-bit numbers overflow on this processor, as computed with this option.
+
+    Without VNNI, onnxruntime multiplies on x86 by `vpmaddubsw`, whose sums of two products saturate at 16 bits. With
+    `exact_int8` it makes the weights unsigned and takes slower instructions.
+    """
+    ones = np.full((2, SUMS_SIDE), 255, np.uint8)
+    sums = Session(SUMS_MODEL, exact_int8=exact_int8).run(ones)
+    return bool((sums != SUMS_SIDE * 255 * 127).any())
 
 
-def _create_session(model: bytes, options: ort.SessionOptions, device: Literal["cpu", "cuda"]) -> ort.InferenceSession:
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if device == "cuda":
-        ort.preload_dlls()
-        providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
+def runs_on_cpu(device: Device) -> bool:
+    """Return whether graphs run on the CPU. Raises DeviceUnavailable if the device is not installed."""
+    return choose_provider(device, installed_providers()).value.device == CPU
+
+
+def check_device(device: Device) -> None:
+    """Create a small session on a required device and release it. Raises DeviceUnavailable if it cannot be used."""
+    provider = choose_provider(device, installed_providers()).value
     try:
-        return ort.InferenceSession(model, options, providers=providers)
+        session = _create_session(IDENTITY_MODEL, ort.SessionOptions(), provider, required=True)
+    except ModelRejected as error:  # the graph is valid, so the reason is the provider or one of its options
+        raise DeviceUnavailable(f"HOURGLASS_DEVICE is {device.name}, which fails: {error.__cause__}") from error
+    _require_provider(session, provider)
+
+
+def _create_session(
+    model: bytes, options: ort.SessionOptions, provider: Provider, *, required: bool
+) -> ort.InferenceSession:
+    """Create a session. If the provider is not `required` and raises an error, the CPU takes its place.
+
+    Raises ModelRejected. onnxruntime raises no error for a provider whose libraries are missing: `_check_provider`.
+    """
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    providers: list[Any] = [(provider.name, dict(provider.options))]
+    if provider.device != CPU:
+        providers.append(f"CPU{SUFFIX}")
+    if provider.device == CUDA:
+        ort.preload_dlls()
+    try:
+        return ort.InferenceSession(model, options, providers=providers, enable_fallback=int(not required))
     except Exception as error:  # onnxruntime raises many unrelated classes for a bad graph
         # Remove the error code and the location in the source of onnxruntime.
         message = re.split(r"\) | : ", str(error).strip())[-1].strip(" ,")[:500]
         raise ModelRejected(f"onnxruntime {ort.__version__} cannot load the graph: {message}") from error
+
+
+def _check_provider(session: ort.InferenceSession, choice: Choice[Provider], *, required: bool) -> Choice[str]:
+    """Return the device that a session runs on, with the reason.
+
+    Raises DeviceUnavailable if it is another than the `required` one, and ModelRejected if that one runs no node.
+    """
+    provider = choice.value
+    if provider.device == CPU:
+        return Choice(CPU, choice.reason)
+    if not required and (session.get_providers()[0] != provider.name or not _nodes_by_provider(session)[provider.name]):
+        return Choice(CPU, f"{choice.reason}, but could not use it")
+    _require_provider(session, provider)
+    return Choice(provider.device, assignment_reason(choice.reason, provider.device, _nodes_by_provider(session)))
+
+
+def _require_provider(session: ort.InferenceSession, provider: Provider) -> None:
+    if session.get_providers()[0] != provider.name:
+        raise DeviceUnavailable(
+            f"HOURGLASS_DEVICE is {provider.device}, but onnxruntime could not use it: see its log message above"
+        )
+
+
+def _nodes_by_provider(session: ort.InferenceSession) -> Counter[str]:
+    """Return how many nodes of the graph each provider runs."""
+    nodes: Counter[str] = Counter()
+    for subgraph in session.get_provider_graph_assignment_info():
+        nodes[subgraph.ep_name] += len(subgraph.get_nodes())
+    return nodes
 
 
 def _tensor_specs(nodes: Sequence[ort.NodeArg]) -> list[TensorSpec]:

@@ -3,21 +3,26 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from service.card import Card, Graph, Precision
-from service.runtime.hardware import Choice, has_int8_instructions
-from service.runtime.session import Device, Session, choose_device
+from service.errors import ModelRejected
+from service.runtime.hardware import Choice
+from service.runtime.providers import Device
+from service.runtime.session import Session, runs_on_cpu
 from service.runtime.tensors import to_array
-from service.types import GraphKey
+from service.types import Array, GraphKey
 
 INLINE_ITEM_SECONDS = 0.001  # run graphs on the event loop if one item takes at most this time
 INLINE_BATCH_SECONDS = 0.008  # time of a batch on the event loop, which it blocks
 POOL_BATCH_SECONDS = 0.05  # time of a batch in the pool; a single request may have to wait for one
 MAX_OVERHEAD_SHARE = 0.05  # enlarge batches until the overhead of a run is at most this share of the time of its items
+MIN_SPEEDUP = 1.2  # of a precision over a more accurate one; a smaller gain is not worth the loss
+TIMING_SIDE = 128  # pixels of the square images that precisions are timed on
 MAX_INTRA_OP_THREADS = 4  # more threads make one run of a small net hardly faster
 DEFAULT_BYTES_PER_PIXEL = 400.0  # memory of a run, for graphs whose card does not state it
 MIN_TILE_RADII = 15  # side of a square tile in receptive radii; a smaller tile wastes more than a fifth on overlap
@@ -64,25 +69,67 @@ class BatchPlan:
     batch: Choice[int]
 
 
-def choose_precision(options: LoadOptions, graphs: Sequence[Graph]) -> tuple[Choice[Precision], Graph]:
-    """Choose one of the graphs of an operation: int8 if there is one and the CPU has int8 instructions.
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The seconds of a run of a graph in one precision, or the reason why it cannot be used."""
 
-    Graphs with weights of 8 bits are preferred to those of fewer.
+    graph: Graph
+    seconds: float = inf
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The precision, with the bits of the weights if they are not 8."""
+        return precision_name(self.graph)
+
+    def __str__(self) -> str:
+        return self.problem or f"{self.name} takes {self.seconds * 1e3:.3g} ms"
+
+
+def precision_name(graph: Graph) -> str:
+    """Return `float32`, `int8`, or `int8-7bit` for weights of 7 bits."""
+    return graph.precision if graph.weight_bits == 8 else f"{graph.precision}-{graph.weight_bits}bit"
+
+
+def precision_candidates(options: LoadOptions, graphs: Sequence[Graph]) -> Choice[list[Graph]]:
+    """Return the graphs of an operation that its precision is chosen from, in the order of their accuracy."""
+    ordered = sorted(graphs, key=lambda graph: (graph.precision != "float32", -graph.weight_bits))
+    if len(graphs) == 1:
+        return Choice(ordered, "the model has no other precision")
+    wanted, reason = options.precision, "set by configuration"
+    if wanted == "auto" and not runs_on_cpu(options.device):
+        wanted, reason = "float32", f"the device is {options.device.name}, not the CPU"
+    if wanted == "auto":
+        return Choice(ordered, "measured on this processor")
+    return Choice([graph for graph in ordered if graph.precision == wanted] or ordered[:1], reason)
+
+
+def choose_precision(trials: Sequence[Trial], reason: str) -> Choice[Trial]:
+    """Choose the first graph, or a later and less accurate one if a run takes at most 1 / `MIN_SPEEDUP` of its time.
+
+    `reason` is that of the candidates. Raises ModelRejected if none can be used.
     """
-    by_bits = sorted(graphs, key=lambda graph: graph.weight_bits)
-    by_precision: dict[Precision, Graph] = {graph.precision: graph for graph in by_bits}
-    if len(by_precision) == 1:
-        (only,) = by_precision.values()
-        return Choice(only.precision, "the model has no other precision"), only
-    int8 = has_int8_instructions()
-    choice: Choice[Precision]
-    if options.precision != "auto":
-        choice = Choice(options.precision, "set by configuration")
-    elif options.device != "cpu" and choose_device(options.device).value == "cuda":
-        choice = Choice("float32", "the device is a GPU")
-    else:
-        choice = Choice("int8" if int8.value else "float32", int8.reason)
-    return choice, by_precision[choice.value]
+    usable = [trial for trial in trials if not trial.problem]
+    if not usable:
+        raise ModelRejected("; ".join(trial.problem for trial in trials))
+    best = usable[0]
+    for trial in usable[1:]:
+        if trial.seconds * MIN_SPEEDUP <= best.seconds:
+            best = trial
+    if len(trials) == 1:
+        return Choice(best, reason)
+    return Choice(
+        best, f"{reason}: {', '.join(map(str, trials))}; less accurate ones must be {MIN_SPEEDUP:g} x as fast"
+    )
+
+
+def timing_batch(graph: Graph, *, any_size: bool) -> Array:
+    """Return the first item of the probe's input, images of any size repeated to `TIMING_SIDE` pixels a side."""
+    item = to_array(graph.probe.input)[:1]
+    if not any_size:
+        return item
+    repeats = [-(-TIMING_SIDE // side) for side in item.shape[1:3]]
+    return np.ascontiguousarray(np.tile(item, (1, *repeats, 1))[:, :TIMING_SIDE, :TIMING_SIDE])
 
 
 def choose_threads(options: LoadOptions) -> Choice[int]:

@@ -28,7 +28,8 @@ from service.runtime.allocator import limit_fragmentation
 from service.runtime.cgroups import read_limits
 from service.runtime.hardware import available_cores
 from service.runtime.memory import max_workers
-from service.runtime.session import DeviceUnavailable, check_cuda
+from service.runtime.providers import AUTO, CPU, Device, DeviceUnavailable
+from service.runtime.session import check_device
 from service.server.addresses import bind_sockets, closing_all, log_addresses
 from service.server.grpc_port import check_grpc_port
 from service.server.protocol import TimeoutProtocol
@@ -148,18 +149,20 @@ def _check_files(settings: Settings) -> None:
 
 
 def _check_device(settings: Settings) -> None:
-    """If the device is `cuda` and cannot be used, log the reason and exit with STARTUP_FAILURE.
+    """If the requested device cannot be used, log the reason and exit with STARTUP_FAILURE.
 
-    With several workers, a temporary process does the check, because CUDA would keep GPU memory in the supervisor.
+    With several workers, a temporary process does the check, because a provider may keep memory of its device in the
+    supervisor.
     """
-    if settings.device != "cuda":
+    device = Device(settings.device, settings.execution_options)
+    if device.name in (AUTO, CPU) and not device.options:
         return
     try:
         if settings.workers == 1:
-            check_cuda()
+            check_device(device)
         else:
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
-                executor.submit(check_cuda).result()
+                executor.submit(check_device, device).result()
     except DeviceUnavailable as error:
         log.error("device_unavailable", reason=str(error))
         sys.exit(STARTUP_FAILURE)

@@ -175,7 +175,7 @@ def test_values_are_understood_in_their_usual_spellings(name: str, value: str, f
         ("HOURGLASS_PORT", "70000", "is the whole number '70000', but must be a whole number at least 0 and at most"),
         ("HOURGLASS_WORKERS", "0", "is the whole number '0', but must be a whole number greater than 0, such as 1"),
         ("HOURGLASS_ACCESS_LOG", "maybe", "is the text 'maybe', but must be true or false, such as false"),
-        ("HOURGLASS_DEVICE", "gpu", "is the text 'gpu', but must be one of auto, cpu, cuda"),
+        ("HOURGLASS_DEVICE", "gpu 0", "is the text 'gpu 0', but must be auto, cpu, cuda or the name of another"),
         ("HOURGLASS_IMAGE_FORMATS", "png,xyz", "is the text 'png,xyz', but must be some of avif, bmp, gif, heif"),
         ("HOURGLASS_RATE_LIMIT", "often", "but must be a number of requests and a period, such as 100/minute"),
         ("HOURGLASS_REQUEST_TIMEOUT", "30s", "is the text '30s', but must be a number greater than 0, such as 30.0"),

@@ -12,6 +12,7 @@ from service.engine.batcher import Batcher
 from service.engine.model import Runner, autotune_when_idle
 from service.repository.layout import load_card
 from service.repository.loader import load_runner
+from service.runtime.providers import Device
 from service.runtime.session import Session
 from service.runtime.tuning import (
     DEFAULT_BYTES_PER_PIXEL,
@@ -55,7 +56,7 @@ def opened(models: Path) -> Runner:
     """Return the denoise model of the tiny digits, before its batch sizes are measured."""
     card = load_card(models / "digits" / "1")
     with ThreadPoolExecutor(1) as pool:
-        return load_runner(models / "digits" / "1", card, "denoise", LoadOptions("cpu", 0, 64, pool, 1))
+        return load_runner(models / "digits" / "1", card, "denoise", LoadOptions(Device(), 0, 64, pool, 1))
 
 
 def test_batch_cost_fit_recovers_overhead_and_item_time() -> None:
@@ -145,7 +146,7 @@ def test_tile_concurrency_is_limited_by_memory(
     card = load_card(models / "photos" / "1").model_copy(update={"receptive_radius": 63})
     graph = card.graphs[0].model_copy(update={"bytes_per_pixel": 100.0})
     with ThreadPoolExecutor(1) as pool:
-        tiles = choose_tiles(LoadOptions("cpu", 0, 64, pool, cores, tile_memory_bytes=memory), card, graph)
+        tiles = choose_tiles(LoadOptions(Device(), 0, 64, pool, cores, tile_memory_bytes=memory), card, graph)
     assert (tiles.threads.value, tiles.concurrency) == (threads, side_by_side)
     assert tiles.pixels.value * side_by_side * 100 <= memory
 
@@ -153,7 +154,7 @@ def test_tile_concurrency_is_limited_by_memory(
 def test_card_without_memory_gets_smaller_tiles(models: Path) -> None:
     card = load_card(models / "photos" / "1")
     with ThreadPoolExecutor(1) as pool:
-        loading = LoadOptions("cpu", 2, 64, pool, 2, tile_memory_bytes=100 << 20)
+        loading = LoadOptions(Device(), 2, 64, pool, 2, tile_memory_bytes=100 << 20)
         stated, unstated = (
             choose_tiles(loading, card, card.graphs[0].model_copy(update={"bytes_per_pixel": each})).pixels.value
             for each in (80.0, None)
@@ -164,5 +165,5 @@ def test_card_without_memory_gets_smaller_tiles(models: Path) -> None:
 def test_small_inputs_use_one_thread_each(models: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         card = load_card(models / "digits" / "1")
-        runner = load_runner(models / "digits" / "1", card, "denoise", LoadOptions("cpu", 0, 64, pool, cores=8))
+        runner = load_runner(models / "digits" / "1", card, "denoise", LoadOptions(Device(), 0, 64, pool, cores=8))
     assert runner.choices["threads"].value == 1

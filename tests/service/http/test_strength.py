@@ -22,6 +22,7 @@ from service.engine.tile_scheduler import TileScheduler
 from service.http.app import create_app
 from service.http.dispatcher import Dispatcher
 from service.repository.store import LoadOptions, Store
+from service.runtime.providers import Device
 from service.runtime.session import MappedOutputs
 from tests.conftest import pixels, png
 from tests.support.tiny_models import STRENGTH, publish
@@ -129,7 +130,7 @@ BAD_CARDS: dict[str, tuple[dict[str, Any], str]] = {
 def test_graph_with_ports_that_the_card_lacks_is_rejected(tmp_path: Path, case: str) -> None:
     changes, reason = BAD_CARDS[case]
     publish(tmp_path, "levels", **changes)
-    store = Store(tmp_path, LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1), max_old_versions=1)
+    store = Store(tmp_path, LoadOptions(Device(), 0, 8, ThreadPoolExecutor(1), 1), max_old_versions=1)
     store.refresh()
     assert reason in store.snapshot.rejected["levels", 1].reason
 

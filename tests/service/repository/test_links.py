@@ -9,12 +9,13 @@ from structlog.testing import capture_logs
 
 from service.repository.store import Store
 from service.repository.watcher import eventless_file_system
+from service.runtime.providers import Device
 from service.runtime.tuning import LoadOptions
 from tests.support.compatibility import accepts, refuses
 
 
 def load(folder: Path, *others: Path) -> Store:
-    options = LoadOptions("cpu", 1, 4, ThreadPoolExecutor(1), 1, link_dirs=(folder, *others))
+    options = LoadOptions(Device(), 1, 4, ThreadPoolExecutor(1), 1, link_dirs=(folder, *others))
     store = Store(folder, options, max_old_versions=1)
     store.refresh()
     return store

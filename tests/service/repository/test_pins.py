@@ -11,6 +11,7 @@ import pytest
 from service.config import Settings
 from service.repository.pins import PIN_FILE, Pin, write_pin
 from service.repository.store import LoadOptions, Store
+from service.runtime.providers import Device
 from tests.conftest import digit, listening, png
 from tests.support.tiny_models import publish
 
@@ -26,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(folder: Path) -> Store:
     """Return a store of that folder."""
-    store = Store(folder, LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1), max_old_versions=1)
+    store = Store(folder, LoadOptions(Device(), 0, 8, ThreadPoolExecutor(1), 1), max_old_versions=1)
     store.refresh()
     return store
 

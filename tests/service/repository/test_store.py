@@ -16,6 +16,7 @@ from service.config import Settings
 from service.errors import ModelRejected
 from service.repository.loader import load_runner
 from service.repository.store import LoadOptions, Store
+from service.runtime.providers import Device
 from tests.conftest import digit, listening, png
 from tests.support.corrupt_models import BAD, flip
 from tests.support.tiny_models import SIDE, publish
@@ -25,7 +26,7 @@ from tests.support.tiny_models import SIDE, publish
 def store(tmp_path: Path) -> Store:
     """Yield a store with one valid version of digits."""
     publish(tmp_path, "digits")
-    loading = LoadOptions("cpu", 0, 8, ThreadPoolExecutor(1), 1)
+    loading = LoadOptions(Device(), 0, 8, ThreadPoolExecutor(1), 1)
     store = Store(tmp_path, loading, max_old_versions=1)
     store.refresh()
     return store
@@ -56,7 +57,7 @@ def test_exception_of_one_version_rejects_only_that_version(
             raise error
         return load_runner(folder, *rest)
 
-    monkeypatch.setattr("service.repository.store.load_runner", fail)
+    monkeypatch.setattr("service.repository.version_loader.load_runner", fail)
     publish(store.folder, "photos")
     publish(store.folder, "points")
     store.refresh()

@@ -16,6 +16,7 @@ from watchfiles import awatch
 from service.errors import ModelNotFound
 from service.repository.store import LoadOptions, Store
 from service.repository.watcher import has_outside_links, watch_models
+from service.runtime.providers import Device
 from tests.support.compatibility import accepts
 from tests.support.tiny_models import publish
 
@@ -26,7 +27,7 @@ def store(tmp_path: Path) -> Generator[Store]:
     folder = tmp_path / "models"
     publish(folder, "digits")
     with ThreadPoolExecutor(1) as pool:
-        store = Store(folder, LoadOptions("cpu", 0, 8, pool, 1), max_old_versions=1)
+        store = Store(folder, LoadOptions(Device(), 0, 8, pool, 1), max_old_versions=1)
         store.refresh()
         yield store
         store.close()

@@ -48,6 +48,31 @@ def test_freed_buffers_return_to_the_system() -> None:
     assert growth_mib("pass") > 48  # the default of glibc
 
 
+HEAP_PROGRAM = """
+from pathlib import Path
+from service.runtime.allocator import release_free_memory
+
+def resident():
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) >> 10
+
+small = [bytes(50_000) for _ in range(2000)]
+pin = bytes(50_000)
+held = resident()
+del small
+between = resident()
+release_free_memory()
+print(held - between, held - resident())
+"""
+
+
+@pytest.mark.skipif(not limit_fragmentation({"MALLOC_MMAP_THRESHOLD_": "", "MALLOC_ARENA_MAX": ""}), reason="not glibc")
+def test_free_parts_of_the_heap_return_to_the_system() -> None:
+    run = subprocess.run([sys.executable, "-c", HEAP_PROGRAM], capture_output=True, text=True, check=True)
+    before, after = map(int, run.stdout.split())
+    assert before < 20  # the heap keeps what lies below a block in use
+    assert after > 80
+
+
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.confstr_names", {})
     assert not limit_fragmentation({})

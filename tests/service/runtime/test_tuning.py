@@ -4,16 +4,29 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from service.card import Card, Graph
+from service.errors import ModelRejected
 from service.repository.layout import load_card
-from service.runtime import tuning
-from service.runtime.hardware import Choice
-from service.runtime.tuning import LoadOptions, choose_precision, choose_threads, choose_tiles
+from service.runtime import session
+from service.runtime.providers import Device
+from service.runtime.tensors import to_array
+from service.runtime.tuning import (
+    TIMING_SIDE,
+    LoadOptions,
+    Trial,
+    choose_precision,
+    choose_threads,
+    choose_tiles,
+    precision_candidates,
+    precision_name,
+    timing_batch,
+)
 
 MEBIBYTE = 1 << 20
-OPTIONS = LoadOptions("cpu", 0, 64, ThreadPoolExecutor(1), cores=4)
+OPTIONS = LoadOptions(Device(), 0, 64, ThreadPoolExecutor(1), cores=4)
 
 
 @pytest.fixture
@@ -24,28 +37,65 @@ def card(models: Path) -> Card:
 
 @pytest.fixture
 def graphs(card: Card) -> list[Graph]:
-    """Return a graph in both precisions."""
-    return [card.graphs[0], card.graphs[0].model_copy(update={"precision": "int8"})]
+    """Return a graph as int8 with weights of 7 and 8 bits, and as float32."""
+    float32 = card.graphs[0]
+    seven = {"precision": "int8", "weight_bits": 7}
+    return [float32.model_copy(update=seven), float32.model_copy(update={"precision": "int8"}), float32]
 
 
-@pytest.mark.parametrize(("int8", "expected"), [(True, "int8"), (False, "float32")])
-def test_auto_precision_follows_the_cpu(
-    monkeypatch: pytest.MonkeyPatch, graphs: list[Graph], int8: bool, expected: str
-) -> None:
-    monkeypatch.setattr(tuning, "has_int8_instructions", lambda: Choice(int8, "by the test"))
-    choice, graph = choose_precision(OPTIONS, graphs)
-    assert (choice.value, choice.reason, graph.precision) == (expected, "by the test", expected)
-
-
-def test_set_precision_overrides_the_cpu(monkeypatch: pytest.MonkeyPatch, graphs: list[Graph]) -> None:
-    monkeypatch.setattr(tuning, "has_int8_instructions", lambda: Choice(True, ""))
-    choice, graph = choose_precision(replace(OPTIONS, precision="float32"), graphs)
-    assert (choice.reason, graph.precision) == ("set by configuration", "float32")
+def test_candidates_are_in_the_order_of_accuracy(graphs: list[Graph]) -> None:
+    candidates = precision_candidates(OPTIONS, graphs)
+    assert [precision_name(graph) for graph in candidates.value] == ["float32", "int8", "int8-7bit"]
+    set_ones = precision_candidates(replace(OPTIONS, precision="int8"), graphs)
+    assert [precision_name(graph) for graph in set_ones.value] == ["int8", "int8-7bit"]
+    assert set_ones.reason == "set by configuration"
 
 
 def test_single_precision_is_used_whatever_is_set(graphs: list[Graph]) -> None:
-    _, graph = choose_precision(replace(OPTIONS, precision="int8"), graphs[:1])
-    assert graph.precision == "float32"
+    assert precision_candidates(replace(OPTIONS, precision="int8"), graphs[2:]).value == graphs[2:]
+
+
+def test_other_devices_compute_in_float32(monkeypatch: pytest.MonkeyPatch, graphs: list[Graph]) -> None:
+    monkeypatch.setattr(session.ort, "get_available_providers", lambda: ["OpenVINOExecutionProvider"])
+    candidates = precision_candidates(replace(OPTIONS, device=Device("openvino")), graphs)
+    assert [precision_name(graph) for graph in candidates.value] == ["float32"]
+    assert candidates.reason == "the device is openvino, not the CPU"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ((10.0, 4.0, 3.9), "int8"),  # 7 bits are less accurate, and hardly faster
+        ((10.0, 9.0, 4.5), "int8-7bit"),  # 8 bits without VNNI: exact, and hardly faster than float32
+        ((10.0, None, 4.5), "int8-7bit"),
+        ((10.0, 9.0, 8.9), "float32"),
+        ((10.0, None, None), "float32"),
+    ],
+)
+def test_precision_is_the_fastest_with_a_clear_gain(
+    graphs: list[Graph], seconds: tuple[float | None, ...], chosen: str
+) -> None:
+    trials = [
+        Trial(graph, problem="it overflows") if time is None else Trial(graph, time / 1000)
+        for graph, time in zip(reversed(graphs), seconds, strict=True)
+    ]
+    choice = choose_precision(trials, "measured")
+    assert choice.value.name == chosen
+    assert choice.reason.startswith("measured: float32 takes 10 ms, ")
+    assert choice.reason.count("it overflows") == seconds.count(None)
+
+
+def test_precision_that_cannot_be_computed_is_refused(graphs: list[Graph]) -> None:
+    with pytest.raises(ModelRejected, match="it overflows"):
+        choose_precision([Trial(graphs[1], problem="it overflows")], "set by configuration")
+
+
+def test_photos_are_timed_on_larger_images(graphs: list[Graph]) -> None:
+    batch = timing_batch(graphs[2], any_size=True)
+    probe = to_array(graphs[2].probe.input)
+    assert batch.shape == (1, TIMING_SIDE, TIMING_SIDE, 3)
+    assert np.array_equal(batch[0, : probe.shape[1], : probe.shape[2]], probe[0])
+    assert timing_batch(graphs[2], any_size=False).shape == (1, *probe.shape[1:])
 
 
 def test_threads_are_one_unless_set() -> None:
