@@ -94,7 +94,8 @@ class RecipeOptions:
     ) -> tuple["Recipe", "Dataset"]:
         """Read a recipe and its data, and complete the recipe by them. Raises RecipeError or DataError.
 
-        With `minutes`, which no recipe with stages takes, the number of epochs is what fits into them on this machine, or on the device `compute`.
+        With `minutes` the number of epochs is what fits into them on this machine, or on the device `compute`; a recipe
+        with stages does not take it.
         """
         from training.data import load
         from training.loop.device import CPU
@@ -105,9 +106,7 @@ class RecipeOptions:
         recipe = read_recipe(name, self.overrides)
         data = load(recipe.data, self.data)
         if minutes is not None and recipe.stages:
-            raise RecipeError(
-                "--minutes: the recipe has stages of fixed length; add --set stages=[] for the first only"
-            )
+            raise RecipeError("--minutes: the recipe has stages of fixed length; to fit the first, add --set stages=[]")
         if minutes is not None:
             recipe = lasting(recipe, data, minutes, compute or CPU)
         return complete(recipe, data), data

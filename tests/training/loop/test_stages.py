@@ -45,7 +45,7 @@ def test_stopped_stage_resumes_to_the_same_bits(tmp_path: Path, at: int) -> None
     runs = stage_runs(recipe, tmp_path / "stopped")
     seen = 0
 
-    def stop(step: int, total: int, loss: float, rate: float) -> None:
+    def stop(_step: int, total: int, loss: float, rate: float) -> None:
         nonlocal seen
         seen += 1
         killer(at)(seen, total, loss, rate)
