@@ -53,7 +53,7 @@ def fit_stages(
 
     The other arguments and the exceptions are those of `training.loop.fit.fit`; `init` is for the first stage.
     """
-    steps, seconds = 0, 0.0
+    results: list[FitResult] = []
     for number, run in enumerate(runs):
         resumed = bool(number and resume and has_checkpoint(run.folder))
         fitted = fit(
@@ -67,11 +67,12 @@ def fit_stages(
             process_group=process_group,
             compute=compute,
         )
-        steps, seconds = steps + fitted.steps, seconds + fitted.seconds
+        results.append(fitted)
         if run is not runs[-1]:
             init = run.folder / STAGE_WEIGHTS_FILE
             if process_group.is_main:
                 weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
                 atomic_files.write_atomic(init, save(weights))
             process_group.barrier()
-    return replace(fitted, steps=steps, seconds=seconds)
+    steps, seconds = sum(result.steps for result in results), sum(result.seconds for result in results)
+    return replace(results[-1], steps=steps, seconds=seconds)

@@ -34,8 +34,8 @@ VALIDATION_BATCH, VALIDATION_BATCH_VALUES = 1000, 4_000_000
 Without a validation set, one batch of training items is checked for collapse instead.
 """
 
-NO_IDENTITY: Any = {"model": True, "optimizer": {"epochs", "warmup", "patience"}}
-"""Keys of the recipe that a run may change when it is resumed: what is published, and when it ends."""
+NO_IDENTITY: Any = {"model": True, "stages": True, "optimizer": {"epochs", "warmup", "patience"}}
+"""Keys of the recipe that a run may change when it is resumed: what is published, when it ends, and what follows."""
 
 
 class Trainer:
