@@ -15,13 +15,11 @@ import structlog
 
 from service.card import Operation
 from service.config import BUILTIN_DEFAULTS, Settings
-from service.engine.bitstream import check_tables
 from service.engine.model import LoadedModel, Runner
 from service.errors import AmbiguousModel, ModelNotFound, ModelRejected
-from service.repository.layout import Fingerprint, load_card, scan_models
-from service.repository.loader import load_runner
+from service.repository.layout import Fingerprint, scan_models
 from service.repository.pins import Pin, read_pin
-from service.runtime.session import DeviceUnavailable
+from service.repository.version_loader import OnLoad, load_version
 from service.runtime.tuning import LoadOptions
 
 log = structlog.get_logger()
@@ -70,7 +68,8 @@ class Snapshot:
 class Store:
     """The models of a folder, loaded with `load_options`.
 
-    At most `max_old_versions` versions that are not the newest stay in memory.
+    At most `max_old_versions` versions that are not the newest stay in memory. `on_load` gets every attempt to load
+    a version.
     """
 
     def __init__(
@@ -80,6 +79,7 @@ class Store:
         *,
         max_old_versions: int,
         default_versions: Collection[ModelKey] = (),
+        on_load: OnLoad = lambda *_: None,
     ) -> None:
         self.folder = folder
         self.load_options = load_options
@@ -88,6 +88,7 @@ class Store:
         self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
         self._default_versions = default_versions
+        self._on_load = on_load
         self._shares: dict[str, float] = {}  # percent by model that the candidate is still to get
         self.unloaded: set[tuple[str, Operation]] = set()
         """Models and operations that a client has unloaded, until a client loads them again."""
@@ -201,30 +202,8 @@ class Store:
         return current
 
     def _load(self, name: str, version: int) -> LoadedModel:
-        """Load and verify a version.
-
-        Raises ModelRejected for any error in the version, so that other models are still served.
-        """
-        try:
-            return self._load_verified(name, version)
-        except (ModelRejected, DeviceUnavailable):
-            raise
-        except Exception as error:
-            log.exception("model_load_failed", model=name, version=version)
-            raise ModelRejected(f"the version cannot be loaded: {type(error).__name__}") from error
-
-    def _load_verified(self, name: str, version: int) -> LoadedModel:
-        folder = self.folder / name / str(version)
-        card = load_card(folder, self.load_options.link_dirs, self.load_options.trusted_keys)
-        if (card.name, card.version) != (name, version):
-            raise ModelRejected(f"the card is for {card.name} {card.version}, not for {name} {version}")
-        runners: dict[Operation, Runner] = {
-            operation: load_runner(folder, card, operation, self.load_options)
-            for operation in card.operations
-            if (name, operation) not in self.unloaded
-        }
-        check_tables(card)
-        return LoadedModel(card, runners)
+        """Load and verify a version. Raises ModelRejected for any error in it."""
+        return load_version(self.folder / name / str(version), self.load_options, self._on_load, self.unloaded)
 
     async def get(self, name: str, version: int | None) -> LoadedModel:
         """Return a version of a model, or its newest valid version if `version` is None.
