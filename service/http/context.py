@@ -16,6 +16,7 @@ from service.telemetry.timings import Timings
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import RequestSpan
+    from service.telemetry.unsampled import UnsampledSpan
 
 UNTRACED_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 
@@ -40,13 +41,13 @@ class RequestContext:
     status: int = 0
     timings: Timings | None = None
     rejection: str = ""  # type of the problem that is the response
-    span: "RequestSpan | None" = None
+    span: "RequestSpan | UnsampledSpan | None" = None
     stages: Stages | None = None
 
     def record_job(self, job: Job) -> None:
         """Keep the timings of a job that was answered, and its stages if the request is traced."""
         self.timings = job.timings
-        if self.span:
+        if self.span and self.span.is_recording:
             self.stages = job.stages()
 
 
@@ -109,7 +110,7 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
     state.metrics.count_request(context.route, context.model, context.status, seconds, context.protocol)
     if context.rejection:
         state.metrics.count_rejection(context.rejection)
-    if context.span:
+    if context.span and context.span.is_recording:
         end_span(context, scope)
     if state.settings.access_log or context.status >= 500:
         log.info(
