@@ -9,6 +9,7 @@ import structlog
 from starlette.types import Scope, Send
 
 from service.engine.pipeline import Job
+from service.http.headers import TRACE_RESPONSE
 from service.state import State
 from service.telemetry.request_ids import request_id
 from service.telemetry.stages import Stages
@@ -126,9 +127,17 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
         )
 
 
+def identity_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
+    """Return the header `X-Request-ID`, and `traceresponse` if tracing is on."""
+    headers = [(b"x-request-id", context.id.encode())]
+    if context.span:
+        headers.append((TRACE_RESPONSE.encode(), context.span.header().encode()))
+    return headers
+
+
 async def send_response(context: RequestContext, send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     """Send a whole response with the status of the context, adding `X-Request-ID` and `Content-Length`."""
-    headers.append((b"x-request-id", context.id.encode()))
+    headers += identity_headers(context)
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": context.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
