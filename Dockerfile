@@ -20,9 +20,10 @@ RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/hourglass
 ENV PATH=/pip/bin:$PATH PIP_PYTHON=/opt/hourglass/bin/python PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 FROM builder AS cpu
-COPY --from=requirements /requirements/base.txt /requirements/cpu.txt /requirements/grpc.txt /requirements/hub.txt /requirements/
+COPY --from=requirements /requirements/base.txt /requirements/cpu.txt /requirements/grpc.txt /requirements/hub.txt /requirements/otel.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install -r /requirements/base.txt -r /requirements/cpu.txt -r /requirements/grpc.txt -r /requirements/hub.txt
+    pip install -r /requirements/base.txt -r /requirements/cpu.txt -r /requirements/grpc.txt -r /requirements/hub.txt \
+        -r /requirements/otel.txt
 # An eighth of the image that nothing opens: the C library (onnxruntime's Python module holds the same code once more)
 # and the tests of others.
 RUN cd /opt/hourglass/lib/python3.*/site-packages \
@@ -71,9 +72,10 @@ COPY --from=service-code /code /opt/hourglass
 COPY models /models
 
 FROM builder AS gpu
-COPY --from=requirements /requirements/base.txt /requirements/gpu.txt /requirements/grpc.txt /requirements/hub.txt /requirements/
+COPY --from=requirements /requirements/base.txt /requirements/gpu.txt /requirements/grpc.txt /requirements/hub.txt /requirements/otel.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
-    pip install -r /requirements/base.txt -r /requirements/gpu.txt -r /requirements/grpc.txt -r /requirements/hub.txt
+    pip install -r /requirements/base.txt -r /requirements/gpu.txt -r /requirements/grpc.txt -r /requirements/hub.txt \
+        -r /requirements/otel.txt
 
 FROM serving AS service-gpu
 # The CUDA libraries come from the wheels; from the host, the container toolkit brings the driver alone.

@@ -34,7 +34,7 @@ from service.errors import problem_types
 from service.http.app import create_app
 from service.http.responses import FIGURE_HEADERS, INPUT_CHANGE_HEADERS, METADATA_HEADERS
 from service.http.schemas import ImageResult, InputChanges
-from service.telemetry.metrics import EXPORTED, GAUGES
+from service.telemetry.metric_specs import EXPORTED, GAUGES
 from training.cli.commands import app as training_command
 from training.studies import STUDIES
 

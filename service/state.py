@@ -89,6 +89,8 @@ def create_state(settings: Settings) -> State:
         pool=pool,
         cores=cores_per_worker,
         on_batch=metrics.observe_batch,
+        on_image=metrics.observe_image,
+        on_tiles=metrics.count_tiles,
         link_dirs=(settings.models_folder, *settings.link_dirs),
         trusted_keys=settings.trusted_public_keys,
     )
@@ -98,6 +100,7 @@ def create_state(settings: Settings) -> State:
         max_old_versions=settings.max_old_versions,
         default_versions=settings.default_versions,
         memory_budget=worker_settings.model_memory_mib << 20,
+        on_load=metrics.observe_load,
     )
     metrics.sources.append(lambda: model_metrics(store))
     return State(

@@ -1,10 +1,16 @@
 """Type aliases shared by several packages."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+TileOutcome = Literal["run", "failed", "dropped"]
+"""How a tile ended. It is dropped if its request has ended before it started."""
+
+LoadResult = Literal["loaded", "rejected", "failed"]
+"""How an attempt to load a version ended. A version is rejected if its files are invalid."""
+
 Headers = list[tuple[bytes, bytes]]
 """Header names in lower case, and values, as in ASGI messages."""
 

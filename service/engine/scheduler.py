@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from service.engine.queue import DEFAULT_OPTIONS, QueueOptions
-from service.types import Array
+from service.types import Array, TileOutcome
 
 Run = Callable[..., Array]
 """Runs a graph on a batch (N first) and returns its outputs (N first).
@@ -59,13 +59,17 @@ class RunHooks:
 
     `on_batch` gets the number of items and the seconds of every batch, or 1 and the seconds from the first to the
     last tile for every image that was run in tiles. `on_run` gets the load and the seconds of every run. The load
-    is counted in items by `Batcher`, and in bytes of output by `TileScheduler`. `release_memory` is called by
-    `TileScheduler` alone, when it becomes idle after a large tile.
+    is counted in items by `Batcher`, and in bytes of output by `TileScheduler`.
+    `TileScheduler` alone calls the others: `release_memory` when it becomes idle after a large tile, and, on the event
+    loop, `on_image` with the number of tiles of an image that was queued, and `on_tiles` with the outcome and the
+    number of tiles that are done.
     """
 
     on_batch: Callable[[int, float], None] = _ignore
     on_run: Callable[[int, float], None] = _ignore
     release_memory: Callable[[], None] = _ignore
+    on_image: Callable[[int], None] = _ignore
+    on_tiles: Callable[[TileOutcome, int], None] = _ignore
 
 
 class Scheduler(Protocol):

@@ -119,6 +119,7 @@ class TileScheduler:
         if options.timeout is not None:
             job.timer = loop.call_later(options.timeout, job.expire)
         self._queues[lane].append(job, job.priority)
+        self._hooks.on_image(len(tiles))
         self._dispatch(loop, lane)
         await job.future
         run_seconds = perf_counter() - job.started_at
@@ -163,6 +164,7 @@ class TileScheduler:
             if job.timer:
                 job.timer.cancel()
             if job.future.done():  # the request was cancelled, or one of its tiles failed
+                self._hooks.on_tiles("dropped", len(job.tiles))
                 continue
             tile = job.tiles.popleft()
             if job.tiles:
@@ -171,6 +173,7 @@ class TileScheduler:
                 running = loop.run_in_executor(self._pool, self._run_tile, job, tile)
             except RuntimeError as error:  # the pool was shut down: fail the request, so that it does not wait forever
                 job.future.set_exception(InferenceError(str(error)))
+                self._hooks.on_tiles("failed", 1)
                 continue
             self._free_slots[lane] -= 1
             self._ran_large_tile = self._ran_large_tile or tile.pixels > POOLED_PIXELS
@@ -219,6 +222,7 @@ class TileScheduler:
         self._free_slots[lane] += 1
         error = asyncio.CancelledError() if running.cancelled() else running.exception()
         job.remaining -= 1
+        self._hooks.on_tiles("failed" if error else "run", 1)
         if not job.future.done():
             if error:
                 job.future.set_exception(InferenceError(f"{type(error).__name__}: {error}"))

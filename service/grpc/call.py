@@ -18,6 +18,7 @@ from service.telemetry.timings import Timings
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import RequestSpan
+    from service.telemetry.unsampled import UnsampledSpan
 
 T = TypeVar("T")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -53,7 +54,7 @@ class GrpcCall:
     timings: Timings | None = None
     rejection: str = ""  # type of the problem that is the response
     started_at: float = field(default_factory=perf_counter)
-    span: "RequestSpan | None" = None
+    span: "RequestSpan | UnsampledSpan | None" = None
     stages: Stages | None = None
 
     @property
@@ -80,7 +81,7 @@ class GrpcCall:
     def record_job(self, job: Job) -> None:
         """Keep the timings of a job that was answered, and its stages if the request is traced."""
         self.timings = job.timings
-        if self.span:
+        if self.span and self.span.is_recording:
             self.stages = job.stages()
 
     def trace_ids(self) -> dict[str, str]:
@@ -94,7 +95,7 @@ class GrpcCall:
         metrics.count_request(self.method, self.model, self.status, seconds, "grpc")
         if self.rejection:
             metrics.count_rejection(self.rejection)
-        if self.span:
+        if self.span and self.span.is_recording:
             self._end_span(self.span)
         if self.state.settings.access_log or self.status >= 500:
             log.info(
@@ -109,7 +110,7 @@ class GrpcCall:
                 **self.trace_ids(),
             )
 
-    def _end_span(self, span: "RequestSpan") -> None:
+    def _end_span(self, span: "RequestSpan | UnsampledSpan") -> None:
         code = grpc.StatusCode.OK if self.status == 200 else CODES.get(self.status, grpc.StatusCode.INVALID_ARGUMENT)
         attributes: dict[str, str | int] = {"rpc.response.status_code": code.name, "hourglass.id": self.id}
         if self.model:

@@ -9,6 +9,7 @@ import structlog
 from starlette.types import Scope, Send
 
 from service.engine.pipeline import Job
+from service.http.headers import TRACE_RESPONSE
 from service.state import State
 from service.telemetry.request_ids import request_id
 from service.telemetry.stages import Stages
@@ -16,6 +17,7 @@ from service.telemetry.timings import Timings
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import RequestSpan
+    from service.telemetry.unsampled import UnsampledSpan
 
 UNTRACED_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 
@@ -40,13 +42,13 @@ class RequestContext:
     status: int = 0
     timings: Timings | None = None
     rejection: str = ""  # type of the problem that is the response
-    span: "RequestSpan | None" = None
+    span: "RequestSpan | UnsampledSpan | None" = None
     stages: Stages | None = None
 
     def record_job(self, job: Job) -> None:
         """Keep the timings of a job that was answered, and its stages if the request is traced."""
         self.timings = job.timings
-        if self.span:
+        if self.span and self.span.is_recording:
             self.stages = job.stages()
 
 
@@ -109,7 +111,7 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
     state.metrics.count_request(context.route, context.model, context.status, seconds, context.protocol)
     if context.rejection:
         state.metrics.count_rejection(context.rejection)
-    if context.span:
+    if context.span and context.span.is_recording:
         end_span(context, scope)
     if state.settings.access_log or context.status >= 500:
         log.info(
@@ -125,9 +127,17 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
         )
 
 
+def identity_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
+    """Return the header `X-Request-ID`, and `traceresponse` if tracing is on."""
+    headers = [(b"x-request-id", context.id.encode())]
+    if context.span:
+        headers.append((TRACE_RESPONSE.encode(), context.span.header().encode()))
+    return headers
+
+
 async def send_response(context: RequestContext, send: Send, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     """Send a whole response with the status of the context, adding `X-Request-ID` and `Content-Length`."""
-    headers.append((b"x-request-id", context.id.encode()))
+    headers += identity_headers(context)
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": context.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -10,9 +10,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.engine.operations import OPERATIONS
 from service.errors import Forbidden, RateLimited, Unauthorized
-from service.http.context import RequestContext, create_context, get_state, record_request, send_response, start_span
+from service.http.context import (
+    RequestContext,
+    create_context,
+    get_state,
+    identity_headers,
+    record_request,
+    send_response,
+    start_span,
+)
 from service.http.endpoint import Endpoint
-from service.http.headers import TRACE_RESPONSE
 from service.http.problems import problem_response
 from service.http.proxies import resolve_path
 from service.http.v2 import OpenInference, authorization_path, error_response, is_v2
@@ -34,7 +41,6 @@ class Dispatcher:
         state = get_state(scope)
         if state.tracer:
             start_span(context, state, scope)
-            send = _with_trace_context(context, send)
         path: str = scope["path"]
         endpoint = self.endpoints.get(path)
         if endpoint is None and not is_v2(path):
@@ -73,26 +79,12 @@ class Dispatcher:
 
 
 def _with_request_id(context: RequestContext, send: Send) -> Send:
-    """Wrap `send` to add the `X-Request-ID` header. Operation endpoints add it themselves."""
+    """Wrap `send` to add the headers that identify the request. Operation endpoints add it themselves."""
 
     async def send_with_request_id(message: Message) -> None:
         if message["type"] == "http.response.start":
             context.status = message["status"]
-            message["headers"].append((b"x-request-id", context.id.encode()))
+            message["headers"] += identity_headers(context)
         await send(message)
 
     return send_with_request_id
-
-
-def _with_trace_context(context: RequestContext, send: Send) -> Send:
-    """Wrap `send` to add the `traceresponse` header, if the request is traced."""
-    span = context.span
-    if span is None:
-        return send
-
-    async def send_with_trace_context(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"].append((TRACE_RESPONSE.encode(), span.header().encode()))
-        await send(message)
-
-    return send_with_trace_context

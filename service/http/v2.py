@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.engine.admission import BodyReservation
 from service.errors import Forbidden, InternalError, MalformedBody, MethodNotAllowed, NotFound, Problem
-from service.http.context import RequestContext, create_context, get_state, send_response
+from service.http.context import RequestContext, create_context, get_state, identity_headers, send_response
 from service.http.disconnect import ClientDisconnect, read_body
 from service.http.problems import ProblemResponse
 from service.http.v2_infer import JSON_TYPE, V2Response, infer
@@ -98,7 +98,7 @@ async def send_buffers(context: RequestContext, send: Send, response: V2Response
     if size <= MAX_JOINED_BYTES:
         await send_response(context, send, b"".join(buffers), headers)
         return
-    headers.append((b"x-request-id", context.id.encode()))
+    headers += identity_headers(context)
     headers.append((b"content-length", b"%d" % size))
     await send({"type": "http.response.start", "status": context.status, "headers": headers})
     last = len(buffers) - 1

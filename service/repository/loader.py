@@ -193,7 +193,13 @@ def load_runner(folder: Path, card: Card, operation: Operation, options: LoadOpt
     if tiles:
         load = GraphLoad(tiles.concurrency)
         release_memory = partial(session.release_memory, to_array(graph.probe.input))
-        hooks = RunHooks(on_batch, load.record, release_memory)
+        hooks = RunHooks(
+            on_batch,
+            load.record,
+            release_memory,
+            on_image=partial(options.on_image, key),
+            on_tiles=partial(options.on_tiles, key),
+        )
         scheduler = _tile_scheduler(session, card, options, tiles, hooks)
         choices["tile"] = tiles.pixels
         return Runner(key, graph, session, scheduler, choices, max_batch=1, load=load, measured=True)

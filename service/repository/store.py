@@ -25,7 +25,7 @@ from service.repository.layout import Fingerprint
 from service.repository.refresh import Refresher
 from service.repository.residency import Residency
 from service.repository.snapshot import Loaded, ModelKey, Rejected, Snapshot, Standby
-from service.repository.version_loader import VersionLoader
+from service.repository.version_loader import OnLoad, VersionLoader
 from service.runtime.allocator import release_free_memory
 from service.runtime.providers import DeviceUnavailable
 from service.runtime.tuning import LoadOptions
@@ -37,7 +37,8 @@ class Store:
     """The models of a folder, loaded with `load_options`.
 
     At most `max_old_versions` versions that are not the newest stay in memory. With a `memory_budget` in bytes, idle
-    models beyond it are unloaded, but for the default models of the settings that `load_defaults` gets.
+    models beyond it are unloaded, but for the default models of the settings that `load_defaults` gets. `on_load` gets
+    every attempt to load a version.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class Store:
         max_old_versions: int,
         default_versions: Collection[ModelKey] = (),
         memory_budget: int = 0,
+        on_load: OnLoad = lambda *_: None,
     ) -> None:
         self.folder = folder
         self.load_options = load_options
         self.snapshot = Snapshot()
-        self._versions = VersionLoader(folder, load_options)
+        self._versions = VersionLoader(folder, load_options, on_load)
         self._version_cache: OrderedDict[ModelKey, Loaded] = OrderedDict()
         self._max_old_versions = max_old_versions
         self._refresher = Refresher(self._versions, default_versions)

@@ -1,6 +1,8 @@
 """Loads whole versions: the card, and a verified runner for each of its operations."""
 
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 import structlog
 
@@ -13,19 +15,23 @@ from service.repository.loader import load_runner
 from service.repository.snapshot import Loaded, Rejected, Snapshot
 from service.runtime.providers import DeviceUnavailable
 from service.runtime.tuning import LoadOptions
+from service.types import LoadResult
 
 log = structlog.get_logger()
+OnLoad = Callable[[str, LoadResult, float], None]
+"""Gets the name of the model, the result and the seconds of an attempt to load a version."""
 
 
 class VersionLoader:
     """Loads versions from a folder of models with `options`.
 
-    `unloaded` are the models and operations that a client has unloaded. They are left out.
+    `unloaded` are the models and operations that a client has unloaded. They are left out. `on_load` gets every attempt.
     """
 
-    def __init__(self, folder: Path, options: LoadOptions) -> None:
+    def __init__(self, folder: Path, options: LoadOptions, on_load: OnLoad = lambda *_: None) -> None:
         self.folder = folder
         self.options = options
+        self.on_load = on_load
         self.unloaded: set[tuple[str, Operation]] = set()
 
     def newest_valid(self, name: str, snapshot: Snapshot, current: Loaded | None = None) -> Loaded | None:
@@ -50,13 +56,22 @@ class VersionLoader:
 
         Raises ModelRejected for any error in the version, so that other models are still served.
         """
+        started_at = perf_counter()
+        result: LoadResult = "failed"
         try:
-            return self._load_verified(name, version)
-        except (ModelRejected, DeviceUnavailable):
+            model = self._load_verified(name, version)
+            result = "loaded"
+            return model
+        except ModelRejected:
+            result = "rejected"
+            raise
+        except DeviceUnavailable:
             raise
         except Exception as error:
             log.exception("model_load_failed", model=name, version=version)
             raise ModelRejected(f"the version cannot be loaded: {type(error).__name__}") from error
+        finally:
+            self.on_load(name, result, perf_counter() - started_at)
 
     def _load_verified(self, name: str, version: int) -> LoadedModel:
         folder = self.folder / name / str(version)

@@ -15,7 +15,7 @@ from service.runtime.hardware import Choice
 from service.runtime.providers import Device
 from service.runtime.session import Session, runs_on_cpu
 from service.runtime.tensors import to_array
-from service.types import Array, GraphKey
+from service.types import Array, GraphKey, TileOutcome
 
 INLINE_ITEM_SECONDS = 0.001  # run graphs on the event loop if one item takes at most this time
 INLINE_BATCH_SECONDS = 0.008  # time of a batch on the event loop, which it blocks
@@ -33,10 +33,11 @@ class LoadOptions:
     """How to load graphs.
 
     `intra_op_threads` is the number of threads per run, or 0 to choose it. `max_batch_size` is in items. `cores` is
-    the number of CPU cores to use. `on_batch` gets the graph, the items and the seconds of every batch. `precision`
-    applies to operations that have graphs of several precisions. `tile_memory_bytes` limits the memory of all tiles
-    of one graph that run at once. Links to files of models may end inside `link_dirs`. If there are
-    `trusted_keys`, ed25519 public keys of 32 bytes, one of them must have signed the card.
+    the number of CPU cores to use. `on_batch` gets the graph, the items and the seconds of every batch, `on_image`
+    the graph and the tiles of every queued image, and `on_tiles` the graph, the outcome and the number of tiles that
+    are done. `precision` applies to operations that have graphs of several precisions. `tile_memory_bytes` limits the
+    memory of all tiles of one graph that run at once. Links to files of models may end inside `link_dirs`. If there
+    are `trusted_keys`, ed25519 public keys of 32 bytes, one of them must have signed the card.
     """
 
     device: Device
@@ -45,6 +46,8 @@ class LoadOptions:
     pool: Executor
     cores: int
     on_batch: Callable[[GraphKey, int, float], None] = lambda *_: None
+    on_image: Callable[[GraphKey, int], None] = lambda *_: None
+    on_tiles: Callable[[GraphKey, TileOutcome, int], None] = lambda *_: None
     precision: Precision | Literal["auto"] = "auto"
     tile_memory_bytes: int = 256 << 20
     link_dirs: tuple[Path, ...] = ()

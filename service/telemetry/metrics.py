@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import add
 from pathlib import Path
 from threading import Lock
 from time import monotonic_ns, time_ns
-from typing import Final
 
 import orjson
 from prometheus_client import CollectorRegistry, generate_latest
@@ -24,99 +22,40 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service.telemetry.metric_specs import (
+    BATCH_SIZE,
+    BATCH_SIZE_BUCKETS,
+    DURATION_BUCKETS,
+    EXPORTED,
+    FAMILIES,
+    FIGURES,
+    GAUGES,
+    IMAGE_TILES,
+    INFLIGHT_BYTES,
+    INFLIGHT_ITEMS,
+    LAST_INFERENCE,
+    MODEL_LOAD_DURATION,
+    MODEL_LOADS,
+    PENDING_TILES,
+    REJECTIONS,
+    REQUEST_DURATION,
+    REQUEST_STATISTICS,
+    REQUESTS,
+    STAGE_DURATION,
+    STAGES,
+    STATISTICS,
+    TILE_BUCKETS,
+    TILES,
+    VERSION_DURATION,
+    Labels,
+    MetricSpec,
+    Rows,
+)
 from service.telemetry.process_metrics import process_metrics
 from service.telemetry.timings import Timings
-from service.types import GraphKey
+from service.types import GraphKey, LoadResult, TileOutcome
 
 METRICS_DIR_ENV = "_HOURGLASS_METRICS_DIR"  # environment variable, set before workers start
-DURATION_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
-PERCENTILE_BUCKETS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
-NOISE_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1)
-STAGES = ("decode", "queue", "run", "encode")
-
-Labels = tuple[str, ...]
-Rows = dict[Labels, list[float]]
-"""Numbers by label values: the value of a counter, or one count per bucket of a histogram and the sum."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
-    """A metric: its name, help text, label names, and the upper bounds of a histogram.
-
-    `width`: numbers of a row, unless there are buckets. `combine` adds up the numbers of two workers.
-    """
-
-    name: str
-    help: str
-    labels: Labels = ()
-    buckets: tuple[float, ...] = ()
-    width: int = 1
-    combine: Callable[[float, float], float] = add
-
-    def new_row(self) -> list[float]:
-        """Return a row of zeros. A histogram has one more bucket, above the last bound."""
-        return [0.0] * (len(self.buckets) + 2 if self.buckets else self.width)
-
-
-REQUESTS: Final = MetricSpec("hourglass_requests", "Completed requests.", ("route", "model", "code", "protocol"))
-REQUEST_DURATION: Final = MetricSpec(
-    "hourglass_request_duration_seconds",
-    "Time from the request head to the end of the response.",
-    ("route", "model"),
-    DURATION_BUCKETS,
-)
-STAGE_DURATION: Final = MetricSpec(
-    "hourglass_stage_duration_seconds",
-    "Duration of the stages of a request.",
-    ("stage", "model", "operation"),
-    DURATION_BUCKETS,
-)
-REJECTIONS: Final = MetricSpec(
-    "hourglass_rejections", "Requests answered with a problem, by its type: invalid, refused or failed.", ("reason",)
-)
-ERROR_PERCENTILE: Final = MetricSpec(
-    "hourglass_error_percentile",
-    "Percentile of the error of each item among those of the model's test set. Without drift it is uniform.",
-    ("model", "operation"),
-    PERCENTILE_BUCKETS,
-)
-NOISE_SIGMA: Final = MetricSpec(
-    "hourglass_noise_sigma", "Estimated noise of each item, on the 0..1 scale.", ("model", "operation"), NOISE_BUCKETS
-)
-BATCH_SIZE: Final = MetricSpec(
-    "hourglass_batch_size", "Items in one inference run.", ("model", "operation"), BATCH_SIZE_BUCKETS
-)
-VERSION_DURATION: Final = MetricSpec(
-    "hourglass_model_request_duration_seconds",
-    "Time of a request to a model from its admission, by version and outcome.",
-    (*GraphKey._fields, "outcome"),
-    DURATION_BUCKETS,
-)
-INFLIGHT_ITEMS: Final = MetricSpec("hourglass_inflight_items", "Items admitted and not yet answered.")
-INFLIGHT_BYTES: Final = MetricSpec("hourglass_inflight_bytes", "Decoded bytes admitted and not yet answered.")
-GAUGES: Final = (INFLIGHT_ITEMS, INFLIGHT_BYTES)
-FIGURES: Final = {"error_percentile": ERROR_PERCENTILE, "noise_sigma": NOISE_SIGMA}
-EXPORTED: Final = (
-    REQUESTS,
-    REQUEST_DURATION,
-    STAGE_DURATION,
-    BATCH_SIZE,
-    VERSION_DURATION,
-    REJECTIONS,
-    ERROR_PERCENTILE,
-    NOISE_SIGMA,
-)
-STATISTICS: Final = MetricSpec(
-    "statistics", "Count and seconds of a statistic of a graph.", (*GraphKey._fields, "statistic"), width=2
-)
-LAST_INFERENCE: Final = MetricSpec(
-    "last_inference", "Time of the last request of a graph, in ms since 1970.", GraphKey._fields, combine=max
-)
-FAMILIES: Final = (*EXPORTED, STATISTICS, LAST_INFERENCE)
-"""The last two are for the statistics of the Open Inference Protocol. Prometheus gets no series of each batch size."""
-
-REQUEST_STATISTICS: Final = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "items")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +80,7 @@ class Metrics(Collector):
         inflight_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._gauges = {INFLIGHT_ITEMS.name: inflight_items, INFLIGHT_BYTES.name: inflight_bytes}
+        self._gauges[PENDING_TILES.name] = self._pending_tiles
         self.sources: list[Callable[[], Iterator[Metric]]] = []
         self._rows: dict[str, Rows] = {spec.name: {} for spec in FAMILIES}
         self._stage_rows: dict[tuple[str, str], list[list[float]]] = {}
@@ -197,6 +137,24 @@ class Metrics(Collector):
                 self._batch_rows[graph, items] = rows
             _observe(rows[0], BATCH_SIZE_BUCKETS, items)
             _count(rows[1], seconds)
+
+    def observe_image(self, graph: GraphKey, tiles: int) -> None:
+        """Observe the number of tiles of an image that was queued. Called on the event loop."""
+        _observe(self._get_row(IMAGE_TILES, (graph.model, graph.operation)), TILE_BUCKETS, tiles)
+
+    def count_tiles(self, graph: GraphKey, outcome: TileOutcome, tiles: int) -> None:
+        """Count tiles that are done. Called on the event loop."""
+        self._get_row(TILES, (graph.model, graph.operation, outcome))[0] += tiles
+
+    def _pending_tiles(self) -> int:
+        queued = sum(row[-1] for row in self._rows[IMAGE_TILES.name].values())
+        return int(queued - sum(row[0] for row in self._rows[TILES.name].values()))
+
+    def observe_load(self, model: str, result: LoadResult, seconds: float) -> None:
+        """Observe an attempt to load a version of a model. Can be called from any thread."""
+        with self._lock:
+            self._get_row(MODEL_LOADS, (model, result))[0] += 1
+            _observe(self._get_row(MODEL_LOAD_DURATION, (model,)), DURATION_BUCKETS, seconds)
 
     def observe_inference(self, graph: GraphKey, items: int, timings: Timings) -> None:
         """Observe a successful request to a graph: its items and the durations of its stages."""

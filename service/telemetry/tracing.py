@@ -20,6 +20,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from service.telemetry.stages import Stages
+from service.telemetry.unsampled import ChosenIds, Sampling, UnsampledSpan
 
 SHUTDOWN_SECONDS = 5.0
 """Longest time that a shutdown waits for the last spans. A collector that is gone does not hold up the process."""
@@ -36,6 +37,11 @@ class RequestSpan:
     started_at: float
     start_ns: int
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether the span is exported at its end."""
+        return self.span.is_recording()
+
     def header(self) -> str:
         """Return the context of the span as W3C writes it: the value of `traceresponse`."""
         context = self.span.get_span_context()
@@ -49,7 +55,7 @@ class RequestSpan:
     def end(self, name: str, attributes: Mapping[str, AttributeValue], status: int, stages: Stages | None) -> None:
         """End the span, with the spans of its stages if the request was answered. `status` is that of HTTP."""
         span = self.span
-        if not span.is_recording():
+        if not self.is_recording:
             return
         span.update_name(name)
         span.set_attributes(attributes)
@@ -93,15 +99,19 @@ class RequestTracer:
     """Creates the spans of requests, and exports those that the sampler of `OTEL_TRACES_SAMPLER` chooses."""
 
     def __init__(self, exporter: SpanExporter) -> None:
-        self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
+        ids = ChosenIds()
+        self._sampling = Sampling(os.environ, ids)
+        self._provider = TracerProvider(resource=_resource(), id_generator=ids, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("hourglass", version("hourglass"))
         self._propagator = TraceContextTextMapPropagator()
 
     def start(
         self, headers: Mapping[bytes, bytes], started_at: float, name: str, attributes: Mapping[str, AttributeValue]
-    ) -> RequestSpan:
+    ) -> "RequestSpan | UnsampledSpan":
         """Start the span of a request, as a child of the client's span if the headers have a valid `traceparent`."""
+        if unsampled := self._sampling.unsampled(headers):
+            return unsampled
         parent = Context()
         if b"traceparent" in headers:
             carrier = {

@@ -19,6 +19,8 @@ PYTHON_PACKAGES = {
     "kserve": ("kserve==0.21.0",),
     "mlserver": ("mlserver==1.7.1", "httptools==0.9.0"),
     "openvino": ("onnxruntime-openvino==1.24.1",),
+    "compose": ("compose-spec==0.2.1", "pyyaml"),
+    "grafana": ("grafana-foundation-sdk==1769699998!10.1.0",),
     "embeddings": ("lancedb==0.40.0", "numpy"),
     "openapi": ("openapi-python-client==0.29.1",),
     "perf_analyzer": (

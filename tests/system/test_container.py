@@ -1,6 +1,7 @@
 """The container files, read as text: users, ports, defaults and shutdown time."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 
 from service.config import BUILTIN_DEFAULTS, Settings
 from service.environment import FOREIGN_VARIABLES, PREFIX
+from tests.support.environments import environment
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -102,8 +104,11 @@ def test_compose_starts_only_the_service_by_default() -> None:
         "service-gpu": ["gpu"],
         "training": ["training"],
         "training-gpu": ["training-gpu"],
+        "prometheus": ["observability"],
+        "grafana": ["observability"],
+        "jaeger": ["observability"],
     }
-    for service in services.values():
+    for service in (service for service in services.values() if "image" not in service or "build" in service):
         assert service["build"]["target"] in STAGES
         assert service["build"]["args"]["BASE_IMAGE"] == "${BASE_IMAGE:-python:3.12-slim}"
     for name in ("service-gpu", "training-gpu"):
@@ -134,6 +139,52 @@ def test_compose_mounts_models_and_allows_graceful_stop(name: str) -> None:
     service = COMPOSE["services"][name]
     assert all(volume.endswith(":ro") for volume in service["volumes"])
     assert int(service["stop_grace_period"].removesuffix("s")) > Settings.model_fields["drain_timeout"].default
+
+
+@pytest.mark.parametrize("name", ["prometheus", "grafana", "jaeger"])
+def test_observability_runs_pinned_and_unprivileged(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service["image"])
+    assert service["cap_drop"] == ["ALL"]
+    assert all(port.startswith("${PUBLISH_HOST:-127.0.0.1}:") for port in service.get("ports", ()))
+    for volume in service.get("volumes", ()):
+        source, _, options = volume.partition(":")
+        if source.startswith("."):
+            assert (ROOT / source).is_dir()
+            assert options.endswith(":ro")
+        else:
+            assert source in COMPOSE["volumes"]
+
+
+def test_prometheus_of_compose_scrapes_its_service() -> None:
+    folder = ROOT / "deploy" / "prometheus"
+    alone, composed = (
+        yaml.safe_load((folder / name).read_text()) for name in ("prometheus.yml", "prometheus-compose.yml")
+    )
+    (target,) = composed["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert target == "service:8000"
+    assert "service" in COMPOSE["services"]
+    composed["scrape_configs"][0]["static_configs"] = alone["scrape_configs"][0]["static_configs"]
+    assert composed == alone
+
+
+def test_grafana_sources_are_services_of_compose() -> None:
+    folder = ROOT / "deploy" / "grafana" / "provisioning"
+    sources = yaml.safe_load((folder / "datasources" / "datasources.yml").read_text())["datasources"]
+    assert {re.split("[/:]+", source["url"])[1] for source in sources} <= set(COMPOSE["services"])
+    (provider,) = yaml.safe_load((folder / "dashboards" / "dashboards.yml").read_text())["providers"]
+    mounts = dict(volume.split(":")[:2] for volume in COMPOSE["services"]["grafana"]["volumes"])
+    (source,) = (source for source, place in mounts.items() if place == provider["options"]["path"])
+    assert (ROOT / source / "hourglass.json").is_file()
+
+
+@pytest.mark.slow
+def test_compose_file_fits_the_schema_of_compose() -> None:
+    python = environment("compose")
+    check = "import sys, yaml, compose_spec as c; c.ComposeSpecification.model_validate(yaml.safe_load(sys.stdin))"
+    for text, valid in (((ROOT / "docker-compose.yml").read_text(), True), ("services: {a: {ports: 5}}", False)):
+        completed = subprocess.run([python, "-c", check], input=text, capture_output=True, text=True, check=False)
+        assert (completed.returncode == 0) is valid, completed.stderr
 
 
 def test_compose_host_values_have_their_own_variables() -> None:

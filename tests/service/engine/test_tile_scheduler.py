@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -208,3 +209,56 @@ def test_untiled_model_runs_whole_images_up_to_its_memory() -> None:
 
     assert (run(work) == 254).all()
     assert shapes == [(1, 20, 20, 3)]
+
+
+def tiles_of(
+    work: Callable[[TileScheduler], Coroutine[Any, Any, None]], graph: Callable[[Array], Array]
+) -> Counter[str]:
+    """Return the tiles that a scheduler with one runner reports during `work`, queued and by outcome."""
+    tiles: Counter[str] = Counter()
+
+    def on_image(count: int) -> None:
+        tiles["queued"] += count
+
+    def on_tiles(outcome: str, count: int) -> None:
+        tiles[outcome] += count
+
+    async def reporting(pool: ThreadPoolExecutor) -> None:
+        hooks = RunHooks(on_image=on_image, on_tiles=on_tiles)
+        scheduler = TileScheduler(graph, grid=GRID, pool=pool, runners=1, fast_lane_pixels=0, hooks=hooks)
+        await work(scheduler)
+        await until(lambda: not scheduler.running)
+
+    run(reporting)
+    return tiles
+
+
+def test_tiles_of_an_answered_image_are_reported_as_run() -> None:
+    async def work(scheduler: TileScheduler) -> None:
+        await scheduler.submit(picture(1, 40, 40))
+
+    assert tiles_of(work, invert) == {"queued": 16, "run": 16}
+
+
+def test_tiles_of_a_cancelled_image_are_reported_as_dropped() -> None:
+    gate = Gate()
+
+    async def work(scheduler: TileScheduler) -> None:
+        image = asyncio.create_task(scheduler.submit(picture(1, 40, 40)))
+        await until(lambda: gate.seen == [1])
+        image.cancel()
+        await asyncio.wait([image])
+        gate.leave.release()
+
+    assert tiles_of(work, gate) == {"queued": 16, "run": 1, "dropped": 15}
+
+
+def test_tile_that_raises_is_failed_and_the_others_dropped() -> None:
+    def fail(_: Array) -> Array:
+        raise ValueError("no")
+
+    async def work(scheduler: TileScheduler) -> None:
+        with pytest.raises(InferenceError):
+            await scheduler.submit(picture(1, 40, 40))
+
+    assert tiles_of(work, fail) == {"queued": 16, "failed": 1, "dropped": 15}

@@ -17,6 +17,7 @@ from service.errors import ModelRejected
 from service.repository.loader import load_runner
 from service.repository.store import LoadOptions, Store
 from service.runtime.providers import Device
+from service.types import LoadResult
 from tests.conftest import digit, listening, png
 from tests.support.corrupt_models import BAD, flip
 from tests.support.tiny_models import SIDE, publish
@@ -182,3 +183,29 @@ def test_folder_change_under_load_loses_no_request(tmp_path: Path, how: str) -> 
     assert all(future.exception() is None for future in asking)
     assert not wrong
     assert {version for _, version in seen} == {"1", "2"}
+
+
+def test_attempts_to_load_are_reported_by_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path, *rest: Any) -> Any:
+        if folder.parent.name == "photos":
+            raise MemoryError
+        return load_runner(folder, *rest)
+
+    monkeypatch.setattr("service.repository.version_loader.load_runner", fail)
+    for kind in ("digits", "photos", "points"):
+        publish(tmp_path, kind)
+    BAD[next(iter(BAD))][0](tmp_path / "points" / "1")
+    results: dict[str, LoadResult] = {}
+    seconds: list[float] = []
+
+    def on_load(name: str, result: LoadResult, duration: float) -> None:
+        results[name] = result
+        seconds.append(duration)
+
+    with ThreadPoolExecutor(1) as pool:
+        store = Store(tmp_path, LoadOptions("cpu", 0, 8, pool, 1), max_old_versions=1, on_load=on_load)
+        store.refresh()
+        store.refresh()  # nothing has changed: no further attempt
+    assert results == {"digits": "loaded", "photos": "failed", "points": "rejected"}
+    assert len(seconds) == 3
+    assert min(seconds) > 0

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from service.telemetry.metrics import Metrics
 from service.telemetry.process_metrics import process_metrics
 from service.telemetry.timings import Timings
-from service.types import GraphKey
+from service.types import GraphKey, LoadResult
 
 OTHER = (("code", "200"), ("model", ""), ("protocol", "http"), ("route", "other"))
 
@@ -126,3 +126,29 @@ def test_process_metrics_add_up_processes() -> None:
         other_fds = len(list(Path(f"/proc/{other.pid}/fd").iterdir()))
         other.kill()
     assert both.samples[0].value - alone.samples[0].value == other_fds
+
+
+def test_pending_tiles_are_queued_ones_less_those_done(workers: tuple[Metrics, Metrics]) -> None:
+    graph = GraphKey("photo", "2", "denoise")
+    for worker in workers:
+        worker.observe_image(graph, 40)
+        worker.count_tiles(graph, "run", 7)
+        worker.count_tiles(graph, "dropped", 13)
+        worker.flush()
+    values = samples(workers[0])
+    at = (("model", "photo"), ("operation", "denoise"))
+    assert values["hourglass_image_tiles_sum", at] == 80
+    assert values["hourglass_image_tiles_bucket", (("le", "64.0"), *at)] == 2
+    assert values["hourglass_tiles_total", (*at, ("outcome", "run"))] == 14
+    assert values["hourglass_pending_tiles", ()] == 40
+
+
+def test_loads_are_counted_by_result_and_timed() -> None:
+    metrics = Metrics(lambda: 0)
+    loads: list[tuple[LoadResult, float]] = [("loaded", 0.3), ("rejected", 0.02), ("loaded", 0.3)]
+    for result, seconds in loads:
+        metrics.observe_load("digits", result, seconds)
+    values = samples(metrics)
+    assert values["hourglass_model_loads_total", (("model", "digits"), ("result", "loaded"))] == 2
+    assert values["hourglass_model_loads_total", (("model", "digits"), ("result", "rejected"))] == 1
+    assert values["hourglass_model_load_duration_seconds_sum", (("model", "digits"),)] == pytest.approx(0.62)

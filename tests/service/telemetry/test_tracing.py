@@ -1,13 +1,17 @@
 """Traces, received by real receivers of OTLP over HTTP and gRPC."""
 
 import json
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.testclient import TestClient
 
 from service.config import Settings
@@ -104,6 +108,39 @@ def test_sampler_of_environment_is_obeyed(receiver: Received, models: Path, monk
     sampled = {trace_id for _, trace_id, _, flags in contexts if int(flags, 16) & 1}
     assert {span.trace_id.hex() for span in receiver.spans} == sampled
     assert 0 < len(sampled) < 40  # fails by chance once in 5e11 runs
+
+
+@pytest.mark.parametrize("sampler", ["parentbased_traceidratio", "traceidratio"])
+def test_requests_of_an_invalid_ratio_are_all_traced(
+    receiver: Received, models: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "half")
+    with traced(models) as client:
+        client.post("/denoise", content=png(digit()), headers=IMAGE)
+    assert receiver.named("POST /denoise")
+
+
+@pytest.mark.parametrize("sampler", ["", "parentbased_always_on", "parentbased_traceidratio", "traceidratio"])
+@pytest.mark.parametrize("flags", ["00", "01", "02", "03"])
+@pytest.mark.parametrize("parent", [f"00-{TRACE}-{PARENT}", f"00-{'0' * 32}-{PARENT}", f"00-{TRACE}-{'0' * 16}"])
+def test_shortcut_decides_as_the_sampler_of_the_sdk(
+    monkeypatch: pytest.MonkeyPatch, sampler: str, flags: str, parent: str
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    tracer = create_tracer(os.environ)
+    assert tracer
+    value = f"{parent}-{flags}"
+    context = TraceContextTextMapPropagator().extract({"traceparent": value}, Context())
+    expected = TracerProvider().get_tracer("").start_span("GET", context)
+    span = tracer.start({b"traceparent": value.encode()}, 0.0, "GET", {})
+    assert span.is_recording == expected.is_recording()
+    ids = expected.get_span_context()
+    if parent == f"00-{TRACE}-{PARENT}":
+        assert span.header()[:36] == f"00-{ids.trace_id:032x}-"
+    assert span.header()[-2:] == f"{ids.trace_flags:02x}"
 
 
 def test_probes_and_scrapes_are_not_traced(receiver: Received, models: Path) -> None:
