@@ -25,7 +25,8 @@ OnLoad = Callable[[str, LoadResult, float], None]
 class VersionLoader:
     """Loads versions from a folder of models with `options`.
 
-    `unloaded` are the models and operations that a client has unloaded. They are left out. `on_load` gets every attempt.
+    `unloaded` are the models and operations that a client has unloaded. They are left out. `on_load` gets every
+    attempt.
     """
 
     def __init__(self, folder: Path, options: LoadOptions, on_load: OnLoad = lambda *_: None) -> None:
