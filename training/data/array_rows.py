@@ -1,4 +1,4 @@
-"""The rows and columns of an array (N, F) that are used, found block by block, so that the array may be a mapped file."""
+"""Chooses rows and columns of an array (N, F), block by block, so that the array may be a mapped file."""
 
 import logging
 from collections.abc import Iterator
@@ -75,9 +75,7 @@ def plan_rows(path: Path, array: Array, policy: TablePolicy) -> RowPlan:
     return RowPlan(keep, columns, sums / np.maximum(counts, 1))
 
 
-def _check_missing(
-    path: Path, incomplete: int, selected: int, counts: NDArray[np.int64], policy: TablePolicy
-) -> None:
+def _check_missing(path: Path, incomplete: int, selected: int, counts: NDArray[np.int64], policy: TablePolicy) -> None:
     """Log what becomes of `incomplete` of `selected` rows. Raises DataError if it is refused, or nothing is left."""
     if not incomplete:
         return

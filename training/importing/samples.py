@@ -1,9 +1,9 @@
 """Images to try a model on: the user's own, or photographs that come with the package.
 
 `photographs.jpg` beside this file is a sheet of 96 crops, 64x64 pixels each, of as many photographs: 14 of Ubuntu
-Budgie's wallpapers (CC0 or public domain, as its README requires) and the 82 most saturated ones of the clothing dataset
-(CC0 1.0), because gray images say nothing about the order of colours. They were reduced in size before, so that they
-are free of noise, and are stored without chroma subsampling, so that red and blue have the same detail.
+Budgie's wallpapers (CC0 or public domain, as its README requires) and the 82 most saturated ones of the clothing
+dataset (CC0 1.0), because gray images say nothing about the order of colours. They were reduced in size before, so that
+they are free of noise, and are stored without chroma subsampling, so that red and blue have the same detail.
 """
 
 from collections.abc import Sequence
@@ -96,7 +96,9 @@ def _photographs(channels: int) -> list[Array]:
     if sheet is None:
         raise DataError(f"{SHEET} cannot be read: install the package again")
     rows, columns = (side // SHEET_SIDE for side in sheet.shape[:2])
-    crops = sheet.reshape(rows, SHEET_SIDE, columns, SHEET_SIDE, 3).swapaxes(1, 2).reshape(-1, SHEET_SIDE, SHEET_SIDE, 3)
+    crops = (
+        sheet.reshape(rows, SHEET_SIDE, columns, SHEET_SIDE, 3).swapaxes(1, 2).reshape(-1, SHEET_SIDE, SHEET_SIDE, 3)
+    )
     return [_in_channels(image, channels) for image in [*load_sample_images().images, *crops]]
 
 
