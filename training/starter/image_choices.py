@@ -29,7 +29,7 @@ def denoise_draft(seen: ImageSurvey) -> Draft:
         "code": Choice(32),
         "skips": Choice(True, "details reach the output past the code"),
         "any_size": Choice(True, "the service then takes images of any size"),
-        "residual": Choice(True, "predict the noise, not the image: it starts from the input as it is"),
+        "residual": Choice(True, "predict the noise, not the image"),
         "output": Choice("linear", "which residual needs"),
     }
     loss = {"loss": Choice("log_mse", "weak noise counts as much as strong noise")}
