@@ -1,6 +1,6 @@
 """The logs of a run for other programs, TensorBoard and MLflow, as one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class RunLogs:
 
 
 @contextmanager
-def run_logs(recipe: Recipe, folder: Path, *, tensorboard: bool, mlflow: bool) -> Iterator[RunLogs]:
+def run_logs(recipe: Recipe, folder: Path, *, tensorboard: bool, mlflow: bool) -> Generator[RunLogs]:
     """Open the logs that are switched on. Raises RunError, with what to install, if a library is missing."""
     with ExitStack() as stack:
         logs: list[TensorBoardLog | MlflowLog] = []
