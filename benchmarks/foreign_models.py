@@ -35,11 +35,15 @@ SIGMAS = (0.0, 55.0)
 TEST_SIGMA, MIN_GAIN_DB = 25.0, 2.0
 PHOTOGRAPHS, HELD_OUT = 32, 4
 """Photographs that are read, and those of them that are not trained on."""
+IMPORTER_SOURCE = "budgie-"
+"""Photographs whose names begin so are skipped: the importer tries models on crops of them."""
 
 
 def photographs(folder: Path) -> list[Array]:
-    """Return the first color photographs of a folder, uint8 (H, W, 3)."""
-    return list(read_pictures(find_pictures(folder)[:PHOTOGRAPHS], 0.1, colour=True))
+    """Return photographs of a folder, evenly spaced in the order of their names: uint8 (H, W, 3)."""
+    files = [file for file in find_pictures(folder) if not file.name.startswith(IMPORTER_SOURCE)]
+    chosen = np.linspace(0, len(files) - 1, min(PHOTOGRAPHS, len(files))).round().astype(int)
+    return list(read_pictures([files[index] for index in chosen], 0.1, colour=True))
 
 
 def patches(images: list[Array], steps: int) -> Iterator[tuple[Array, Array]]:
@@ -82,20 +86,17 @@ def train_torch(images: list[Array], steps: int, file: Path) -> None:
 
 
 def train_keras(images: list[Array], steps: int, file: Path) -> None:
-    """Train a small U-Net of Keras on N,H,W,C in 0..255, and export it with any sides."""
+    """Train four convolutions of Keras that predict the noise, on N,H,W,C in 0..255, and export them with any sides."""
     import keras  # pyright: ignore[reportMissingImports] - an optional package
 
     keras.utils.set_random_seed(0)
     inputs = keras.Input((None, None, 3), name="image")
-    x = keras.layers.Rescaling(1 / 255)(inputs)
-    fine = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(x)
-    coarse = keras.layers.Conv2D(48, 3, strides=2, padding="same", activation="relu")(fine)
-    coarse = keras.layers.Conv2D(48, 3, padding="same", activation="relu")(coarse)
-    up = keras.layers.UpSampling2D(2)(coarse)
-    joined = keras.layers.Concatenate()([up, fine])
-    joined = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(joined)
-    noise = keras.layers.Conv2D(3, 3, padding="same")(joined)
-    outputs = keras.layers.Rescaling(255.0)(keras.layers.Subtract()([x, noise]))
+    scaled = keras.layers.Rescaling(1 / 255)(inputs)
+    x = scaled
+    for _ in range(3):
+        x = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(x)
+    noise = keras.layers.Conv2D(3, 3, padding="same")(x)
+    outputs = keras.layers.Rescaling(255.0)(keras.layers.Subtract()([scaled, noise]))
     net = keras.Model(inputs, outputs)
     schedule = keras.optimizers.schedules.CosineDecay(2e-3, steps)
     net.compile(optimizer=keras.optimizers.Adam(schedule), loss="mse")

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import tempfile
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from training.cli.options import (
     DeviceOption,
     InitWeights,
     Minutes,
+    MLflow,
     ModelsFolder,
     PublishAnyway,
     RecipeName,
@@ -57,6 +58,7 @@ def fit_command(
     init: InitWeights = None,
     minutes: Minutes = None,
     tensorboard: TensorBoard = False,
+    mlflow: MLflow = False,
     publish_anyway: PublishAnyway = False,
     device: DeviceOption = "auto",
 ) -> None:
@@ -71,8 +73,8 @@ def fit_command(
     from training.atomic_files import write_atomic
     from training.cli.approval import approval
     from training.cli.display import announced, progress
+    from training.cli.run_logs import run_logs
     from training.cli.samples import SampleImages
-    from training.cli.tensorboard import TensorBoardLog
     from training.evaluation.loss_curve import plot_loss
     from training.evaluation.picture_grid import sample_grid
     from training.export.publish import check_writable, latest_version, load_graphs, publish
@@ -90,10 +92,10 @@ def fit_command(
     with process_group(compute.device) as group:
         if group.is_main:
             print(f"device: {compute}")
-        board = TensorBoardLog(folder) if tensorboard and group.is_main else None
-        with progress(name, shown=group.is_main) as on_step, board or nullcontext():
-            samples = SampleImages(parsed, data, folder, board.add_image if board else None)
-            callbacks = [on_step, *([announced()] if group.is_main else []), *([board.on_step] if board else [])]
+        switches = {"tensorboard": tensorboard and group.is_main, "mlflow": mlflow and group.is_main}
+        with progress(name, shown=group.is_main) as on_step, run_logs(parsed, folder, **switches) as logs:
+            samples = SampleImages(parsed, data, folder, logs.add_image)
+            callbacks = [on_step, *([announced()] if group.is_main else []), logs.on_step]
             fitted = fit_stages(
                 runs,
                 data,

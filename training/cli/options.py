@@ -58,6 +58,9 @@ Minutes = Annotated[
 TensorBoard = Annotated[
     bool, Parameter(name="--tensorboard", negative="", help="Write RUN/tensorboard too; needs tensorboardX.")
 ]
+MLflow = Annotated[
+    bool, Parameter(name="--mlflow", negative="", help="Log to MLflow too, at MLFLOW_TRACKING_URI; needs mlflow.")
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
 ResultsFolder = Annotated[Path, Parameter(name="--results", help="Folder of the stored results of studies.")]
 

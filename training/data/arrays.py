@@ -7,8 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.columns import Column, Table, TablePolicy, assemble, fill_missing
+from training.data.array_rows import plan_rows
+from training.data.columns import Column, TablePolicy, assemble
 from training.data.dataset import DataSection, Dataset, Items, Labels, TestFraction, hold_out, locate
+from training.data.mapped_array import is_large, map_items
 from training.data.parquet import PARQUET_SUFFIXES, read_parquet
 from training.data.table import read_columns
 from training.errors import DataError
@@ -21,6 +23,7 @@ SPREADSHEET_SUFFIXES = {".xlsx", ".xls", ".ods", ".feather", ".sav", ".rds"}
 class ArraysSection(DataSection, TablePolicy):
     """A .npy, .npz, .csv, .tsv, .txt or .parquet file of pictures or vectors.
 
+    A .npy file above 256 MiB is copied into a file below `~/.cache/hourglass`, once, which is memory-mapped.
     An .npz file contains the array `train`, optionally `test`, and with it optionally `train_labels` and `test_labels`.
     Missing values are empty fields, NA, NaN, null, none, ? or - in a table of text, and NaN in an array.
     """
@@ -38,6 +41,8 @@ class ArraysSection(DataSection, TablePolicy):
     def read(self, folder: Path | None) -> Dataset:
         """Read the file. Raises DataError if it is missing or invalid."""
         file = locate(folder, self.path)
+        if is_large(file):
+            return self._map(file)
         arrays = read_arrays(file, self.array, self)
         train, test = arrays.train, arrays.test
         if test is None:
@@ -50,6 +55,14 @@ class ArraysSection(DataSection, TablePolicy):
                 "the same dtype and shape"
             )
         return Dataset(file.name, self.licence, train, test, *read_npz_labels(file, len(train), len(test)))
+
+    def _map(self, file: Path) -> Dataset:
+        """Return the data set of a .npy file that is too large for memory."""
+        try:
+            mapped = map_items(file, self, self.test_fraction, as_items)
+        except DataError as error:
+            raise DataError(f"{file}: {error}") from error
+        return Dataset(file.name, self.licence, mapped.train, mapped.test)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +102,10 @@ def read_arrays(path: Path, array: str = "train", policy: TablePolicy | None = N
 
 
 def _complete(path: Path, array: NDArray[Any], policy: TablePolicy) -> NDArray[Any]:
-    """Return an array (N, F) without missing values, as the policy says; others unchanged."""
-    if array.ndim != 2 or array.dtype.kind != "f" or policy.missing == "refuse":
+    """Return the rows and columns of an array (N, F) that the policy uses; other arrays unchanged."""
+    if array.ndim != 2 or array.dtype.kind not in "fiub" or policy.is_default:
         return array
-    columns = tuple(Column(str(number)) for number in range(1, array.shape[1] + 1))
-    return fill_missing(path, Table(columns, array.astype(np.float32)), policy).values
+    return plan_rows(path, array, policy).apply(array, 0)
 
 
 def _load_numpy(path: Path, array: str) -> dict[str, NDArray[Any]]:

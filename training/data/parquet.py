@@ -26,7 +26,14 @@ def read_parquet(path: Path) -> list[RawColumn]:
 
 
 def _column(name: str, values: Any) -> RawColumn:
-    plain = values.to_pylist()
-    if all(value is None or isinstance(value, int | float) for value in plain):
-        return RawColumn(name, np.array([np.nan if value is None else float(value) for value in plain]))
-    return RawColumn(name, None, ["" if value is None else str(value) for value in plain])
+    types: Any = import_module("pyarrow.types")
+    kind = values.type
+    if types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    if types.is_boolean(kind):
+        values, kind = values.cast("int8"), None
+    if kind is None or any(
+        test(kind) for test in (types.is_integer, types.is_floating, types.is_decimal, types.is_null)
+    ):
+        return RawColumn(name, values.cast("float64", safe=False).to_numpy().astype(np.float64))
+    return RawColumn(name, None, ["" if value is None else str(value) for value in values.to_pylist()])

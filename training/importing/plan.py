@@ -14,7 +14,7 @@ from training.importing.reading import RANGES, Layout, Reading
 from training.importing.samples import Samples, read_samples
 from training.importing.served import End
 from training.importing.sides import Sides, find_sides, fixed_sides
-from training.importing.trials import Finding, ReadingFlags, Trial
+from training.importing.trials import Finding, ReadingFlags, Trial, TrialImages
 from training.nets import Operation
 
 
@@ -169,7 +169,7 @@ def _plan_images(
         extent = max(extents, key=lambda one: (one.radius is None, one.radius or 0, one.stride or 0))
         tiles = "no tiles" if extent.radius is None else f"radius {extent.radius}, stride {extent.stride}"
         record("tiles", tiles, extent.evidence)
-    code = _code_shape(originals, lambda _: readings["encode"].to_model(images[:1]))
+    code = _code_shape(originals, lambda _: readings["encode"].to_model(images.crops[:1]))
     return ImagePlan(readings, chosen, sides, extent, samples, code or (None,), findings)
 
 
@@ -228,12 +228,13 @@ def _try(
     layout: Layout,
     channels: int,
     stated: ReadingFlags,
-    images: Array,
+    images: TrialImages,
     operation: Operation,
     record: Report,
 ) -> Trial:
     readings = list(trials.candidates(layout, channels, (first.input.dtype, last.output.dtype), stated, operation))
-    trial, findings = trials.choose_trial(trials.try_readings(run, readings, images, operation), operation)
+    tried = trials.try_readings(run, readings, images.crops, operation)
+    trial, findings = trials.choose_trial(tried, operation, images.images)
     for finding in findings:
         record(finding.topic, finding.choice, finding.evidence)
     return trial
@@ -244,7 +245,7 @@ def _coding_readings(
     layout: Layout,
     channels: int,
     stated: ReadingFlags,
-    images: Array,
+    images: TrialImages,
     record: Report,
 ) -> dict[Operation, Reading]:
     """Find the reading of an encoder and a decoder together; one alone must be told by flags."""

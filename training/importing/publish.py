@@ -229,7 +229,7 @@ def _properties(
         for operation, trial in image.trials.items():
             figures |= {f"{operation}_{key}": value for key, value in trials.figures(trial, operation).items()}
         if "denoise" in image.trials:
-            baselines["noisy input"] = trials.noisy_figures(trials.trial_images(image.samples, image.sides))
+            baselines["noisy input"] = trials.noisy_figures(trials.trial_images(image.samples, image.sides).crops)
     if "reconstruct" in graphs:
         percentiles = _percentiles(graphs["reconstruct"].content, plan, flags)
     extent = image.extent if image else None

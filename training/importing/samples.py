@@ -1,4 +1,10 @@
-"""Images to try a model on: the user's own, or the two photographs that scikit-learn contains."""
+"""Images to try a model on: the user's own, or photographs that come with the package.
+
+`photographs.jpg` beside this file is a sheet of 96 crops, 64x64 pixels each, of as many photographs: 14 of Ubuntu
+Budgie's wallpapers (CC0 or public domain, as its README requires) and the 82 most saturated ones of the clothing
+dataset (CC0 1.0), because gray images say nothing about the order of colours. They were reduced in size before, so that
+they are free of noise, and are stored without chroma subsampling, so that red and blue have the same detail.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.arrays import read_arrays
-from training.data.folder import FolderSection, find_pictures, read_folder, read_pictures
+from training.data.folder import FolderSection, find_pictures, read_folder, read_image, read_pictures
 from training.errors import DataError
 
 Array = NDArray[Any]
 MAX_IMAGES = 64
 """Images of a folder that are read, evenly spaced in the order of their names."""
+SHEET, SHEET_SIDE = Path(__file__).with_name("photographs.jpg"), 64
+"""The sheet of photographs, and the side of each of its crops in pixels."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in gray, of ITU-R BT.601."""
 
@@ -42,10 +50,11 @@ class Samples:
 def read_samples(path: Path | None, channels: int, size: tuple[int, int] | None) -> Samples:
     """Read the images of a folder or an array file; those of a model of fixed size are resized to it.
 
-    Without a path, return the photographs of scikit-learn. Raises DataError if there are none.
+    Without a path, return the photographs of the package and the two of scikit-learn. Raises DataError if there are
+    none.
     """
     if path is None:
-        return Samples("crops of the photographs china.jpg and flower.jpg of scikit-learn", _photographs(channels))
+        return Samples("crops of the photographs of this package and of scikit-learn", _photographs(channels))
     path = path.expanduser()
     if path.is_file():
         items = read_arrays(path).train
@@ -83,7 +92,14 @@ def read_rows(path: Path, features: int) -> Array:
 def _photographs(channels: int) -> list[Array]:
     from sklearn.datasets import load_sample_images
 
-    return [_in_channels(image, channels) for image in load_sample_images().images]
+    sheet = read_image(SHEET, set()).pixels
+    if sheet is None:
+        raise DataError(f"{SHEET} cannot be read: install the package again")
+    rows, columns = (side // SHEET_SIDE for side in sheet.shape[:2])
+    crops = (
+        sheet.reshape(rows, SHEET_SIDE, columns, SHEET_SIDE, 3).swapaxes(1, 2).reshape(-1, SHEET_SIDE, SHEET_SIDE, 3)
+    )
+    return [_in_channels(image, channels) for image in [*load_sample_images().images, *crops]]
 
 
 def _in_channels(image: Array, channels: int) -> Array:

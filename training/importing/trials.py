@@ -1,7 +1,8 @@
 """Finds out how a model sees images by trying: the right reading denoises, or reconstructs, natural images best.
 
 Each reading is tried on crops of images; for `denoise` with Gaussian noise of several strengths. Readings are compared
-crop by crop, so that a small but steady difference counts and a large one by chance does not.
+image by image, so that a small but steady difference counts and a large one by chance does not. Crops of one image
+resemble each other: they count as one observation.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from training.errors import ImportRejected
 from training.importing.original import Array, Original
@@ -19,13 +21,17 @@ from training.nets import Operation
 
 SIGMAS = (10.0, 25.0, 50.0)
 """Standard deviations of the noise in grey levels."""
-CROPS, CROP_SIDE = 24, 96
+CROPS, CROP_SIDE = 98, 64
 MIN_DENOISING_GAIN = 1.0
 """Mean gain in dB over the noisy input that the best reading must reach at one of the strengths."""
 MIN_RECONSTRUCTION = 3.0
 """Gain in dB over the mean color of each crop that the best reading must reach."""
-CLEAR_LEAD, STANDARD_ERRORS = 0.05, 3.0
-"""A reading is better if its mean lead in dB over the crops exceeds both this and so many standard errors."""
+CLEAR_LEAD, CONFIDENCE = 0.05, 0.998
+"""A reading is better if its mean lead in dB over the images exceeds this, and 0 with this confidence."""
+ROUNDING = 0.005
+"""Leads in dB up to this come from rounding."""
+SAME_ORDER = 0.1
+"""The order of colours does not matter if the lead in dB is below this with the same confidence."""
 SAME_LEVELS = 1.0
 """Readings whose outputs differ by at most this mean number of grey levels are the same in effect."""
 
@@ -123,8 +129,37 @@ def try_readings(run: Any, readings: Sequence[Reading], images: Array, operation
     return sorted(trials, key=lambda trial: -trial.score)
 
 
-def choose_trial(trials: Sequence[Trial], operation: Operation) -> tuple[Trial, list[Finding]]:
-    """Return the best trial and the evidence. Raises ImportRejected with the question if no reading is clearly best."""
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The mean lead in dB of one reading over another, and how far off it may be with the confidence CONFIDENCE."""
+
+    mean: float
+    margin: float
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the other reading is worse, if only by little."""
+        return self.mean > max(ROUNDING, self.margin)
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the other reading is worse by so much that it is another one."""
+        return self.is_steady and self.mean > CLEAR_LEAD
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the two do the same for all purposes."""
+        return self.mean + self.margin <= SAME_ORDER
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} ± {self.margin:.2f} dB"
+
+
+def choose_trial(trials: Sequence[Trial], operation: Operation, images: int) -> tuple[Trial, list[Finding]]:
+    """Return the best trial and the evidence. Raises ImportRejected with the question if no reading is clearly best.
+
+    Crop k of the trials is of image k modulo `images`.
+    """
     best = trials[0]
     unit = "over the noisy input" if operation == "denoise" else "over the mean color"
     if best.best < (MIN_DENOISING_GAIN if operation == "denoise" else MIN_RECONSTRUCTION) and len(trials) > 1:
@@ -139,13 +174,15 @@ def choose_trial(trials: Sequence[Trial], operation: Operation) -> tuple[Trial, 
     other = next((trial for trial in rivals if trial.reading.bgr == best.reading.bgr), None)
     findings = [Finding("values", str(best.reading), f"gains {best.best:.2f} dB {unit}")]
     if other is not None:
-        lead, error = _lead(best, other)
-        if not _is_clear(lead, error):
-            raise _ambiguous(best, other, lead, error, "--range, or --output-range")
+        lead = compare(best, other, images)
+        if not lead.is_clear:
+            raise _ambiguous(best, other, lead, images, "--range, or --output-range")
         findings[0] = Finding(
-            "values", str(best.reading), f"gains {best.best:.2f} dB {unit}; {lead:.2f} dB more than {other.reading}"
+            "values",
+            str(best.reading),
+            f"gains {best.best:.2f} dB {unit}; {lead.mean:.2f} dB more than {other.reading}",
         )
-    return _choose_order(trials, best, findings)
+    return _choose_order(trials, best, findings, images)
 
 
 def _open_flags(trials: Sequence[Trial]) -> str:
@@ -160,7 +197,9 @@ def _open_flags(trials: Sequence[Trial]) -> str:
     return ", ".join(flag for flag, values in questions.items() if len(values) > 1)
 
 
-def _choose_order(trials: Sequence[Trial], best: Trial, findings: list[Finding]) -> tuple[Trial, list[Finding]]:
+def _choose_order(
+    trials: Sequence[Trial], best: Trial, findings: list[Finding], images: int
+) -> tuple[Trial, list[Finding]]:
     """Decide between RGB and BGR with everything else as in the best trial."""
     swapped = [
         trial
@@ -172,34 +211,34 @@ def _choose_order(trials: Sequence[Trial], best: Trial, findings: list[Finding])
     if not swapped:
         return best, findings
     (other,) = swapped
-    lead, error = _lead(best, other)
-    order = "BGR" if best.reading.bgr else "RGB"
-    if lead > STANDARD_ERRORS * error and lead > 0.005:
-        evidence = f"{lead:.3f} dB more than the other order, {lead / max(error, 1e-9):.0f} standard errors"
+    lead = compare(best, other, images)
+    if lead.is_steady:
+        order = "BGR" if best.reading.bgr else "RGB"
+        evidence = f"{lead} more than the other order, over {images} images"
         return best, [*findings, Finding("color", order, evidence)]
-    if lead <= CLEAR_LEAD:
+    if lead.is_none:
         chosen = other if best.reading.bgr else best
-        return chosen, [*findings, Finding("color", "RGB", f"both orders do the same, within {lead:.3f} dB")]
-    raise _ambiguous(best, other, lead, error, "--color rgb or --color bgr")
+        evidence = f"both orders do the same over {images} images, within {lead.mean + lead.margin:.2f} dB"
+        return chosen, [*findings, Finding("color", "RGB", evidence)]
+    raise _ambiguous(best, other, lead, images, "--color rgb or --color bgr")
 
 
-def _ambiguous(best: Trial, other: Trial, lead: float, error: float, flags: str) -> ImportRejected:
+def _ambiguous(best: Trial, other: Trial, lead: Lead, images: int, flags: str) -> ImportRejected:
     return ImportRejected(
-        f"two readings of the values do about the same: {best.reading}, and {other.reading} ({lead:.2f} dB less, "
-        "with a "
-        f"standard error of {error:.2f}). Which one was the model trained with? Say {flags}, or pass images like those "
-        "that it was trained on: --data FOLDER"
+        f"two readings of the values do about the same: {best.reading} leads {other.reading} by {lead} over {images} "
+        f"images. Which one was the model trained with? Say {flags}, or pass many different images like those that it "
+        "was trained on: --data FOLDER"
     )
 
 
-def _is_clear(lead: float, error: float) -> bool:
-    return lead > CLEAR_LEAD and lead > STANDARD_ERRORS * error
-
-
-def _lead(best: Trial, other: Trial) -> tuple[float, float]:
-    """Return the mean lead in dB of one trial over another, and its standard error over the crops."""
+def compare(best: Trial, other: Trial, images: int) -> Lead:
+    """Return the lead of one trial over another by Student's t over the images, of which crop k has number k modulo."""
     leads = (best.gains - other.gains).mean(0)
-    return float(leads.mean()), float(leads.std(ddof=1) / len(leads) ** 0.5) if len(leads) > 1 else 0.0
+    means = np.array([leads[number::images].mean() for number in range(images)])
+    if images < 2:
+        return Lead(float(means.mean()), float("inf"))
+    quantile = float(stats.t.ppf(CONFIDENCE, images - 1))
+    return Lead(float(means.mean()), quantile * float(means.std(ddof=1)) / images**0.5)
 
 
 def _same_effect(first: Trial, second: Trial) -> bool:
@@ -220,10 +259,18 @@ def noisy_figures(images: Array) -> dict[str, float]:
     return {f"denoise_psnr_{sigma:.0f}": float(_decibels(batch, images).mean()) for sigma, batch in noisy}
 
 
-def trial_images(samples: Samples, sides: Sides) -> Array:
+@dataclass(frozen=True, slots=True)
+class TrialImages:
+    """Crops uint8 (N, H, W, C) to try a model on. Crop k is of image k modulo `images`."""
+
+    crops: Array
+    images: int
+
+
+def trial_images(samples: Samples, sides: Sides) -> TrialImages:
     """Return the crops to try a model on, of a size that it takes."""
     height, width = sides.fixed or (sides.tried(CROP_SIDE), sides.tried(CROP_SIDE))
-    return samples.crops(CROPS, height, width)
+    return TrialImages(samples.crops(CROPS, height, width), min(CROPS, len(samples.images)))
 
 
 def _inputs(images: Array, operation: Operation) -> list[Array]:

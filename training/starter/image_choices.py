@@ -29,7 +29,7 @@ def denoise_draft(seen: ImageSurvey) -> Draft:
         "code": Choice(32),
         "skips": Choice(True, "details reach the output past the code"),
         "any_size": Choice(True, "the service then takes images of any size"),
-        "residual": Choice(True, "predict the noise, not the image: it starts from the input as it is"),
+        "residual": Choice(True, "predict the noise, not the image"),
         "output": Choice("linear", "which residual needs"),
     }
     loss = {"loss": Choice("log_mse", "weak noise counts as much as strong noise")}
@@ -43,7 +43,7 @@ def denoise_draft(seen: ImageSurvey) -> Draft:
     side = _square_side(seen)
     items = _squares(seen, side)
     crop = min(64, side)
-    optimizer = MUON | optimizer_table(3e-3, items, crop * crop * 3, clip=True, validation=False, batch=16)
+    optimizer = MUON | optimizer_table(1e-3, items, crop * crop * 3, clip=True, validation=False, batch=16)
     augmentation = {
         "crop": Choice(crop, "another part of the square each time"),
         "flips": Choice(True, "noise has no direction: eight images from each"),

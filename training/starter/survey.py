@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data.arrays import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES, read_arrays
+from training.data.arrays import SPREADSHEET_SUFFIXES, TABLE_SUFFIXES, as_items, read_arrays
 from training.data.columns import MAX_CATEGORIES, RawColumn
 from training.data.folder import SUFFIXES, find_pictures, read_image
 from training.data.idx import find_idx, is_idx, read_idx_set
+from training.data.mapped_array import MAX_MEMORY_BYTES, is_large, open_array
 from training.data.parquet import PARQUET_SUFFIXES, read_parquet
 from training.data.table import read_raw
 from training.errors import DataError
@@ -191,12 +192,12 @@ def survey_folder(root: Path) -> ImageSurvey:
     return ImageSurvey(root, "folder", len(paths), len(sample), heights, widths, grey, copies, broken)
 
 
-def survey_array(path: Path, source: str, items: np.ndarray) -> ImageSurvey:
-    """Describe images uint8 (N, H, W, C) of one size."""
-    count, height, width, channels = items.shape
+def survey_array(path: Path, source: str, items: np.ndarray, count: int | None = None) -> ImageSurvey:
+    """Describe images uint8 (N, H, W, C) of one size, or a sample of `count` of them."""
+    sample, height, width, channels = items.shape
     if (items[:1] == items).all():
-        raise DataError(f"all {count} images in {path} are the same: there is nothing to learn from one image")
-    return ImageSurvey(path, source, count, count, [height] * count, [width] * count, channels == 1)
+        raise DataError(f"all {sample} images in {path} are the same: there is nothing to learn from one image")
+    return ImageSurvey(path, source, count or sample, sample, [height] * sample, [width] * sample, channels == 1)
 
 
 def survey_table(path: Path, columns: Sequence[RawColumn], count: int | None = None) -> TableSurvey:
@@ -270,15 +271,22 @@ def _most_frequent(column: RawColumn) -> float | str:
 
 
 def _survey_numpy(path: Path) -> ImageSurvey | TableSurvey:
+    count: int | None = None
     try:
-        items = read_arrays(path).train
+        if is_large(path):
+            array = open_array(path)
+            count = len(array)
+            items = array[:: -(-array.nbytes // MAX_MEMORY_BYTES)]
+            items = items if items.ndim == 2 and items.dtype.kind in "fiub" else as_items(items)
+        else:
+            items = read_arrays(path).train
     except DataError as error:
         if "missing values" not in str(error):
             raise
         with path.open("rb") as file:
             items = np.load(file, allow_pickle=False)
     if items.ndim == 4:
-        return survey_array(path, "arrays", items)
+        return survey_array(path, "arrays", items, count)
     sample = items[:: -(-len(items) // MAX_ROWS)]
     columns = [RawColumn(str(number), column.astype(np.float64)) for number, column in enumerate(sample.T, 1)]
-    return survey_table(path, columns, len(items))
+    return survey_table(path, columns, count or len(items))

@@ -122,3 +122,42 @@ def test_tensorboard_without_its_library_is_a_sentence(
     monkeypatch.chdir(tmp_path)
     assert call("fit", "blobs.toml", "--data", "data", "--tensorboard") == 1
     assert "--tensorboard needs tensorboardX: pip install tensorboardX" in capsys.readouterr().err
+
+
+def test_run_is_logged_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    client = SimpleNamespace(
+        get_experiment_by_name=lambda _name: None,
+        create_experiment=lambda name: calls.append(("experiment", name)) or "1",
+        create_run=lambda experiment, run_name: (
+            calls.append(("run", experiment, run_name)) or SimpleNamespace(info=SimpleNamespace(run_id="r"))
+        ),
+        log_param=lambda _run, key, value: calls.append((key, value)),
+        log_metric=lambda _run, name, value, step: calls.append((name, value, step)),
+        log_image=lambda _run, image, key, step: calls.append((key, image.shape, step)),
+        set_terminated=lambda _run, status: calls.append(("end", status)),
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=lambda: client))
+    workplace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call("fit", "blobs.toml", "--data", "data", "--mlflow", "--publish-anyway") == 0
+    assert calls[:2] == [("experiment", "hourglass"), ("run", "1", "blobs")]
+    assert ("net.code", "4") in calls
+    assert [one[2] for one in calls if one[0] == "step/loss"] == [10, 20, 30, 40]
+    assert [one[2] for one in calls if one[0] == "train/loss"] == [11, 22, 33, 44]
+    assert ("samples", image_of(tmp_path / "runs" / "blobs" / "samples.png").shape, 11) in calls
+    assert calls[-1] == ("end", "FINISHED")
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [(None, "--mlflow needs MLflow: pip install mlflow"), (SimpleNamespace(), "check MLFLOW_TRACKING_URI")],
+)
+def test_mlflow_that_fails_is_a_sentence(
+    module: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", module)
+    workplace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert call("fit", "blobs.toml", "--data", "data", "--mlflow") == 1
+    assert message in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.compatibility import accepts, refuses
 from training.data.arrays import read_arrays
 from training.data.columns import Column, Table, TablePolicy, feature_names
 from training.data.dataset import locate
+from training.data.parquet import read_parquet
 from training.data.table import read_columns, read_table
 from training.errors import DataError
 
@@ -234,3 +236,30 @@ def test_parquet_without_its_library_is_a_sentence(tmp_path: Path, monkeypatch: 
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"needs pyarrow: pip install pyarrow, or save the table as CSV"):
         read_arrays(tmp_path / "t.parquet")
+
+
+def test_columns_of_parquet_keep_their_kinds(tmp_path: Path) -> None:
+    arrow: Any = pytest.importorskip("pyarrow")
+    parquet: Any = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "whole": arrow.array([1, 2, None], "int64"),
+        "half": arrow.array([0.5, None, 1.5], "float16"),
+        "flag": arrow.array([True, False, None]),
+        "price": arrow.array([Decimal("1.25"), Decimal("-3.50"), None]),
+        "level": arrow.array([7, 7, 9]).dictionary_encode(),
+        "empty": arrow.nulls(3),
+        "name": arrow.array(["a", None, "b"]).dictionary_encode(),
+    }
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    columns_read = {column.name: column for column in read_parquet(tmp_path / "t.parquet")}
+    expected: dict[str, list[float]] = {
+        "whole": [1, 2, np.nan],
+        "half": [0.5, np.nan, 1.5],
+        "flag": [1, 0, np.nan],
+        "price": [1.25, -3.5, np.nan],
+        "level": [7, 7, 9],
+        "empty": [np.nan] * 3,
+    }
+    for name, values in expected.items():
+        np.testing.assert_array_equal(columns_read[name].numbers, values)
+    assert list(columns_read["name"].texts) == ["a", "", "b"]

@@ -19,6 +19,7 @@ from training.importing.original import Selection
 from training.importing.plan import Flags
 from training.importing.publish import ImportRequest, import_model
 from training.importing.reading import RANGES, Reading, parse_range
+from training.importing.samples import read_samples
 from training.importing.source import read_source
 from training.importing.trials import Finding, ReadingFlags, Trial, choose_trial
 from training.workspace import Workspace
@@ -75,16 +76,51 @@ def test_close_readings_are_asked_about() -> None:
     with pytest.raises(
         ImportRejected, match=r"do about the same: .*Which one was the model trained with\? Say --range"
     ):
-        choose_trial(close, "denoise")
+        choose_trial(close, "denoise", 3)
+
+
+RED, BLUE = (Reading("nchw", RANGES["0..1"], RANGES["0..1"], 3, bgr) for bgr in (False, True))
+
+
+def decide_order(leads: list[float], images: int) -> Finding:
+    """Return what is found if BGR leads RGB by so many dB on each crop."""
+    base = np.random.default_rng(0).uniform(2, 9, len(leads))
+    trials = [trial(BLUE, list(base + leads), 10), trial(RED, list(base), 10)]
+    return choose_trial(sorted(trials, key=lambda one: -one.score), "denoise", images)[1][-1]
 
 
 def test_steady_lead_decides_the_order_of_colors() -> None:
-    red, blue = (Reading("nchw", RANGES["0..1"], RANGES["0..1"], 3, bgr) for bgr in (False, True))
-    _, findings = choose_trial([trial(blue, [5.1, 7.11, 6.1], 10), trial(red, [5.0, 7.0, 6.0], 10)], "denoise")
-    assert findings[-1].choice == "BGR"
-    chosen, findings = choose_trial([trial(blue, [5.0, 7.0, 6.0], 10), trial(red, [5.03, 7.0, 5.94], 10)], "denoise")
-    assert not chosen.reading.bgr
-    assert "both orders do the same" in findings[-1].evidence
+    assert decide_order([0.1, 0.11, 0.12, 0.1] * 3, 12).choice == "BGR"
+    assert decide_order([-0.1, -0.11, -0.12, -0.1] * 3, 12).choice == "RGB"
+
+
+def test_order_of_colors_that_does_not_matter_is_rgb() -> None:
+    finding = decide_order([0.03, -0.02, 0.01, 0.0] * 6, 24)
+    assert finding.choice == "RGB"
+    assert "both orders do the same" in finding.evidence
+
+
+def test_order_of_colors_that_varies_is_asked_about() -> None:
+    with pytest.raises(ImportRejected, match=r"by .* over 24 images.*Say --color rgb or --color bgr"):
+        decide_order([1.0, -0.8, 1.2, -0.5] * 6, 24)
+
+
+def test_crops_of_few_images_do_not_decide_the_order() -> None:
+    leads = [0.6, 0.5, 0.62, 0.2]
+    assert decide_order(leads * 10, 40).choice == "BGR"
+    for images in (1, 2):
+        with pytest.raises(ImportRejected, match="many different images"):
+            decide_order(leads * 10, images)
+
+
+def test_package_has_many_different_photographs() -> None:
+    samples = read_samples(None, 3, None)
+    assert len(samples.images) == 98
+    means = samples.crops(98, 64, 64).mean((1, 2))
+    assert len(np.unique(means.round(), axis=0)) == 98
+    warm = means[:, 0] - means[:, 2]
+    assert warm.min() < -40
+    assert warm.max() > 40
 
 
 def test_radius_and_stride_are_measured(tmp_path: Path) -> None:
