@@ -1,4 +1,4 @@
-"""Environments with the packages of clients and peers, whose pins conflict with those of the project.
+"""Environments with the packages of clients, peers and tools, whose pins conflict with those of the project.
 
 They are kept in `$XDG_CACHE_HOME/hourglass-tests`. A test that needs one is skipped if it cannot be made.
 """
@@ -20,6 +20,8 @@ PYTHON_PACKAGES = {
     "mlserver": ("mlserver==1.7.1", "httptools==0.9.0"),
     "embeddings": ("lancedb==0.40.0", "numpy"),
     "openapi": ("openapi-python-client==0.29.1",),
+    "moto": ("moto[server]==5.2.5",),
+    "kubernetes": ("kubernetes-validate==1.37.0",),
     "perf_analyzer": (
         "tritonclient==2.51.0",
         "nvidia-cuda-runtime-cu12==12.9.79",
@@ -36,10 +38,10 @@ def environment(name: str) -> Path:
     pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
 
     def make(folder: Path) -> None:
-        _install([sys.executable, "-m", "venv", str(folder)], packages[0])
-        _install([str(folder / "bin" / "python"), *pip], packages[0])
+        install([sys.executable, "-m", "venv", str(folder)], packages[0])
+        install([str(folder / "bin" / "python"), *pip], packages[0])
 
-    return _cached(_folder_name(packages), make) / "bin" / "python"
+    return cached(_folder_name(packages), make) / "bin" / "python"
 
 
 def node_modules() -> Path:
@@ -47,9 +49,9 @@ def node_modules() -> Path:
     npm = tool("npm")
 
     def make(folder: Path) -> None:
-        _install([npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), *NODE_PACKAGES], "npm packages")
+        install([npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), *NODE_PACKAGES], "npm packages")
 
-    return _cached(_folder_name(NODE_PACKAGES), make) / "node_modules"
+    return cached(_folder_name(NODE_PACKAGES), make) / "node_modules"
 
 
 def tool(name: str) -> str:
@@ -66,7 +68,7 @@ def _folder_name(packages: Sequence[str]) -> str:
     return f"{first}-{sha256(' '.join(packages).encode()).hexdigest()[:8]}" if packages[1:] else first
 
 
-def _cached(name: str, make: Callable[[Path], None]) -> Path:
+def cached(name: str, make: Callable[[Path], None]) -> Path:
     """Return a folder of the cache, which is made once, also if several test processes need it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hourglass-tests"
     cache.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,8 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _install(command: list[str], what: str) -> None:
+def install(command: list[str], what: str) -> None:
+    """Run a command that installs or downloads something. Skip the test if it fails."""
     try:
         completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
     except subprocess.TimeoutExpired:
