@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 PYTHON_PACKAGES = {
     "triton": ("tritonclient[http,grpc]==2.73.0",),
     "kserve": ("kserve==0.21.0",),
@@ -26,6 +28,7 @@ PYTHON_PACKAGES = {
         "tritonclient==2.51.0",
         "nvidia-cuda-runtime-cu12==12.9.79",
     ),  # the last that needs no newer glibc
+    "ray": ("ray[data,serve]==2.60.0", *PROJECT["optional-dependencies"]["cpu"], *PROJECT["dependencies"]),
     "examples": ("moto[server]==5.2.5", "boto3", "fastapi", "httpx", "python-multipart", "uvicorn"),
 }
 NODE_PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@20")
