@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import httpx2
@@ -57,9 +58,12 @@ class Caller:
                 self.answers[text] += 1
                 self.last = [*self.last[1 - ANSWERS_AFTER :], text]
 
-    def only(self, text: str) -> bool:
-        """Return whether the last answers were all the same."""
-        return self.last == [text] * ANSWERS_AFTER
+    def wait_for(self, text: str) -> None:
+        """Wait until the last answers were all the same."""
+        end = monotonic() + RAY_SECONDS
+        while self.last != [text] * ANSWERS_AFTER:
+            assert monotonic() < end, self.answers
+            sleep(0.05)
 
 
 @contextmanager
@@ -108,11 +112,11 @@ def test_no_request_is_lost_by_updates_of_two_replicas(cluster: RayCluster, tmp_
     deploy(cluster, tmp_path / "serve.yaml", configuration(models, port, "digits"))
     until(lambda: replicas() == 2, RAY_SECONDS)
     with calling(f"http://127.0.0.1:{port}") as caller:
-        until(lambda: caller.only("200 digits 1"), RAY_SECONDS)
+        caller.wait_for("200 digits 1")
         publish(models, "digits", version=2)  # the replicas look into the folder themselves
-        until(lambda: caller.only("200 digits 2"), RAY_SECONDS)
+        caller.wait_for("200 digits 2")
         deploy(cluster, tmp_path / "serve.yaml", configuration(models, port, "other"))
-        until(lambda: caller.only("200 other 1"), RAY_SECONDS)
+        caller.wait_for("200 other 1")
     assert replicas() == 2
     assert set(caller.answers) == {"200 digits 1", "200 digits 2", "200 other 1"}, caller.answers
 
