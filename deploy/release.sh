@@ -21,6 +21,7 @@ cmp dist/*.whl "$scratch"/again/*.whl
 deploy/check_install.sh dist/*.whl "$scratch/environment"
 "$PYTHON" -m cyclonedx_py environment --output-reproducible --pyproject pyproject.toml --validate \
     --output-file dist/hourglass.cdx.json "$scratch/environment/bin/python"
+"$PYTHON" deploy/check_licences.py dist/hourglass.cdx.json
 echo "ok: SBOM dist/hourglass.cdx.json"
 if docker info >/dev/null 2>&1; then
     deploy/build-and-smoke.sh

@@ -1,4 +1,4 @@
-"""Environments with the packages of clients and peers, whose pins conflict with those of the project.
+"""Environments with the packages of clients, peers and tools, whose pins conflict with those of the project.
 
 They are kept in `$XDG_CACHE_HOME/hourglass-tests`. A test that needs one is skipped if it cannot be made.
 """
@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 PYTHON_PACKAGES = {
     "triton": ("tritonclient[http,grpc]==2.73.0",),
     "kserve": ("kserve==0.21.0",),
@@ -23,10 +25,13 @@ PYTHON_PACKAGES = {
     "grafana": ("grafana-foundation-sdk==1769699998!10.1.0",),
     "embeddings": ("lancedb==0.40.0", "numpy"),
     "openapi": ("openapi-python-client==0.29.1",),
+    "moto": ("moto[server]==5.2.5",),
+    "kubernetes": ("kubernetes-validate==1.37.0",),
     "perf_analyzer": (
         "tritonclient==2.51.0",
         "nvidia-cuda-runtime-cu12==12.9.79",
     ),  # the last that needs no newer glibc
+    "ray": ("ray[data,serve]==2.60.0", *PROJECT["optional-dependencies"]["cpu"], *PROJECT["dependencies"]),
     "examples": ("moto[server]==5.2.5", "boto3", "fastapi", "httpx", "python-multipart", "uvicorn"),
 }
 NODE_PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@20")
@@ -39,10 +44,10 @@ def environment(name: str) -> Path:
     pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
 
     def make(folder: Path) -> None:
-        _install([sys.executable, "-m", "venv", str(folder)], packages[0])
-        _install([str(folder / "bin" / "python"), *pip], packages[0])
+        install([sys.executable, "-m", "venv", str(folder)], packages[0])
+        install([str(folder / "bin" / "python"), *pip], packages[0])
 
-    return _cached(_folder_name(packages), make) / "bin" / "python"
+    return cached(_folder_name(packages), make) / "bin" / "python"
 
 
 def node_modules() -> Path:
@@ -50,9 +55,9 @@ def node_modules() -> Path:
     npm = tool("npm")
 
     def make(folder: Path) -> None:
-        _install([npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), *NODE_PACKAGES], "npm packages")
+        install([npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), *NODE_PACKAGES], "npm packages")
 
-    return _cached(_folder_name(NODE_PACKAGES), make) / "node_modules"
+    return cached(_folder_name(NODE_PACKAGES), make) / "node_modules"
 
 
 def tool(name: str) -> str:
@@ -69,7 +74,7 @@ def _folder_name(packages: Sequence[str]) -> str:
     return f"{first}-{sha256(' '.join(packages).encode()).hexdigest()[:8]}" if packages[1:] else first
 
 
-def _cached(name: str, make: Callable[[Path], None]) -> Path:
+def cached(name: str, make: Callable[[Path], None]) -> Path:
     """Return a folder of the cache, which is made once, also if several test processes need it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hourglass-tests"
     cache.mkdir(parents=True, exist_ok=True)
@@ -84,7 +89,8 @@ def _cached(name: str, make: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _install(command: list[str], what: str) -> None:
+def install(command: list[str], what: str) -> None:
+    """Run a command that installs or downloads something. Skip the test if it fails."""
     try:
         completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
     except subprocess.TimeoutExpired:

@@ -45,11 +45,11 @@ def serving(models: Path, *flags: str, **environ: str) -> Generator[tuple[str, "
         process.communicate()
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait until a condition is true; fail after 30 s."""
-    end = monotonic() + 30
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until a condition is true; fail after some seconds."""
+    end = monotonic() + seconds
     while not true():
-        assert monotonic() < end, "the condition was not met within 30 s"
+        assert monotonic() < end, f"the condition was not met within {seconds:.0f} s"
         sleep(0.02)
 
 

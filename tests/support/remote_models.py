@@ -1,11 +1,8 @@
 """Servers of remote models for tests: moto's S3 server in an environment of its own, and a web server with faults."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,33 +12,16 @@ from pathlib import Path
 from time import monotonic, sleep
 from urllib.request import urlopen
 
-import pytest
+from tests.support.environments import environment
 
-MOTO = "moto[server]==5.2.5"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def moto_server_program() -> Path:
-    """Return the program of moto's server in an environment that is kept. Skip the test if it cannot be made."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hourglass-tests"
-    folder = cache / "moto-s3-5.2.5"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        python = str(folder / "bin/python")
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", MOTO]
-        for command in ([sys.executable, "-m", "venv", str(folder)], install):
-            completed = subprocess.run(command, capture_output=True, text=True)
-            if completed.returncode:
-                pytest.skip(f"{MOTO} cannot be installed here: {completed.stderr.strip()[-300:]}")
-        (folder / "complete").touch()
-    return folder / "bin/moto_server"
 
 
 @contextmanager
 def s3_server(port: int) -> Generator[str]:
     """Run moto's server, and yield its address."""
     process = subprocess.Popen(
-        [moto_server_program(), "-H", "127.0.0.1", "-p", str(port)],
+        [environment("moto").with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

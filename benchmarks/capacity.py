@@ -1,0 +1,183 @@
+"""How many cores a load needs, by queueing formulas: `python -m benchmarks.capacity` prints docs/scale.md's table.
+
+Digits are small: a worker joins those that wait into a batch, which takes a fixed time and a time for each item
+(Inoue 2021, "Queueing analysis of GPU-based inference servers with dynamic batching"). Photographs are large: each
+occupies a core for a constant time (M/D/k; waiting times as Allen and Cunneen approximate them, from Erlang's C).
+Both are compared with a discrete-event simulation by tests/benchmarks/test_capacity.py.
+"""
+
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+COST_PER_CORE_HOUR = 0.04
+"""An assumption, in any currency: the price of a rented core."""
+RATES = (1, 100, 10_000)
+MEGAPIXELS = 12
+PHOTO_TARGET = 2.0
+"""The p99 to reach, in multiples of the time of one photograph on one core."""
+DIGIT_TARGET_SECONDS = 0.010
+MAX_UTILIZATION = 0.8
+"""A reserve for what no formula of Poisson arrivals knows: peaks, updates, lost machines."""
+SIMULATED_REQUESTS = 200_000
+
+
+@dataclass(frozen=True)
+class PhotoModel:
+    """Measured figures: the net's speed on one thread, and the part of it that the service reaches."""
+
+    name: str
+    megapixels_per_second: float
+    efficiency: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of one core for one photograph of MEGAPIXELS, decoded and encoded as JPEG."""
+        return MEGAPIXELS / (self.megapixels_per_second * self.efficiency)
+
+
+@dataclass(frozen=True)
+class BatchModel:
+    """Measured figures of a worker: seconds of a batch, and of each item in it."""
+
+    batch_seconds: float
+    item_seconds: float
+
+    @property
+    def capacity(self) -> float:
+        """Largest number of requests per second."""
+        return 1 / self.item_seconds
+
+
+# The only numbers that are measured. Speeds: docs/training.md, one thread of an AMD EPYC with AVX-512, float32. The
+# efficiency is the last column but one of benchmarks/results/photographs.md divided by the first (tiles that overlap,
+# JPEG), measured on the versions of the models before. Digits: benchmarks/results/serving.md, one worker, PNG to
+# denoised PNG: 4,799 requests/s at 32 connections, 0.706 ms at one.
+PHOTO_MODELS = (PhotoModel("photo", 0.86, 1.54 / 2.42), PhotoModel("photo-fast", 2.92, 3.97 / 6.55))
+DIGITS = BatchModel(batch_seconds=0.706e-3 - 1 / 4799, item_seconds=1 / 4799)
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """Return the probability that a request waits in M/M/k. `load` is the mean number of busy servers."""
+    if load >= servers:
+        return 1.0
+    blocked = 1.0
+    for count in range(1, servers + 1):
+        blocked = load * blocked / (count + load * blocked)
+    return blocked / (1 - load / servers * (1 - blocked))
+
+
+def photo_p99(rate: float, seconds: float, cores: int) -> float:
+    """Return the 99th percentile of the latency of M/D/k in seconds, or infinity if the cores do not suffice.
+
+    The tail of the waiting time is exponential, with half the mean of M/M/k, because the service time is constant.
+    """
+    load = rate * seconds
+    if load >= cores:
+        return math.inf
+    waiting = erlang_c(cores, load)
+    if waiting <= 0.01:
+        return seconds
+    return seconds + seconds / (2 * (cores - load)) * math.log(waiting / 0.01)
+
+
+def batch_mean(rate: float, model: BatchModel) -> float:
+    """Return an upper bound of the mean latency of one worker that batches, in seconds (Inoue 2021, theorem 2)."""
+    per_item, fixed = model.item_seconds, model.batch_seconds
+    busy = rate * per_item
+    if busy >= 1:
+        return math.inf
+    low = (per_item + fixed) / (2 * (1 - busy)) * (1 + 2 * rate * fixed + (1 - rate * fixed) / (1 + busy))
+    high = 1.5 * fixed / (1 - busy) + per_item / 2 * (busy + 2) / (1 - busy * busy)
+    return min(low, high)
+
+
+def simulate_photos(rate: float, seconds: float, cores: int, seed: int = 0) -> NDArray[np.float64]:
+    """Return latencies of Poisson arrivals in order at cores that each take `seconds`."""
+    arrivals = _arrivals(rate, seed)
+    free = [0.0] * cores
+    latencies = np.empty(len(arrivals))
+    for number, arrival in enumerate(arrivals):
+        end = max(arrival, free[0]) + seconds
+        heapq.heapreplace(free, end)
+        latencies[number] = end - arrival
+    return latencies[len(latencies) // 10 :]
+
+
+def simulate_batches(rate: float, model: BatchModel, seed: int = 0) -> NDArray[np.float64]:
+    """Return latencies of Poisson arrivals at a worker that takes all that wait as its next batch."""
+    arrivals = _arrivals(rate, seed)
+    latencies: list[float] = []
+    first, free = 0, 0.0
+    while first < len(arrivals):
+        start = max(free, arrivals[first])
+        after = int(np.searchsorted(arrivals, start, "right"))
+        free = start + model.batch_seconds + model.item_seconds * (after - first)
+        latencies.extend(free - arrivals[first:after])
+        first = after
+    return np.array(latencies[len(latencies) // 10 :])
+
+
+def _arrivals(rate: float, seed: int) -> NDArray[np.float64]:
+    return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, SIMULATED_REQUESTS))
+
+
+def smallest(enough: Callable[[int], bool], low: int) -> int:
+    """Return the smallest whole number from `low` on that is enough; those above it are enough, too."""
+    high = low
+    while not enough(high):
+        low, high = high + 1, high * 2
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
+
+
+def photo_cores(rate: float, seconds: float) -> int:
+    """Return how many cores keep the p99 of photographs within PHOTO_TARGET."""
+    low = math.ceil(rate * seconds / MAX_UTILIZATION)
+    return smallest(lambda cores: photo_p99(rate, seconds, cores) <= PHOTO_TARGET * seconds, low)
+
+
+def digit_rate() -> float:
+    """Return the requests per second of one worker at which the simulated p99 is DIGIT_TARGET_SECONDS."""
+    shares = np.arange(1, 17) / 16 * MAX_UTILIZATION
+    good = [
+        share
+        for share in shares
+        if np.percentile(simulate_batches(share * DIGITS.capacity, DIGITS), 99) <= DIGIT_TARGET_SECONDS
+    ]
+    return float(max(good)) * DIGITS.capacity
+
+
+def tables() -> str:
+    """Return the tables of docs/scale.md."""
+    lines = [
+        "| load | requests/s | cores (modelled) | p99 (modelled) | cost per hour (modelled) |",
+        "|---|---|---|---|---|",
+    ]
+    per_core = digit_rate()
+    for rate in RATES:
+        cores = math.ceil(rate / per_core)
+        p99 = float(np.percentile(simulate_batches(rate / cores, DIGITS), 99))
+        lines.append(_row("digits", rate, cores, f"{p99 * 1000:.1f} ms"))
+    for model in PHOTO_MODELS:
+        for rate in RATES:
+            cores = photo_cores(rate, model.seconds)
+            lines.append(_row(model.name, rate, cores, f"{photo_p99(rate, model.seconds, cores):.1f} s"))
+    return "\n".join(lines)
+
+
+def _row(name: str, rate: float, cores: int, p99: str) -> str:
+    return f"| {name} | {rate:,} | {cores:,} | {p99} | {cores * COST_PER_CORE_HOUR:,.2f} |"
+
+
+if __name__ == "__main__":
+    print(tables())
+    for one in PHOTO_MODELS:
+        print(f"{one.name}: {one.seconds:.1f} s of one core for {MEGAPIXELS} megapixels")
+    print(f"digits: {digit_rate():,.0f} of {DIGITS.capacity:,.0f} requests/s for each core")
