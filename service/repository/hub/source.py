@@ -176,7 +176,7 @@ class WebSource(ReadOnlySource):
 
 
 class HuggingFaceSource(ReadOnlySource):
-    """A folder in a model repository of the Hugging Face Hub: hf://OWNER/NAME[@REVISION][/FOLDER].
+    """A folder in a model repository of the Hugging Face Hub: `hf://OWNER/NAME[@REVISION][/FOLDER]`.
 
     All files are read from the commit that the revision named when they were listed. `HF_ENDPOINT` and `HF_TOKEN` have
     the meaning that the Hub documents.

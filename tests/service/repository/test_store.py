@@ -203,7 +203,7 @@ def test_attempts_to_load_are_reported_by_result(tmp_path: Path, monkeypatch: py
         seconds.append(duration)
 
     with ThreadPoolExecutor(1) as pool:
-        store = Store(tmp_path, LoadOptions("cpu", 0, 8, pool, 1), max_old_versions=1, on_load=on_load)
+        store = Store(tmp_path, LoadOptions(Device(), 0, 8, pool, 1), max_old_versions=1, on_load=on_load)
         store.refresh()
         store.refresh()  # nothing has changed: no further attempt
     assert results == {"digits": "loaded", "photos": "failed", "points": "rejected"}
