@@ -154,7 +154,9 @@ def bulk(source: str, output: str, *, options: BulkOptions = BulkOptions(), json
     done = failed = 0
     cpu_seconds = 0.0
     if left:
-        rows = ray.data.from_numpy(np.array(left)).rename_columns(["name"]).repartition(-(-len(left) // FILES_PER_TASK))
+        # Blocks that the driver writes need no CPU, so that the actors may have all of them.
+        blocks = -(-len(left) // FILES_PER_TASK)
+        rows = ray.data.from_items([{"name": name} for name in left], override_num_blocks=blocks)
         results = rows.map_batches(
             BulkWorker,
             fn_constructor_args=(source, output, options),

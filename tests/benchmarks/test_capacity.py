@@ -41,8 +41,12 @@ def test_overload_never_ends() -> None:
 
 
 def test_one_core_less_misses_the_target() -> None:
-    cores = photo_cores(100, 2.0)
-    assert photo_p99(100, 2.0, cores) <= 4.0 < photo_p99(100, 2.0, cores - 1)
+    cores = photo_cores(0.1, 2.0)
+    assert photo_p99(0.1, 2.0, cores) <= 4.0 < photo_p99(0.1, 2.0, cores - 1)
+
+
+def test_cores_keep_a_reserve() -> None:
+    assert photo_cores(100, 2.0) == 250  # 200 busy cores at a utilization of 0.8
 
 
 def test_search_returns_the_smallest_number() -> None:

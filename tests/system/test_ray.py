@@ -137,7 +137,7 @@ def test_bulk_continues_where_a_run_was_stopped(cluster: RayCluster, tmp_path: P
     for number in range(40):
         (source / f"below/{number}.png").write_bytes(png(digit(number)))
     (source / "broken.png").write_bytes(b"no image")
-    flags = ("--options.model=digits", f"--options.models-dir={models}", "--options.actors=2")
+    flags = ("--options.model=digits", f"--options.models-dir={models}", "--options.actors=2", "--options.cpus=0.5")
     completed, summary = bulk(cluster, str(source), str(output), *flags)
     assert completed.returncode == 1, completed.stderr
     assert summary["done"] == 41
