@@ -9,9 +9,15 @@ from typing import Any
 ALLOWED = {
     *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-CMU", "PSF-2.0", "Zlib"),
 }
-NAMES = {"3-Clause BSD License": "BSD-3-Clause", "Apache 2.0": "Apache-2.0", "MIT License": "MIT"}
+NAMES = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
+    "License :: OSI Approved :: Apache Software License": "Apache-2.0",
+    "MIT License": "MIT",
+}
 """Identifiers for the names of packages whose metadata have no identifier."""
 EXCEPTIONS = {
+    "protobuf": "BSD-3-Clause, by the file LICENSE of its wheel; its metadata state none",
     "orjson": "MPL-2.0 AND (Apache-2.0 OR MIT): used as it is, so the duty to publish changed files does not arise",
 }
 

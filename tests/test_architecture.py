@@ -90,6 +90,7 @@ def test_service_loads_neither_torch_nor_onnx_nor_training() -> None:
         "matplotlib",
         "safetensors",
         "grpc",
+        "ray",
     }
 
 

@@ -39,7 +39,7 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def test_only_the_name_and_the_data_are_required() -> None:
-    keys = required_keys(Recipe) - {"data.pairs.path"}
+    keys = required_keys(Recipe) - {"data.pairs.path", "stages.name"}
     assert {key for key in keys if not key.endswith((".family", ".kind"))} == REQUIRED
 
 
