@@ -11,7 +11,7 @@ from service.engine.noise_level import estimate_sigma
 from service.runtime.session import Session
 from service.types import Array
 
-MODEL = Path(__file__).parents[3] / "models/photo/2"
+MODEL = Path(__file__).parents[3] / "models/photo/3"
 SIDE, SIGMA, RIM = 224, 25, 6
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE] - SIDE // 2
 DISTANCE = np.hypot(ROWS, COLUMNS)
@@ -39,8 +39,10 @@ def model() -> Session:
     return Session((MODEL / file).read_bytes(), free_sizes=True, controls={"strength": 1.0})
 
 
-@pytest.mark.xfail(strict=True, reason="photo 2 leaves 1.56, 1.71 and 1.51 at the edges, and 1.32 in an opaque picture")
-@pytest.mark.parametrize("name", CUT_OUTS)
+RECTANGLE = pytest.mark.xfail(strict=True, reason="photo 3 leaves 1.63 at the edges, and 1.14 in an opaque picture")
+
+
+@pytest.mark.parametrize("name", ["disc", "ring", pytest.param("rectangle", marks=RECTANGLE)])
 def test_the_edge_of_a_cut_out_is_as_free_of_noise_as_its_middle(model: Session, name: str) -> None:
     visible = CUT_OUTS[name]
     filled = fill_transparent(flat(), visible.astype(np.uint8), 63)
