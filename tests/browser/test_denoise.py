@@ -58,7 +58,7 @@ def test_sample_is_denoised_as_by_the_api(open_page: OpenPage, address: str) -> 
     sent, shown = image_file(page, BEFORE), image_file(page, AFTER)
     answer = denoise_file(address, sent, "image/png")
     assert shown == answer.content
-    assert figure(page, "size") == "880 × 495"
+    assert figure(page, "size") == "600 × 338"
     assert figure(page, "sigma") == f"σ {float(answer.headers['x-noise-sigma']) * 255:.3g} of 255"
     clean = open_image((Path(__file__).parents[2] / "service/http/static/playground/sample.jpg").read_bytes())
     values = [10 * np.log10(255**2 / np.mean((open_image(data) - clean) ** 2.0)) for data in (sent, shown)]

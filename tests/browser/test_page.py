@@ -35,7 +35,7 @@ def test_wrong_file_is_explained(open_page: OpenPage) -> None:
     expect(page.locator("#alert")).to_be_visible()
     assert page.inner_text("#alert").startswith("notes.txt: ")
     assert page.inner_text("#alert").endswith(".")
-    page.click("#queue .pick:has-text('colosseum.jpg')")
+    page.click("#queue .pick:has-text('coffee.jpg')")
     expect(page.locator("#alert")).to_be_hidden()
 
 

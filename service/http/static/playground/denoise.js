@@ -1,20 +1,19 @@
-// The section Denoise: a queue of pictures, the comparison of the current one, its figures and its curl line.
+// The section Denoise: its controls, the queue of pictures, the comparison of the current one and its curl line.
 
-import { listModels, send } from "./api.js";
+import { listModels } from "./api.js";
 import { Compare } from "./compare.js";
 import { curlLine } from "./curl.js";
-import { readStages, showFigures } from "./figures.js";
-import { levelText, psnr, withNoise } from "./photo.js";
-import { $, $$, announce, element, format, formatMilliseconds, guarded, showError } from "./ui.js";
+import { denoise } from "./denoise-request.js";
+import { drawPictures, hideProgress, showDownload, showProgress } from "./denoise-view.js";
+import { showFigures } from "./figures.js";
+import { levelText } from "./photo.js";
+import { $, $$, announce, element, formatMilliseconds, guarded, showError } from "./ui.js";
 
-const EXTENSIONS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
-const MAX_PSNR_PIXELS = 16e6;
-const SLOW_MILLISECONDS = 400; // a request that takes longer shows its progress
+const SAMPLE_NAME = "coffee.jpg";
 
 const items = [];
 let current = null;
 let running = null;
-let rate = 1e6 / 1500; // pixels a millisecond, measured at each request
 let compare;
 let markStarted;
 const started = new Promise((resolve) => (markStarted = resolve));
@@ -115,14 +114,14 @@ function bindParameters() {
 
 async function addSample() {
   const response = await fetch(new URL("./sample.jpg", import.meta.url));
-  add(new File([await response.blob()], "colosseum.jpg", { type: "image/jpeg" }));
+  add(new File([await response.blob()], SAMPLE_NAME, { type: "image/jpeg" }));
 }
 
 /** Add files to the queue. Noise is added to the sample only, unless the user asks for more. */
 function addFiles(files) {
   if (!files.length) return;
   showError("");
-  if (items.length === 1 && items[0].file.name === "colosseum.jpg") {
+  if (items.length === 1 && items[0].file.name === SAMPLE_NAME) {
     $("#noise-kind").value = "none";
     $("#noise-kind").dispatchEvent(new Event("input"));
   }
@@ -156,7 +155,11 @@ async function work() {
   drawQueue();
   const snapshot = item.query;
   try {
-    await process(item);
+    await denoise(item, {
+      onProgress: (progress) => item === current && showProgress(progress),
+      onSent: () => item === current && showItem(item),
+    });
+    showError("");
     if (item.state === "running") item.state = "done";
     if (item === current) announce(`Denoised ${item.file.name} in ${formatMilliseconds(item.result.milliseconds)}.`);
   } catch (error) {
@@ -166,6 +169,7 @@ async function work() {
       if (item.error) showError(named(item.error, item));
     }
   }
+  if (item === current) hideProgress();
   running = null;
   if (item === current) await showItem(item);
   drawQueue();
@@ -176,75 +180,6 @@ async function work() {
 function named(error, item) {
   if (items.length < 2 || error.status === 401) return error;
   return Object.assign(new Error(`${item.file.name}: ${error.message}`), { status: error.status });
-}
-
-async function process(item) {
-  const { file, abort } = item;
-  const { kind, level } = item.noise;
-  const slow = setTimeout(() => showProgress(item, "preparing", null), SLOW_MILLISECONDS);
-  try {
-    item.size ??= await sizeOf(file);
-    if (kind !== "none" && !item.size) throw new Error("The browser cannot show this format, so noise cannot be added to it. Choose “None”.");
-    if (!item.sent) {
-      const sent = kind === "none" ? file : await withNoise(file, kind, level);
-      abort.signal.throwIfAborted(); // another level may have been chosen meanwhile
-      item.sent = sent;
-      if (item.sentUrl) URL.revokeObjectURL(item.sentUrl);
-      item.sentUrl = item.sent === file ? "" : URL.createObjectURL(item.sent);
-      if (item === current) await showItem(item);
-    }
-    const pixels = item.size ? item.size.width * item.size.height : 0;
-    const started = performance.now();
-    let phase = ["sending", 0];
-    const timer = setInterval(() => performance.now() - started > SLOW_MILLISECONDS && showProgress(item, ...phase, pixels, started), 100);
-    try {
-      const answer = await send("denoise", {
-        query: item.query,
-        body: item.sent,
-        type: item.sent.type || "application/octet-stream",
-        signal: abort.signal,
-        onProgress: (...next) => (phase = next),
-      });
-      const blob = new Blob([answer.body], { type: answer.header("Content-Type") });
-      if (pixels) rate = pixels / answer.milliseconds;
-      keep(item, blob, answer);
-    } finally {
-      clearInterval(timer);
-    }
-    if (kind !== "none" && pixels <= MAX_PSNR_PIXELS) {
-      const [sent, denoised] = await Promise.all([psnr(file, item.sent), psnr(file, item.result.blob)]);
-      item.result.psnr = { sent, denoised };
-    }
-    showError("");
-  } finally {
-    clearTimeout(slow);
-    if (item === current) hideProgress();
-  }
-}
-
-function keep(item, blob, answer) {
-  if (item.result) URL.revokeObjectURL(item.result.url);
-  item.result = {
-    blob,
-    stages: readStages(answer.header("Server-Timing")),
-    url: URL.createObjectURL(blob),
-    milliseconds: answer.milliseconds,
-    sigma: Number(answer.header("X-Noise-Sigma")),
-    model: answer.header("X-Model"),
-    dropped: answer.header("X-Metadata-Dropped"),
-    resized: answer.header("X-Original-Size"),
-    depth: answer.header("X-Original-Bit-Depth"),
-  };
-}
-
-/** Return the size of a picture, or null if the browser does not know its format. */
-async function sizeOf(file) {
-  try {
-    const { width, height } = await createImageBitmap(file);
-    return { width, height };
-  } catch {
-    return null;
-  }
 }
 
 // What is shown
@@ -264,74 +199,11 @@ async function showItem(item) {
   await compare.show(item.sentUrl || item.url, result?.url ?? "", true);
   if (item !== current) return;
   showFigures(item, result);
-  const link = $("#download");
-  if (result) {
-    link.href = result.url;
-    link.download = downloadName(item);
-    link.removeAttribute("aria-disabled");
-  } else {
-    link.removeAttribute("href");
-    link.setAttribute("aria-disabled", "true");
-  }
+  showDownload(item, result);
   showCurl();
 }
 
-/** Return the name of the original, with the extension of the answer if that is of another type. */
-function downloadName({ file, result }) {
-  const extension = EXTENSIONS[result.blob.type] ?? "png";
-  const own = file.name.split(".").pop().toLowerCase();
-  if (own === extension || (own === "jpeg" && extension === "jpg")) return file.name;
-  return `${file.name.replace(/\.[^.]*$/, "")}.${extension}`;
-}
-
-function showProgress(item, phase, share, pixels = 0, started = 0) {
-  if (item !== current) return;
-  const bar = $("#compare progress");
-  const seconds = (performance.now() - started) / 1e3;
-  const expected = pixels / rate / 1e3;
-  $("#compare .wait").hidden = false;
-  const words = { sending: "Sending", receiving: "Receiving", preparing: "Preparing the picture" };
-  if (phase === "computing") {
-    $("#compare .wait-text").textContent = `Denoising: ${seconds.toFixed(0)} s of about ${Math.max(expected, seconds).toFixed(0)} s`;
-    bar.value = Math.min(95, (100 * seconds) / Math.max(expected, 0.1));
-  } else {
-    $("#compare .wait-text").textContent = words[phase] + (share == null ? "" : `: ${Math.round(share * 100)} %`);
-    if (share == null) bar.removeAttribute("value");
-    else bar.value = share * 100;
-  }
-}
-
-function hideProgress() {
-  $("#compare .wait").hidden = true;
-}
-
-const STATES = { waiting: "Waiting", running: "Working…", cancelled: "Cancelled", failed: "Failed" };
-
-function drawQueue() {
-  $("#queue").hidden = items.length < 2;
-  const focused = $$("#queue button").indexOf(document.activeElement);
-  $("#queue ul").replaceChildren(...items.map(queueItem));
-  $$("#queue button")[focused]?.focus();
-}
-
-function queueItem(item) {
-  const text = item.state === "done" ? `${formatMilliseconds(item.result.milliseconds)}, σ ${format(item.result.sigma * 255)}` : STATES[item.state];
-  const pick = element(
-    "button",
-    { type: "button", className: "pick" },
-    element("img", { src: item.url, alt: "", loading: "lazy" }),
-    element("b", { textContent: item.file.name }),
-    element("span", { textContent: text }),
-  );
-  pick.addEventListener("click", () => select(item));
-  if (item === current) pick.setAttribute("aria-current", "true");
-  const remove = element("button", { type: "button", textContent: "×" });
-  remove.setAttribute("aria-label", `Remove ${item.file.name}`);
-  remove.addEventListener("click", () => discard(item));
-  const row = element("li", { className: item === current ? "current" : "" }, pick, remove);
-  row.dataset.state = item.state;
-  return row;
-}
+const drawQueue = () => drawPictures(items, current, { onPick: select, onRemove: discard });
 
 function discard(item) {
   if (item === running) item.abort.abort();
