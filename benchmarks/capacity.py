@@ -86,7 +86,10 @@ def photo_p99(rate: float, seconds: float, cores: int) -> float:
 
 
 def batch_mean(rate: float, model: BatchModel) -> float:
-    """Return an upper bound of the mean latency of one worker that batches, in seconds (Inoue 2021, theorem 2)."""
+    """Return an upper bound of the mean latency of one worker that batches, in seconds.
+
+    Inoue, "Queueing analysis of GPU-based inference servers with dynamic batching", Performance Evaluation 147 (2021).
+    """
     per_item, fixed = model.item_seconds, model.batch_seconds
     busy = rate * per_item
     if busy >= 1:
