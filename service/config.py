@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import ceil
 from pathlib import Path
-from typing import Literal, Self, cast, get_args, get_origin
+from typing import Any, Literal, Self, cast, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -82,6 +82,15 @@ BUILTIN_DEFAULTS: dict[Operation, tuple[str, ...]] = {
     "reconstruct": ("digits",),
     "denoise": ("photo", "photo-fast"),
 }
+
+
+def _default_model(operation: Operation, builtin: str) -> Any:
+    """Return the field of the model that answers requests of an operation that name none."""
+    return Field(
+        default="",
+        description=f"model of /{operation} if the request names none: NAME or NAME@VERSION; "
+        f"empty: {builtin}, or the only model of the operation",
+    )
 
 
 class Settings(BaseModel):
@@ -161,26 +170,10 @@ class Settings(BaseModel):
     )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
-    default_encode: str = Field(
-        default="",
-        description="model of /encode if the request names none: NAME or NAME@VERSION; "
-        "empty: digits, or the only model of the operation",
-    )
-    default_decode: str = Field(
-        default="",
-        description="model of /decode if the request names none: NAME or NAME@VERSION; "
-        "empty: digits, or the only model of the operation",
-    )
-    default_reconstruct: str = Field(
-        default="",
-        description="model of /reconstruct if the request names none: NAME or NAME@VERSION; "
-        "empty: digits, or the only model of the operation",
-    )
-    default_denoise: str = Field(
-        default="",
-        description="model of /denoise if the request names none: NAME or NAME@VERSION; "
-        "empty: photo, else photo-fast, or the only model of the operation",
-    )
+    default_encode: str = _default_model("encode", "digits")
+    default_decode: str = _default_model("decode", "digits")
+    default_reconstruct: str = _default_model("reconstruct", "digits")
+    default_denoise: str = _default_model("denoise", "photo, else photo-fast")
 
     image_formats: str = Field(
         default="png,jpeg,webp",
