@@ -38,9 +38,11 @@ def find_problems(sbom: dict[str, Any]) -> list[str]:
     problems: list[str] = []
     for component in sbom.get("components", []):
         entries = component.get("licenses", [])
-        found = [entry.get("expression") or entry["license"].get("id") or entry["license"]["name"] for entry in entries]
-        refused = [text for text in found if not is_allowed(text)]
-        if component["name"] not in EXCEPTIONS and (refused or not found):
+        licences = [
+            entry.get("expression") or entry["license"].get("id") or entry["license"]["name"] for entry in entries
+        ]
+        refused = [licence for licence in licences if not is_allowed(licence)]
+        if component["name"] not in EXCEPTIONS and (refused or not licences):
             problems.append(f"{component['name']}: {', '.join(refused) or 'no licence is stated'}")
     return problems
 

@@ -37,7 +37,7 @@ app = cyclopts.App(
 
 @dataclass(frozen=True)
 class BulkOptions:
-    """What is done with every image, by how many actors."""
+    """The operation, the model and the resources of a bulk run."""
 
     operation: Literal["denoise", "reconstruct"] = "denoise"
     """what the model does"""

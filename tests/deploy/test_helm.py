@@ -146,8 +146,8 @@ def test_service_runs_as_in_the_pod() -> None:
         lines: list[str] = []
         for line in process.stderr:
             lines.append(line)
-            if found := re.search(r"http://[\d.]+:(\d+)", line):
-                port = found[1]
+            if address := re.search(r"http://[\d.]+:(\d+)", line):
+                port = address[1]
                 break
         assert port, "".join(lines)
         assert httpx2.get(f"http://127.0.0.1:{port}/readyz").status_code == 200

@@ -91,12 +91,12 @@ def ray_cluster(folder: Path) -> Generator[RayCluster]:
 
 def _processes_of(scratch: str) -> list[int]:
     """Return the processes whose command line or environment names the cluster's folder."""
-    found: list[int] = []
+    pids: list[int] = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             text = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
         except OSError:
             continue
         if scratch.encode() in text and int(folder.name) != os.getpid():
-            found.append(int(folder.name))
-    return found
+            pids.append(int(folder.name))
+    return pids
