@@ -1,5 +1,6 @@
 """Fixtures of the service tests: tiny models on disk, and the service in this process or behind a socket."""
 
+import logging
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from service.http.app import create_app
 from service.http.cors import add_cors
 from service.http.dispatcher import Dispatcher
 from service.server.protocol import TimeoutProtocol
+from service.telemetry.logs import NonBlockingHandler
 from tests.support.tiny_models import GRAPHS, SIDE, publish
 
 pytest_plugins = ["tests.support.compatibility_report"]
@@ -50,6 +52,17 @@ def wait_for_models(client: TestClient) -> None:
     store = client.app_state["service"].store
     while any(standby.pending for standby in store.snapshot.standby.values()):
         sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def restore_logging() -> Generator[None]:
+    """Undo `configure_logging`: its handler would write the log lines of later tests to a closed stream."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in [handler for handler in root.handlers if isinstance(handler, NonBlockingHandler)]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture
