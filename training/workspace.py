@@ -17,7 +17,7 @@ from training.data import Dataset, load
 from training.evaluation.metrics import Evaluation, GraphFunction
 from training.evaluation.verdict import judge
 from training.export.artifact import Card, read_published
-from training.export.publish import check_writable, latest_version, load_graphs, publish
+from training.export.publish import check_writable, latest_version, load_graphs, load_noise_map, publish
 from training.loop.device import DeviceName, choose_device
 from training.loop.fit import FitResult, ProgressCallback
 from training.loop.plan import complete
@@ -50,13 +50,15 @@ class PublishedModel:
     """A published model as it is served.
 
     `graphs` maps operations to functions on arrays, run by onnxruntime: images uint8 (N, H, W, C), vectors and codes
-    float32 (N, ...).
+    float32 (N, ...). `noise_map` returns the variance of the noise in each cell of images (N, h, w), if the model
+    estimates it.
     """
 
     recipe: Recipe
     data: Dataset
     card: Card
     graphs: Mapping[Operation, GraphFunction]
+    noise_map: GraphFunction | None = None
 
 
 def no_progress(_name: str) -> AbstractContextManager[ProgressCallback]:
@@ -111,7 +113,7 @@ class Workspace:
                     log.warning("%s: %s", trained.recipe.model.name, finding.sentence)
 
         folder, _ = publish(trained.recipe, trained.data, trained.result, self.models, warn)
-        return PublishedModel(trained.recipe, trained.data, read_published(folder), load_graphs(folder))
+        return _published(folder, trained.recipe, trained.data)
 
     def model(self, recipe: str) -> PublishedModel:
         """Load the latest version of a recipe's model. Fit and publish it first if there is none."""
@@ -120,7 +122,7 @@ class Workspace:
             check_writable(parsed, self.models)
             return self.publish(self.fit(recipe))
         folder = latest_version(parsed, self.models)
-        return PublishedModel(parsed, self.data(recipe), read_published(folder), load_graphs(folder))
+        return _published(folder, parsed, self.data(recipe))
 
     def publish_module(
         self, net: nn.Module, example: Tensor, operation: Operation, name: str, *, flags: "Flags | None" = None
@@ -154,3 +156,8 @@ class Workspace:
 @lru_cache(maxsize=4)
 def _load(recipe: str, changes: tuple[str, ...], folder: Path | None) -> Dataset:
     return load(read_recipe(recipe, changes).data, folder)
+
+
+def _published(folder: Path, recipe: Recipe, data: Dataset) -> PublishedModel:
+    """Load a published version as the service does. Raises PublishError if it would reject the model."""
+    return PublishedModel(recipe, data, read_published(folder), load_graphs(folder), load_noise_map(folder))

@@ -131,6 +131,21 @@ def load_verified(folder: Path, card: Card, precision: Precision = "float32") ->
         raise PublishError(f"the service would reject this model: {error.detail}") from error
 
 
+def load_verified_noise_map(folder: Path, card: Card) -> GraphFunction | None:
+    """Load the graph of the card that returns a noise map, and return the function from images to their maps.
+
+    Returns None if the model has none. Raises PublishError if the service would reject it.
+    """
+    graph = next((graph for graph in card.graphs if graph.operation == "denoise"), None)
+    if graph is None or not card.noise_map:
+        return None
+    try:
+        session = load_graph(folder, card, graph)
+    except ModelRejected as error:
+        raise PublishError(f"the service would reject this model: {error.detail}") from error
+    return lambda images: session.run_with_map(images).maps
+
+
 def check_parity(
     net: Autoencoder, graphs: Mapping[Operation, GraphFunction], items: Items
 ) -> dict[Operation, list[Parity]]:

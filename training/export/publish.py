@@ -16,6 +16,7 @@ from training.export.artifact import (
     check_parity,
     complete_card,
     load_verified,
+    load_verified_noise_map,
     read_published,
     write_card,
 )
@@ -74,6 +75,14 @@ def latest_version(recipe: Recipe, out: Path) -> Path:
 def load_graphs(folder: Path) -> dict[Operation, GraphFunction]:
     """Load the graphs of a published version as the service does. Raises PublishError if it would reject them."""
     return load_verified(folder, read_published(folder))
+
+
+def load_noise_map(folder: Path) -> GraphFunction | None:
+    """Return the function from images to the variance of their noise in each cell, if the version estimates it.
+
+    Raises PublishError if the service would reject the model.
+    """
+    return load_verified_noise_map(folder, read_published(folder))
 
 
 def evaluate_fitted(recipe: Recipe, data: Dataset, fitted: FitResult, scratch: Path) -> Evaluation:
