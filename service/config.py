@@ -1,17 +1,13 @@
 """Settings: one frozen object, read once from the environment variables `HOURGLASS_*`. Unknown names are errors."""
 
-import json
-import re
 from base64 import b64decode
 from collections.abc import Mapping
 from functools import cached_property
 from hashlib import sha256
-from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args, get_origin
-from urllib.parse import urlsplit
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -28,51 +24,21 @@ from pydantic import (
 from service.card import Operation
 from service.environment import read_variables
 from service.setting_errors import explain_errors
-
-KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif", "heif"})
-MODEL_SCHEMES = frozenset({"s3", "gs", "az", "https", "hf"})
-FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff", "heic": "heif"}
-
-
-def supported_formats() -> frozenset[str]:
-    """Return the image formats that can be decoded here. HEIF needs the extra `heif`."""
-    return KNOWN_FORMATS if find_spec("pillow_heif") else KNOWN_FORMATS - {"heif"}
-
-
-def _split(value: str) -> list[str]:
-    """Return the items of a list that is separated by commas."""
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def _check_address(value: str) -> str:
-    """Return an address of models without the slash at its end. Raises ValueError if it is invalid."""
-    parts = urlsplit(value)
-    local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if (parts.scheme not in MODEL_SCHEMES and not local) or not parts.netloc:
-        raise ValueError("must be a folder, or an address of s3://, gs://, az://, https:// or hf://")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must be an address without credentials and without ? or #: providers have variables for them")
-    if parts.scheme == "hf" and not re.fullmatch(r"/[\w.-]+(@[\w.-]+)?(/[\w./-]*)?", parts.path):
-        raise ValueError("must be an address such as hf://OWNER/REPOSITORY, hf://OWNER/REPOSITORY@REVISION/FOLDER")
-    if not find_spec("obstore"):
-        raise ValueError("must be a folder: addresses need the extra hub, pip install 'hourglass[hub]'")
-    return value.rstrip("/")
-
-
-def _parse_options(text: str) -> dict[str, str]:
-    """Return the options of an execution provider. Raises ValueError unless they are a JSON object of scalars."""
-    try:
-        options = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'must be a JSON object such as {{"device_type": "CPU"}}: {error}') from error
-    if not isinstance(options, dict):
-        raise ValueError('must be a JSON object such as {"device_type": "CPU"}')
-    pairs = cast("dict[str, object]", options)
-    for name, value in pairs.items():
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError(f"must have a text or a number as the value of {name[:50]}, as onnxruntime documents it")
-    return {name: str(value) for name, value in pairs.items()}
-
+from service.setting_types import (
+    Address,
+    DeviceName,
+    FolderOrAddress,
+    ImageFormats,
+    ModelReference,
+    Networks,
+    Origins,
+    PublicKeys,
+    RateLimit,
+    UrlPath,
+    UserPath,
+    parse_provider_options,
+    split_list,
+)
 
 BUNDLED_MODELS = Path(__file__).parent / "models"  # only in the wheel: pyproject.toml copies some models there
 # Models of the requests that name none, unless a setting does: the first of them that is loaded.
@@ -98,12 +64,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    models_dir: str | Path = Field(
+    models_dir: FolderOrAddress = Field(
         default=Path("models"),
         description="folder of models, NAME/VERSION/card.json, or its address: s3://, gs://, az://, https:// or hf://, "
         "which need the extra hub; without the setting and without ./models, the models of the wheel",
     )
-    model_cache_dir: Path = Field(
+    model_cache_dir: UserPath = Field(
         default=Path("~/.cache/hourglass"), description="folder for the copies of models that are kept at an address"
     )
     model_cache_mib: PositiveInt = Field(
@@ -112,8 +78,8 @@ class Settings(BaseModel):
     model_poll_seconds: PositiveFloat = Field(
         default=60.0, description="seconds between two looks for new versions at an address"
     )
-    models_source: str = Field(default="", description="address that `hourglass models pull` copies from")
-    trusted_keys: str = Field(
+    models_source: Address = Field(default="", description="address that `hourglass models pull` copies from")
+    trusted_keys: PublicKeys = Field(
         default="",
         description="ed25519 public keys in base64, separated by commas; versions that none of them signed are "
         "refused; needs the extra hub",
@@ -129,7 +95,7 @@ class Settings(BaseModel):
     workers: PositiveInt = Field(
         default=1, description="worker processes behind the port; the limits below are divided among them"
     )
-    device: str = Field(
+    device: DeviceName = Field(
         default="auto",
         description="execution device: auto, cpu, cuda or the name of another execution provider of the installed "
         "onnxruntime, such as openvino, tensorrt, coreml, dml, migraphx; the service does not start if it cannot be "
@@ -170,12 +136,12 @@ class Settings(BaseModel):
     )
     max_old_versions: int = Field(default=4, ge=0, description="older versions kept in memory after a request for them")
 
-    default_encode: str = _default_model("encode", "digits")
-    default_decode: str = _default_model("decode", "digits")
-    default_reconstruct: str = _default_model("reconstruct", "digits")
-    default_denoise: str = _default_model("denoise", "photo, else photo-fast")
+    default_encode: ModelReference = _default_model("encode", "digits")
+    default_decode: ModelReference = _default_model("decode", "digits")
+    default_reconstruct: ModelReference = _default_model("reconstruct", "digits")
+    default_denoise: ModelReference = _default_model("denoise", "photo, else photo-fast")
 
-    image_formats: str = Field(
+    image_formats: ImageFormats = Field(
         default="png,jpeg,webp",
         description="accepted image formats, separated by commas; tiff, bmp, gif, avif and, with the extra heif, heif "
         "(HEIC) are supported too",
@@ -241,15 +207,15 @@ class Settings(BaseModel):
         default=1.0, description="seconds that connections are still accepted after the stop signal"
     )
 
-    api_keys_file: Path | None = Field(
+    api_keys_file: UserPath | None = Field(
         default=None, description="file of API keys, see `hourglass key`; without it no key is required"
     )
-    rate_limit: str = Field(default="", description="requests per API key, such as 100/minute; empty: unlimited")
-    cors_origins: str = Field(default="", description="origins allowed by CORS, separated by commas; * allows all")
-    root_path: str = Field(
+    rate_limit: RateLimit = Field(default="", description="requests per API key, such as 100/minute; empty: unlimited")
+    cors_origins: Origins = Field(default="", description="origins allowed by CORS, separated by commas; * allows all")
+    root_path: UrlPath = Field(
         default="", description="path under which a proxy serves the API, such as /hourglass; removed from requests"
     )
-    forwarded_allow_ips: str = Field(
+    forwarded_allow_ips: Networks = Field(
         default="127.0.0.1,::1",
         description="proxies whose X-Forwarded-Prefix is obeyed: addresses or networks, separated by commas; * is all",
     )
@@ -263,8 +229,8 @@ class Settings(BaseModel):
         default=False,
         description="let clients of the Open Inference Protocol load and unload models; needs API keys and one worker",
     )
-    tls_cert_file: Path | None = Field(default=None, description="PEM file with the certificate; enables HTTPS")
-    tls_key_file: Path | None = Field(
+    tls_cert_file: UserPath | None = Field(default=None, description="PEM file with the certificate; enables HTTPS")
+    tls_key_file: UserPath | None = Field(
         default=None, description="PEM file with the private key, if the certificate file does not contain it"
     )
 
@@ -282,110 +248,13 @@ class Settings(BaseModel):
         field = cls.model_fields[info.field_name or ""]
         return value.lower() if isinstance(value, str) and get_origin(field.annotation) is Literal else value
 
-    @field_validator("device")
-    @classmethod
-    def _device_name(cls, value: str) -> str:
-        value = value.strip().lower()
-        if not re.fullmatch(r"[a-z0-9_]{1,63}", value):
-            raise ValueError("must be auto, cpu, cuda or the name of another execution provider, such as openvino")
-        return value
-
     @field_validator("provider_options")
     @classmethod
     def _options_are_json(cls, value: str, info: ValidationInfo) -> str:
         if value:
-            _parse_options(value)
+            parse_provider_options(value)
             if info.data.get("device") == "auto":
                 raise ValueError("empty unless HOURGLASS_DEVICE names the execution provider that they are for")
-        return value
-
-    @field_validator("models_dir")
-    @classmethod
-    def _folder_or_address(cls, value: str | Path) -> str | Path:
-        return _check_address(value) if isinstance(value, str) and "://" in value else Path(value).expanduser()
-
-    @field_validator("default_encode", "default_decode", "default_reconstruct", "default_denoise")
-    @classmethod
-    def _name_and_version(cls, value: str) -> str:
-        if "@" in value and not re.fullmatch(r"[^@]+@[1-9][0-9]{0,8}", value):
-            raise ValueError("must be the name of a model, or NAME@VERSION such as photo@2")
-        return value
-
-    @field_validator("models_source")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        return _check_address(value) if value else value
-
-    @field_validator("trusted_keys")
-    @classmethod
-    def _keys(cls, value: str) -> str:
-        for text in _split(value):
-            try:
-                valid = len(b64decode(text, validate=True)) == 32
-            except ValueError:
-                valid = False
-            if not valid:
-                raise ValueError(
-                    "must be public keys of 32 bytes in base64, as `hourglass models sign` prints them, "
-                    "separated by commas"
-                )
-        if value and not find_spec("cryptography"):
-            raise ValueError("empty without the extra hub: pip install 'hourglass[hub]'")
-        return value
-
-    @field_validator("model_cache_dir", "api_keys_file", "tls_cert_file", "tls_key_file")
-    @classmethod
-    def _home_folder(cls, value: Path | None) -> Path | None:
-        return value.expanduser() if value else value
-
-    @field_validator("image_formats")
-    @classmethod
-    def _known_formats(cls, value: str) -> str:
-        names = [name.strip().lower() for name in value.split(",")]
-        formats = [FORMAT_ALIASES.get(name, name) for name in names]
-        if not set(formats) <= KNOWN_FORMATS:
-            raise ValueError(f"must be some of {', '.join(sorted(KNOWN_FORMATS))}, separated by commas")
-        if "heif" in formats and "heif" not in supported_formats():
-            raise ValueError("heif needs the extra heif: pip install 'hourglass[heif]'")
-        return ",".join(formats)
-
-    @field_validator("root_path")
-    @classmethod
-    def _absolute_path(cls, value: str) -> str:
-        path = "".join(f"/{part}" for part in value.split("/") if part)
-        if not re.fullmatch(r"(?:/[A-Za-z0-9._~-]+)*", path) or "/.." in path:
-            raise ValueError("must be a path such as /hourglass, of letters, digits and . _ ~ -")
-        return path
-
-    @field_validator("forwarded_allow_ips")
-    @classmethod
-    def _addresses(cls, value: str) -> str:
-        for text in _split(value):
-            if text != "*":
-                try:
-                    ip_network(text, strict=False)
-                except ValueError as error:
-                    raise ValueError(f"{text[:50]} is neither an address nor a network such as 10.0.0.0/8") from error
-        return value
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins(cls, value: str) -> str:
-        for origin in _split(value):
-            if origin not in ("*", "null") and not re.fullmatch(r"[A-Za-z][\w+.-]*://[^/\s]+/?", origin):
-                raise ValueError("must be origins such as https://example.org, separated by commas, or *")
-        return value
-
-    @field_validator("rate_limit")
-    @classmethod
-    def _valid_rate(cls, value: str) -> str:
-        if value:
-            from limits import parse  # imports much
-
-            try:
-                parse(value)
-            except ValueError as error:
-                raise ValueError("must be a number of requests and a period, such as 100/minute or 5/second") from error
         return value
 
     @field_validator("enable_model_control")
@@ -416,22 +285,22 @@ class Settings(BaseModel):
     @cached_property
     def allowed_origins(self) -> frozenset[str]:
         """The origins that CORS allows, as browsers write them; `*` stands for all."""
-        return frozenset(origin.rstrip("/").lower() for origin in _split(self.cors_origins))
+        return frozenset(origin.rstrip("/").lower() for origin in split_list(self.cors_origins))
 
     @cached_property
     def trusts_all_proxies(self) -> bool:
         """Whether forwarded headers of every peer are obeyed."""
-        return "*" in _split(self.forwarded_allow_ips)
+        return "*" in split_list(self.forwarded_allow_ips)
 
     @cached_property
     def trusted_proxies(self) -> list[IPv4Network | IPv6Network]:
         """The networks of proxies whose forwarded headers are obeyed."""
-        return [ip_network(text, strict=False) for text in _split(self.forwarded_allow_ips) if text != "*"]
+        return [ip_network(text, strict=False) for text in split_list(self.forwarded_allow_ips) if text != "*"]
 
     @property
     def execution_options(self) -> dict[str, str]:
         """The options of the execution provider."""
-        return _parse_options(self.provider_options) if self.provider_options else {}
+        return parse_provider_options(self.provider_options) if self.provider_options else {}
 
     @property
     def models_address(self) -> str | None:
@@ -465,7 +334,7 @@ class Settings(BaseModel):
     @property
     def trusted_public_keys(self) -> tuple[bytes, ...]:
         """The ed25519 public keys, 32 bytes each, of which one must have signed a version."""
-        return tuple(b64decode(text) for text in _split(self.trusted_keys))
+        return tuple(b64decode(text) for text in split_list(self.trusted_keys))
 
     @property
     def link_dirs(self) -> tuple[Path, ...]:

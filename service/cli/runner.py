@@ -20,8 +20,9 @@ from service.cli import batch
 from service.cli.output_log import OutputLog
 from service.cli.plan import Plan
 from service.cli.sources import Sources, printable
-from service.config import Settings, supported_formats
+from service.config import Settings
 from service.engine.strength import DEFAULT_REMOVAL, Removal, check_removal
+from service.setting_types import supported_formats
 from service.state import State, create_mirror, create_state
 from service.telemetry.logs import configure_logging
 from service.types import Array

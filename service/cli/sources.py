@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.codec import FORMAT_BY_SUFFIX, is_system_file, list_files
-from service.config import supported_formats
+from service.setting_types import supported_formats
 
 STREAM = "/dev/stdio"  # in place of "-", which the parser of the command line takes for an option
 SUFFIXES = {suffix for suffix, name in FORMAT_BY_SUFFIX.items() if name in supported_formats()}

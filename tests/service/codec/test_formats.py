@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from service import codec, config
+from service import codec, setting_types
 from service.codec import LazyPicture, Picture
 from service.codec.png_chunks import chunk
 from service.config import Settings
 from service.errors import ImageTooLarge, Problem, UnsupportedImage
 from tests.support.compatibility import accepts, refuses
 
-ALL = tuple(config.KNOWN_FORMATS)
+ALL = tuple(setting_types.KNOWN_FORMATS)
 RAMP = np.dstack([np.tile(np.arange(0, 240, 5), (32, 1)).astype(np.uint8)] * 3) // np.array([1, 2, 3], np.uint8)
 
 
@@ -121,7 +121,7 @@ def test_heif_brands_without_the_extra_are_named(brands: tuple[bytes, ...], monk
 
 
 def test_the_setting_heif_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "find_spec", lambda _: None)
+    monkeypatch.setattr(setting_types, "find_spec", lambda _: None)
     with pytest.raises(ValidationError, match=r"hourglass\[heif\]"):
         Settings(image_formats="png,heif")
     assert Settings(image_formats="png,avif").allowed_formats == {"png", "avif"}

@@ -78,7 +78,7 @@ def test_scores_without_optional_packages_are_psnr_only(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("package", "name"), [("skimage", "ssim"), ("flip_evaluator", "flip")])
-def test_perceptual_scores_are_those_of_equal_and_of_worse_pictures(package: str, name: str) -> None:
+def test_perceptual_scores_of_equal_and_of_worse_pictures(package: str, name: str) -> None:
     pytest.importorskip(package)
     noisy = noisy_pair(PICTURE, 0, "colour", 50)[1]
     equal, worse = score(PICTURE / 255, PICTURE)[name], score(noisy, PICTURE)[name]
@@ -123,7 +123,7 @@ def test_slow_results_are_cached(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
-def test_gaussian_noise_is_measured_on_all_pictures_and_on_a_subset(tmp_path: Path) -> None:
+def test_gaussian_noise_is_measured_on_all_and_on_some_pictures(tmp_path: Path) -> None:
     pictures = [np.full((24, 24, 3), 5 * number, np.uint8) for number in range(21)]
     levels: set[float] = set()
 
@@ -152,7 +152,7 @@ def pairs(tmp_path: Path) -> PairsSection:
     return PairsSection(path=str(tmp_path))
 
 
-def test_scores_of_real_noise_are_those_of_even_pairs_and_gains_those_of_all(
+def test_real_noise_is_scored_on_even_pairs(
     pairs: PairsSection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.studies.photos.real_noise.estimate_sigma", lambda _: 0.25)

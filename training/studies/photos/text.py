@@ -9,7 +9,7 @@ from training.studies.photos.figures import LINES, best_scores
 PAIR_TARGETS = {"photo": (37.9, 38.6), "photo-fast": (37.6, 38.6)}
 """Target and stretch goal by model for pictures with the real noise of cameras, in dB."""
 GAUSSIAN_TARGETS = {15: (33.48, 33.78), 25: (30.82, 31.12), 50: (27.44, 27.74)}
-"""Target and stretch goal of `photo` by level, in dB: 0.1 below and 0.2 above the first version, which knew no other."""
+"""Target and stretch goal of `photo` by level, in dB: 0.1 below and 0.2 above the first version."""
 BM3D_TARGETS = {"photo": {25: (0.3, 0.5)}, "photo-fast": {25: (0.0, 0.1), 50: (0.0, 0.1)}}
 """Target and stretch goal by model and noise level, in dB above BM3D, for colour pictures with Gaussian noise."""
 NOISELESS_TARGET, NOISELESS_STRETCH = 46.0, 50.0
