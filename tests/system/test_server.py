@@ -9,17 +9,44 @@ import ssl
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
+import grpc
 import httpx2
 import pytest
 
+from service.grpc import open_inference_pb2 as pb
 from tests.conftest import digit, png
 from tests.support.compatibility import accepts
-from tests.support.processes import serving
+from tests.support.processes import free_port, serving
 
 pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The PEM files of a certificate and of its key."""
+
+    cert: Path
+    key: Path
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags of the service that serves with it."""
+        return ("--tls-cert-file", str(self.cert), "--tls-key-file", str(self.key))
+
+
+def infer(channel: Any, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+    """Call ModelInfer on a channel."""
+    call = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=pb.ModelInferRequest.SerializeToString,
+        response_deserializer=pb.ModelInferResponse.FromString,
+    )
+    return call(request, timeout=20)
 
 
 def test_metrics_of_two_workers_are_summed(models: Path) -> None:
@@ -74,33 +101,50 @@ def test_port_in_use_is_named(models: Path, workers: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl to make a certificate with")
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    """Return a new certificate for 127.0.0.1, signed by itself."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate with")
+    made = Certificate(tmp_path / "cert.pem", tmp_path / "key.pem")
+    files = ("-keyout", str(made.key), "-out", str(made.cert))
+    names = ("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *names]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_https_is_served_with_a_certificate(models: Path, tmp_path: Path, workers: str) -> None:
-    certificate_options = (
-        "-keyout",
-        str(tmp_path / "key.pem"),
-        "-out",
-        str(tmp_path / "cert.pem"),
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-    )
-    names = ("-addext", "subjectAltName=IP:127.0.0.1")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *certificate_options, *names],
-        check=True,
-        capture_output=True,
-    )
-    tls = ("--tls-cert-file", str(tmp_path / "cert.pem"), "--tls-key-file", str(tmp_path / "key.pem"))
-    with serving(models, *tls, "--workers", workers, "--default-denoise", "digits") as (address, process):
-        trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+def test_https_is_served_with_a_certificate(models: Path, certificate: Certificate, workers: str) -> None:
+    with serving(models, *certificate.flags, "--workers", workers, "--default-denoise", "digits") as (address, process):
+        trusted = ssl.create_default_context(cafile=str(certificate.cert))
         answer = httpx2.post(f"{address}/denoise", content=png(digit()), verify=trusted)
         assert answer.status_code == 200
         assert answer.headers["x-content-type-options"] == "nosniff"
         with pytest.raises(httpx2.TransportError):
             httpx2.get(address.replace("https", "http"))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_grpc_is_served_with_a_certificate(models: Path, certificate: Certificate, workers: str) -> None:
+    port = free_port()
+    request = pb.ModelInferRequest(model_name="digits.denoise", raw_input_contents=[digit().tobytes()])
+    request.inputs.add(name="image", datatype="UINT8", shape=[1, *digit().shape])
+    flags = (*certificate.flags, "--workers", workers, "--grpc-port", str(port))
+    with serving(models, *flags) as (_, process):
+        trusted = grpc.ssl_channel_credentials(certificate.cert.read_bytes())
+        for channel in [grpc.secure_channel(f"127.0.0.1:{port}", trusted) for _ in range(4)]:  # workers share the port
+            with channel:
+                answer = infer(channel, request)
+            assert answer.raw_output_contents[0] == (255 - digit()).tobytes()
+        unknown = grpc.ssl_channel_credentials()
+        for channel in (grpc.secure_channel(f"127.0.0.1:{port}", unknown), grpc.insecure_channel(f"127.0.0.1:{port}")):
+            with channel, pytest.raises(grpc.RpcError) as error:
+                infer(channel, request)
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         assert process.returncode == 0
