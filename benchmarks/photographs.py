@@ -1,7 +1,8 @@
 """`make bench-photos`: the shipped photo models on whole photographs, beside onnxruntime alone on the same tiles.
 
-The service runs on all cores; `run` is the time in its Server-Timing header. The rates of onnxruntime are measured
-before and after it, and their mean is the floor, because the speed of the machine changes.
+The service runs on all cores; `run` is the time in its Server-Timing header. `hourglass denoise` processes a folder of
+photographs without a server; its start counts. The rates of onnxruntime are measured before and after, and their mean
+is the floor, because the speed of the machine changes.
 """
 
 import os
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks import payloads
 from benchmarks.process import Server, free_port
 from benchmarks.processor import processor_kind, results_folder
-from service.card import Card
+from service.card import Card, Graph, Precision
 from service.config import Settings
 from service.engine.tile_grid import Grid
 from service.repository.layout import load_card
@@ -32,6 +33,8 @@ MODELS = Path(__file__).parent.parent / "models"
 SIZES = {"12 MP": (3000, 4000), "50 MP": (5774, 8660)}
 MOST = {"12 MP": 500, "50 MP": 900}
 """Limit of the peak memory of the service, in MB."""
+FOLDER_SIDE, FOLDER_COUNT = 1000, 40
+"""Side in pixels and number of the photographs of the folder."""
 GMACS = {"photo": 56.4, "photo-fast": 15.0}
 """Operations per megapixel, by torch's flop counter on the nets of the recipes."""
 SECONDS = 6.0
@@ -67,48 +70,71 @@ def photograph(height: int, width: int) -> NDArray[np.uint8]:
     ]
 
 
-def measure(model: str, precision: str, folder: Path, blobs: dict[str, bytes]) -> list[str]:
+def measure(model: str, precision: Precision, folder: Path, blobs: Mapping[str, bytes]) -> list[str]:
     """Measure one model in one precision, and return its rows."""
-    card = load_card(MODELS / model / "1")
-    tiles = chosen(card, precision)
+    version = latest(model)
+    card = load_card(version)
+    (graph,) = (graph for graph in card.graphs if graph.precision == precision)
+    tiles = chosen(card, graph)
     tiling = Grid(card.receptive_radius or 0, card.stride or 1, tiles.pixels.value, tiles.concurrency)
-    height, width = SIZES["12 MP"]
-    tile = tiling.tiles(height, width)[0]
+    tile = tiling.tiles(*SIZES["12 MP"])[0]
     sides = tile.rows.read_stop - tile.rows.read_start, tile.columns.read_stop - tile.columns.read_start
-    graph = MODELS / model / "1" / ("denoise.onnx" if precision == "float32" else "denoise.int8.onnx")
     count = len(os.sched_getaffinity(0))
     ways = [(count, 1), (1, count)]
-    before = [raw(graph, sides, *way) for way in ways]
+    before = [raw(version / graph.file, sides, *way) for way in ways]
     runs = [serve(model, precision, folder, size, blob) for size, blob in blobs.items()]
-    after = [raw(graph, sides, *way) for way in ways]
+    rate = denoise_folder(model, precision, folder)
+    after = [raw(version / graph.file, sides, *way) for way in ways]
     one, side_by_side = ((first + second) / 2 for first, second in zip(before, after, strict=True))
-    rows: list[str] = []
-    for run in runs:
-        tall, wide = SIZES[run.size]
-        read = sum(tile.pixels for tile in tiling.tiles(tall, wide))
-        rate = read / 1e6 / run.run
-        cells = [
-            f"{model}, {precision}, {run.size}",
-            f"{one:.2f} ({one * GMACS[model]:.0f} GMAC/s)",
-            f"{side_by_side:.2f}",
-            f"{rate:.2f}",
-            f"{rate / one:.2f}",
-            f"{1 - tall * wide / read:.1%}",
-            f"{tall * wide / 1e6 / run.run:.2f}",
-            f"{tall * wide / 1e6 / run.seconds:.2f}",
-            f"{run.peak:.0f} (at most {MOST[run.size]})",
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows
+    floors = [f"{one:.2f} ({one * GMACS[model]:.0f} GMAC/s)", f"{side_by_side:.2f}"]
+    rows = [[f"{model}, {precision}, {run.size}", *floors, *figures(run, tiling, one)] for run in runs]
+    name = f"{model}, {precision}, folder of {FOLDER_COUNT} pictures of {FOLDER_SIDE**2 / 1e6:.0f} MP"
+    share = rate / max(one, side_by_side)
+    rows.append([name, *floors, "", "", "", "", f"{rate:.2f} ({share:.2f} of raw)", ""])
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def chosen(card: Card, precision: str) -> TilePlan:
+def figures(run: Run, tiling: Grid, one: float) -> list[str]:
+    """Return the cells of a photograph after those of the floors; `one` is the rate of raw runs on all cores."""
+    tall, wide = SIZES[run.size]
+    read = sum(tile.pixels for tile in tiling.tiles(tall, wide))
+    rate = read / 1e6 / run.run
+    answered = tall * wide / 1e6 / run.seconds
+    return [
+        f"{rate:.2f}",
+        f"{rate / one:.2f}",
+        f"{1 - tall * wide / read:.1%}",
+        f"{tall * wide / 1e6 / run.run:.2f}",
+        f"{answered:.2f} ({answered / one:.2f} of raw)",
+        f"{run.peak:.0f} (at most {MOST[run.size]})",
+    ]
+
+
+def latest(model: str) -> Path:
+    """Return the folder of the latest version of a shipped model."""
+    return max((MODELS / model).iterdir(), key=lambda folder: int(folder.name))
+
+
+def chosen(card: Card, graph: Graph) -> TilePlan:
     """Return the options that the service chooses on this machine."""
     cores = len(os.sched_getaffinity(0))
-    (graph,) = (graph for graph in card.graphs if graph.precision == precision)
     with ThreadPoolExecutor(1) as pool:
         loading = LoadOptions(Device(), 0, 1, pool, cores, tile_memory_bytes=(Settings().tile_memory_mib << 20) * cores)
         return choose_tiles(loading, card, graph)
+
+
+def denoise_folder(model: str, precision: Precision, scratch: Path) -> float:
+    """Denoise a folder of JPEG files by `hourglass denoise`, and return the megapixels per second, start included."""
+    source, out = scratch / "pictures", scratch / f"denoised-{model}-{precision}"
+    source.mkdir(exist_ok=True)
+    for number in range(FOLDER_COUNT):
+        picture = np.roll(photograph(FOLDER_SIDE, FOLDER_SIDE), 8 * number, axis=1)
+        (source / f"{number}.jpg").write_bytes(payloads.picture(picture, "JPEG"))
+    command = [sys.executable, "-m", "service", "denoise", source, "-o", out, "--model", model]
+    environ = os.environ | {"HOURGLASS_MODELS_DIR": str(MODELS), "HOURGLASS_PRECISION": precision}
+    start = time.perf_counter()
+    subprocess.run([str(part) for part in command], env=environ, check=True, capture_output=True)
+    return FOLDER_COUNT * FOLDER_SIDE**2 / 1e6 / (time.perf_counter() - start)
 
 
 def raw(graph: Path, sides: tuple[int, int], threads: int, callers: int) -> float:
@@ -165,7 +191,7 @@ def main(arguments: Sequence[str]) -> None:
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            for precision in ("float32", "int8"):
+            for precision in dict.fromkeys(graph.precision for graph in load_card(latest(name)).graphs):
                 rows = measure(name, precision, Path(folder), blobs)
                 print("\n".join(rows), flush=True)
                 lines += rows
