@@ -191,7 +191,8 @@ def main(arguments: Sequence[str]) -> None:
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
-            for precision in dict.fromkeys(graph.precision for graph in load_card(latest(name)).graphs):
+            precisions: list[Precision] = [graph.precision for graph in load_card(latest(name)).graphs]
+            for precision in precisions:
                 rows = measure(name, precision, Path(folder), blobs)
                 print("\n".join(rows), flush=True)
                 lines += rows
