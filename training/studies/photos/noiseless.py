@@ -84,19 +84,19 @@ def drawing() -> Pixels:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, 64), ylim=(0, 48))
     axes.set_axis_off()
-    outline = {"edgecolor": "black", "linewidth": 2}
     shapes = [
         Rectangle((0, 0), 64, 48, facecolor="#8ed1fc"),
-        Circle((54, 40), 5, facecolor="#ffd93b", **outline),
-        Polygon([(-2, 14), (14, 36), (24, 22), (34, 32), (50, 14)], facecolor="#9b8bb4", **outline),
-        Ellipse((32, 4), 90, 24, facecolor="#63c74d", **outline),
-        Rectangle((12, 12), 14, 11, facecolor="#f4e2c6", **outline),
-        Polygon([(10, 23), (19, 31), (28, 23)], facecolor="#c0392b", **outline),
-        Rectangle((17, 12), 4, 7, facecolor="#7b4a2d", **outline),
-        Rectangle((46, 10), 2, 10, facecolor="#7b4a2d", **outline),
-        Circle((47, 23), 5, facecolor="#2e8b57", **outline),
+        Circle((54, 40), 5, facecolor="#ffd93b"),
+        Polygon([(-2, 14), (14, 36), (24, 22), (34, 32), (50, 14)], facecolor="#9b8bb4"),
+        Ellipse((32, 4), 90, 24, facecolor="#63c74d"),
+        Rectangle((12, 12), 14, 11, facecolor="#f4e2c6"),
+        Polygon([(10, 23), (19, 31), (28, 23)], facecolor="#c0392b"),
+        Rectangle((17, 12), 4, 7, facecolor="#7b4a2d"),
+        Rectangle((46, 10), 2, 10, facecolor="#7b4a2d"),
+        Circle((47, 23), 5, facecolor="#2e8b57"),
     ]
     for shape in shapes:
+        shape.set(edgecolor="black", linewidth=2)
         axes.add_patch(shape)
     return _render(figure)
 
