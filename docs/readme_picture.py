@@ -6,6 +6,7 @@ were not found: the noise is that of the corruption `camera`, with a fixed seed.
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,8 @@ SCENES = (
 
 def read(scene: Scene) -> Pixels:
     """Return the part of the photograph: uint8 (HEIGHT, WIDTH, 3)."""
-    from skimage import data
-
-    photograph: Any = getattr(data, scene.name)()
+    data: Any = import_module("skimage.data")
+    photograph: Pixels = getattr(data, scene.name)()
     return photograph[scene.top : scene.top + HEIGHT, scene.left : scene.left + WIDTH, :3]
 
 
