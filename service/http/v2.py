@@ -6,6 +6,7 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 
 import orjson
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?"
 MAX_JOINED_BYTES = 64 << 10  # response up to which the buffers are joined and sent at once
+MAX_CACHED_PATH = 256  # longer paths are matched anew: a client could fill the memory with them
 STATUSES = {406: 400, 409: 400, 413: 400, 415: 400, 422: 400, 504: 503}
 """Triton has one status for invalid requests, and one for services that are unavailable or too slow."""
 
@@ -109,20 +111,18 @@ async def send_buffers(context: RequestContext, send: Send, response: V2Response
 async def handle(call: V2Call) -> V2Response:
     """Find the handler of a path and call it. Raises NotFound or MethodNotAllowed."""
     path = call.scope["path"].removeprefix(call.scope.get("root_path", "")).rstrip("/")
+    found = _match_cached(path) if len(path) <= MAX_CACHED_PATH else _match(path)
+    if found is None:
+        raise NotFound("there is no such path; GET /v2 describes the server")
+    route, call.parts = found
+    call.context.route = route.path
     method = "GET" if call.scope["method"] == "HEAD" else call.scope["method"]
-    for route in ROUTES:
-        match = route.pattern.fullmatch(path)
-        if match is None:
-            continue
-        call.context.route = route.path
-        call.parts = {name: value or "" for name, value in match.groupdict().items()}
-        allowed = "GET, HEAD, OPTIONS" if route.method == "GET" else f"{route.method}, OPTIONS"
-        if method == "OPTIONS":
-            return V2Response([(b"allow", allowed.encode())], [b""], status=204)
-        if method != route.method:
-            raise MethodNotAllowed(f"send {route.method}", headers={"allow": allowed})
+    if method == route.method:
         return await route.handler(call)
-    raise NotFound("there is no such path; GET /v2 describes the server")
+    allowed = "GET, HEAD, OPTIONS" if route.method == "GET" else f"{route.method}, OPTIONS"
+    if method == "OPTIONS":
+        return V2Response([(b"allow", allowed.encode())], [b""], status=204)
+    raise MethodNotAllowed(f"send {route.method}", headers={"allow": allowed})
 
 
 def _json(document: object, status: int = 0) -> V2Response:
@@ -265,3 +265,14 @@ ROUTES = (
     _route("POST", "/v2/repository/models/(?P<name>[^/]+)/load", model_load),
     _route("POST", "/v2/repository/models/(?P<name>[^/]+)/unload", model_unload),
 )
+
+
+def _match(path: str) -> tuple[V2Route, Mapping[str, str]] | None:
+    """Return the route of a path and the named parts of the path, None if there is no such path."""
+    for route in ROUTES:
+        if match := route.pattern.fullmatch(path):
+            return route, {name: value or "" for name, value in match.groupdict().items()}
+    return None
+
+
+_match_cached = lru_cache(maxsize=256)(_match)

@@ -1,7 +1,8 @@
 """Tensors of requests as arrays, and arrays as tensors of responses. Raw tensors are not copied."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -141,24 +142,33 @@ def raw_bytes(array: Array) -> memoryview:
 
 def encode_response(response: InferResponse, array: Array) -> EncodedResponse:
     """Return the response with the output of a graph."""
-    output: dict[str, Any] = {
-        "name": response.port.name,
-        "shape": list(array.shape),
-        "datatype": response.port.datatype,
-    }
-    tensor: memoryview | None = None
-    if response.output.binary:
-        tensor = raw_bytes(array)
-        output["parameters"] = {"binary_data_size": len(tensor)}
+    if not response.output.binary:
+        return EncodedResponse(_header(response, array.shape, {"data": np.ascontiguousarray(array).reshape(-1)}), None)
+    tensor = raw_bytes(array)
+    if response.id or response.parameters:
+        header = _header(response, array.shape, {"parameters": {"binary_data_size": len(tensor)}})
     else:
-        output["data"] = np.ascontiguousarray(array).reshape(-1)
+        header = _cached_header(response.model_name, response.model_version, response.port, array.shape, len(tensor))
+    return EncodedResponse(header, tensor)
+
+
+def _header(response: InferResponse, shape: Sequence[int], content: Mapping[str, Any]) -> bytes:
+    """Return the JSON part of a response. `content` are the fields of the output after its name, shape and datatype."""
     document: dict[str, Any] = {"model_name": response.model_name, "model_version": response.model_version}
     if response.id:
         document["id"] = response.id
     if response.parameters:
         document["parameters"] = response.parameters
-    document["outputs"] = [output]
-    return EncodedResponse(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), tensor)
+    port = response.port
+    document["outputs"] = [{"name": port.name, "shape": list(shape), "datatype": port.datatype, **content}]
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+@lru_cache(maxsize=256)
+def _cached_header(name: str, version: str, port: Port, shape: tuple[int, ...], size: int) -> bytes:
+    """Return the JSON part of a response without an id, whose tensor is sent behind it."""
+    response = InferResponse(name, version, "", RequestedOutput(port.name, binary=True), port, {})
+    return _header(response, shape, {"parameters": {"binary_data_size": size}})
 
 
 def raw_request(body: Buffer, port: Port, *, images: bool) -> InferRequest:
