@@ -27,7 +27,7 @@ SCORES = {"psnr": "PSNR, dB (more is better)", "ssim": "SSIM (more is better)", 
 
 def plot(results: Results) -> Mapping[str, Figure]:
     """Plot the scores of all methods on real noise, if it was measured, and their PSNR by noise level."""
-    figures = {"real-noise": _plot_real_noise(results["pairs"])} if "pairs" in results else {}
+    figures = {"real-noise": _plot_real_noise(results["some_pairs"])} if "pairs" in results else {}
     return figures | {"levels": _plot_levels(results["some"])}
 
 
@@ -41,7 +41,7 @@ def _plot_real_noise(pairs: Mapping[str, Scores]) -> Figure:
     """Plot one panel for each score, with a bar for each method, in the order of their PSNR."""
     measured = {name: scores for name in LINES if (scores := best_scores(pairs, name)) is not None}
     ordered = sorted(measured, key=lambda name: measured[name]["psnr"])
-    figure = new_figure("Real noise of cameras: the even pairs of PolyU, no method knows the level", width=11.0)
+    figure = new_figure("Real noise of cameras, 10 pairs of PolyU: no method knows the level", width=11.0)
     labels = {key: label for key, label in SCORES.items() if all(key in scores for scores in measured.values())}
     panels = figure.subplots(1, len(labels), sharey=True, squeeze=False)[0]
     for axes, (key, label) in zip(panels, labels.items(), strict=True):

@@ -109,15 +109,16 @@ def _noiseless_rows(kinds: Mapping[str, Mapping[str, float]]) -> Sequence[Row]:
 
 
 def _real_noise_text(results: Results) -> Sequence[str]:
-    scores = results["pairs"]
+    scores = results["some_pairs"]
     methods = [(name, one) for name in LINES if (one := best_scores(scores, name)) is not None]
     listed = "; ".join(f"{name} {_scores_text(one)}" for name, one in methods)
+    ours = "; ".join(f"{name} {_scores_text(one)}" for name, one in results["pairs"].items())
     noisy = results["all_pairs"]["noisy input"]
     gains = ", ".join(f"{name} {noisy + one['mean']:.2f}" for name, one in results["gains"].items())
     return [
-        "Real noise of cameras: the even pairs of PolyU (Xu et al. 2018), 512x512. No method knows the noise level; "
-        f"those that need it get scikit-image's estimate. PSNR in dB, SSIM, FLIP: {listed}.",
-        f"PSNR in dB on all {results['all_pairs']['pairs']} pairs, of which the odd ones chose the weights: {gains}. "
+        "Real noise of cameras: every fifth of the even pairs of PolyU (Xu et al. 2018), 512x512. No method knows the "
+        f"noise level; those that need it get scikit-image's estimate. PSNR in dB, SSIM, FLIP: {listed}.",
+        f"On all even pairs: {ours}. PSNR in dB on all {results['all_pairs']['pairs']} pairs, of which the odd ones chose the weights: {gains}. "
         "Published are 37.40 for CBM3D, 37.95 for CBDNet and 38.60 for TWSC.",
     ]
 
