@@ -93,6 +93,8 @@ class Session:
         options.intra_op_num_threads = intra_op_threads
         options.inter_op_num_threads = 1
         options.enable_mem_pattern = not free_sizes
+        if free_sizes:  # frees some features earlier: a third less memory for a tile of photo-fast
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if exact_int8:
             options.add_session_config_entry("session.x64quantprecision", "1")

@@ -35,6 +35,7 @@ def _measure_bytes_per_pixel(file: Path, sides: tuple[int, int]) -> float:
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.enable_mem_pattern = 1, False
+    options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # as the service runs it
     session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     spec, *controls = session.get_inputs()
     feeds = {control.name: np.ones(1, np.float32) for control in controls}

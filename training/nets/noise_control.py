@@ -36,18 +36,21 @@ class NoiseEstimate(nn.Module):
 class Modulation(nn.Module):
     """Scale and shift of each channel in proportion to an amount (FiLM, Perez et al., AAAI 2018).
 
-    Both start at zero, so that a new layer returns its input. An amount of zero always does.
+    Both start at zero, so that a new layer returns its input. An amount of zero always does. `squares` is the number of
+    pixels that are channels of one position, as before `pixel_shuffle`: all have the same scale and shift.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, squares: int = 1) -> None:
         super().__init__()
+        self.squares = squares
         self.scale = nn.Parameter(torch.zeros(channels, 1, 1))
         self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor, amount: Tensor) -> Tensor:
-        """Return x * (1 + amount * scale) + amount * shift, for features (N, channels, h, w) and amounts (N,)."""
+        """Return x * (1 + amount * scale) + amount * shift, for x (N, squares * channels, h, w), amount (N,)."""
         amount = amount[:, None, None, None]
-        return x * (1 + amount * self.scale) + amount * self.shift
+        scale, shift = (values.repeat(self.squares, 1, 1) for values in (self.scale, self.shift))
+        return x * (1 + amount * scale) + amount * shift
 
 
 def draw_strengths(count: int, generator: Generator, *, every: bool) -> Tensor:
