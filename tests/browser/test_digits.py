@@ -65,7 +65,7 @@ def test_digit_follows_the_cursor_30_times_a_second(open_page: OpenPage) -> None
         """async () => {
           const plane = document.querySelector("#plane");
           const { left, top, width, height } = plane.getBoundingClientRect();
-          const shown = () => Number(document.querySelector('[data-plane="rate"]').textContent);
+          const shown = () => parseInt(document.querySelector('[data-plane="rate"]').textContent) || 0;
           let best = 0;
           for (let step = 0; step < 400; step++) {
             await new Promise((resolve) => setTimeout(resolve, 10));

@@ -110,8 +110,11 @@ async function drawUnits(chosen) {
   units.forEach((unit, index) => (codes[code.length * (index + 1) + unit] = code[unit]));
   const drawn = await decode(chosen.name, codes, chosen.card.code.shape);
   const digit = (index) => drawn.subarray(784 * index, 784 * (index + 1));
-  const strongest = active.length > units.length ? ` These are the ${units.length} strongest.` : "";
-  $("#units-note").textContent = `${active.length} of ${code.length.toLocaleString("en")} units are active.${strongest} Each picture shows what one unit changes, on a scale of its own: orange is light that it adds, blue is light that it takes away. Below it stand the number of the unit and its activation. Switch a unit off to see the digit without it.`;
+  const strongest = active.length > units.length ? `These are the ${units.length} strongest. ` : "";
+  $("#units-note").textContent =
+    `${active.length} of ${code.length.toLocaleString("en")} units are active. ${strongest}` +
+    "Each picture shows what one unit changes, on a scale of its own: orange is light that it adds, blue is light that it takes away. " +
+    "Below it stand the number of the unit and its activation. Switch a unit off to see the digit without it.";
   $("#units").replaceChildren(...units.map((unit, index) => unitButton(unit, digit(index + 1), digit(0))));
   $("#units-more").textContent = `Show all ${units.length}`;
   showMoreUnits(units.length <= FIRST_UNITS);
