@@ -82,7 +82,9 @@ def test_time_is_split_as_server_timing_says(open_page: OpenPage) -> None:
     assert [shown[name] for name in stages] == pytest.approx(list(stages.values()), rel=0.006)
     total = float(re.sub(r" ms|,", "", figure(page, "time")))
     assert sum(shown.values()) == pytest.approx(total, rel=0.02)
-    widths = page.locator("#timing i").evaluate_all("(parts) => parts.map((part) => part.getBoundingClientRect().width)")
+    widths = page.locator("#timing i").evaluate_all(
+        "(parts) => parts.map((part) => part.getBoundingClientRect().width)"
+    )
     assert widths[2] / sum(widths) == pytest.approx(stages["run"] / total, abs=0.03)
 
 

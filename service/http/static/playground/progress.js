@@ -36,5 +36,6 @@ export class Progress {
 
   hide() {
     this.box.hidden = true;
+    this.text.textContent = "";
   }
 }
