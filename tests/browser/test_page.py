@@ -44,6 +44,18 @@ def test_wrong_file_is_explained(open_page: OpenPage) -> None:
     expect(page.locator("#alert")).to_be_hidden()
 
 
+def test_reason_stays_with_the_file_of_several(open_page: OpenPage) -> None:
+    """The first of the added files is shown. That the next one succeeds does not hide why it failed."""
+    page = open_page()
+    page.wait_for_selector(SETTLED["denoise"])
+    files = [("notes.txt", "text/plain", b"no picture at all"), ("small.png", "image/png", picture(40, 30))]
+    page.set_input_files("#file", [{"name": name, "mimeType": kind, "buffer": data} for name, kind, data in files])
+    expect(page.locator('#queue li[data-state="done"]')).to_have_count(2)
+    assert page.locator("#queue li.current b").inner_text() == "notes.txt"
+    reason = page.inner_text("#queue li[data-state='failed'] span")
+    assert page.inner_text("#alert") == f"notes.txt: {reason}"
+
+
 def test_too_large_file_is_explained(open_page: OpenPage) -> None:
     with serving(MODELS, "--max-body-bytes", "20000", **DEFAULTS) as (address, _):
         page = open_page("denoise", address)
@@ -61,6 +73,9 @@ def test_missing_service_is_explained(open_page: OpenPage) -> None:
         expect(page.locator("#alert")).to_have_text(
             "The service does not answer. Check that it is running, then try again."
         )
+        for section in ("latent", "reconstruct", "generate", "models"):
+            page.click(f"nav a[href='#{section}']")
+            expect(page.locator("#alert")).to_contain_text("The service does not answer.")
 
 
 def test_api_key_is_asked_for_and_kept_in_memory(open_page: OpenPage, tmp_path: Path) -> None:
@@ -78,7 +93,24 @@ def test_api_key_is_asked_for_and_kept_in_memory(open_page: OpenPage, tmp_path: 
         expect(page.locator("#alert")).to_be_hidden()
         assert "$KEY" in page.inner_text("#curl")
         assert "secret" not in page.inner_text("#curl")
+        page.click("nav a[href='#models']")
+        page.wait_for_selector(SETTLED["models"])
         assert page.evaluate("() => [localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def test_key_is_used_by_sections_that_were_open_before(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"alice {hashlib.sha256(b'secret').hexdigest()}\n")
+    with serving(MODELS, "--api-keys-file", str(tmp_path / "keys"), **DEFAULTS) as (address, _):
+        page = open_page("denoise", address)
+        expect(page.locator("#alert")).to_contain_text("needs an API key")
+        page.click("nav a[href='#latent']")
+        expect(page.locator("#alert")).to_contain_text("needs an API key")
+        page.fill("#key-field", "secret")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(SETTLED["latent"])
+        page.click("nav a[href='#denoise']")
+        page.wait_for_selector(SETTLED["denoise"])
+        assert "photo-fast" in page.inner_text("#denoise-model option")
 
 
 def test_large_photo_shows_progress_and_can_be_cancelled(open_page: OpenPage) -> None:

@@ -61,7 +61,15 @@ export function send(path, { method = "POST", query = {}, body = null, type = ""
   });
 }
 
-function noAnswer(body) {
+/** Return the response of a file of this page. */
+export async function getFile(name) {
+  const response = await fetch(new URL(name, import.meta.url)).catch(() => null);
+  if (!response?.ok) throw noAnswer();
+  return response;
+}
+
+/** Return the error of a request without a response; a large body may be the reason. */
+export function noAnswer(body) {
   const size = body?.size ?? body?.byteLength ?? 0;
   return new RequestError(
     size > 32e6

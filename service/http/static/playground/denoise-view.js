@@ -3,7 +3,7 @@
 import { $, $$, element, format, formatMilliseconds } from "./ui.js";
 
 const EXTENSIONS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
-const STATES = { waiting: "Waiting", running: "Working…", cancelled: "Cancelled", failed: "Failed" };
+const STATES = { waiting: "Waiting", running: "Working…", cancelled: "Cancelled" };
 
 const withoutExtension = (name) => name.replace(/\.[^.]*$/, "");
 
@@ -53,11 +53,14 @@ export function drawPictures(items, current, { onPick, onRemove }) {
 }
 
 function queueItem(item, isCurrent, { onPick, onRemove }) {
-  const text = item.state === "done" ? `${formatMilliseconds(item.result.milliseconds)}, σ ${format(item.result.sigma * 255)}` : STATES[item.state];
+  const { state, result, error } = item;
+  const text = state === "done" ? `${formatMilliseconds(result.milliseconds)}, σ ${format(result.sigma * 255)}` : (error?.message ?? STATES[state]);
+  const picture = element("img", { src: item.url, alt: "", loading: "lazy" });
+  picture.addEventListener("error", () => (picture.style.visibility = "hidden")); // no picture, or of a format that the browser does not know
   const pick = element(
     "button",
     { type: "button", className: "pick" },
-    element("img", { src: item.url, alt: "", loading: "lazy" }),
+    picture,
     element("b", { textContent: item.file.name }),
     element("span", { textContent: text }),
   );

@@ -1,6 +1,6 @@
 // The section Denoise: its controls, the queue of pictures, the comparison of the current one and its curl line.
 
-import { listModels } from "./api.js";
+import { getFile, listModels } from "./api.js";
 import { Compare } from "./compare.js";
 import { copyLine, curlLine } from "./curl.js";
 import { drawPictures, sentFile, showDownload, showSent } from "./denoise-view.js";
@@ -30,7 +30,7 @@ export async function start() {
   bindButtons();
   showTexts();
   await guarded(fillModelSelect);
-  await addSample();
+  await guarded(addSample);
   markStarted();
 }
 
@@ -118,10 +118,10 @@ function bindButtons() {
 /** Add the sample, or go to it if it is there. */
 async function addSample() {
   if (queue.items.includes(sample)) return select(sample);
-  const response = await fetch(new URL("./sample.jpg", import.meta.url));
+  const response = await getFile("sample.jpg");
   const file = new File([await response.blob()], SAMPLE_NAME, { type: "image/jpeg" });
   sample = queue.add(file, formParameters());
-  await select(queue.current);
+  await select(sample);
 }
 
 /** Add files to the queue with the parameters in the form, but without the noise of the sample. */
@@ -129,8 +129,8 @@ function addFiles(files) {
   if (!files.length) return;
   const parameters = formParameters();
   if (queue.current === sample) parameters.kind = "none";
-  for (const file of files) queue.add(file, { ...parameters });
-  select(queue.current);
+  const [first] = files.map((file) => queue.add(file, { ...parameters }));
+  select(first);
 }
 
 async function select(item) {
@@ -161,7 +161,7 @@ async function ended(item) {
   if (item.state === "done") {
     const { milliseconds } = item.result;
     if (item.size) progress.record(item.size.width * item.size.height, milliseconds);
-    showError("");
+    if (!queue.current?.error) showError("");
     if (isCurrent) announce(`Denoised ${item.file.name} in ${formatMilliseconds(milliseconds)}.`);
   } else if (item.error) showError(named(item.error, item));
   if (isCurrent) {

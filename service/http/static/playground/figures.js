@@ -23,8 +23,7 @@ export function showFigures(item, result) {
 
 /** Return the PSNR before and after; it is known only if the page has added the noise to a clean original. */
 function psnrText(result) {
-  if (!result) return "–";
-  if (!result.psnr?.denoised) return "needs added noise";
+  if (!result?.psnr?.denoised) return "–";
   return `${result.psnr.sent.toFixed(1)} → ${result.psnr.denoised.toFixed(1)} dB`;
 }
 

@@ -31,7 +31,6 @@ export function hide() {
 
 export async function retry() {
   await start();
-  show();
 }
 
 let failed = false;

@@ -16,12 +16,10 @@ export class PictureQueue {
     this.#events = events;
   }
 
-  /** Add a file, and make it the current picture if no other one waits. */
+  /** Add a file, and return its picture. */
   add(file, parameters) {
     const item = { file, parameters, state: "waiting", url: URL.createObjectURL(file) };
-    const others = this.items.some(({ state }) => state === "waiting");
     this.items.push(item);
-    if (!others) this.current = item;
     this.restart(item, parameters);
     return item;
   }
