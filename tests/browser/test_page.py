@@ -40,6 +40,7 @@ def test_wrong_file_is_explained(open_page: OpenPage) -> None:
     expect(page.locator("#alert")).to_be_visible()
     assert page.inner_text("#alert").startswith("notes.txt: ")
     assert page.inner_text("#alert").endswith(".")
+    assert not page.locator(".before img").is_visible()  # no broken picture
     page.click("#queue .pick:has-text('coffee.jpg')")
     expect(page.locator("#alert")).to_be_hidden()
 
