@@ -6,7 +6,9 @@ const LABEL_DISTANCE = 19; // between the middles of two labels at least, in CSS
 const LABEL_ROUNDS = 30; // in which labels that are too close are moved apart
 
 export class PlaneView {
-  #points = null; // the ground and the points, which stay the same while the cursor moves
+  #still = null; // a canvas of what stays the same while the cursor moves: the ground and the points
+  #labels = []; // of the classes that are shown, with their places
+  #colors = {}; // of the style sheet, which takes a while to ask
   #frame = 0;
 
   constructor(canvas) {
@@ -22,14 +24,16 @@ export class PlaneView {
 
   /** Draw everything. */
   draw() {
+    for (const name of ["panel", "ink", "sand", "edge"]) this.#colors[name] = color(name);
     const { context, width, height } = sharpen(this.canvas);
     if (this.ground) {
       context.imageSmoothingEnabled = this.smooth;
       context.drawImage(this.ground, 0, 0, width, height);
     }
     this.#drawPoints(context, { width, height });
-    this.#points = new OffscreenCanvas(this.canvas.width, this.canvas.height);
-    this.#points.getContext("2d").drawImage(this.canvas, 0, 0);
+    this.#labels = this.#placeLabels({ width, height });
+    this.#still = new OffscreenCanvas(this.canvas.width, this.canvas.height);
+    this.#still.getContext("2d").drawImage(this.canvas, 0, 0);
     this.#drawOverlay();
   }
 
@@ -60,44 +64,47 @@ export class PlaneView {
   }
 
   #drawOverlay() {
-    if (!this.#points) return;
+    if (!this.#still) return;
     const screen = this.canvas.getBoundingClientRect();
     const context = this.canvas.getContext("2d");
+    context.globalAlpha = 1;
     context.save();
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.globalAlpha = 1;
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    context.drawImage(this.#points, 0, 0);
+    context.drawImage(this.#still, 0, 0);
     context.restore();
-    context.globalAlpha = 1;
     if (this.line) this.#drawLine(context, screen);
-    this.#drawLabels(context, screen);
+    this.#drawLabels(context);
     this.#drawCursor(context, screen);
     if (this.decoded) this.#drawDecoded(context, screen);
   }
 
-  #drawLabels(context, screen) {
-    Object.assign(context, { font: "700 17px system-ui, sans-serif", textAlign: "center", textBaseline: "middle", lineWidth: 5, lineJoin: "round" });
-    context.strokeStyle = color("panel");
-    context.fillStyle = color("ink");
+  /** Return the labels of the shown classes, at the middles of their codes but not above each other. */
+  #placeLabels(screen) {
     const shown = [...this.map.centres.keys()].filter((label) => this.map.centres[label] && !this.hidden.has(label));
     const places = moveApart(shown.map((label) => this.map.toScreen(this.map.centres[label], screen)));
-    shown.forEach((label, index) => {
-      context.strokeText(String(label), ...places[index]);
-      context.fillText(String(label), ...places[index]);
-    });
+    return shown.map((label, index) => ({ text: String(label), place: places[index] }));
+  }
+
+  #drawLabels(context) {
+    const style = { font: "700 17px system-ui, sans-serif", textAlign: "center", textBaseline: "middle", lineWidth: 5, lineJoin: "round" };
+    Object.assign(context, style, { strokeStyle: this.#colors.panel, fillStyle: this.#colors.ink });
+    for (const { text, place } of this.#labels) {
+      context.strokeText(text, ...place);
+      context.fillText(text, ...place);
+    }
   }
 
   #drawLine(context, screen) {
     const ends = this.line.map((end) => this.map.toScreen(end, screen));
-    for (const [style, width] of [[color("panel"), 6], [color("sand"), 3]]) {
+    for (const [style, width] of [[this.#colors.panel, 6], [this.#colors.sand, 3]]) {
       context.strokeStyle = style;
       context.lineWidth = width;
       context.beginPath();
       for (const end of ends) context.lineTo(...end);
       context.stroke();
     }
-    context.fillStyle = color("sand");
+    context.fillStyle = this.#colors.sand;
     for (const [x, y] of ends) {
       context.beginPath();
       context.arc(x, y, 6, 0, 7);
@@ -107,7 +114,7 @@ export class PlaneView {
 
   #drawCursor(context, screen) {
     const [x, y] = this.map.toScreen(this.point, screen);
-    for (const [style, width] of [[color("panel"), 5], [color("ink"), 2]]) {
+    for (const [style, width] of [[this.#colors.panel, 5], [this.#colors.ink, 2]]) {
       context.strokeStyle = style;
       context.lineWidth = width;
       context.beginPath();
@@ -124,7 +131,7 @@ export class PlaneView {
     const top = Math.min(screen.height - side - 6, Math.max(6, y - 18 - side));
     context.imageSmoothingEnabled = false;
     context.drawImage(this.decoded, left, top, side, side);
-    context.strokeStyle = color("edge");
+    context.strokeStyle = this.#colors.edge;
     context.lineWidth = 1.5;
     context.strokeRect(left, top, side, side);
   }
