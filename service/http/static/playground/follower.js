@@ -1,6 +1,7 @@
 // Decodes the code at the cursor while it moves.
 
 const IN_FLIGHT = 4; // requests sent before the first is answered, so that a slow network still gives 30 digits a second
+const LEAST_ARRIVALS = 3;
 
 export class Follower {
   #inFlight = 0;
@@ -9,7 +10,7 @@ export class Follower {
   #waiting = null;
   #arrivals = []; // when the digits of the last second came
 
-  /** `decode` returns the digit of a code; `onDigit` is called with the digit, its code and the digits of the last second. */
+  /** `decode` returns the digit of a code; `onDigit` is called with the digit, its code and the digits of the last second, or null. */
   constructor(decode, onDigit) {
     this.decode = decode;
     this.onDigit = onDigit;
@@ -32,10 +33,11 @@ export class Follower {
     this.#inFlight--;
   }
 
+  /** Return how many digits came in the last second, or null if the cursor has not moved for so long. */
   #count() {
     const now = performance.now();
     this.#arrivals.push(now);
     while (this.#arrivals[0] < now - 1000) this.#arrivals.shift();
-    return this.#arrivals.length;
+    return this.#arrivals.length >= LEAST_ARRIVALS && now - this.#arrivals[0] > 800 ? this.#arrivals.length : null;
   }
 }

@@ -99,7 +99,7 @@ function showDigit(digit, code, rate) {
   view.decoded = $("#decoded");
   drawDigit(view.decoded, digit);
   view.decoded.dataset.point = [...code].join();
-  $('[data-plane="rate"]').textContent = rate > 1 ? `${rate} digits a second` : "–";
+  if (rate) $('[data-plane="rate"]').textContent = `${rate} digits a second`;
   redraw();
 }
 
