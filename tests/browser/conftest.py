@@ -66,9 +66,13 @@ def open_page(browser: Browser, address: str) -> Generator[OpenPage]:
         if message.type == "error" and "Failed to load resource" not in message.text:  # a 4xx that the page explains
             failures.append(message.text)
 
-    def open_section(section: str = "denoise", base: str = address, *, width: int = 1280, theme: str = "light") -> Page:
+    def open_section(
+        section: str = "denoise", base: str = address, *, width: int = 1280, theme: str = "light", touch: bool = False
+    ) -> Page:
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if theme == "dark" else "light"
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if theme == "dark" else "light",
+            has_touch=touch,
         )
         contexts.append(context)
         context.add_init_script(PAGE_SCRIPT)

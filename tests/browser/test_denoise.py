@@ -1,5 +1,6 @@
 """The section Denoise: what it shows and saves is what the API answers to what it sends."""
 
+import re
 import shlex
 import subprocess
 from io import BytesIO
@@ -65,8 +66,26 @@ def test_sample_is_denoised_as_by_the_api(open_page: OpenPage, address: str) -> 
     words = figure(page, "psnr").split()
     assert [float(words[0]), float(words[2])] == pytest.approx(values, abs=0.3)  # two JPEG decoders
     assert values[1] > values[0] + 5
-    legend = page.inner_text("#timing-legend")
-    assert all(part in legend for part in ("decode", "queue", "run", "encode", "network"))
+
+
+def test_time_is_split_as_server_timing_says(open_page: OpenPage) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    with page.expect_response("**/denoise*") as answered:
+        page.select_option("#metadata", "strip")
+    header = answered.value.all_headers()["server-timing"]
+    stages = {name: float(value) for name, value in re.findall(r"(\w+);dur=([\d.]+)", header)}
+    expect(page.locator("#timing-legend")).to_contain_text(f"decode {stages['decode']:.3g} ms")
+    legend = dict(re.findall(r"([a-z ]+) ([\d.,]+) ms", page.inner_text("#timing-legend")))
+    shown = {name.strip(): float(value.replace(",", "")) for name, value in legend.items()}
+    assert list(shown) == ["decode", "queue", "run", "encode", "network and browser"]
+    assert [shown[name] for name in stages] == pytest.approx(list(stages.values()), rel=0.006)
+    total = float(re.sub(r" ms|,", "", figure(page, "time")))
+    assert sum(shown.values()) == pytest.approx(total, rel=0.02)
+    widths = page.locator("#timing i").evaluate_all(
+        "(parts) => parts.map((part) => part.getBoundingClientRect().width)"
+    )
+    assert widths[2] / sum(widths) == pytest.approx(stages["run"] / total, abs=0.03)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +121,7 @@ def test_parameters_are_those_of_the_request(open_page: OpenPage, address: str) 
     assert image_file(page, AFTER) == denoise_file(address, data, "image/jpeg").content
     with Image.open(BytesIO(image_file(page, AFTER))) as kept:
         assert kept.getexif()[271] == "Maker"
+    assert figure(page, "bytes") == f"{len(data) / 1000:.0f} kB → {len(image_file(page, AFTER)) / 1000:.0f} kB"
     for selector, value, name in (("#metadata", "strip", "metadata"), ("#denoise-model", "photo", "model")):
         before = page.get_attribute(AFTER, "src")
         page.select_option(selector, value)
@@ -130,6 +150,49 @@ def test_strength_0_returns_what_was_sent(open_page: OpenPage) -> None:
     assert (open_image(image_file(page, AFTER)) == open_image(image_file(page, BEFORE))).all()
 
 
+def test_strength_is_that_of_the_request(open_page: OpenPage, address: str) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    data = picture(90, 70)
+    choose(page, data)
+    before = page.get_attribute(AFTER, "src")
+    page.focus("#strength")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#strength-text")).to_have_text("130 %")
+    expect(page.locator(AFTER)).not_to_have_attribute("src", before or "")
+    assert "strength=1.3" in page.inner_text("#curl")
+    assert image_file(page, AFTER) == denoise_file(address, data, "image/png", strength="1.3").content
+
+
+def test_parameters_belong_to_their_picture(open_page: OpenPage) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    choose(page, picture(40, 30))
+    assert page.input_value("#noise-kind") == "none"
+    before = page.get_attribute(AFTER, "src")
+    page.select_option("#metadata", "strip")
+    expect(page.locator(AFTER)).not_to_have_attribute("src", before or "")
+    page.click("#sample")
+    expect(page.locator("#queue li")).to_have_count(2)  # the sample is there already
+    assert [page.input_value(selector) for selector in ("#noise-kind", "#metadata")] == ["gaussian", "keep"]
+    assert "metadata" not in page.inner_text("#curl")
+    page.click("#queue .pick:has-text('photo.png')")
+    assert [page.input_value(selector) for selector in ("#noise-kind", "#metadata")] == ["none", "strip"]
+
+
+def test_zoom_buttons(open_page: OpenPage) -> None:
+    page = open_page()
+    page.wait_for_selector(READY)
+    box = page.locator("#compare").bounding_box()
+    assert box is not None
+    fit = box["width"] / 600
+    level = page.locator("#zoom-level")
+    for button, scale in (("in", fit * 1.5), ("full", 1.0), ("fit", fit), ("in", fit * 1.5), ("out", fit)):
+        page.click(f"[data-zoom='{button}']")
+        expect(level).to_have_text(f"{round(100 * max(scale, fit))} %")
+
+
 def test_download_has_the_name_of_the_original(open_page: OpenPage, tmp_path: Path) -> None:
     page = open_page()
     page.wait_for_selector(READY)
@@ -148,15 +211,28 @@ def test_curl_line_does_the_same(open_page: OpenPage, tmp_path: Path) -> None:
     choose(page, data, name)
     (tmp_path / name).write_bytes(data)
     line = page.inner_text("#curl")
-    assert shlex.split(line.replace("\\\n", " "))[:3] == ["curl", "--data-binary", f"@{name}"]
+    assert shlex.split(line.replace("\\\n", " "))[:5] == ["curl", "-o", f"denoised-{name}", "--data-binary", f"@{name}"]
     subprocess.run(["bash", "-c", f"{line} -sSf"], check=True, cwd=tmp_path, timeout=60)
     assert (tmp_path / f"denoised-{name}").read_bytes() == image_file(page, AFTER)
 
 
-@pytest.mark.parametrize("way", ["drop", "paste"])
-def test_files_are_taken_by_drop_and_paste(open_page: OpenPage, way: str) -> None:
+def test_curl_line_sends_the_noisy_picture(open_page: OpenPage, tmp_path: Path) -> None:
+    """The page has added noise to the sample: the file that it sends can be saved, and curl sends that."""
     page = open_page()
     page.wait_for_selector(READY)
+    with page.expect_download() as started:
+        page.click("#sent-link")
+    assert started.value.suggested_filename == "coffee-noisy.png"
+    started.value.save_as(tmp_path / "coffee-noisy.png")
+    assert (tmp_path / "coffee-noisy.png").read_bytes() == image_file(page, BEFORE)
+    subprocess.run(["bash", "-c", f"{page.inner_text('#curl')} -sSf"], check=True, cwd=tmp_path, timeout=60)
+    assert (tmp_path / "denoised-coffee-noisy.png").read_bytes() == image_file(page, AFTER)
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_files_are_taken_by_drop_and_paste(open_page: OpenPage, address: str, way: str) -> None:
+    page = open_page("models")  # a drop on any section goes to this one
+    page.wait_for_selector("#cards article")
     data = picture(40, 30)
     page.evaluate(
         """([way, bytes]) => {
@@ -170,6 +246,8 @@ def test_files_are_taken_by_drop_and_paste(open_page: OpenPage, way: str) -> Non
         [way, list(data)],
     )
     page.wait_for_function("() => document.querySelector('#download').download === 'moved.png'")
+    assert page.locator("#section-denoise").is_visible()
+    assert image_file(page, AFTER) == denoise_file(address, data, "image/png").content
     assert image_file(page, BEFORE) == data
     assert figure(page, "size") == "40 × 30"
 

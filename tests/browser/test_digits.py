@@ -1,5 +1,7 @@
 """The sections with digits: every picture and number is that of the API for the same code or digit."""
 
+import base64
+import json
 import os
 import re
 from pathlib import Path
@@ -10,8 +12,9 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from service.codec.npy import read_npy
+from service.http.pages import PLAYGROUND_DIR
 from tests.browser.conftest import MODELS, OpenPage
-from tests.support.playground import Array, call, canvas_digit, canvas_pixels
+from tests.support.playground import Array, call, call_json, canvas_digit, canvas_pixels
 from tests.support.processes import serving
 
 FRAMES = 30  # pictures a second that the plane shows at least
@@ -65,7 +68,7 @@ def test_digit_follows_the_cursor_30_times_a_second(open_page: OpenPage) -> None
         """async () => {
           const plane = document.querySelector("#plane");
           const { left, top, width, height } = plane.getBoundingClientRect();
-          const shown = () => Number(document.querySelector('[data-plane="rate"]').textContent);
+          const shown = () => parseInt(document.querySelector('[data-plane="rate"]').textContent) || 0;
           let best = 0;
           for (let step = 0; step < 400; step++) {
             await new Promise((resolve) => setTimeout(resolve, 10));
@@ -96,6 +99,77 @@ def test_line_becomes_a_strip_of_even_steps(open_page: OpenPage, address: str) -
     expected = call(address, "decode", codes, model="digits-2d")[..., 0].astype(int)
     page.wait_for_timeout(500)
     assert np.abs(split_strip(canvas_digit(page, "#latent-strip")) - expected).max() <= 1  # rounding of the codes
+
+
+def test_dragged_line_becomes_a_strip(open_page: OpenPage, address: str) -> None:
+    page = plane_of(open_page("latent"))
+    box = page.locator("#plane").bounding_box()
+    assert box is not None
+    ends: list[Array] = []
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.7 * box["height"])
+    page.mouse.down()
+    for x, y in ((0.3, 0.7), (0.8, 0.45)):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=5)
+        page.wait_for_timeout(500)
+        ends.append(decoded_point(page))
+    page.mouse.up()
+    shares = np.linspace(0, 1, 11)[:, None]
+    codes = (ends[0] * (1 - shares) + ends[1] * shares).astype(np.float32)
+    expected = call(address, "decode", codes, model="digits-2d")[..., 0].astype(int)
+    page.wait_for_timeout(500)
+    assert np.abs(split_strip(canvas_digit(page, "#latent-strip")) - expected).max() <= 1
+
+
+def shipped_digits(page: Page) -> tuple[Array, Array]:
+    """Return the test digits of the page (uint8 N,28,28,1) and their classes."""
+    digits, labels = page.evaluate(
+        """async () => {
+          const { loadDigits } = await import("./static/playground/digits.js");
+          const { digits, labels } = await loadDigits();
+          return [window.toBase64(digits), [...labels]];
+        }"""
+    )
+    return np.frombuffer(base64.b64decode(digits), np.uint8).reshape(-1, 28, 28, 1), np.array(labels)
+
+
+def test_points_lie_at_the_codes_of_the_api(open_page: OpenPage, address: str) -> None:
+    """Only the ones are shown: each lies where the cursor would have its code, in the colour of its class."""
+    page = plane_of(open_page("latent"))
+    page.select_option("#plane-ground", "none")
+    for label in range(10):
+        if label != 1:
+            page.click(f"#plane-classes button:nth-child({label + 1})")
+    digits, labels = shipped_digits(page)
+    codes = call(address, "encode", digits[labels == 1], model="digits-2d")
+    box = page.locator("#plane").bounding_box()
+    assert box is not None
+    corners: list[Array] = []
+    for share in (0.01, 0.99):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + share * box["height"])
+        page.wait_for_timeout(500)
+        corners.append(decoded_point(page))
+    shares = 0.01 + 0.98 * (codes - corners[0]) / (corners[1] - corners[0])
+    pixels = canvas_pixels(page, "#plane")
+    height, width = pixels.shape[:2]
+    shares = shares[(shares > 0.02).all(1) & (shares < 0.98).all(1)]
+    columns, rows = (shares * (width, height)).astype(int).T
+    colours = pixels[rows, columns]
+    covered = colours[:, 3] > 204  # by the line or the label, which are opaque; a point has an opacity of 0.8
+    assert len(shares) > 20
+    assert covered.mean() < 0.25
+    assert (np.abs(colours[~covered].astype(int) - (242, 142, 43, 204)) <= 1).all()
+
+
+def test_codes_of_another_graph_are_made_anew(open_page: OpenPage) -> None:
+    """The stored codes carry the hash of the graph that made them. If the card has another one, they are not shown."""
+    page = open_page("models")
+    page.wait_for_selector("#cards article")
+    stored = json.loads((PLAYGROUND_DIR / "codes-digits-2d.json").read_text())
+    page.route("**/codes-digits-2d.json", lambda route: route.fulfill(json=stored | {"encode_sha256": "0" * 64}))
+    page.goto(page.url.replace("#models", "#latent"))
+    expect(plane_of(page).locator("#plane-note")).to_have_text(
+        "The points are 400 test digits, which digits-2d 1 has just encoded."
+    )
 
 
 def test_gaps_are_hatched_and_named(open_page: OpenPage) -> None:
@@ -178,10 +252,53 @@ def test_drawn_digit_is_reconstructed_as_by_the_api(open_page: OpenPage, address
     assert (canvas_digit(page, "#rebuilt") == rebuilt).all()
     mse = np.mean((digit[0, ..., 0] / 255 - rebuilt / 255) ** 2)
     assert float(page.inner_text('[data-rebuilt="mse"]')) == pytest.approx(mse, rel=0.01)
-    assert re.fullmatch(
-        r"more unusual than [\d.]+ % of the test digits", page.inner_text('[data-rebuilt="percentile"]')
+    shown = re.fullmatch(
+        r"more unusual than ([\d.]+) % of the test digits", page.inner_text('[data-rebuilt="percentile"]')
     )
+    assert shown
+    percentile = call_json(address, "reconstruct", digit, model="digits-deep")["results"][0]["error_percentile"]
+    assert float(shown[1]) == pytest.approx(min(99.9, percentile), abs=0.5)
     assert "32 numbers" in page.inner_text("#code-note")
+    check_bars(page, call(address, "encode", digit, model="digits-deep")[0])
+
+
+def check_bars(page: Page, code: Array) -> None:
+    """Check that the bars are as high as the numbers of a code, which is read in the middle of each bar."""
+    bars = canvas_pixels(page, "#code-bars")[..., 3] > 0
+    height, width = bars.shape
+    low, high = min(0, code.min()), max(0, code.max())
+    zero = 1 + high * (height - 2) / (high - low)
+    columns = ((np.arange(len(code)) + 0.4) * width / len(code)).astype(int)
+    above = bars[: round(zero) - 1, columns].sum(0)
+    below = bars[round(zero) + 1 :, columns].sum(0)
+    expected = code * (height - 2) / (high - low)
+    assert np.abs(above - below - expected).max() <= 2
+
+
+def test_digit_is_drawn_with_a_finger(open_page: OpenPage, address: str) -> None:
+    page = open_page("reconstruct", width=360, touch=True)
+    expect(page.locator('[data-rebuilt="mse"]')).not_to_have_text("–")
+    page.tap("#pad-clear")
+    assert page.locator("#pad + .pad-hint").is_visible()
+    sent = record_arrays(page, "reconstruct")
+    page.locator("#pad").scroll_into_view_if_needed()
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    scrolled = page.evaluate("() => scrollY")
+    fingers = page.context.new_cdp_session(page)
+    x = box["x"] + box["width"] / 2
+    for step in range(11):
+        kind = "touchMove" if step else "touchStart"
+        y = box["y"] + box["height"] * (0.1 + 0.08 * step)
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(1500)
+    assert page.evaluate("() => scrollY") == scrolled
+    assert not page.locator("#pad + .pad-hint").is_visible()
+    rows, columns = np.nonzero(sent[-1][0, ..., 0] > 40)
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (pytest.approx(20, abs=1), pytest.approx(2, abs=2))
+    expected = call(address, "reconstruct", sent[-1], model="digits-sparse")[0, ..., 0]
+    assert (canvas_digit(page, "#rebuilt") == expected).all()
 
 
 def test_noise_is_more_unusual_than_a_digit(open_page: OpenPage) -> None:
@@ -194,21 +311,17 @@ def test_noise_is_more_unusual_than_a_digit(open_page: OpenPage) -> None:
 def test_unit_that_is_switched_off_is_left_out(open_page: OpenPage, address: str) -> None:
     page = open_page("reconstruct")
     page.wait_for_selector("#units button")
-    digit = np.asarray(
-        page.evaluate(
-            """async () => {
-              const { loadDigits } = await import("./static/playground/digits.js");
-              return [...(await loadDigits()).digits.slice(0, 784)];
-            }"""
-        ),
-        np.uint8,
-    ).reshape(1, 28, 28, 1)
+    digit = shipped_digits(page)[0][:1]
     code = call(address, "encode", digit, model="digits-sparse")
     first = page.locator("#units button").first
     unit = int(first.get_attribute("data-unit") or "-1")
     assert unit == int(np.abs(code[0]).argmax())
     active = int((np.abs(code) > 1e-3 * np.abs(code).max()).sum())
     assert f"{active} of 1,024 units are active" in page.inner_text("#units-note")
+    assert page.locator("#units button:visible").count() == 48
+    page.click("#units-more")
+    assert page.locator("#units button:visible").count() == min(active, 120)
+    check_unit(page, address, code, unit)
     before = canvas_digit(page, "#rebuilt")
     first.click()
     page.wait_for_timeout(800)
@@ -220,6 +333,21 @@ def test_unit_that_is_switched_off_is_left_out(open_page: OpenPage, address: str
     page.click("#units-all")
     page.wait_for_timeout(800)
     assert (canvas_digit(page, "#rebuilt") == before).all()
+
+
+def check_unit(page: Page, address: str, code: Array, unit: int) -> None:
+    """Check that the picture of a unit is orange where it adds light to the digit of a code of zeros, else blue."""
+    codes = np.zeros((2, code.shape[1]), np.float32)
+    codes[1, unit] = code[0, unit]
+    nothing, alone = call(address, "decode", codes, model="digits-sparse")[..., 0].astype(int)
+    change = alone - nothing
+    shown = canvas_pixels(page, f"#units button[data-unit='{unit}'] canvas").astype(int)
+    expected = (
+        np.where(change[..., None] > 0, (224, 138, 46), (63, 143, 210))
+        * np.abs(change[..., None])
+        / np.abs(change).max()
+    )
+    assert np.abs(shown[..., :3] - expected).max() <= 1
 
 
 @pytest.mark.parametrize("model", ["digits-vae", "digits-vae-2d"])

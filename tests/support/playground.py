@@ -69,6 +69,14 @@ def call(address: str, path: str, array: Array, **query: str) -> Array:
     return read_npy(answer.content)
 
 
+def call_json(address: str, path: str, array: Array, **query: str) -> Any:
+    """Return the JSON that an operation of the API answers to an array."""
+    headers = {"Content-Type": NPY, "Accept": "application/json"}
+    answer = httpx2.post(f"{address}/{path}", content=write_npy(array), headers=headers, params=query, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
 def denoise_file(address: str, data: bytes, kind: str, **query: str) -> httpx2.Response:
     """Return the response of /denoise to a picture file."""
     answer = httpx2.post(f"{address}/denoise", content=data, headers={"Content-Type": kind}, params=query, timeout=120)

@@ -15,7 +15,7 @@ from docs.api_pages import DOCS, ROOT
 from service.config import Settings
 from tests.conftest import listening
 
-SIZE = (1280, 830)
+SIZE = (1280, 900)
 QUALITY = 85
 SHOTS = {
     "denoise": ("light", "#download[href]"),
@@ -45,7 +45,7 @@ def settle(page: Page, section: str) -> None:
     if section == "latent":
         box = page.locator("#plane").bounding_box()
         if box:
-            page.mouse.move(box["x"] + box["width"] * 0.62, box["y"] + box["height"] * 0.75)
+            page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.73)
     page.wait_for_timeout(2000)
 
 

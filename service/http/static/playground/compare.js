@@ -39,13 +39,18 @@ export class Compare {
   }
 
   async #load(image, url) {
-    image.classList.toggle("shown", Boolean(url));
     if (!url) {
       image.removeAttribute("src");
-    } else if (image.getAttribute("src") !== url) {
-      image.src = url;
-      await image.decode().catch(() => image.classList.remove("shown"));
+      image.classList.remove("shown");
+      return;
     }
+    if (image.getAttribute("src") !== url) image.src = url;
+    else if (image.complete) return;
+    const known = await image.decode().then(
+      () => true,
+      () => false,
+    );
+    if (image.getAttribute("src") === url) image.classList.toggle("shown", known);
   }
 
   get #fitScale() {

@@ -1,37 +1,11 @@
-// What the section Denoise shows beside the comparison: progress, the download and the list of pictures.
+// What the section Denoise shows beside the comparison: what can be saved, and the list of pictures.
 
 import { $, $$, element, format, formatMilliseconds } from "./ui.js";
 
 const EXTENSIONS = { "image/jpeg": "jpg", "image/png": "png", "image/webp": "webp" };
-const STATES = { waiting: "Waiting", running: "Working…", cancelled: "Cancelled", failed: "Failed" };
+const STATES = { waiting: "Waiting", running: "Working…", cancelled: "Cancelled" };
 
-let rate = 1e6 / 1500; // pixels a millisecond, measured at each request
-
-/** Keep the speed of the latest request, in pixels a millisecond, for the estimate of the next. */
-export function recordRate(measured) {
-  rate = measured;
-}
-
-/** Show how far a request is: its phase, the share of it if known, and when it has started. */
-export function showProgress({ phase, share, pixels = 0, started = 0 }) {
-  const bar = $("#compare progress");
-  const seconds = (performance.now() - started) / 1e3;
-  const expected = pixels / rate / 1e3;
-  $("#compare .wait").hidden = false;
-  const words = { sending: "Sending", receiving: "Receiving", preparing: "Preparing the picture" };
-  if (phase === "computing") {
-    $("#compare .wait-text").textContent = `Denoising: ${seconds.toFixed(0)} s of about ${Math.max(expected, seconds).toFixed(0)} s`;
-    bar.value = Math.min(95, (100 * seconds) / Math.max(expected, 0.1));
-  } else {
-    $("#compare .wait-text").textContent = words[phase] + (share == null ? "" : `: ${Math.round(share * 100)} %`);
-    if (share == null) bar.removeAttribute("value");
-    else bar.value = share * 100;
-  }
-}
-
-export function hideProgress() {
-  $("#compare .wait").hidden = true;
-}
+const withoutExtension = (name) => name.replace(/\.[^.]*$/, "");
 
 /** Let the denoised picture be downloaded; `result` is null before there is one. */
 export function showDownload(item, result) {
@@ -51,7 +25,23 @@ function downloadName({ file, result }) {
   const extension = EXTENSIONS[result.blob.type] ?? "png";
   const own = file.name.split(".").pop().toLowerCase();
   if (own === extension || (own === "jpeg" && extension === "jpg")) return file.name;
-  return `${file.name.replace(/\.[^.]*$/, "")}.${extension}`;
+  return `${withoutExtension(file.name)}.${extension}`;
+}
+
+/** Return {name, type} of the file that is sent: the original, or the one with noise. */
+export function sentFile({ file, sent, parameters }) {
+  if (parameters.kind === "none") return { name: file.name, type: file.type };
+  const type = sent?.type ?? "image/png";
+  return { name: `${withoutExtension(file.name)}-noisy.${EXTENSIONS[type] ?? "png"}`, type };
+}
+
+/** Let the picture that is sent be saved, unless it is a file of the user. */
+export function showSent(item, isSample) {
+  const withNoise = item.parameters.kind !== "none";
+  $("#sent-note").hidden = !withNoise && !isSample;
+  const link = $("#sent-link");
+  link.href = (withNoise && item.sentUrl) || item.url;
+  link.download = link.textContent = sentFile(item).name;
 }
 
 /** Draw the list of pictures. `onPick` and `onRemove` are called with the picture whose button is pressed. */
@@ -63,11 +53,14 @@ export function drawPictures(items, current, { onPick, onRemove }) {
 }
 
 function queueItem(item, isCurrent, { onPick, onRemove }) {
-  const text = item.state === "done" ? `${formatMilliseconds(item.result.milliseconds)}, σ ${format(item.result.sigma * 255)}` : STATES[item.state];
+  const { state, result, error } = item;
+  const text = state === "done" ? `${formatMilliseconds(result.milliseconds)}, σ ${format(result.sigma * 255)}` : (error?.message ?? STATES[state]);
+  const picture = element("img", { src: item.url, alt: "", loading: "lazy" });
+  picture.addEventListener("error", () => (picture.style.visibility = "hidden")); // no picture, or of a format that the browser does not know
   const pick = element(
     "button",
     { type: "button", className: "pick" },
-    element("img", { src: item.url, alt: "", loading: "lazy" }),
+    picture,
     element("b", { textContent: item.file.name }),
     element("span", { textContent: text }),
   );

@@ -1,12 +1,18 @@
 // Test digits (MNIST) that are shipped with the page, and the codes that models of the plane give to all of them.
 
-const here = (name) => new URL(name, import.meta.url);
+import { getFile } from "./api.js";
+
 let facts = null;
 let pictures = null;
 
 /** Return {columns, labels, codes} of the sheet: its columns, the classes of its digits, and the models with stored codes. */
 function readFacts() {
-  facts ??= fetch(here("digits.json")).then((response) => response.json());
+  facts ??= getFile("digits.json")
+    .then((response) => response.json())
+    .catch((error) => {
+      facts = null;
+      throw error;
+    });
   return facts;
 }
 
@@ -23,7 +29,7 @@ export function loadDigits() {
 async function readDigits() {
   const [{ columns, labels }, sheet] = await Promise.all([
     readFacts(),
-    fetch(here("digits.png")).then((response) => response.blob()).then(createImageBitmap),
+    getFile("digits.png").then((response) => response.blob()).then(createImageBitmap),
   ]);
   const canvas = new OffscreenCanvas(sheet.width, sheet.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -43,7 +49,7 @@ async function readDigits() {
 export async function loadCodes({ name, version, card }, encode) {
   const graph = card.graphs.find(({ operation, precision }) => operation === "encode" && precision === "float32");
   if ((await readFacts()).codes.includes(name)) {
-    const stored = await fetch(here(`codes-${name}.json`)).then((response) => response.json());
+    const stored = await getFile(`codes-${name}.json`).then((response) => response.json());
     if (stored.encode_sha256 === graph?.sha256) {
       return { ...unpack(stored), note: `The points are the codes of ${stored.labels.length.toLocaleString("en")} digits of the MNIST test set.` };
     }

@@ -24,15 +24,17 @@ export class Pad {
     this.context.fillStyle = "#000";
     this.context.fillRect(0, 0, SIDE, SIDE);
     this.shown = null;
+    this.canvas.dataset.empty = "";
     if (changed) this.onChange(this.digit());
   }
 
   /** Show a digit as it is; drawing begins anew on a black pad. */
   show(digit) {
     this.shown = digit;
+    delete this.canvas.dataset.empty;
     const small = new OffscreenCanvas(28, 28);
     const image = new ImageData(28, 28);
-    digit.forEach((gray, index) => image.data.set([gray, gray, gray, 255], 4 * index));
+    digit.forEach((grey, index) => image.data.set([grey, grey, grey, 255], 4 * index));
     small.getContext("2d").putImageData(image, 0, 0);
     this.context.imageSmoothingEnabled = false;
     this.context.drawImage(small, 0, 0, SIDE, SIDE);
@@ -80,6 +82,7 @@ export class Pad {
   }
 
   #stroke(to) {
+    delete this.canvas.dataset.empty;
     Object.assign(this.context, { strokeStyle: "#fff", lineWidth: PEN, lineCap: "round" });
     this.context.beginPath();
     this.context.moveTo(...this.last);

@@ -16,9 +16,15 @@ export function showFigures(item, result) {
   set("size", size ? `${size.width} × ${size.height}` : "–");
   set("sigma", result ? `σ ${format(result.sigma * 255)} of 255` : "–");
   set("bytes", result ? `${formatBytes(item.sent.size)} → ${formatBytes(result.blob.size)}` : "–");
-  set("psnr", result?.psnr?.denoised ? `${result.psnr.sent.toFixed(1)} → ${result.psnr.denoised.toFixed(1)} dB` : "–");
+  set("psnr", psnrText(result));
   set("time", result ? formatMilliseconds(result.milliseconds) : "–");
   showTiming(result);
+}
+
+/** Return the PSNR before and after; it is known only if the page has added the noise to a clean original. */
+function psnrText(result) {
+  if (!result?.psnr?.denoised) return "–";
+  return `${result.psnr.sent.toFixed(1)} → ${result.psnr.denoised.toFixed(1)} dB`;
 }
 
 /** Show where the milliseconds went: the stages of the service, and the rest, which is the way there and back. */

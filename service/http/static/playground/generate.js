@@ -1,14 +1,16 @@
 // The section Generate: digits of random codes of a variational model, sliders for its code, and digits between two drawn ones.
 
-import { decode, encode, modelsWith, takesDigits } from "./api.js";
+import { modelsWith } from "./api.js";
 import { loadDigits } from "./digits.js";
 import { Pad } from "./draw.js";
+import { decode, encode, takesDigits } from "./operations.js";
 import { normal } from "./random.js";
 import { $, $$, announce, between, drawDigit, drawStrip, element, fillModels, guarded, latest } from "./ui.js";
 
 const DRAWN = 24;
 const STRIP = 9;
 const REACH = 3; // sliders end at so many standard deviations
+const FIRST_PAIR = { a: 30, b: 134 }; // a clear 3 and a clear 8 on the sheet of test digits
 
 let models;
 let model;
@@ -27,11 +29,8 @@ export async function start() {
   for (const side of ["a", "b"]) pads[side] = new Pad($(`#pad-${side}`), () => drawBetween());
   for (const button of $$("[data-clear]")) button.addEventListener("click", () => pads[button.dataset.clear].clear());
   await use();
-  const { digits, labels } = await loadDigits();
-  for (const [side, label] of [["a", 3], ["b", 8]]) {
-    const index = labels.indexOf(label);
-    pads[side].show(digits.slice(784 * index, 784 * (index + 1)));
-  }
+  const { digits } = await loadDigits();
+  for (const [side, index] of Object.entries(FIRST_PAIR)) pads[side].show(digits.slice(784 * index, 784 * (index + 1)));
 }
 
 export async function retry() {
@@ -41,7 +40,7 @@ export async function retry() {
 async function use() {
   model = models.find(({ name }) => name === $("#generate-model").value);
   size = model.card.code.shape[0];
-  $("#sliders-title").textContent = `Code of ${size} numbers`;
+  $("#sliders-title").textContent = `A code of ${size} numbers`;
   $("#sliders").replaceChildren(
     ...Array.from({ length: size }, (_, index) => {
       const slider = element("input", { type: "range", min: -REACH, max: REACH, step: 0.05, value: 0 });

@@ -13,14 +13,16 @@ export function parseMetrics(text) {
   }));
 }
 
-/** Return the sums that the figures need: requests of the operations, their latencies by bucket, items in flight. */
+/** Return the sums that the figures need: requests of the operations, their latencies by bucket, queueing, items in flight. */
 function totals(text) {
   const operations = new Set(["/encode", "/decode", "/reconstruct", "/denoise"]);
-  const sums = { requests: 0, inflight: 0, buckets: new Map() };
+  const sums = { requests: 0, inflight: 0, queued: 0, queueSeconds: 0, buckets: new Map() };
   for (const { name, labels, value } of parseMetrics(text)) {
     const counted = operations.has(labels.route);
     if (name === "hourglass_requests_total" && counted) sums.requests += value;
     if (name === "hourglass_inflight_items") sums.inflight = value;
+    if (name === "hourglass_stage_duration_seconds_count" && labels.stage === "queue") sums.queued += value;
+    if (name === "hourglass_stage_duration_seconds_sum" && labels.stage === "queue") sums.queueSeconds += value;
     if (name === "hourglass_request_duration_seconds_bucket" && counted) {
       const bound = Number(labels.le.replace("+Inf", "Infinity"));
       sums.buckets.set(bound, (sums.buckets.get(bound) ?? 0) + value);
@@ -49,7 +51,7 @@ export class Live {
   constructor(list) {
     this.list = list;
     this.last = null;
-    this.history = { rate: [], median: [], p95: [], inflight: [] };
+    this.history = { rate: [], median: [], p95: [], queue: [], inflight: [] };
   }
 
   /** Show the change since the last reading; `now` is in milliseconds. */
@@ -62,10 +64,13 @@ export class Live {
     const rate = Math.max(0, ((sums.requests - last.sums.requests) / (now - last.now)) * 1e3);
     const median = quantile(0.5, buckets);
     const p95 = quantile(0.95, buckets);
+    const queued = sums.queued - last.sums.queued;
+    const queue = queued > 0 ? (sums.queueSeconds - last.sums.queueSeconds) / queued : null;
     const milliseconds = (seconds) => (seconds == null ? "no request" : formatMilliseconds(seconds * 1e3));
     this.#show("rate", rate, format(rate));
     this.#show("median", median, milliseconds(median));
     this.#show("p95", p95, milliseconds(p95));
+    this.#show("queue", queue, milliseconds(queue));
     this.#show("inflight", sums.inflight, String(sums.inflight));
   }
 

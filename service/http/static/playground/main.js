@@ -1,6 +1,6 @@
 // The frame of the page: sections by the fragment of the address, the API key and the theme.
 
-import { base, forgetModels, useKey } from "./api.js";
+import { base, forgetModels, noAnswer, useKey } from "./api.js";
 import { $, $$, announce, guarded, showError } from "./ui.js";
 
 const SECTIONS = {
@@ -11,7 +11,15 @@ const SECTIONS = {
   models: () => import("./models.js"),
 };
 const opened = new Set();
+const outdated = new Set(); // opened sections that have not used the present key yet
 let current = "";
+
+/** Return the module of a section. */
+function load(name) {
+  return SECTIONS[name]().catch((error) => {
+    throw error instanceof TypeError ? noAnswer() : error; // a TypeError says that the file could not be fetched
+  });
+}
 
 /**
  * Show the section that the address names, such as #latent, and choose a model that it names, as in #latent/digits-2d.
@@ -35,7 +43,7 @@ async function navigate() {
     window.scrollTo(0, 0);
     $("#main").focus({ preventScroll: true });
     announce(heading);
-    (await SECTIONS[previous]()).hide?.();
+    (await load(previous).catch(() => null))?.hide?.();
   }
   await open(name);
   chooseModel(name, model);
@@ -53,7 +61,7 @@ function chooseModel(section, model) {
 
 async function open(name) {
   await guarded(async () => {
-    const section = await SECTIONS[name]();
+    const section = await load(name);
     if (!opened.has(name)) {
       opened.add(name);
       try {
@@ -63,6 +71,8 @@ async function open(name) {
         throw error;
       }
     }
+    if (outdated.has(name)) await section.retry?.();
+    outdated.delete(name);
     if (current === name) section.show?.();
   });
 }
@@ -87,9 +97,8 @@ function bindKey() {
     toggle(false);
     showError("");
     forgetModels();
-    const section = await SECTIONS[current]();
-    if (opened.has(current)) await guarded(() => section.retry?.());
-    else await open(current);
+    for (const name of opened) outdated.add(name);
+    await open(current);
   });
   document.addEventListener("key-needed", () => {
     if (panel.hidden) toggle(true);
@@ -109,6 +118,7 @@ function bindTheme() {
 for (const link of $$("[data-docs]")) link.href = new URL("docs", base).href;
 bindKey();
 bindTheme();
-SECTIONS.denoise().then((section) => section.bindDocument());
+load("denoise").then((section) => section.bindDocument());
 window.addEventListener("hashchange", navigate);
 await navigate();
+for (const name of Object.keys(SECTIONS)) load(name).catch(() => {}); // so that the others open at once

@@ -1,7 +1,7 @@
 // A photograph and its synthetic noise. The work on pixels is done by a worker, so that the page stays responsive.
 
 const KINDS = {
-  none: { text: () => "none" },
+  none: { text: () => "–" },
   gaussian: { text: (level) => `σ ${level}` },
   poisson: { text: (level) => `${photons(level)} photons` },
   salt: { text: (level) => `${level} %` },

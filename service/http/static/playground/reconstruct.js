@@ -1,11 +1,13 @@
 // The section Reconstruct: a drawn digit, its code, its reconstruction, and for sparse codes what each active unit draws.
 
-import { decode, encode, modelsWith, reconstruct, takesDigits } from "./api.js";
+import { modelsWith } from "./api.js";
 import { loadDigits } from "./digits.js";
 import { Pad } from "./draw.js";
+import { decode, encode, reconstruct, takesDigits } from "./operations.js";
 import { $, color, drawDifference, drawDigit, element, fillModels, format, guarded, latest, meanSquaredError, sharpen } from "./ui.js";
 
 const MAX_UNITS = 120; // units that are shown of a sparse code
+const FIRST_UNITS = 48; // of them, before the button is pressed; full rows of 4, 8, 12, 16 and 24
 const SPARSE_SHARE = 0.3; // a code counts as sparse if fewer of its units are active
 const ACTIVE = 1e-3; // a unit is active above this share of the strongest one
 
@@ -25,6 +27,7 @@ export async function start() {
   $("#pad-noise").addEventListener("click", () => pad.show(Uint8Array.from({ length: 784 }, () => Math.random() * 256)));
   $("#reconstruct-model").addEventListener("change", choose);
   $("#units-all").addEventListener("click", () => switchAll());
+  $("#units-more").addEventListener("click", () => showMoreUnits(true));
   document.addEventListener("theme", () => state && drawBars());
   new ResizeObserver(() => state && drawBars()).observe($("#code-bars"));
   choose();
@@ -99,32 +102,44 @@ function drawBars() {
   $("#code-note").textContent = `${code.length.toLocaleString("en")} numbers, ${active.length} of them active, from ${format(low)} to ${format(high)}.`;
 }
 
-/** Show for each active unit what the decoder draws of it alone, compared with what it draws of a code of zeros. */
+/** Show for each active unit what it changes: the digit of this unit alone, compared with that of a code of zeros. */
 async function drawUnits(chosen) {
   const { code, active } = state;
   const units = active.slice(0, MAX_UNITS);
   const codes = new Float32Array(code.length * (units.length + 1));
   units.forEach((unit, index) => (codes[code.length * (index + 1) + unit] = code[unit]));
   const drawn = await decode(chosen.name, codes, chosen.card.code.shape);
-  const nothing = drawn.subarray(0, 784);
-  const more = active.length > units.length ? ` The ${units.length} strongest are shown.` : "";
-  $("#units-note").textContent = `${active.length} of ${code.length.toLocaleString("en")} units are active, and each draws a stroke: orange adds light, blue removes it, each on its own scale.${more} The number is its activation. Switch one off to see what it is for.`;
-  $("#units").replaceChildren(
-    ...units.map((unit, index) => {
-      const canvas = element("canvas");
-      drawDifference(canvas, drawn.subarray(784 * (index + 1), 784 * (index + 2)), nothing, true);
-      const button = element("button", { type: "button", data: { unit } }, canvas, `${unit}`, element("small", { textContent: format(code[unit]) }));
-      button.setAttribute("aria-label", `Unit ${unit}, ${format(code[unit])}`);
-      button.setAttribute("aria-pressed", "true");
-      button.addEventListener("click", () => {
-        const off = !state.off.delete(unit);
-        if (off) state.off.add(unit);
-        button.setAttribute("aria-pressed", String(!off));
-        redecode();
-      });
-      return button;
-    }),
-  );
+  const digit = (index) => drawn.subarray(784 * index, 784 * (index + 1));
+  const strongest = active.length > units.length ? `These are the ${units.length} strongest. ` : "";
+  $("#units-note").textContent =
+    `${active.length} of ${code.length.toLocaleString("en")} units are active. ${strongest}` +
+    "Each picture shows what one unit changes, on a scale of its own: orange is light that it adds, blue is light that it takes away. " +
+    "Below it stand the number of the unit and its activation. Switch a unit off to see the digit without it.";
+  $("#units").replaceChildren(...units.map((unit, index) => unitButton(unit, digit(index + 1), digit(0))));
+  $("#units-more").textContent = `Show all ${units.length}`;
+  showMoreUnits(units.length <= FIRST_UNITS);
+}
+
+function unitButton(unit, drawn, nothing) {
+  const activation = format(state.code[unit]);
+  const canvas = element("canvas");
+  drawDifference(canvas, drawn, nothing, true);
+  const button = element("button", { type: "button", data: { unit } }, canvas, `${unit}`, element("small", { textContent: activation }));
+  button.setAttribute("aria-label", `Unit ${unit}, activation ${activation}`);
+  button.setAttribute("aria-pressed", "true");
+  button.addEventListener("click", () => {
+    const off = !state.off.delete(unit);
+    if (off) state.off.add(unit);
+    button.setAttribute("aria-pressed", String(!off));
+    redecode();
+  });
+  return button;
+}
+
+/** Show all units, or only the strongest and a button for the others. */
+function showMoreUnits(all) {
+  [...$("#units").children].forEach((button, index) => (button.hidden = !all && index >= FIRST_UNITS));
+  $("#units-more").hidden = all;
 }
 
 function switchAll() {

@@ -87,12 +87,12 @@ export function sharpen(canvas) {
 
 const SIDE = 28;
 
-/** Return a digit (784 gray values) as ImageData. */
+/** Return a digit (784 grey values) as ImageData. */
 export function digitImage(values, offset = 0) {
   const image = new ImageData(SIDE, SIDE);
   for (let index = 0; index < SIDE * SIDE; index++) {
-    const gray = values[offset + index];
-    image.data.set([gray, gray, gray, 255], 4 * index);
+    const grey = values[offset + index];
+    image.data.set([grey, grey, grey, 255], 4 * index);
   }
   return image;
 }
