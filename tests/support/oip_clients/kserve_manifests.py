@@ -4,6 +4,7 @@ python kserve_manifests.py KIND FILE, where KIND is the name of a model such as 
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,9 +29,19 @@ def differences(written: Any, read: Any, path: str) -> Iterator[str]:
         yield f"{path}: {written!r} is read as {read!r}"
 
 
-for name in dir(core):  # which the package's reader looks for among its own models
-    if not hasattr(models, name):
-        setattr(models, name, getattr(core, name))
+def add_core_models() -> None:
+    """Add the models of Kubernetes to those of KServe, where its reader looks for them, and spell types as it does."""
+    for name in dir(core):
+        model = getattr(core, name)
+        if hasattr(models, name) or not hasattr(model, "openapi_types"):
+            continue
+        for field, kind in model.openapi_types.items():
+            spelling = re.sub(r"^Dict\[(.*)\]$", r"dict(\1)", kind)
+            model.openapi_types[field] = spelling.replace("List[", "list[")
+        setattr(models, name, model)
+
+
+add_core_models()
 kind, file = sys.argv[1:]
 manifest = yaml.safe_load(Path(file).read_text())
 client = ApiClient()
