@@ -97,7 +97,9 @@ def _first_lacking(needed: Sequence[str], tags: Sequence[str], python: str) -> s
 def main(environment: Path) -> int:
     """Print a line for each platform and Python, and return 1 if one lacks a wheel that is not known to be missing."""
     (site,) = [*environment.glob("lib/python*/site-packages"), *environment.glob("Lib/site-packages")]
-    installed = {canonicalize_name(package.name): package for package in distributions(path=[str(site)])}
+    installed: dict[str, Distribution] = {
+        canonicalize_name(package.name): package for package in distributions(path=[str(site)])
+    }
     failed = False
     for platform, (tags, markers) in PLATFORMS.items():
         for python in PYTHONS:
