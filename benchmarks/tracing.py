@@ -1,7 +1,8 @@
 """`python -m benchmarks.tracing`: CPU of a request with tracing off and sampled, beside a service without the library.
 
 Four services run side by side, and get slices of requests in turns, so that a change of the machine's speed meets all
-of them alike. CPU is user plus system time of each process, which other processes of the machine do not add to.
+of them alike. CPU is user plus system time of each process, which other processes of the machine do not add to, with
+the export of the spans.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from benchmarks.process import Server, free_port
 
 MODEL = Path(__file__).parents[1] / "models" / "digits"
 REQUESTS, SLICES, CONNECTIONS, ROUNDS, WARM_UP = 10_000, 5, 8, 10, 2_000
+EXPORT_SECONDS = 6  # spans are exported each five seconds
 BASE = "not installed"
 SERVE = [sys.executable, "-m", "service"]
 SERVE_WITHOUT_LIBRARY = [  # of OpenTelemetry, FastAPI needs the API, which the extra does not add
@@ -121,16 +124,45 @@ def _receive(connection: socket.socket) -> bytes:
 def measure(servers: Sequence[Server], clients: Sequence[Client]) -> list[float]:
     """Send REQUESTS to each server, in slices by turns, and return its microseconds of CPU for a request.
 
-    What a server does while others get requests, such as an export each five seconds, is not counted.
+    All that a server does until its last span is exported is counted, also while others get requests.
     """
-    seconds = [0.0] * len(servers)
+    before = [server.cpu() for server in servers]
     for start in range(SLICES):
         for step in range(len(clients)):
-            at = (start + step) % len(clients)
-            before = servers[at].cpu()
-            clients[at].send(REQUESTS // SLICES)
-            seconds[at] += servers[at].cpu() - before
-    return [value / REQUESTS * 1e6 for value in seconds]
+            clients[(start + step) % len(clients)].send(REQUESTS // SLICES)
+    time.sleep(EXPORT_SECONDS)
+    return [(server.cpu() - start) / REQUESTS * 1e6 for server, start in zip(servers, before, strict=True)]
+
+
+def run_round(folder: Path, endpoint: str, cores: str) -> list[float]:
+    """Start the services, warm them up and measure them.
+
+    Each round has processes of its own, because the layout of a process in memory changes its CPU by a few per cent.
+    """
+    body = picture(digits(1)[0], "png")
+    with ExitStack() as stack:
+        servers = [stack.enter_context(start(variant, folder, endpoint, cores)) for variant in VARIANTS]
+        clients: list[Client] = []
+        for server in servers:  # a connection without a request is closed after a few seconds
+            server.wait(120)
+            clients.append(stack.enter_context(Client(server.port, body)))
+            clients[-1].send(WARM_UP)
+        return measure(servers, clients)
+
+
+def start(variant: Variant, folder: Path, endpoint: str, cores: str) -> Server:
+    """Start a service with the models of `folder`."""
+    port = free_port()
+    options = ["--models-dir", str(folder / "models"), "--model-watch", "off", "--port", str(port)]
+    return Server(
+        variant.title,
+        [*variant.command, "serve", *options],
+        port=port,
+        cores=cores,
+        log=folder / f"{port}.log",
+        ready="/readyz",
+        environ=variant.environ(endpoint),
+    )
 
 
 def main() -> None:
@@ -142,33 +174,11 @@ def main() -> None:
     receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     Thread(target=receiver.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{receiver.server_port}"
-    body = picture(digits(1)[0], "png")
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        models = Path(name) / "models"
-        shutil.copytree(MODEL, models / MODEL.name)
-        servers: list[Server] = []
-        for index, variant in enumerate(VARIANTS):
-            port = free_port()
-            command = [*variant.command, "serve", "--models-dir", str(models), "--model-watch", "off"]
-            environ = variant.environ(endpoint)
-            log = Path(name) / f"{index}.log"
-            server = Server(
-                variant.title,
-                [*command, "--port", str(port)],
-                port=port,
-                cores=arguments.cores,
-                log=log,
-                ready="/readyz",
-                environ=environ,
-            )
-            servers.append(stack.enter_context(server).wait(120))
-        clients: list[Client] = []
-        for server in servers:  # a connection without a request is closed after a few seconds
-            clients.append(stack.enter_context(Client(server.port, body)))
-            clients[-1].send(WARM_UP)
-        rounds: list[list[float]] = []
+    rounds: list[list[float]] = []
+    with tempfile.TemporaryDirectory() as name:
+        shutil.copytree(MODEL, Path(name) / "models" / MODEL.name)
         for _ in range(arguments.rounds):
-            rounds.append(measure(servers, clients))
+            rounds.append(run_round(Path(name), endpoint, arguments.cores))
             print(json.dumps([round(value, 1) for value in rounds[-1]]), file=sys.stderr, flush=True)
     print_table(rounds)
     receiver.shutdown()

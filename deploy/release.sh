@@ -22,6 +22,7 @@ deploy/check_install.sh dist/*.whl "$scratch/environment"
 "$PYTHON" -m cyclonedx_py environment --output-reproducible --pyproject pyproject.toml --validate \
     --output-file dist/hourglass.cdx.json "$scratch/environment/bin/python"
 "$PYTHON" deploy/check_licences.py dist/hourglass.cdx.json
+"$PYTHON" deploy/check_platforms.py "$scratch/environment"
 echo "ok: SBOM dist/hourglass.cdx.json"
 if docker info >/dev/null 2>&1; then
     deploy/build-and-smoke.sh

@@ -86,14 +86,18 @@ def trace_ids(context: RequestContext) -> dict[str, str]:
 
 def start_span(context: RequestContext, state: State, scope: Scope) -> None:
     """Start the span of a request if tracing is on. Probes and scrapes are not traced."""
-    if state.tracer and scope["path"] not in UNTRACED_PATHS:
+    tracer = state.tracer
+    if tracer is None or scope["path"] in UNTRACED_PATHS:
+        return
+    context.span = tracer.unsampled(context.headers)
+    if context.span is None:
         attributes = {
             "http.request.method": scope["method"],
             "url.path": scope["path"],
             "url.scheme": scope["scheme"],
             "network.protocol.version": scope["http_version"],
         }
-        context.span = state.tracer.start(context.headers, context.started_at, scope["method"], attributes)
+        context.span = tracer.start_sampled(context.headers, context.started_at, scope["method"], attributes)
 
 
 def end_span(context: RequestContext, scope: Scope) -> None:

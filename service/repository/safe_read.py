@@ -12,6 +12,9 @@ LINK_HINT = (
     "it is a symbolic link that ends outside the models folder; "
     "replace it by the file itself, or name the folder in HOURGLASS_MODEL_LINK_DIRS"
 )
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Windows lacks the first two, and would change the ends of lines without the third."""
 MAX_BYTES = 2 << 30  # the largest protobuf message, and so the largest ONNX file
 
 
@@ -31,8 +34,10 @@ def read_regular_file(path: Path, roots: Sequence[Path] = ()) -> bytes:
     """
     if roots and path.is_symlink():
         path = _resolve_inside(path, roots)
+    if not NO_FOLLOW and path.is_symlink():
+        raise ModelRejected(f"{path.name} cannot be opened: {LINK_HINT}")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, FLAGS | NO_FOLLOW)
     except OSError as error:
         is_link = error.errno == errno.ELOOP
         reason = LINK_HINT if is_link else error.strerror

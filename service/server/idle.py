@@ -3,10 +3,12 @@
 Reads the limit of open files of the process, and uvicorn's timers of idle connections.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Protocol
 
 RESERVED_FDS = 100  # files that a process opens besides its connections
+UNLIMITED = 1 << 20  # connections
 IDLE_SHARE = 0.9  # share of all possible connections from which idle ones are closed
 CLOSED_SHARE = 0.05  # share of all possible connections that are closed at once, so that this happens rarely
 
@@ -42,11 +44,13 @@ class Connection(Protocol):
 
 
 def max_connections() -> int:
-    """Return how many connections a process can hold, by the limit of open files."""
-    import resource  # does not exist on Windows, where this module is imported, too
+    """Return how many connections a process can hold, by the limit of open files, which Windows does not have."""
+    if sys.platform == "win32":
+        return UNLIMITED
+    import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = 1 << 20 if soft == resource.RLIM_INFINITY else soft
+    files = UNLIMITED if soft == resource.RLIM_INFINITY else soft
     return max(files - RESERVED_FDS, 1)
 
 

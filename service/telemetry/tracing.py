@@ -100,7 +100,8 @@ class RequestTracer:
 
     def __init__(self, exporter: SpanExporter) -> None:
         ids = ChosenIds()
-        self._sampling = Sampling(os.environ, ids)
+        self.unsampled = Sampling(os.environ, ids).unsampled
+        """Returns the ids of a request that is not traced, by its headers, else None."""
         self._provider = TracerProvider(resource=_resource(), id_generator=ids, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("hourglass", version("hourglass"))
@@ -110,8 +111,12 @@ class RequestTracer:
         self, headers: Mapping[bytes, bytes], started_at: float, name: str, attributes: Mapping[str, AttributeValue]
     ) -> "RequestSpan | UnsampledSpan":
         """Start the span of a request, as a child of the client's span if the headers have a valid `traceparent`."""
-        if unsampled := self._sampling.unsampled(headers):
-            return unsampled
+        return self.unsampled(headers) or self.start_sampled(headers, started_at, name, attributes)
+
+    def start_sampled(
+        self, headers: Mapping[bytes, bytes], started_at: float, name: str, attributes: Mapping[str, AttributeValue]
+    ) -> RequestSpan:
+        """Start the span of a request for which `unsampled` has returned None."""
         parent = Context()
         if b"traceparent" in headers:
             carrier = {

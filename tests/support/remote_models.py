@@ -1,44 +1,15 @@
-"""Servers of remote models for tests: moto's S3 server in an environment of its own, and a web server with faults."""
+"""A web server of remote models for tests, with faults."""
 
 import json
 import re
-import subprocess
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from time import monotonic, sleep
-from urllib.request import urlopen
-
-from tests.support.environments import environment
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@contextmanager
-def s3_server(port: int) -> Generator[str]:
-    """Run moto's server, and yield its address."""
-    process = subprocess.Popen(
-        [environment("moto").with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address, deadline = f"http://127.0.0.1:{port}", monotonic() + 60
-    try:
-        while True:
-            try:
-                with urlopen(f"{address}/moto-api/data.json"):  # noqa: S310
-                    break
-            except OSError:
-                assert monotonic() < deadline
-                assert process.poll() is None
-                sleep(0.05)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @dataclass

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from service.errors import ModelRejected
+from service.repository import safe_read
 from service.repository.store import Store
 from service.repository.watcher import eventless_file_system
 from service.runtime.providers import Device
@@ -63,6 +65,17 @@ def test_a_link_to_a_device_is_refused(folder: Path) -> None:
     card.unlink()
     card.symlink_to("/dev/zero")
     assert not load(folder, Path("/dev")).snapshot.loaded
+
+
+def test_links_are_refused_where_the_system_has_no_flag_for_that(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safe_read, "NO_FOLLOW", 0)  # as on Windows
+    shutil.move(folder / "digits/1/card.json", tmp_path / "card.json")
+    (folder / "digits/1/card.json").symlink_to(tmp_path / "card.json")
+    with pytest.raises(ModelRejected, match="symbolic link"):
+        safe_read.read_regular_file(folder / "digits/1/card.json")
+    assert safe_read.read_regular_file(tmp_path / "card.json").startswith(b"{")
 
 
 @accepts(21, "an unreadable folder: one log line", oracle="the log")
