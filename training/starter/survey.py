@@ -1,6 +1,5 @@
 """Looks at data before a recipe is written: images in a folder or an array, or the columns of a table."""
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from training.data.mapped_array import MAX_MEMORY_BYTES, is_large, open_array
 from training.data.parquet import PARQUET_SUFFIXES, read_parquet
 from training.data.table import read_raw
 from training.errors import DataError
+from training.starter.silence import silenced
 
 MAX_SAMPLE = 2000
 """Maximum number of files that are decoded; of more, as many are taken evenly."""
@@ -170,9 +170,7 @@ def survey_folder(root: Path) -> ImageSurvey:
     broken: list[Path] = []
     seen: set[bytes] = set()
     grey = True
-    logger = logging.getLogger("training.data.folder")
-    logger.disabled = True  # the summary names what is broken
-    try:
+    with silenced("training.data.folder"):
         for path in sample:
             reading = read_image(path, seen)
             if reading.problem == "broken":
@@ -182,8 +180,6 @@ def survey_folder(root: Path) -> ImageSurvey:
                 widths.append(reading.pixels.shape[1])
                 pixels = reading.pixels[::8, ::8]
                 grey &= pixels.shape[2] == 1 or bool((pixels == pixels[:, :, :1]).all())
-    finally:
-        logger.disabled = False
     if not heights:
         raise DataError(f"none of the {len(sample)} images in {root} can be read, for example {sample[0].name}")
     copies = len(sample) - len(heights) - len(broken)

@@ -1,6 +1,7 @@
 """`hourglass-train new` and the fit after it: one sentence for all that can be wrong, and no half-written file."""
 
 import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,41 @@ def test_names_of_columns_are_on_the_card(place: Path) -> None:
         ("Gewicht", "number", []),
         ("Art", "category", ["x", "y"]),
     ]
+
+
+def logged(caplog: pytest.LogCaptureFixture, task: str, data: str) -> list[str]:
+    """Return the warnings of `new` for a task and data."""
+    caplog.clear()
+    assert call("new", task, data, "-o", f"{task}.toml", "--minutes", "0.01", "--overwrite") == 0
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_new_warns_of_a_folder_once(
+    place: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    images(20)(place)
+    shutil.copy(place / "bad/0.png", place / "bad/copy.png")
+    (place / "bad/broken.png").write_bytes(b"no image")
+    (place / "bad/drawing.svg").write_bytes(b"")
+    (place / "bad/empty.png").write_bytes(b"")
+    warnings = logged(caplog, "embed", "bad")
+    assert warnings == ["bad: left out, because they are empty or of a format that training does not read: 1 .png"]
+    out = capsys.readouterr().out
+    assert out.count("broken.png") == out.count("copies of others: 1") == 1
+    assert call("fit", "embed.toml", "--set", "optimizer.epochs=1", "--publish-anyway") == 0
+    assert "broken.png is skipped" in caplog.text  # said again by fit, which may run on another day
+
+
+def test_new_warns_of_a_table_once(
+    place: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"{number},{a:.3f},{b:.3f}" for number, (a, b, *_) in enumerate(vectors(60), 1)]
+    (place / "t.csv").write_text("\n".join(["id,a,b", *rows, "id,a,b", "61,,1.5"]))
+    assert logged(caplog, "embed", "t.csv") == [
+        "t.csv: 1 repetitions of the header (id, ...) are left out",
+        "t.csv: the first column (id) numbers the rows and is left out",
+    ]
+    assert "rows with missing values: 1, which are left out" in capsys.readouterr().out
 
 
 def images(count: int, *, same: bool = False, broken: bool = False) -> Any:
