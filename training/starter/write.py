@@ -32,7 +32,7 @@ class StarterRecipe:
 def write_recipe(task: Task, draft: Draft, name: str, summary: list[str], minutes: float) -> StarterRecipe:
     """Return a recipe whose run takes about so many minutes here. Raises DataError if the data cannot be read."""
     tables: dict[str, Table] = {
-        "model": {"name": Choice(name, "the folder of the model, and its name in requests")},
+        "model": {"name": Choice(name, "the folder of the model, and its name in requests"), **draft.model},
         "data": draft.data,
         "net": draft.net,
         "augmentation": draft.augmentation,
