@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
 
 from training.studies.base.study import Results
 from training.studies.defects import STUDY, baselines, measure
-from training.studies.defects.baselines import PATCH, NearestPatch
+from training.studies.defects.baselines import PATCH, NearestPatch, Pca
 from training.studies.defects.textures import GENERATED, SIDE, damage, textures
 from training.workspace import Workspace
 
@@ -52,6 +53,14 @@ def test_nearest_patch_is_that_of_a_full_comparison(monkeypatch: pytest.MonkeyPa
             expected[window] += cdist([item[0][window].ravel() / 255], bank).min() / PATCH
             counts[window] += 1
     assert NearestPatch(train, seed=0).maps(item)[0] == pytest.approx(expected / counts, abs=1e-4)
+
+
+def test_principal_components_are_those_of_scikit_learn() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 6, 5, 1), np.uint8)
+    peer = PCA(4).fit(images[:20].reshape(20, -1) / 255)
+    expected = peer.inverse_transform(peer.transform(images.reshape(30, -1) / 255)).reshape(images.shape)
+    ours = Pca(images[:20]).reconstruct(images, 4)
+    assert np.abs(ours - 255 * expected.clip(0, 1)).max() < 0.51
 
 
 def test_study_runs_and_its_text_has_the_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from training.data import Pixels
-from training.evaluation.baselines import pca
 from training.evaluation.metrics import flatten, to_uint8
 from training.studies.measures.error_maps import Floats
 
@@ -17,9 +16,23 @@ CHUNK = 2000
 """Number of patches compared at a time."""
 
 
-def pca_outputs(train: Pixels, items: Pixels, components: int) -> Pixels:
-    """Return the reconstructions of grey images uint8 (N, H, W, 1) by PCA, rounded to 8 bits as those of nets."""
-    return to_uint8(pca(flatten(train), components)(flatten(items)).reshape(items.shape))
+class Pca:
+    """Principal components of images, by a singular value decomposition, which is fast for few images of many pixels.
+
+    Args:
+        train: grey images uint8 (N, H, W, 1).
+    """
+
+    def __init__(self, train: Pixels) -> None:
+        values = flatten(train)
+        self.mean = values.mean(0)
+        self.directions = np.linalg.svd(values - self.mean, full_matrices=False)[2]
+
+    def reconstruct(self, items: Pixels, components: int) -> Pixels:
+        """Return images uint8 (N, H, W, 1) by so many components, rounded to 8 bits as those of nets."""
+        first = self.directions[:components]
+        values = (flatten(items) - self.mean) @ first.T @ first + self.mean
+        return to_uint8(values.reshape(items.shape))
 
 
 class NearestPatch:
