@@ -119,7 +119,11 @@ def array(items: Any) -> Any:
 
 
 BAD: dict[str, tuple[Any, str, str]] = {
-    "empty folder": (lambda place: (place / "bad").mkdir(), "bad", "bad contains no pictures"),
+    "empty folder": (
+        lambda place: (place / "bad").mkdir(),
+        "bad",
+        "bad contains no pictures: add some, of the formats",
+    ),
     "no folder": (lambda _: None, "bad", "bad does not exist: name a folder of images"),
     "one image": (
         images(1),
@@ -129,7 +133,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "three images": (images(3), "bad", "bad has 3 different images that can be read, too few"),
     "image itself": (images(1), "bad/0.png", "is one image, too few to learn from: name a folder of images"),
     "all broken": (images(12, broken=True), "bad", "none of the 12 images in bad can be read, for example 0.png"),
-    "all the same": (images(12, same=True), "bad", "all 12 images in bad are the same"),
+    "all the same": (images(12, same=True), "bad", "all 12 images in bad are the same: add different ones"),
     "text": (
         file("bad.csv", b"Dear Sir,\nthis is, after all, a letter.\nYours\n"),
         "bad.csv",
@@ -142,10 +146,14 @@ BAD: dict[str, tuple[Any, str, str]] = {
         "it is no text, whatever its name says",
     ),
     "empty file": (file("bad.csv", b""), "bad.csv", "the file contains no numbers"),
-    "constant": (array(np.ones((50, 3))), "bad.npy", "all 50 rows of bad.npy are the same"),
+    "constant": (array(np.ones((50, 3))), "bad.npy", "all 50 rows of bad.npy are the same: add different ones"),
     "few rows": (array(vectors(4)), "bad.npy", "bad.npy has 4 rows that can be used, too few to learn from"),
     "one column": (array(vectors(50)[:, :1]), "bad.npy", "has one column of numbers"),
-    "all missing": (array(np.full((50, 3), np.nan)), "bad.npy", "no column to learn from"),
+    "all missing": (
+        array(np.full((50, 3), np.nan)),
+        "bad.npy",
+        "(column 1: 100% of its values are missing; column 2: ",
+    ),
     "spreadsheet": (file("bad.xlsx", b"PK"), "bad.xlsx", "is a spreadsheet: save it as CSV"),
     "something else": (file("bad.docx", b"PK"), "bad.docx", "is no data that can be read"),
     "pickle": (array(np.array([{}, {}])), "bad.npy", "cannot be read as an array"),
