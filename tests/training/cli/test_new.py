@@ -12,6 +12,8 @@ from PIL import Image
 from service.card import read_card
 from tests.support.training import call, pictures, vectors
 from training import atomic_files
+from training.evaluation.metrics import mse_per_item
+from training.export.publish import load_graphs
 from training.loop import pace
 
 
@@ -43,6 +45,23 @@ def test_folder_becomes_a_model_by_two_commands(place: Path, capsys: pytest.Capt
         "decode",
         "reconstruct",
     ]
+
+
+def test_anomaly_model_of_a_folder_shows_a_defect_in_its_error(place: Path) -> None:
+    images(40)(place)
+    assert call("new", "anomaly", "bad", "-o", "parts.toml", "--minutes", "0.05") == 0
+    assert call("fit", "parts.toml", "--false-alarms", "10%", "--set", "optimizer.epochs=60") == 0
+    folder = place / "models/parts/1"
+    card = read_card((folder / "card.json").read_bytes())
+    assert card.operations == ["reconstruct"]
+    assert card.threshold is not None
+    ordinary = pictures(20, 100)
+    damaged = ordinary.copy()
+    damaged[:, 2:4, 2:6] = np.where(damaged[:, 2:4, 2:6] > 127, 0, 255)
+    run = load_graphs(folder)["reconstruct"]
+    errors = [mse_per_item(run(items), items) for items in (ordinary, damaged)]
+    assert errors[1].min() > card.threshold.error
+    assert np.median(errors[0]) <= card.threshold.error
 
 
 def test_names_of_columns_are_on_the_card(place: Path) -> None:
