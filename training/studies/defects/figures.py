@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,12 +24,12 @@ def plot(results: Results) -> Mapping[str, Figure]:
 def _maps(results: Results) -> Figure:
     """Show damaged images, the places of the defects, and the maps of the net and of the nearest patch."""
     names = list(results["textures"])
-    figure = new_figure("Damaged textures, where they are damaged, and the maps of two methods", 9.5, 1.2 * len(names))
+    figure = new_figure("Damaged textures, where they are damaged, and the maps of two methods", 9.5, 0.8 * len(names))
     for axes, name in zip(np.atleast_1d(figure.subplots(len(names), 1)), names, strict=True):
         shown = {kind: unpack(one) for kind, one in results["textures"][name]["shown"].items()}
-        parts = [shown["damaged"][..., 0] / 255.0, shown["masks"].astype(float)]
-        parts += [shown[method] / shown[method].max() for method in ("net", "nearest patch")]
-        axes.imshow(np.hstack([np.hstack(list(part)) for part in parts]), cmap="inferno", vmin=0, vmax=1)
+        parts = [colormaps["gray"](shown["damaged"][..., 0]), colormaps["gray"](shown["masks"].astype(float))]
+        parts += [colormaps["inferno"](shown[method]) for method in ("net", "nearest patch")]
+        axes.imshow(np.hstack([np.hstack(list(part)) for part in parts]))
         axes.set(xticks=[], yticks=[], ylabel=name)
         for border in range(1, len(parts)):
             axes.axvline(border * parts[0].shape[0] * parts[0].shape[2] - 0.5, color="white", linewidth=2)

@@ -68,13 +68,18 @@ def _measure_texture(trained: TrainedModel, texture: Texture) -> Results:
         "random": map_scores([random.random(items.shape[:3]) for items in (test, damaged)], texture),
     }
     shown = {"damaged": damaged[:SHOWN], "masks": texture.damaged.masks[:SHOWN]}
-    maps = {"net": net[1][:SHOWN], "nearest patch": patches[1][:SHOWN]}
+    maps = {"net": to_levels(net[1][:SHOWN]), "nearest patch": to_levels(patches[1][:SHOWN])}
     return {
         "scores": scores,
         "seconds": trained.result.seconds,
         "steps": trained.result.steps,
         "shown": {name: pack(images) for name, images in {**shown, **maps}.items()},
     }
+
+
+def to_levels(maps: Floats) -> Pixels:
+    """Return maps (N, H, W) as 8-bit levels, 255 for the largest value."""
+    return np.rint(maps / maps.max() * 255).astype(np.uint8)
 
 
 def _pca_scores(pca: Pca, texture: Texture, components: int) -> dict[str, float]:
