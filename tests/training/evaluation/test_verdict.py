@@ -86,14 +86,14 @@ def test_denoiser_that_harms_one_level_of_noise_is_not_published(tmp_path: Path)
     )
 
 
-def test_all_harmed_levels_are_named_and_log_mse_is_not_advised_twice(tmp_path: Path) -> None:
+def test_all_harmed_levels_are_named(tmp_path: Path) -> None:
     own, noisy = {"dust": 30.0, "jpeg": 28.0, "50": 22.0}, {"dust": 31.0, "jpeg": 29.0, "50": 15.0}
     first = of_levels(tmp_path, own, noisy, "log_mse")[0]
     assert "dust (30.00 dB against 31.00 dB), the noise jpeg (28.00 dB against 29.00 dB)" in first.sentence
     assert "log_mse" not in first.sentence
 
 
-def test_tenth_of_a_decibel_at_one_level_is_said_but_does_not_prevent_publishing(tmp_path: Path) -> None:
+def test_tenth_of_a_decibel_at_one_level_is_published(tmp_path: Path) -> None:
     noisy = {"dust": 31.0, "50": 15.0}
     within = of_levels(tmp_path, {"dust": 30.91, "50": 22.0}, noisy)
     beyond = of_levels(tmp_path, {"dust": 30.89, "50": 22.0}, noisy)
@@ -155,7 +155,7 @@ def test_model_of_no_use_is_published_on_request_only(
     assert (tmp_path / "models/blobs/1/card.json").is_file()
 
 
-def test_fit_of_a_denoiser_that_harms_weak_noise_ends_with_a_status(
+def test_fit_that_harms_weak_noise_ends_with_a_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = workplace(tmp_path) / "blobs.toml"
