@@ -66,6 +66,7 @@ PLACES = {
     "compression": ("reconstruct/digits", "32 numbers are the whole code of a digit."),
     "faces": ("reconstruct/digits", "draw something that is no digit, and watch the error percentile."),
     "heartbeats": ("models/ecg-anomaly", "the model, once it is published: the card has its threshold."),
+    "defects": ("models/defects", "the model, once it is published, with the percentiles of its error."),
     "photos": ("denoise/photo", "a photograph of yours with noise of a chosen level, and the PSNR before and after."),
 }
 """Where on the playground the answer of a study can be seen, and what to do there."""

@@ -7,7 +7,7 @@ TrainingError
 ├── Diverged          the loss, a gradient or a weight is not finite
 ├── Collapsed         the net returns the same output for every input
 ├── NothingToPlot     there are no images or results to draw
-├── NotBetter         the model is no better than an answer without a model, and is not published
+├── NotBetter         the model is worse than an answer without a model, and is not published
 ├── PublishError      an exported graph differs from the trained net, or the model cannot be written
 ├── ImportRejected    a model of another program cannot be served, or a question about it is open
 └── Interrupted       a signal stopped the fit after a checkpoint was written
@@ -58,7 +58,7 @@ class NothingToPlot(TrainingError):
 
 
 class NotBetter(TrainingError):
-    """The model is no better than an answer without a model, and is not published."""
+    """The model is worse than an answer without a model, if only for some level of noise, and is not published."""
 
     status = 3
 

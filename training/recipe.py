@@ -278,7 +278,9 @@ def read_recipe(source: str, changes: Sequence[str] = ()) -> Recipe:
     try:
         tables = tomllib.loads(read_text(path))
     except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}") from error
+        raise RecipeError(
+            f"{path} cannot be read ({error.strerror}): check the path, or write a recipe by hourglass-train new"
+        ) from error
     except ValueError as error:
         is_path = any(word in str(error) for word in (r"'\\'", "escape", "hex value"))
         hint = "; if this is a path, write / for \\, or use single quotes" if is_path else ""

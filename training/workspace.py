@@ -104,7 +104,7 @@ class Workspace:
     def publish(self, trained: TrainedModel) -> PublishedModel:
         """Publish a trained model as the next version. Raises PublishError if a graph differs from the net.
 
-        A warning is logged if the model is no better than an answer without a model.
+        A warning is logged if an answer without a model is better, at all or for some level of noise.
         """
 
         def warn(measured: Evaluation) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from training.cli.commands import main
 from training.data import Dataset, load
 from training.data.arrays import ArraysSection
+from training.data.folder import FolderSection
 from training.data.patches import PatchesSection
 from training.data.photos import PhotosSection
 from training.data.surface import SurfaceSection
@@ -73,7 +74,7 @@ def recipe_items(section: AnyDataSection, count: int) -> NDArray[Any]:
             return vectors(count, side**2)
         case PhotosSection(side=side):
             channels = 3
-        case ArraysSection():
+        case ArraysSection() | FolderSection():
             side, channels = 64, 3
         case _:
             side, channels = 28, 1

@@ -41,8 +41,8 @@ def approval(
         print_verdict(findings)
         if any(finding.blocking for finding in findings) and not anyway:
             raise NotBetter(
-                f"{recipe.model.name} is not published, because it is no better than an answer without a model; its "
-                f"weights are kept: to publish them all the same, hourglass-train export {source} --publish-anyway"
+                f"{recipe.model.name} is not published, because for some input an answer without a model is better; "
+                f"its weights are kept: to publish them all the same, hourglass-train export {source} --publish-anyway"
             )
 
     return approve

@@ -44,7 +44,7 @@ InitWeights = Annotated[
 PublishAnyway = Annotated[
     bool,
     Parameter(
-        name="--publish-anyway", negative="", help="Publish a model that is no better than an answer without a model."
+        name="--publish-anyway", negative="", help="Publish a model even if an answer without a model is better."
     ),
 ]
 Minutes = Annotated[

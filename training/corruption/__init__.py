@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, PositiveFloat, model_validator
 from torch import Generator, Tensor
 
 from training.corruption.banding import Banding
+from training.corruption.blemishes import Blemishes
 from training.corruption.blocks import Jpeg
 from training.corruption.blotches import ChromaBlotches
 from training.corruption.camera import Camera
@@ -30,6 +31,7 @@ AnyCorruption = Annotated[
     | SaltAndPepper
     | Occlusion
     | Dropout
+    | Blemishes
     | Camera
     | FilmGrain
     | Halftone

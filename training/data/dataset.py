@@ -96,22 +96,24 @@ def hold_out(items: Items, fraction: float, seed: int = 0) -> tuple[Items, Items
     return items[~held], items[held]
 
 
-def split_indices(items: int, fraction: float, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_indices(items: int, fraction: float, seed: int, key: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices of the items that `hold_out` keeps, and of those that it holds out.
 
-    Raises DataError if a part would be empty.
+    Raises DataError, which names the key of the fraction, if a part would be empty.
     """
-    held = held_out_mask(items, fraction, seed) if fraction else np.zeros(items, dtype=bool)
+    held = held_out_mask(items, fraction, seed, key) if fraction else np.zeros(items, dtype=bool)
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def held_out_mask(items: int, fraction: float, seed: int = 0) -> NDArray[np.bool_]:
-    """Return which of `items` items are held out, bool (items,). Raises DataError if a part would be empty."""
+def held_out_mask(items: int, fraction: float, seed: int = 0, key: str = "data.test_fraction") -> NDArray[np.bool_]:
+    """Return which of `items` items are held out, bool (items,). `key` is that of the fraction in a recipe.
+
+    Raises DataError if a part would be empty.
+    """
     count = round(fraction * items)
     if not 0 < count < items:
         raise DataError(
-            f"{fraction:g} of {items} items cannot be held out, because a part would be empty: add items, or set "
-            "data.test_fraction"
+            f"{fraction:g} of {items} items cannot be held out, because a part would be empty: add items, or set {key}"
         )
     held = np.zeros(items, dtype=bool)
     held[np.random.default_rng(seed).permutation(items)[:count]] = True

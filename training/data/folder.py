@@ -98,7 +98,7 @@ def find_pictures(root: Path) -> list[Path]:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in left_out.most_common())
         log.warning("%s: left out, because they are empty or of a format that training does not read: %s", root, counts)
     if not paths:
-        raise DataError(f"{root} contains no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{root} contains no pictures: add some, of the formats {', '.join(sorted(SUFFIXES))}")
     return paths
 
 

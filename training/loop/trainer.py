@@ -57,7 +57,9 @@ class Trainer:
         recipe = complete(recipe, data)
         config = recipe.optimizer
         length = run_length(config, training_items(config, data), data.train[0].size)
-        train, held_out = split_indices(len(data.train), config.validation_fraction, config.seed)
+        train, held_out = split_indices(
+            len(data.train), config.validation_fraction, config.seed, "optimizer.validation_fraction"
+        )
         self.recipe, self.folder, self.process_group, self.compute = recipe, folder, process_group, compute
         self.batches = Batches(data.train, length.batch, config.seed, train)
         self.has_validation = len(held_out) > 0

@@ -33,6 +33,7 @@ class Draft:
     items: int
     corruption: Table = field(default_factory=dict)
     augmentation: Table = field(default_factory=dict)
+    model: Table = field(default_factory=dict)
 
 
 def variational_objective(weight: float) -> Table:

@@ -100,14 +100,20 @@ def _embed(seen: ImageSurvey) -> Draft:
 
 
 def _anomaly(seen: ImageSurvey) -> Draft:
+    """Return a net that restores images on which patches were painted, as the recipe `defects` has it."""
     items, values = _training_items(seen), _values(seen, "anomaly")
     net = {
-        "family": Choice("conv", "defects are local: what the net cannot draw stands out in the error"),
+        "family": Choice("conv", "defects are local"),
         "widths": Choice([16, 32, 48], "small enough for a CPU"),
-        "code": Choice(8, "a narrow code: a wide one would also copy what is unusual"),
+        "code": Choice(32),
+        "skips": Choice(True, "an ordinary image comes back almost unchanged, so that small defects stand out"),
+        "residual": Choice(True, "predict what does not belong to the image"),
+        "output": Choice("linear", "which residual needs"),
     }
-    objective = {"loss": Choice("bce", "trains faster than mse through a sigmoid")}
-    return Draft(_data(seen, "anomaly"), net, objective, optimizer_table(3e-3, items, values, clip=True), items)
+    noise = {"kind": Choice("blemishes", "painted patches instead of examples of defects, with the image as target")}
+    optimizer = MUON | optimizer_table(3e-3, items, values, clip=True, batch=16)
+    model = {"operations": Choice(["reconstruct"], "with map=true the error of every pixel")}
+    return Draft(_data(seen, "anomaly"), net, {"loss": Choice("mse")}, optimizer, items, noise, model=model)
 
 
 def _generate(seen: ImageSurvey) -> Draft:

@@ -1,6 +1,5 @@
 """Looks at data before a recipe is written: images in a folder or an array, or the columns of a table."""
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from training.data.mapped_array import MAX_MEMORY_BYTES, is_large, open_array
 from training.data.parquet import PARQUET_SUFFIXES, read_parquet
 from training.data.table import read_raw
 from training.errors import DataError
+from training.starter.silence import silenced
 
 MAX_SAMPLE = 2000
 """Maximum number of files that are decoded; of more, as many are taken evenly."""
@@ -63,7 +63,7 @@ class ImageSurvey:
         smallest, largest = (f"{pick(self.widths)}x{pick(self.heights)}" for pick in (min, max))
         sizes = smallest if smallest == largest else f"{smallest} to {largest}, the median {self.median}"
         lines = [
-            f"{self.count:,} images in {self.path}{sample}",
+            f"{self.count:,} {'image' if self.count == 1 else 'images'} in {self.path}{sample}",
             f"sizes: {sizes} pixels; {'grey' if self.grey else 'colour'}",
         ]
         if self.copies:
@@ -170,9 +170,7 @@ def survey_folder(root: Path) -> ImageSurvey:
     broken: list[Path] = []
     seen: set[bytes] = set()
     grey = True
-    logger = logging.getLogger("training.data.folder")
-    logger.disabled = True  # the summary names what is broken
-    try:
+    with silenced("training.data.folder"):
         for path in sample:
             reading = read_image(path, seen)
             if reading.problem == "broken":
@@ -182,13 +180,14 @@ def survey_folder(root: Path) -> ImageSurvey:
                 widths.append(reading.pixels.shape[1])
                 pixels = reading.pixels[::8, ::8]
                 grey &= pixels.shape[2] == 1 or bool((pixels == pixels[:, :, :1]).all())
-    finally:
-        logger.disabled = False
     if not heights:
-        raise DataError(f"none of the {len(sample)} images in {root} can be read, for example {sample[0].name}")
+        raise DataError(
+            f"none of the {len(sample)} images in {root} can be read, for example {sample[0].name}: copy them again, "
+            "or save them as PNG or JPEG"
+        )
     copies = len(sample) - len(heights) - len(broken)
     if len(heights) == 1 and copies:
-        raise DataError(f"all {copies + 1} images in {root} are the same: there is nothing to learn from one image")
+        raise DataError(f"all {copies + 1} images in {root} are the same: add different ones")
     return ImageSurvey(root, "folder", len(paths), len(sample), heights, widths, grey, copies, broken)
 
 
@@ -196,7 +195,7 @@ def survey_array(path: Path, source: str, items: np.ndarray, count: int | None =
     """Describe images uint8 (N, H, W, C) of one size, or a sample of `count` of them."""
     sample, height, width, channels = items.shape
     if (items[:1] == items).all():
-        raise DataError(f"all {sample} images in {path} are the same: there is nothing to learn from one image")
+        raise DataError(f"all {sample} images in {path} are the same: add different ones")
     return ImageSurvey(path, source, count or sample, sample, [height] * sample, [width] * sample, channels == 1)
 
 
@@ -210,7 +209,8 @@ def survey_table(path: Path, columns: Sequence[RawColumn], count: int | None = N
     numbers = [column.numbers for column in kept if column.numbers is not None]
     texts = [column for column in kept if column.numbers is None]
     if not kept:
-        raise DataError(f"{path} has no column to learn from: {'; '.join(f'{n}: {r}' for n, r in drop.items())}")
+        reasons = "; ".join(f"column {name}: {reason}" for name, reason in drop.items())
+        raise DataError(f"{path} has no column to learn from ({reasons}): add columns of numbers")
     rows = len(columns[0].numbers if columns[0].numbers is not None else columns[0].texts)
     count = count or rows
     missing = np.zeros(rows, dtype=bool)
@@ -219,7 +219,7 @@ def survey_table(path: Path, columns: Sequence[RawColumn], count: int | None = N
     deviations = np.array([np.nanstd(values) for values in numbers])
     varying = deviations[deviations > 0]
     if not len(varying) and not texts:
-        raise DataError(f"all {rows} rows of {path} are the same: there is nothing to learn from them")
+        raise DataError(f"all {rows} rows of {path} are the same: add different ones")
     return TableSurvey(
         path=path,
         rows=count,

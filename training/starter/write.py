@@ -9,6 +9,7 @@ from training.data import load
 from training.loop.pace import USED_SHARE, measure_step, steps_per_epoch
 from training.recipe import Recipe, from_tables
 from training.starter.draft import Choice, Draft, Table, Task
+from training.starter.silence import SUMMARIZED, silenced
 
 MAX_STEPS, MIN_STEPS = 20_000, 300
 """Bounds of the steps of a first run: more is rarely of use for a net of this size, fewer do not learn."""
@@ -31,7 +32,7 @@ class StarterRecipe:
 def write_recipe(task: Task, draft: Draft, name: str, summary: list[str], minutes: float) -> StarterRecipe:
     """Return a recipe whose run takes about so many minutes here. Raises DataError if the data cannot be read."""
     tables: dict[str, Table] = {
-        "model": {"name": Choice(name, "the folder of the model, and its name in requests")},
+        "model": {"name": Choice(name, "the folder of the model, and its name in requests"), **draft.model},
         "data": draft.data,
         "net": draft.net,
         "augmentation": draft.augmentation,
@@ -41,7 +42,8 @@ def write_recipe(task: Task, draft: Draft, name: str, summary: list[str], minute
     }
     tables = {table: choices for table, choices in tables.items() if choices}
     recipe = from_tables(_plain(tables))
-    data = load(recipe.data, None)
+    with silenced(*SUMMARIZED):
+        data = load(recipe.data, None)
     seconds = measure_step(recipe, data)
     per_epoch = steps_per_epoch(recipe, data)
     epochs = epochs_within(minutes, seconds, per_epoch)

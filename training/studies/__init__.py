@@ -10,6 +10,7 @@ from training.schema import suggestion
 from training.studies import (
     compression,
     copying,
+    defects,
     denoising,
     faces,
     generation,
@@ -38,6 +39,7 @@ IN_ORDER = (
     faces.STUDY,
     photos.STUDY,
     heartbeats.STUDY,
+    defects.STUDY,
 )
 """The studies in the order of the report: first those of the lecture, then those that followed from it."""
 STUDIES: dict[str, Study] = {study.name: study for study in IN_ORDER}

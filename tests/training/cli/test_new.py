@@ -1,6 +1,7 @@
 """`hourglass-train new` and the fit after it: one sentence for all that can be wrong, and no half-written file."""
 
 import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from PIL import Image
 from service.card import read_card
 from tests.support.training import call, pictures, vectors
 from training import atomic_files
+from training.evaluation.metrics import mse_per_item
+from training.export.publish import load_graphs
 from training.loop import pace
 
 
@@ -44,6 +47,23 @@ def test_folder_becomes_a_model_by_two_commands(place: Path, capsys: pytest.Capt
     ]
 
 
+def test_anomaly_model_of_a_folder_shows_a_defect_in_its_error(place: Path) -> None:
+    images(40)(place)
+    assert call("new", "anomaly", "bad", "-o", "parts.toml", "--minutes", "0.05") == 0
+    assert call("fit", "parts.toml", "--false-alarms", "10%", "--set", "optimizer.epochs=60") == 0
+    folder = place / "models/parts/1"
+    card = read_card((folder / "card.json").read_bytes())
+    assert card.operations == ["reconstruct"]
+    assert card.threshold is not None
+    ordinary = pictures(20, 100)
+    damaged = ordinary.copy()
+    damaged[:, 2:4, 2:6] = np.where(damaged[:, 2:4, 2:6] > 127, 0, 255)
+    run = load_graphs(folder)["reconstruct"]
+    errors = [mse_per_item(run(items), items) for items in (ordinary, damaged)]
+    assert errors[1].min() > card.threshold.error
+    assert np.median(errors[0]) <= card.threshold.error
+
+
 def test_names_of_columns_are_on_the_card(place: Path) -> None:
     rows = "\n".join(f"{a:.3f};{1000 * b:.1f};{'x' if a > 0.5 else 'y'}".replace(".", ",") for a, b, *_ in vectors(200))
     (place / "table.csv").write_text(f"\ufeffLänge;Gewicht;Art\n{rows}\n", "utf-8")
@@ -56,6 +76,41 @@ def test_names_of_columns_are_on_the_card(place: Path) -> None:
         ("Gewicht", "number", []),
         ("Art", "category", ["x", "y"]),
     ]
+
+
+def logged(caplog: pytest.LogCaptureFixture, task: str, data: str) -> list[str]:
+    """Return the warnings of `new` for a task and data."""
+    caplog.clear()
+    assert call("new", task, data, "-o", f"{task}.toml", "--minutes", "0.01", "--overwrite") == 0
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_new_warns_of_a_folder_once(
+    place: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    images(20)(place)
+    shutil.copy(place / "bad/0.png", place / "bad/copy.png")
+    (place / "bad/broken.png").write_bytes(b"no image")
+    (place / "bad/drawing.svg").write_bytes(b"")
+    (place / "bad/empty.png").write_bytes(b"")
+    warnings = logged(caplog, "embed", "bad")
+    assert warnings == ["bad: left out, because they are empty or of a format that training does not read: 1 .png"]
+    out = capsys.readouterr().out
+    assert out.count("broken.png") == out.count("copies of others: 1") == 1
+    assert call("fit", "embed.toml", "--set", "optimizer.epochs=1", "--publish-anyway") == 0
+    assert "broken.png is skipped" in caplog.text  # said again by fit, which may run on another day
+
+
+def test_new_warns_of_a_table_once(
+    place: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"{number},{a:.3f},{b:.3f}" for number, (a, b, *_) in enumerate(vectors(60), 1)]
+    (place / "t.csv").write_text("\n".join(["id,a,b", *rows, "id,a,b", "61,,1.5"]))
+    assert logged(caplog, "embed", "t.csv") == [
+        "t.csv: 1 repetitions of the header (id, ...) are left out",
+        "t.csv: the first column (id) numbers the rows and is left out",
+    ]
+    assert "rows with missing values: 1, which are left out" in capsys.readouterr().out
 
 
 def images(count: int, *, same: bool = False, broken: bool = False) -> Any:
@@ -83,7 +138,11 @@ def array(items: Any) -> Any:
 
 
 BAD: dict[str, tuple[Any, str, str]] = {
-    "empty folder": (lambda place: (place / "bad").mkdir(), "bad", "bad contains no pictures"),
+    "empty folder": (
+        lambda place: (place / "bad").mkdir(),
+        "bad",
+        "bad contains no pictures: add some, of the formats",
+    ),
     "no folder": (lambda _: None, "bad", "bad does not exist: name a folder of images"),
     "one image": (
         images(1),
@@ -93,7 +152,7 @@ BAD: dict[str, tuple[Any, str, str]] = {
     "three images": (images(3), "bad", "bad has 3 different images that can be read, too few"),
     "image itself": (images(1), "bad/0.png", "is one image, too few to learn from: name a folder of images"),
     "all broken": (images(12, broken=True), "bad", "none of the 12 images in bad can be read, for example 0.png"),
-    "all the same": (images(12, same=True), "bad", "all 12 images in bad are the same"),
+    "all the same": (images(12, same=True), "bad", "all 12 images in bad are the same: add different ones"),
     "text": (
         file("bad.csv", b"Dear Sir,\nthis is, after all, a letter.\nYours\n"),
         "bad.csv",
@@ -106,10 +165,14 @@ BAD: dict[str, tuple[Any, str, str]] = {
         "it is no text, whatever its name says",
     ),
     "empty file": (file("bad.csv", b""), "bad.csv", "the file contains no numbers"),
-    "constant": (array(np.ones((50, 3))), "bad.npy", "all 50 rows of bad.npy are the same"),
+    "constant": (array(np.ones((50, 3))), "bad.npy", "all 50 rows of bad.npy are the same: add different ones"),
     "few rows": (array(vectors(4)), "bad.npy", "bad.npy has 4 rows that can be used, too few to learn from"),
     "one column": (array(vectors(50)[:, :1]), "bad.npy", "has one column of numbers"),
-    "all missing": (array(np.full((50, 3), np.nan)), "bad.npy", "no column to learn from"),
+    "all missing": (
+        array(np.full((50, 3), np.nan)),
+        "bad.npy",
+        "(column 1: 100% of its values are missing; column 2: ",
+    ),
     "spreadsheet": (file("bad.xlsx", b"PK"), "bad.xlsx", "is a spreadsheet: save it as CSV"),
     "something else": (file("bad.docx", b"PK"), "bad.docx", "is no data that can be read"),
     "pickle": (array(np.array([{}, {}])), "bad.npy", "cannot be read as an array"),

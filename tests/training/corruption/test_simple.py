@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from torch import Generator, Tensor
 
 from training.corruption import (
+    Blemishes,
     BlindGaussian,
     Corruption,
     Dropout,
@@ -29,6 +30,7 @@ KINDS = [
     SaltAndPepper(probability=0.3),
     Occlusion(fraction=0.3),
     Dropout(probability=0.3),
+    Blemishes(presence=1),
     Mixture(of=[Masking(fraction=0.3), Occlusion(fraction=0.3)]),
 ]
 every_kind = pytest.mark.parametrize("corruption", KINDS, ids=str)

@@ -1,7 +1,11 @@
 """Folders of images: copies, broken files, and the file of decoded images that large folders are mapped from."""
 
 import errno
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -10,7 +14,9 @@ from PIL import Image
 from tests.support.training import pictures
 from training.data import folder as folder_module
 from training.data import pixel_cache
+from training.data.dataset import held_out_mask
 from training.data.folder import FolderSection
+from training.data.pixel_cache import JOURNAL
 from training.errors import DataError
 
 
@@ -68,6 +74,53 @@ def test_stopped_decoding_continues_where_it_was(images: Path, monkeypatch: pyte
     resumed = section(images).read(None)
     assert len(calls) == 22 + 1  # only the file that was interrupted is read twice
     assert (resumed.train == expected.train).all()
+
+
+READER = """
+import sys
+from training.data import folder
+folder.MAX_MEMORY_BYTES = 0
+folder.FolderSection(source="folder", path=sys.argv[1], height=32, width=32, channels=3).read(None)
+"""
+
+
+def kill_when_read(root: Path, cache: Path, records: int) -> int:
+    """Read a folder in another process, kill it once the journal has so many records, and return how many it has."""
+    with subprocess.Popen((sys.executable, "-c", READER, str(root))) as process:
+        deadline = monotonic() + 300
+        while (size := sum(path.stat().st_size for path in cache.glob("*.journal"))) < records * JOURNAL.itemsize:
+            assert process.poll() is None, "it ended before it was killed"
+            assert monotonic() < deadline
+            sleep(0.001)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    return size // JOURNAL.itemsize
+
+
+@pytest.mark.slow
+def test_killed_process_loses_no_image_of_five_thousand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root, cache = tmp_path / "images", tmp_path / "cache/hourglass/folders"
+    root.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (5000, 32, 32, 3), np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(root / f"{number:04}.png", compress_level=1)
+    first = kill_when_read(root, cache, 500)
+    assert first < len(pixels)
+    assert kill_when_read(root, cache, first + 1000) < len(pixels)
+    monkeypatch.setattr(folder_module, "MAX_MEMORY_BYTES", 0)
+    read, calls = folder_module.read_image, list[Path]()
+
+    def counted(path: Path, seen: set[bytes]) -> folder_module.Reading:
+        calls.append(path)
+        return read(path, seen)
+
+    monkeypatch.setattr(folder_module, "read_image", counted)
+    data = FolderSection(source="folder", path=str(root), height=32, width=32, channels=3).read(None)
+    assert len(calls) <= len(pixels) - first - 1000  # what is in the journal is not read again
+    held = held_out_mask(len(pixels), 0.1)
+    assert np.array_equal(data.train, pixels[~held])
+    assert np.array_equal(data.test, pixels[held])
 
 
 def test_full_disk_leaves_no_cache_behind(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.support.training import call, silent, small, vectors, workplace
-from training.evaluation.metrics import evaluate
+from training.evaluation.metrics import NOISY_INPUT, Evaluation, evaluate
 from training.evaluation.verdict import Finding, judge
 from training.loop.fit import FitResult, fit
 from training.loop.plan import complete
@@ -68,6 +68,39 @@ def test_denoiser_that_adds_noise_is_of_no_use(tmp_path: Path) -> None:
     assert "noisy input" in findings[0].sentence
 
 
+def of_levels(folder: Path, own: dict[str, float], noisy: dict[str, float], loss: str = "mse") -> list[Finding]:
+    """Judge a net with given PSNRs of its output and of its noisy input, by the suffix of the level."""
+    recipe, data = small(folder, objective={"loss": loss}, optimizer={"epochs": 4})
+    net = DenseSection(code=4).build((1, 8, 8))
+    metrics, base = ({f"denoise_mse_{key}": 10 ** (-one / 10) for key, one in part.items()} for part in (own, noisy))
+    return judge(complete(recipe, data), data, net, Evaluation("", metrics, {NOISY_INPUT: base}, None), [])
+
+
+def test_denoiser_that_harms_one_level_of_noise_is_not_published(tmp_path: Path) -> None:
+    first = of_levels(tmp_path, {"15": 22.98, "25": 23.0, "50": 21.86}, {"15": 24.93, "25": 20.67, "50": 15.19})[0]
+    assert first.blocking
+    assert first.sentence == (
+        "Worse than noisy input for the noise 15 (22.98 dB against 24.93 dB): train longer (--resume --set "
+        'optimizer.epochs=8), or try another optimizer.lr, or set objective.loss = "log_mse", with which weak noise '
+        "counts as much as strong noise."
+    )
+
+
+def test_all_harmed_levels_are_named(tmp_path: Path) -> None:
+    own, noisy = {"dust": 30.0, "jpeg": 28.0, "50": 22.0}, {"dust": 31.0, "jpeg": 29.0, "50": 15.0}
+    first = of_levels(tmp_path, own, noisy, "log_mse")[0]
+    assert "dust (30.00 dB against 31.00 dB), the noise jpeg (28.00 dB against 29.00 dB)" in first.sentence
+    assert "log_mse" not in first.sentence
+
+
+def test_tenth_of_a_decibel_at_one_level_is_published(tmp_path: Path) -> None:
+    noisy = {"dust": 31.0, "50": 15.0}
+    within = of_levels(tmp_path, {"dust": 30.91, "50": 22.0}, noisy)
+    beyond = of_levels(tmp_path, {"dust": 30.89, "50": 22.0}, noisy)
+    assert "No better than noisy input for the noise dust (30.91 dB against 31.00 dB)" in words(within)
+    assert [finding.blocking for finding in (*within[:1], *beyond[:1])] == [False, True]
+
+
 def test_vectors_are_judged_on_the_scale_of_their_columns(tmp_path: Path) -> None:
     items = vectors(100) * np.array([1e4, 1, 1, 1, 1, 1], np.float32)
     net = {"family": "dense", "code": 3}
@@ -120,6 +153,22 @@ def test_model_of_no_use_is_published_on_request_only(
     assert call("export", *hopeless) == 3
     assert call("export", *hopeless, "--publish-anyway") == 0
     assert (tmp_path / "models/blobs/1/card.json").is_file()
+
+
+def test_fit_that_harms_weak_noise_ends_with_a_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = workplace(tmp_path) / "blobs.toml"
+    noise = '[corruption]\nkind = "gaussian-blind"\nhigh = 0.2157\n'
+    recipe.write_text(recipe.read_text().replace('["reconstruct"]', '["denoise"]') + noise)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("blobs.toml", "--data", "data", "--set", "optimizer.epochs=40")
+    assert call("fit", *arguments) == 3
+    out, err = (" ".join(text.split()) for text in capsys.readouterr())
+    assert "Worse than noisy input for the noise 15 (" in out
+    assert "is better" in err
+    assert not list(tmp_path.glob("models/*"))
+    assert call("export", *arguments, "--publish-anyway") == 0
 
 
 def test_finished_run_can_be_made_longer(tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def test_written_recipe_is_read_as_it_was_chosen(task: Task, kind: str, tmp_path
     written = write_recipe(task, choose(task, seen), "mine", seen.lines(), 0.001)
     (tmp_path / "mine.toml").write_text(written.text, "utf-8")
     assert read_recipe(str(tmp_path / "mine.toml")) == written.recipe
-    assert written.recipe.operations == (["denoise"] if task == "denoise" else ["encode", "decode", "reconstruct"])
+    codes = ["encode", "decode", "reconstruct"]
+    anomaly = ["reconstruct"] if kind != "table" else codes
+    assert written.recipe.operations == {"denoise": ["denoise"], "anomaly": anomaly}.get(task, codes)
     assert f"# {seen.lines()[0]}" in written.text
 
 
@@ -77,6 +79,15 @@ def test_images_keep_the_shape_of_the_median(tmp_path: Path) -> None:
         )
     data = choose("anomaly", survey(tmp_path)).data
     assert (data["height"].value, data["width"].value, data["channels"].value) == (32, 64, 3)
+
+
+def test_anomaly_recipe_of_a_folder_is_that_of_defects(tmp_path: Path) -> None:
+    written = write_recipe("anomaly", choose("anomaly", survey(images(tmp_path, 30))), "parts", [], 0.01)
+    shipped = read_recipe("defects")
+    assert written.recipe.net == shipped.net
+    assert written.recipe.corruption == shipped.corruption
+    assert written.recipe.operations == shipped.operations == ["reconstruct"]
+    assert (written.recipe.optimizer.name, written.recipe.optimizer.lr) == ("muon", shipped.optimizer.lr)
 
 
 def test_idx_files_are_found_by_their_names(tmp_path: Path) -> None:
