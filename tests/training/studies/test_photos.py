@@ -128,7 +128,7 @@ def test_slow_results_are_cached(tmp_path: Path) -> None:
 
 
 def test_gaussian_noise_is_measured_on_all_and_on_some_pictures(tmp_path: Path) -> None:
-    pictures = [np.full((24, 24, 3), 5 * number, np.uint8) for number in range(21)]
+    pictures = [np.full((24, 24, 3), 5 * number, np.uint8) for number in range(41)]
     levels: set[float] = set()
 
     def record(noisy: Any, sigma: float) -> Any:
@@ -136,9 +136,9 @@ def test_gaussian_noise_is_measured_on_all_and_on_some_pictures(tmp_path: Path) 
         return noisy
 
     measured = measure_gaussian(pictures, {"input": record}, {"other": record}, ResultCache(tmp_path / "cache.json"))
-    assert (measured["pictures"], measured["some_pictures"]) == (21, 2)
+    assert (measured["pictures"], measured["some_pictures"]) == (41, 2)
     assert measured["some"]["grey 25"]["input"] == measured["some"]["grey 25"]["other"]
-    expected = [psnr(noisy, clean) for clean, noisy in (noisy_pair(pictures[n], n, "grey", 25) for n in (0, 20))]
+    expected = [psnr(noisy, clean) for clean, noisy in (noisy_pair(pictures[n], n, "grey", 25) for n in (0, 40))]
     assert measured["some"]["grey 25"]["other"]["psnr"] == pytest.approx(np.mean(expected))
     assert measured["psnr"]["grey 25"]["input"] > measured["psnr"]["grey 50"]["input"]
     assert levels == {15, 25, 50}

@@ -16,7 +16,7 @@ NOISELESS_TARGET, NOISELESS_STRETCH = 46.0, 50.0
 """Target and stretch goal for the PSNR in dB of the output for pictures without noise."""
 ESTIMATE_TARGET = 0.9
 """Target for the share of pictures whose noise level is estimated within 25 %."""
-SUBSET_TEXT = "every twentieth picture"
+SUBSET_TEXT = "every fortieth picture"
 
 
 def rows(results: Results) -> Sequence[Row]:
