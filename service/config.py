@@ -36,6 +36,7 @@ from service.setting_types import (
     RateLimit,
     UrlPath,
     UserPath,
+    expand_user,
     parse_provider_options,
     split_list,
 )
@@ -329,7 +330,7 @@ class Settings(BaseModel):
             return BUNDLED_MODELS
         if isinstance(self.models_dir, Path):
             return self.models_dir
-        return self.model_cache_dir / sha256(self.models_dir.encode()).hexdigest()[:16]
+        return expand_user(self.model_cache_dir) / sha256(self.models_dir.encode()).hexdigest()[:16]
 
     @property
     def trusted_public_keys(self) -> tuple[bytes, ...]:

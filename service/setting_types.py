@@ -42,6 +42,14 @@ def parse_provider_options(text: str) -> dict[str, str]:
     return {name: str(value) for name, value in pairs.items()}
 
 
+def expand_user(path: Path) -> Path:
+    """Replace ~ by the home folder, if there is one. A user without an entry in /etc/passwd has none, as in a pod."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def _check_address(value: str) -> str:
     """Return an address of models without the slash at its end. Raises ValueError if it is invalid."""
     if not value:
@@ -148,5 +156,5 @@ UrlPath = Annotated[str, AfterValidator(_check_url_path)]
 Networks = Annotated[str, AfterValidator(_check_networks)]
 Origins = Annotated[str, AfterValidator(_check_origins)]
 RateLimit = Annotated[str, AfterValidator(_check_rate)]
-UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+UserPath = Annotated[Path, AfterValidator(expand_user)]
 """A path in which ~ stands for the home folder."""

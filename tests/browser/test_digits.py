@@ -176,8 +176,10 @@ def test_gaps_are_hatched_and_named(open_page: OpenPage) -> None:
     page = plane_of(open_page("latent"))
     box = page.locator("#plane").bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] + 4, box["y"] + 4)
+    with page.expect_response(re.compile("/decode")):
+        page.mouse.move(box["x"] + 4, box["y"] + 4)
     expect(page.locator('[data-plane="near"]')).to_contain_text("a gap")
+    page.wait_for_timeout(500)  # the decoded digit is drawn over the plane
     hatched = canvas_pixels(page, "#plane")
     page.select_option("#plane-ground", "none")
     page.wait_for_timeout(500)

@@ -185,3 +185,17 @@ def test_values_are_understood_in_their_usual_spellings(name: str, value: str, f
 def test_a_bad_value_is_named_with_its_variable_and_kind(name: str, value: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         Settings.from_env({name: value})
+
+
+def test_default_cache_is_below_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    folder = Settings.model_validate({"models_dir": "hf://owner/repository"}).models_folder
+    assert folder.parent == Path("/home/somebody/.cache/hourglass")
+
+
+def test_user_without_home_folder_gets_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    assert Settings.model_validate({"api_keys_file": "~/keys"}).api_keys_file == Path("~/keys")

@@ -40,6 +40,8 @@ class TinyWorkspace(Workspace):
             return Dataset("patches", "CC0-1.0", vectors(300, 100), vectors(60, 100))
         if any("beams.csv" in change for change in changes):
             return super().data(recipe, *changes)
+        if "data.channels=1" in changes:
+            return super().data(recipe, *changes)
         shape = (28, 28, 1) if source in ("mnist", "fashion-mnist") else (16, 16, 3)
         seed = 10 * ("data.source=fashion-mnist" in changes or "data.array=trees" in changes)
         (train, train_labels), (test, test_labels) = (spots(count, shape, seed + count) for count in (120, 40))

@@ -40,12 +40,12 @@ def fast() -> dict[str, Method]:
 
 
 def slow() -> dict[str, Method]:
-    """Return the methods of the optional packages that are installed."""
-    methods: dict[str, Method] = {}
-    if find_spec("skimage"):
-        methods["non-local means"] = _non_local_means
-        methods["wavelet"] = _wavelet
-        methods |= {f"total variation {weight:g}": _total_variation(weight) for weight in VARIATION_WEIGHTS}
+    """Return the methods of the optional packages that are installed; none without scikit-image, whose estimate of the
+    noise level they need where it is unknown."""
+    if not find_spec("skimage"):
+        return {}
+    methods: dict[str, Method] = {"non-local means": _non_local_means, "wavelet": _wavelet}
+    methods |= {f"total variation {weight:g}": _total_variation(weight) for weight in VARIATION_WEIGHTS}
     if find_spec("cv2"):
         methods["OpenCV"] = _opencv
     if find_spec("pyoidn"):
@@ -58,8 +58,10 @@ def slow() -> dict[str, Method]:
 def estimate_sigma(noisy: Floats) -> float:
     """Estimate the standard deviation of the noise from the finest wavelets (Donoho and Johnstone, Biometrika 1994).
 
-    Needs scikit-image. The estimate assumes white noise, as the methods that use it do.
+    The estimate assumes white noise, as the methods that use it do. It is 0 without scikit-image.
     """
+    if not find_spec("skimage"):
+        return 0.0
     restoration: Any = import_module("skimage.restoration")
     return float(restoration.estimate_sigma(noisy, channel_axis=2, average_sigmas=True))
 

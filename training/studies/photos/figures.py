@@ -49,7 +49,7 @@ def _plot_real_noise(pairs: Mapping[str, Scores]) -> Figure:
         margin = 0.1 * (max(values) - min(values)) + 1e-6
         bars = axes.barh(ordered, values, color=[LINES[name][0] for name in ordered])
         axes.bar_label(bars, fmt="%.2f" if key == "psnr" else "%.3f", padding=2, fontsize=8)
-        axes.set(xlabel=label, xlim=(min(values) - margin, max(values) + 3 * margin))
+        axes.set(title=label, xlim=(min(values) - margin, max(values) + 3 * margin))
         add_grid(axes).locator_params(axis="x", nbins=4)
     return figure
 
