@@ -1,6 +1,7 @@
 """Settings from the environment: what is ignored, what is read through quotes, what is refused and with which words."""
 
 import re
+from pathlib import Path
 
 import pytest
 
