@@ -50,7 +50,7 @@ def requirements(installed: Mapping[str, Distribution], root: str, markers: Mapp
 
     Packages that the environment has are pinned to its versions. Those that only another platform needs are not.
     """
-    found: set[str] = set()
+    needed: set[str] = set()
     seen: set[tuple[str, str]] = set()
     pending = [(root, "cpu"), (root, "")]
     while pending:
@@ -62,13 +62,13 @@ def requirements(installed: Mapping[str, Distribution], root: str, markers: Mapp
             requirement = Requirement(text)
             if requirement.marker and not requirement.marker.evaluate({**markers, "extra": extra}):
                 continue
-            needed = canonicalize_name(requirement.name)
-            if needed in installed:
-                found.add(f"{needed}=={installed[needed].version}")
-                pending += [(needed, ""), *((needed, extra) for extra in requirement.extras)]
+            package = canonicalize_name(requirement.name)
+            if package in installed:
+                needed.add(f"{package}=={installed[package].version}")
+                pending += [(package, ""), *((package, extra) for extra in requirement.extras)]
             else:
-                found.add(f"{needed}{requirement.specifier}")
-    return found
+                needed.add(f"{package}{requirement.specifier}")
+    return needed
 
 
 def lacking(needed: Sequence[str], tags: Sequence[str], python: str) -> list[str]:

@@ -111,10 +111,10 @@ async def send_buffers(context: RequestContext, send: Send, response: V2Response
 async def handle(call: V2Call) -> V2Response:
     """Find the handler of a path and call it. Raises NotFound or MethodNotAllowed."""
     path = call.scope["path"].removeprefix(call.scope.get("root_path", "")).rstrip("/")
-    found = _match_cached(path) if len(path) <= MAX_CACHED_PATH else _match(path)
-    if found is None:
+    route_match = _match_cached(path) if len(path) <= MAX_CACHED_PATH else _match(path)
+    if route_match is None:
         raise NotFound("there is no such path; GET /v2 describes the server")
-    route, call.parts = found
+    route, call.parts = route_match
     call.context.route = route.path
     method = "GET" if call.scope["method"] == "HEAD" else call.scope["method"]
     if method == route.method:

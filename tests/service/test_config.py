@@ -189,9 +189,9 @@ def test_a_bad_value_is_named_with_its_variable_and_kind(name: str, value: str, 
 
 
 def test_default_cache_is_below_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/home/user")
     folder = Settings.model_validate({"models_dir": "hf://owner/repository"}).models_folder
-    assert folder.parent == Path("/home/somebody/.cache/hourglass")
+    assert folder.parent == Path("/home/user/.cache/hourglass")
 
 
 def test_user_without_home_folder_gets_settings(monkeypatch: pytest.MonkeyPatch) -> None:

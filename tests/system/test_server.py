@@ -106,12 +106,12 @@ def certificate(tmp_path: Path) -> Certificate:
     """Return a new certificate for 127.0.0.1, signed by itself."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
-    made = Certificate(tmp_path / "cert.pem", tmp_path / "key.pem")
-    files = ("-keyout", str(made.key), "-out", str(made.cert))
+    pair = Certificate(tmp_path / "cert.pem", tmp_path / "key.pem")
+    files = ("-keyout", str(pair.key), "-out", str(pair.cert))
     names = ("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *names]
     subprocess.run(command, check=True, capture_output=True)
-    return made
+    return pair
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
