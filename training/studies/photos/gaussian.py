@@ -22,7 +22,7 @@ def measure_gaussian(
 ) -> Results:
     """Measure the PSNR of `ours` on all pictures (`psnr`), and all scores of all methods on a subset (`some`)."""
     subset = range(0, len(pictures), SUBSET_STRIDE)
-    results: Results = {"pictures": len(pictures), "some_pictures": len(subset), "psnr": {}, "some": {}}
+    results: Results = {"pictures": len(pictures), "psnr": {}, "some": {}}
     for colour, level in cases():
         case = f"{colour} {level}"
         pairs = [noisy_pair(picture, number, colour, level) for number, picture in enumerate(pictures)]
