@@ -12,13 +12,12 @@ from service.engine.pipeline import Job
 from service.errors import InternalError, Problem
 from service.grpc import open_inference_pb2 as pb
 from service.state import State
-from service.telemetry.request_ids import request_id
+from service.telemetry.request_ids import client_trace_id, request_id
 from service.telemetry.stages import Stages
 from service.telemetry.timings import Timings
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import RequestSpan
-    from service.telemetry.unsampled import UnsampledSpan
 
 T = TypeVar("T")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -54,7 +53,7 @@ class GrpcCall:
     timings: Timings | None = None
     rejection: str = ""  # type of the problem that is the response
     started_at: float = field(default_factory=perf_counter)
-    span: "RequestSpan | UnsampledSpan | None" = None
+    span: "RequestSpan | None" = None
     stages: Stages | None = None
 
     @property
@@ -81,12 +80,15 @@ class GrpcCall:
     def record_job(self, job: Job) -> None:
         """Keep the timings of a job that was answered, and its stages if the request is traced."""
         self.timings = job.timings
-        if self.span and self.span.is_recording:
+        if self.span:
             self.stages = job.stages()
 
     def trace_ids(self) -> dict[str, str]:
-        """Return the trace id and the span id for log lines, nothing without tracing."""
-        return self.span.log_fields() if self.span else {}
+        """Return the trace id and the span id for log lines, or the client's trace id if the call is not traced."""
+        if self.span:
+            return self.span.log_fields()
+        trace_id = client_trace_id(self.headers.get(b"traceparent"))
+        return {"trace_id": trace_id} if trace_id else {}
 
     def record(self) -> None:
         """Count the call. Log it if the access log is on or it failed in the service."""
@@ -95,7 +97,7 @@ class GrpcCall:
         metrics.count_request(self.method, self.model, self.status, seconds, "grpc")
         if self.rejection:
             metrics.count_rejection(self.rejection)
-        if self.span and self.span.is_recording:
+        if self.span:
             self._end_span(self.span)
         if self.state.settings.access_log or self.status >= 500:
             log.info(
@@ -110,7 +112,7 @@ class GrpcCall:
                 **self.trace_ids(),
             )
 
-    def _end_span(self, span: "RequestSpan | UnsampledSpan") -> None:
+    def _end_span(self, span: "RequestSpan") -> None:
         code = grpc.StatusCode.OK if self.status == 200 else CODES.get(self.status, grpc.StatusCode.INVALID_ARGUMENT)
         attributes: dict[str, str | int] = {"rpc.response.status_code": code.name, "hourglass.id": self.id}
         if self.model:
@@ -122,9 +124,9 @@ def create_call(state: State, method: str, context: Context) -> GrpcCall:
     """Return the call of a context. `seconds` are those until the deadline of the client, None without one."""
     remaining = cast("float | None", context.time_remaining())  # the stub omits None
     call = GrpcCall(state, method, context, None if remaining is None else max(remaining, 1e-3))
-    if state.tracer:
+    if state.tracer and not state.tracer.drops(headers := call.headers):
         attributes = {"rpc.system.name": "grpc", "rpc.method": f"{SERVICE}/{method}"}
-        call.span = state.tracer.start(call.headers, call.started_at, f"{SERVICE}/{method}", attributes)
+        call.span = state.tracer.start(headers, call.started_at, f"{SERVICE}/{method}", attributes)
     return call
 
 

@@ -11,13 +11,12 @@ from starlette.types import Scope, Send
 from service.engine.pipeline import Job
 from service.http.headers import TRACE_RESPONSE
 from service.state import State
-from service.telemetry.request_ids import request_id
+from service.telemetry.request_ids import client_trace_id, request_id
 from service.telemetry.stages import Stages
 from service.telemetry.timings import Timings
 
 if TYPE_CHECKING:
     from service.telemetry.tracing import RequestSpan
-    from service.telemetry.unsampled import UnsampledSpan
 
 UNTRACED_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 
@@ -42,13 +41,13 @@ class RequestContext:
     status: int = 0
     timings: Timings | None = None
     rejection: str = ""  # type of the problem that is the response
-    span: "RequestSpan | UnsampledSpan | None" = None
+    span: "RequestSpan | None" = None
     stages: Stages | None = None
 
     def record_job(self, job: Job) -> None:
         """Keep the timings of a job that was answered, and its stages if the request is traced."""
         self.timings = job.timings
-        if self.span and self.span.is_recording:
+        if self.span:
             self.stages = job.stages()
 
 
@@ -80,33 +79,33 @@ def merge_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def trace_ids(context: RequestContext) -> dict[str, str]:
-    """Return the trace id and the span id for log lines, nothing without tracing."""
-    return context.span.log_fields() if context.span else {}
+    """Return the trace id and the span id for log lines, or the client's trace id if the request is not traced."""
+    if context.span:
+        return context.span.log_fields()
+    trace_id = client_trace_id(context.headers.get(b"traceparent"))
+    return {"trace_id": trace_id} if trace_id else {}
 
 
 def start_span(context: RequestContext, state: State, scope: Scope) -> None:
     """Start the span of a request if tracing is on. Probes and scrapes are not traced."""
     tracer = state.tracer
-    if tracer is None or scope["path"] in UNTRACED_PATHS:
+    if tracer is None or scope["path"] in UNTRACED_PATHS or tracer.drops(context.headers):
         return
-    context.span = tracer.unsampled(context.headers)
-    if context.span is None:
-        attributes = {
-            "http.request.method": scope["method"],
-            "url.path": scope["path"],
-            "url.scheme": scope["scheme"],
-            "network.protocol.version": scope["http_version"],
-        }
-        context.span = tracer.start_sampled(context.headers, context.started_at, scope["method"], attributes)
+    attributes = {
+        "http.request.method": scope["method"],
+        "url.path": scope["path"],
+        "url.scheme": scope["scheme"],
+        "network.protocol.version": scope["http_version"],
+    }
+    context.span = tracer.start(context.headers, context.started_at, scope["method"], attributes)
 
 
-def end_span(context: RequestContext, scope: Scope) -> None:
+def end_span(span: "RequestSpan", context: RequestContext, scope: Scope) -> None:
     """End the span of a request, named by its route. A status of 499 means that the client has left."""
     attributes = {"http.route": context.route, "http.response.status_code": context.status, "hourglass.id": context.id}
     if context.model:
         attributes["hourglass.model.name"] = context.model
-    if context.span:
-        context.span.end(f"{scope['method']} {context.route}", attributes, context.status, context.stages)
+    span.end(f"{scope['method']} {context.route}", attributes, context.status, context.stages)
 
 
 def record_request(context: RequestContext, state: State, scope: Scope) -> None:
@@ -115,8 +114,8 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
     state.metrics.count_request(context.route, context.model, context.status, seconds, context.protocol)
     if context.rejection:
         state.metrics.count_rejection(context.rejection)
-    if context.span and context.span.is_recording:
-        end_span(context, scope)
+    if context.span:
+        end_span(context.span, context, scope)
     if state.settings.access_log or context.status >= 500:
         log.info(
             "request",
@@ -132,7 +131,7 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
 
 
 def identity_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:
-    """Return the header `X-Request-ID`, and `traceresponse` if tracing is on."""
+    """Return the header `X-Request-ID`, and `traceresponse` if the request is traced."""
     headers = [(b"x-request-id", context.id.encode())]
     if context.span:
         headers.append((TRACE_RESPONSE.encode(), context.span.header().encode()))

@@ -31,7 +31,7 @@ TRACING_HEADERS = ("tracestate", "baggage")
 """Request headers that tracing libraries send along with `traceparent`."""
 
 TRACE_RESPONSE = "traceresponse"
-"""Response header with the trace of the request, if tracing is on."""
+"""Response header with the trace of the request, if it is traced."""
 
 OPEN_INFERENCE_HEADERS = ("Inference-Header-Content-Length",)
 """Header of requests and responses of the Open Inference Protocol: the bytes of their JSON part."""

@@ -11,6 +11,10 @@ def request_id(client_id: bytes | None, traceparent: bytes | None) -> str:
     """Return the client's id if it is valid, else the trace id of `traceparent`, else a random id."""
     if client_id is not None and REQUEST_ID.fullmatch(client_id):
         return client_id.decode()
-    if traceparent is not None and (match := TRACEPARENT.fullmatch(traceparent)):
-        return match[1].decode()
-    return os.urandom(8).hex()
+    return client_trace_id(traceparent) or os.urandom(8).hex()
+
+
+def client_trace_id(traceparent: bytes | None) -> str | None:
+    """Return the trace id of `traceparent`, or None if there is none or it is invalid."""
+    match = None if traceparent is None else TRACEPARENT.fullmatch(traceparent)
+    return match[1].decode() if match else None

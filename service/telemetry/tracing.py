@@ -19,8 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from service.telemetry.sampling import ChosenIds, Sampling
 from service.telemetry.stages import Stages
-from service.telemetry.unsampled import ChosenIds, Sampling, UnsampledSpan
 
 SHUTDOWN_SECONDS = 5.0
 """Longest time that a shutdown waits for the last spans. A collector that is gone does not hold up the process."""
@@ -30,17 +30,12 @@ AttributeValue = str | int
 
 @dataclass(slots=True)
 class RequestSpan:
-    """The server span of one request, and its start: on the clock of `perf_counter`, and in ns since 1970."""
+    """The server span of a traced request, and its start: on the clock of `perf_counter`, and in ns since 1970."""
 
     tracer: trace.Tracer
     span: Span
     started_at: float
     start_ns: int
-
-    @property
-    def is_recording(self) -> bool:
-        """Whether the span is exported at its end."""
-        return self.span.is_recording()
 
     def header(self) -> str:
         """Return the context of the span as W3C writes it: the value of `traceresponse`."""
@@ -55,8 +50,6 @@ class RequestSpan:
     def end(self, name: str, attributes: Mapping[str, AttributeValue], status: int, stages: Stages | None) -> None:
         """End the span, with the spans of its stages if the request was answered. `status` is that of HTTP."""
         span = self.span
-        if not self.is_recording:
-            return
         span.update_name(name)
         span.set_attributes(attributes)
         if status >= 500:
@@ -100,8 +93,8 @@ class RequestTracer:
 
     def __init__(self, exporter: SpanExporter) -> None:
         ids = ChosenIds()
-        self.unsampled = Sampling(os.environ, ids).unsampled
-        """Returns the ids of a request that is not traced, by its headers, else None."""
+        self.drops = Sampling(os.environ, ids).drops
+        """Returns whether a request is not traced, by its headers; if False, `start` decides."""
         self._provider = TracerProvider(resource=_resource(), id_generator=ids, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("hourglass", version("hourglass"))
@@ -109,14 +102,11 @@ class RequestTracer:
 
     def start(
         self, headers: Mapping[bytes, bytes], started_at: float, name: str, attributes: Mapping[str, AttributeValue]
-    ) -> "RequestSpan | UnsampledSpan":
-        """Start the span of a request, as a child of the client's span if the headers have a valid `traceparent`."""
-        return self.unsampled(headers) or self.start_sampled(headers, started_at, name, attributes)
+    ) -> RequestSpan | None:
+        """Start the span of a request that `drops` has not dropped, or return None if it is not traced.
 
-    def start_sampled(
-        self, headers: Mapping[bytes, bytes], started_at: float, name: str, attributes: Mapping[str, AttributeValue]
-    ) -> RequestSpan:
-        """Start the span of a request for which `unsampled` has returned None."""
+        The span is a child of the client's span if the headers have a valid `traceparent`.
+        """
         parent = Context()
         if b"traceparent" in headers:
             carrier = {
@@ -128,7 +118,7 @@ class RequestTracer:
         now = perf_counter()
         start_ns = time_ns() - round((now - started_at) * 1e9)
         span = self._tracer.start_span(name, parent, SpanKind.SERVER, attributes, start_time=start_ns)
-        return RequestSpan(self._tracer, span, started_at, start_ns)
+        return RequestSpan(self._tracer, span, started_at, start_ns) if span.is_recording() else None
 
     def close(self) -> None:
         """Export the last spans, for at most `SHUTDOWN_SECONDS`."""
