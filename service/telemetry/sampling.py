@@ -5,7 +5,7 @@ With sampling, this is the way of nearly all requests. The SDK would take longer
 
 import re
 from collections.abc import Mapping
-from random import getrandbits
+from random import getrandbits, random, randrange
 
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
@@ -31,36 +31,33 @@ class Sampling:
     """The part of the sampler of `OTEL_TRACES_SAMPLER` that needs no span. The sampler of the SDK decides the rest.
 
     With a sampler `parentbased_*`, the default, requests are dropped whose client says that it does not trace them.
-    With `parentbased_traceidratio`, requests of other clients are chosen by a random trace id.
+    Requests of other clients are chosen at random, and those that are traced get a trace id that the SDK chooses too.
     """
 
     def __init__(self, environ: Mapping[str, str], ids: ChosenIds) -> None:
         sampler = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() or "parentbased_always_on"
         self._obeys_client = sampler.startswith("parentbased_")
-        self._bound: int | None = None  # least trace id that is not traced, of its low bits
-        if sampler == "parentbased_traceidratio":
-            self._bound = _bound(environ.get("OTEL_TRACES_SAMPLER_ARG", ""))
+        self._ratio = _ratio(sampler, environ.get("OTEL_TRACES_SAMPLER_ARG", ""))
+        self._bound = max(1, TraceIdRatioBased(self._ratio).bound)  # the SDK traces ids whose low bits are less
         self._ids = ids
 
     def drops(self, headers: Mapping[bytes, bytes]) -> bool:
         """Return whether the request is not traced; if False, the SDK is to decide."""
         parent = headers.get(b"traceparent")
         if parent is None:
-            return self._bound is not None and self._drops_root(self._bound)
+            if random() >= self._ratio:  # noqa: S311 - not a secret
+                return True
+            self._ids.trace_id = getrandbits(64) << 64 | randrange(self._bound)  # noqa: S311
+            return False
         match = TRACEPARENT.fullmatch(parent) if self._obeys_client else None
         return match is not None and not int(match[1], 16) & SAMPLED
 
-    def _drops_root(self, bound: int) -> bool:
-        trace_id = getrandbits(128)
-        if trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= bound:
-            return True
-        self._ids.trace_id = trace_id
-        return False
 
-
-def _bound(ratio: str) -> int | None:
-    """Return the bound of the ratio's sampler, or None if the ratio is invalid, which the SDK warns of."""
+def _ratio(sampler: str, argument: str) -> float:
+    """Return the share of requests without a parent that a sampler traces; 1 if it is invalid, which the SDK warns of."""
+    if sampler.endswith("always_off"):
+        return 0.0
     try:
-        return TraceIdRatioBased(float(ratio)).bound
+        return TraceIdRatioBased(float(argument)).rate if sampler.endswith("traceidratio") else 1.0
     except ValueError:
-        return None
+        return 1.0

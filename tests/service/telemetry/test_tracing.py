@@ -110,8 +110,11 @@ def test_unsampled_parent_is_obeyed(receiver: Received, models: Path, capsys: py
     assert "span_id" not in line
 
 
-def test_sampler_of_environment_is_obeyed(receiver: Received, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+@pytest.mark.parametrize("sampler", ["parentbased_traceidratio", "traceidratio"])
+def test_sampler_of_environment_is_obeyed(
+    receiver: Received, models: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     with traced(models) as client:
         responses = [client.post("/denoise", content=png(digit()), headers=IMAGE) for _ in range(40)]
@@ -119,6 +122,16 @@ def test_sampler_of_environment_is_obeyed(receiver: Received, models: Path, monk
     assert all(int(context[-2:], 16) & 1 for context in contexts)
     assert {span.trace_id.hex() for span in receiver.spans} == {context.split("-")[1] for context in contexts}
     assert 0 < len(set(contexts)) < 40  # fails by chance once in 5e11 runs
+
+
+@pytest.mark.parametrize("sampler", ["always_off", "parentbased_always_off"])
+def test_sampler_that_is_off_traces_nothing(
+    receiver: Received, models: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    with traced(models) as client:
+        assert "traceresponse" not in client.post("/denoise", content=png(digit()), headers=IMAGE).headers
+    assert receiver.spans == []
 
 
 @pytest.mark.parametrize("sampler", ["parentbased_traceidratio", "traceidratio"])
@@ -132,7 +145,9 @@ def test_requests_of_an_invalid_ratio_are_all_traced(
     assert receiver.named("POST /denoise")
 
 
-@pytest.mark.parametrize("sampler", ["", "parentbased_always_on", "parentbased_traceidratio", "traceidratio"])
+@pytest.mark.parametrize(
+    "sampler", ["", "parentbased_always_on", "parentbased_traceidratio", "traceidratio", "always_off"]
+)
 @pytest.mark.parametrize("flags", ["00", "01", "02", "03"])
 @pytest.mark.parametrize("parent", [f"00-{TRACE}-{PARENT}", f"00-{'0' * 32}-{PARENT}", f"00-{TRACE}-{'0' * 16}"])
 def test_shortcut_decides_as_the_sampler_of_the_sdk(
