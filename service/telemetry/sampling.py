@@ -54,7 +54,7 @@ class Sampling:
 
 
 def _ratio(sampler: str, argument: str) -> float:
-    """Return the share of requests without a parent that a sampler traces; 1 if it is invalid, which the SDK warns of."""
+    """Return the share of requests without a parent that are traced; 1 if it is invalid, of which the SDK warns."""
     if sampler.endswith("always_off"):
         return 0.0
     try:
