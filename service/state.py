@@ -2,13 +2,14 @@
 
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.auth import ApiKeys
 from service.config import Settings
 from service.engine.admission import Admission
+from service.engine.deadline import Timer
 from service.engine.watchdog import Watchdog
 from service.repository.model_metrics import model_metrics
 from service.repository.store import Store
@@ -34,6 +35,7 @@ class State:
     admission: Admission
     metrics: Metrics
     pool: Executor
+    timer: Timer = field(default_factory=Timer)
     watchdog: Watchdog | None = None
     api_keys: ApiKeys | None = None
     tracer: "RequestTracer | None" = None

@@ -42,7 +42,7 @@ async def run_request(call: GrpcCall, data: bytes) -> Parts:
     settings = state.settings
     with (
         BodyReservation(state.admission) as reservation,
-        Deadline(settings.request_timeout, call.seconds) as deadline,
+        Deadline(state.timer, settings.request_timeout, call.seconds) as deadline,
     ):
         reservation.add(len(data))
         # Raw tensors are not parsed, so a message of any size is parsed at once, except for one of typed contents.

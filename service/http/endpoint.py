@@ -83,7 +83,7 @@ class Endpoint:
         model = None if parameters.media_type in (MULTIPART, URLENCODED) else await self._model(state, parameters)
         with BodyReservation(state.admission) as reservation:
             body: bytes | Form = await read_body(receive, context.headers, settings.max_body_bytes, reservation)
-            with Deadline(settings.request_timeout, timeout) as deadline:
+            with Deadline(state.timer, settings.request_timeout, timeout) as deadline:
                 limits = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel, state.metrics)
                 if model is None and is_form(body, parameters.media_type):
                     body = await self._parse_form(state, body, parameters.content_type)

@@ -42,7 +42,7 @@ async def infer(state: State, context: RequestContext, receive: Receive, served:
     timeout = client_timeout(headers)
     with BodyReservation(state.admission) as reservation:
         body = await read_body(receive, headers, settings.max_body_bytes, reservation)
-        with Deadline(settings.request_timeout, timeout) as deadline:
+        with Deadline(state.timer, settings.request_timeout, timeout) as deadline:
             executor = StageExecutor(state.pool, inline=not encoding and len(body) <= INLINE_BODY_BYTES)
             if encoding:
                 body = await executor.run(decompress, body, encoding, settings.max_body_bytes)
