@@ -6,7 +6,8 @@ from pathlib import Path
 
 from benchmarks import payloads
 from benchmarks.load import Request, load
-from benchmarks.load_cases import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, start_hourglass
+from benchmarks.load_cases import CODE, FORM, LOAD_CORE, PNG, TEXT, Bench, Case, Sample, command, start_hourglass
+from benchmarks.process import Server, free_port
 
 SHIPPED = Path(__file__).parent.parent / "models"
 DIGITS = ("digits", "digits-2d", "digits-denoise")
@@ -84,32 +85,64 @@ def growth(bench: Bench) -> Sample:
     return Sample(after / before, f"{before:.1f} -> {after:.1f} MB after {done:,.0f} requests")
 
 
-def workers(bench: Bench, request: Request, connections: int) -> Sample:
-    """Requests per second of two workers on two cores relative to one on one; the load generator shares the cores."""
-    rates: list[float] = []
+def start_echo(bench: Bench, cores: str, workers: int) -> Server:
+    """Start FastAPI's echo with this number of uvicorn's workers."""
+    port = free_port()
+    echo = [*command("benchmarks.floors.fastapi_echo:app", port), "--workers", str(workers)]
+    log = bench.folder / f"echo-{workers}.log"
+    return Server("fastapi", echo, port=port, cores=cores, log=log, ready="/livez", environ={})
+
+
+def start_workers(bench: Bench, cores: str, workers: int) -> Server:
+    """Start the service with this number of workers."""
+    return start_hourglass(bench.folder, bench.folder / "models", cores=cores, workers=workers)
+
+
+def scaling(bench: Bench, request: Request, connections: int) -> Sample:
+    """Requests per second of two workers on two cores over one on one, relative to the same ratio of FastAPI's echo.
+
+    The load generator needs a core too, so that not even the echo doubles.
+    """
+    ratios: list[float] = []
     failed = 0
-    for count, cores, beside in ((1, "0", "1"), (2, "0,1", "0,1")):
-        with start_hourglass(bench.folder, bench.folder / "models", cores=cores, workers=count) as server:
-            server.wait()
-            for seconds in (1.0, bench.seconds):  # the first load is a warm-up
-                run = load(
-                    server.port,
-                    request,
-                    connections=connections,
-                    seconds=seconds,
-                    cores=beside,
-                    folder=bench.folder,
-                )
+    for start_server in (start_echo, start_workers):
+        rates: list[float] = []
+        for count, cores, beside in ((1, "0", "1"), (2, "0,1", "0,1")):
+            with start_server(bench, cores, count) as server:
+                server.wait()
+                for seconds in (1.0, bench.seconds):  # the first load is a warm-up
+                    run = load(
+                        server.port,
+                        request,
+                        connections=connections,
+                        seconds=seconds,
+                        cores=beside,
+                        folder=bench.folder,
+                    )
             rates.append(run.rate)
             failed += run.failed
-    return Sample(rates[1] / rates[0], f"{rates[1]:,.0f} / {rates[0]:,.0f} req/s", failed)
+        ratios.append(rates[1] / rates[0])
+    echo, ours = ratios
+    return Sample(ours / echo, f"{ours:.2f} (echo {echo:.2f})", failed)
 
 
 BULK = Request("/denoise?model=dense", payloads.npy(payloads.digits(256)), "application/x-npy")
 CASES = (
-    Case("workers", "two workers over one, 256 pictures a request", 1.8, "higher", "", lambda b: workers(b, BULK, 8)),
     Case(
-        "workers-png", "two workers over one, one picture a request", 1.8, "higher", "", lambda b: workers(b, PNG, 64)
+        "scaling",
+        "two workers over one, 256 pictures a request / the same of two echo workers",
+        0.9,
+        "higher",
+        "",
+        lambda b: scaling(b, BULK, 8),
+    ),
+    Case(
+        "scaling-png",
+        "two workers over one, one picture a request / the same of two echo workers",
+        0.9,
+        "higher",
+        "",
+        lambda b: scaling(b, PNG, 64),
     ),
     Case(
         "start-shipped",
