@@ -76,18 +76,20 @@ class Batcher:
     ) -> BatchResult:
         """Queue items (N first) and return their outputs. `controls` are as in `Scheduler.submit`.
 
-        More items than one batch are split into pieces of half a batch, which are queued one after another, so that
-        other requests can join each batch. If the caller is cancelled while its items are queued, they are not run.
-        The timeout of the options is that of the first piece. Raises InferenceError or QueueTimeout.
+        More items than one batch are split into pieces, which are queued one after another: of a whole batch, or, while
+        other requests wait, of half a batch, so that they can join. If the caller is cancelled while its items are
+        queued, they are not run. The timeout of the options is that of the first piece. Raises InferenceError or
+        QueueTimeout.
         """
         if len(items) <= self.max_batch:
             return await self._enqueue(items, controls, options)
-        step = max(1, self.max_batch // 2)
         results: list[BatchResult] = []
-        for start in range(0, len(items), step):
-            piece = slice(start, start + step)
+        start = 0
+        while start < len(items):
+            piece = slice(start, start + (max(1, self.max_batch // 2) if self._waiting else self.max_batch))
             values = None if controls is None else controls[piece]
             results.append(await self._enqueue(items[piece], values, options))
+            start = piece.stop
             options = options.without_timeout()
         outputs = np.concatenate([result.outputs for result in results])
         return BatchResult(
