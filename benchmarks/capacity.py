@@ -24,6 +24,7 @@ DIGIT_TARGET_SECONDS = 0.010
 MAX_UTILIZATION = 0.8
 """A reserve for what no formula of Poisson arrivals knows: peaks, updates, lost machines."""
 SIMULATED_REQUESTS = 200_000
+NOISE_PERCENTILES = (50, 90, 95, 99, 99.5, 99.9, 100)
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,38 @@ class BatchModel:
     batch_seconds: float
     item_seconds: float
 
+    @classmethod
+    def of(cls, rate: float, alone: float) -> "BatchModel":
+        """Return the model of a worker with `rate` requests/s at many connections and `alone` seconds at one."""
+        return cls(batch_seconds=alone - 1 / rate, item_seconds=1 / rate)
+
     @property
     def capacity(self) -> float:
         """Largest number of requests per second."""
         return 1 / self.item_seconds
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Seconds that a batch takes longer than usual: percentiles of the excess of a lone request over the median."""
+
+    percentiles: tuple[float, ...] = (0, 100)
+    seconds: tuple[float, ...] = (0.0, 0.0)
+
+    @classmethod
+    def of(cls, latencies: NDArray[np.float64]) -> "Noise":
+        """Return the noise of latencies at one connection, in seconds."""
+        seconds = np.percentile(latencies, NOISE_PERCENTILES) - np.median(latencies)
+        return cls(NOISE_PERCENTILES, tuple(float(value) for value in seconds))
+
+    def draw(self, random: np.random.Generator, count: int) -> NDArray[np.float64]:
+        """Return the excess of `count` batches."""
+        return np.interp(random.uniform(0, 100, count), self.percentiles, self.seconds)
+
+
+NO_NOISE = Noise()
+DIGITS_NOISE = Noise(NOISE_PERCENTILES, (0.0, 68e-6, 96e-6, 340e-6, 1957e-6, 4359e-6, 6849e-6))
+"""Measured by benchmarks.capacity_check on an AMD EPYC with AVX-512 and VNNI, a virtual machine."""
 
 
 # The only numbers that are measured, all on an AMD EPYC with AVX-512 and VNNI. Speeds: docs/training.md, one thread,
@@ -58,7 +87,7 @@ class BatchModel:
 # Digits: serving.md, one worker, PNG to denoised PNG: 7,478 requests/s at 32 connections, 0.261 ms at one. Both tables
 # are in benchmarks/results/amd-epyc-avx512-vnni/.
 PHOTO_MODELS = (PhotoModel("photo", 1.78, 1.94 / 3.37), PhotoModel("photo-fast", 5.86, 6.08 / 10.23))
-DIGITS = BatchModel(batch_seconds=0.261e-3 - 1 / 7478, item_seconds=1 / 7478)
+DIGITS = BatchModel.of(rate=7478, alone=0.261e-3)
 
 
 def erlang_c(servers: int, load: float) -> float:
@@ -99,9 +128,11 @@ def batch_mean(rate: float, model: BatchModel) -> float:
     return min(low, high)
 
 
-def simulate_photos(rate: float, seconds: float, cores: int, seed: int = 0) -> NDArray[np.float64]:
+def simulate_photos(
+    rate: float, seconds: float, cores: int, seed: int = 0, count: int = SIMULATED_REQUESTS
+) -> NDArray[np.float64]:
     """Return latencies of Poisson arrivals in order at cores that each take `seconds`."""
-    arrivals = _arrivals(rate, seed)
+    arrivals = _arrivals(rate, seed, count)
     free = [0.0] * cores
     latencies = np.empty(len(arrivals))
     for number, arrival in enumerate(arrivals):
@@ -111,22 +142,23 @@ def simulate_photos(rate: float, seconds: float, cores: int, seed: int = 0) -> N
     return latencies[len(latencies) // 10 :]
 
 
-def simulate_batches(rate: float, model: BatchModel, seed: int = 0) -> NDArray[np.float64]:
+def simulate_batches(rate: float, model: BatchModel, noise: Noise = NO_NOISE, seed: int = 0) -> NDArray[np.float64]:
     """Return latencies of Poisson arrivals at a worker that takes all that wait as its next batch."""
     arrivals = _arrivals(rate, seed)
+    excess = noise.draw(np.random.default_rng(seed + 1), len(arrivals))
     latencies: list[float] = []
     first, free = 0, 0.0
     while first < len(arrivals):
         start = max(free, arrivals[first])
         after = int(np.searchsorted(arrivals, start, "right"))
-        free = start + model.batch_seconds + model.item_seconds * (after - first)
+        free = start + model.batch_seconds + model.item_seconds * (after - first) + excess[first]
         latencies.extend(free - arrivals[first:after])
         first = after
     return np.array(latencies[len(latencies) // 10 :])
 
 
-def _arrivals(rate: float, seed: int) -> NDArray[np.float64]:
-    return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, SIMULATED_REQUESTS))
+def _arrivals(rate: float, seed: int, count: int = SIMULATED_REQUESTS) -> NDArray[np.float64]:
+    return np.cumsum(np.random.default_rng(seed).exponential(1 / rate, count))
 
 
 def smallest(enough: Callable[[int], bool], low: int) -> int:
@@ -152,7 +184,7 @@ def digit_rate() -> float:
     good = [
         share
         for share in shares
-        if np.percentile(simulate_batches(share * DIGITS.capacity, DIGITS), 99) <= DIGIT_TARGET_SECONDS
+        if np.percentile(simulate_batches(share * DIGITS.capacity, DIGITS, DIGITS_NOISE), 99) <= DIGIT_TARGET_SECONDS
     ]
     return float(max(good)) * DIGITS.capacity
 
@@ -166,7 +198,7 @@ def tables() -> str:
     per_core = digit_rate()
     for rate in RATES:
         cores = math.ceil(rate / per_core)
-        p99 = float(np.percentile(simulate_batches(rate / cores, DIGITS), 99))
+        p99 = float(np.percentile(simulate_batches(rate / cores, DIGITS, DIGITS_NOISE), 99))
         lines.append(_row("digits", rate, cores, f"{p99 * 1000:.1f} ms"))
     for model in PHOTO_MODELS:
         for rate in RATES:

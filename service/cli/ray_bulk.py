@@ -111,13 +111,18 @@ class BulkWorker:
         return {"name": np.array(names), "error": np.array(errors), "cpu_seconds": np.full(len(names), cpu)}
 
     async def _process(self, names: Sequence[str]) -> list[str]:
+        errors: dict[str, str] = {}
+        tasks: dict[str, FileTask] = {}
         with tempfile.TemporaryDirectory(prefix="hourglass-bulk-") as scratch:
-            tasks = [self._task(name, Path(scratch), number) for number, name in enumerate(names)]
-            results = [result async for result in batch.process_files(self._run, tasks)]
-            for name, result in zip(names, results, strict=True):
-                if result.written and "://" in self._output:
-                    self._upload(result.written, name)
-        return [result.problem.detail if result.problem else "" for result in results]
+            for number, name in enumerate(names):
+                try:
+                    tasks[name] = self._task(name, Path(scratch), number)
+                except OSError as error:
+                    errors[name] = f"cannot be read: {error}"
+            results = [result async for result in batch.process_files(self._run, list(tasks.values()))]
+            for name, result in zip(tasks, results, strict=True):
+                errors[name] = result.problem.detail if result.problem else self._store(result.written, name)
+        return [errors[name] for name in names]
 
     def _task(self, name: str, scratch: Path, number: int) -> FileTask:
         """Return the task of one image, whose files of a bucket are copies in the folder `scratch`."""
@@ -132,12 +137,21 @@ class BulkWorker:
             target = scratch / f"out-{number}{target.suffix}"
         return FileTask(Source(path, Path(name)), target, fallback=target.with_name(f"{target.name}.png"))
 
-    def _upload(self, file: Path, name: str) -> None:
-        """Copy an output to its bucket. An object appears as a whole when its stream is closed."""
-        system, folder = open_folder(self._output)
+    def _store(self, file: Path | None, name: str) -> str:
+        """Copy an output to its bucket if it has one, and return the error, or an empty string.
+
+        An object appears as a whole when its stream is closed.
+        """
+        if file is None or "://" not in self._output:
+            return ""
         target = output_name(name) if file.suffix == PurePosixPath(output_name(name)).suffix else f"{name}.png"
-        with system.open_output_stream(f"{folder}/{target}") as stream:
-            stream.write(file.read_bytes())
+        try:
+            system, folder = open_folder(self._output)
+            with system.open_output_stream(f"{folder}/{target}") as stream:
+                stream.write(file.read_bytes())
+        except OSError as error:
+            return f"cannot be written: {error}"
+        return ""
 
 
 @app.default

@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks.capacity import (
     DIGITS,
+    BatchModel,
+    Noise,
     batch_mean,
     erlang_c,
     photo_cores,
@@ -51,3 +53,17 @@ def test_cores_keep_a_reserve() -> None:
 
 def test_search_returns_the_smallest_number() -> None:
     assert smallest(lambda number: number >= 37, 1) == 37
+
+
+def test_model_has_the_measured_latency_and_rate() -> None:
+    model = BatchModel.of(rate=4000, alone=0.0005)
+    assert model.capacity == pytest.approx(4000)
+    assert simulate_batches(1, model).min() == pytest.approx(0.0005)
+
+
+def test_noise_at_a_light_load_is_that_of_a_lone_client() -> None:
+    latencies = np.random.default_rng(3).exponential(0.001, 100_000) + 0.0005
+    model = BatchModel.of(rate=10_000, alone=float(np.median(latencies)))
+    simulated = simulate_batches(0.1, model, Noise.of(latencies))
+    for percentile in (90, 99, 99.9):
+        assert np.percentile(simulated, percentile) == pytest.approx(np.percentile(latencies, percentile), rel=0.05)

@@ -98,7 +98,9 @@ class S3(BucketServer):
         _send("PUT", f"{self.url}/{name}")
 
     def put(self, key: str, data: bytes) -> None:
-        _send("PUT", f"{self.url}/{self.bucket}/{quote(key, safe='')}", data)
+        # Without a type urllib says that it is a form, which moto then waits for.
+        headers = {"Content-Type": "application/octet-stream"}
+        _send("PUT", f"{self.url}/{self.bucket}/{quote(key, safe='')}", data, headers)
 
 
 class GoogleStorage(BucketServer):

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +49,11 @@ def _metadata(folder: Path) -> Path:
 
 
 @contextmanager
-def ray_cluster(folder: Path) -> Generator[RayCluster]:
-    """Start a cluster with two CPUs and a small object store, and end it with all its processes."""
+def ray_cluster(folder: Path, variables: Mapping[str, str] | None = None) -> Generator[RayCluster]:
+    """Start a cluster with two CPUs and a small object store, and end it with all its processes.
+
+    All its processes have the variables in their environment.
+    """
     python = environment("ray")
     port = free_port()
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("HOURGLASS_", "RAY_"))}
@@ -60,6 +63,7 @@ def ray_cluster(folder: Path) -> Generator[RayCluster]:
         "PYTHONPATH": f"{ROOT}{os.pathsep}{_metadata(folder / 'metadata')}",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",
+        **(variables or {}),
     }
     with tempfile.TemporaryDirectory(prefix="hg-ray-", dir="/tmp") as scratch:
         flags = [f"--port={port}", f"--num-cpus={CPUS}", f"--object-store-memory={OBJECT_STORE_BYTES}"]

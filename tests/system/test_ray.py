@@ -1,12 +1,16 @@
 """Ray: the service as two replicas of Ray Serve, and bulk work by two actors of Ray Data."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -18,6 +22,7 @@ import yaml
 from PIL import Image
 
 from tests.conftest import digit, png
+from tests.support.buckets import S3, bucket_server
 from tests.support.processes import free_port, until
 from tests.support.ray_cluster import ROOT, RayCluster, ray_cluster
 from tests.support.tiny_models import publish
@@ -30,9 +35,19 @@ RAY_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[RayCluster]:
-    """Yield a cluster of one machine."""
-    with ray_cluster(tmp_path_factory.mktemp("ray")) as cluster:
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3]:
+    """Yield a server of the S3 API with the bucket `photos`."""
+    with bucket_server("s3", tmp_path_factory.mktemp("bucket")) as server:
+        assert isinstance(server, S3)
+        server.bucket = "photos"
+        server.create_bucket(server.bucket)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, storage: S3) -> Generator[RayCluster]:
+    """Yield a cluster of one machine, whose processes have the credentials of the storage."""
+    with ray_cluster(tmp_path_factory.mktemp("ray"), storage.variables(storage.url)) as cluster:
         yield cluster
 
 
@@ -99,13 +114,19 @@ def deploy(cluster: RayCluster, file: Path, config: dict[str, Any]) -> None:
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
-def replicas() -> int:
-    """Return the number of processes of replicas."""
-    count = 0
+def processes(title: str) -> list[int]:
+    """Return the processes whose title begins with a text."""
+    found: list[int] = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended since
-            count += path.read_bytes().startswith(b"ray::ServeReplica:hourglass:Hourglass")
-    return count
+            if path.read_bytes().startswith(title.encode()):
+                found.append(int(path.parent.name))
+    return found
+
+
+def replicas() -> int:
+    """Return the number of processes of replicas."""
+    return len(processes("ray::ServeReplica:hourglass:Hourglass"))
 
 
 def test_no_request_is_lost_by_updates_of_two_replicas(cluster: RayCluster, tmp_path: Path) -> None:
@@ -152,3 +173,82 @@ def test_bulk_continues_where_a_run_was_stopped(cluster: RayCluster, tmp_path: P
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert len(list(output.rglob("*.png"))) == 41
     assert np.asarray(Image.open(output / "below/7.png")).shape == digit().shape[:2]
+
+
+def objects(cluster: RayCluster, folder: str) -> dict[str, bytes]:
+    """Return the objects below a folder of the bucket, as pyarrow reads them."""
+    program = f"""
+from base64 import b64encode
+from pyarrow import fs
+system, root = fs.FileSystem.from_uri("s3://photos/{folder}")
+for file in system.get_file_info(fs.FileSelector(root, recursive=True)):
+    if file.is_file:
+        print(file.path.removeprefix(root + "/"), b64encode(system.open_input_stream(file.path).read()).decode())
+"""
+    completed = cluster.run("python", "-c", program)
+    assert completed.returncode == 0, completed.stderr
+    lines = [line.split() for line in completed.stdout.splitlines()]
+    return {name: b64decode(text) for name, text in lines}
+
+
+def test_bulk_reads_and_writes_a_bucket_and_continues(cluster: RayCluster, storage: S3, tmp_path: Path) -> None:
+    publish(tmp_path / "models", "digits")
+    for number in range(40):
+        storage.put(f"raw/below/{number}.png", png(digit(number)))
+    storage.put("raw/broken.png", b"no image")
+    flags = (
+        "--options.model=digits",
+        f"--options.models-dir={tmp_path / 'models'}",
+        "--options.actors=2",
+        "--options.cpus=0.5",
+    )
+    completed, summary = bulk(cluster, "s3://photos/raw", "s3://photos/clean", *flags)
+    assert completed.returncode == 1, completed.stderr
+    assert (summary["done"], summary["failed"], summary["skipped"]) == (41, 1, 0)
+    assert "broken.png: the data are not an image" in completed.stderr
+    images = objects(cluster, "clean")
+    assert set(images) == {f"below/{number}.png" for number in range(40)}
+    assert np.asarray(Image.open(BytesIO(images["below/7.png"]))).shape == digit().shape[:2]
+    storage.put("raw/late.png", png(digit(50)))
+    completed, summary = bulk(cluster, "s3://photos/raw", "s3://photos/clean", *flags)
+    assert completed.returncode == 1, completed.stderr
+    assert (summary["done"], summary["failed"], summary["skipped"]) == (2, 1, 40)  # the late and the broken one
+    assert objects(cluster, "clean").keys() == {*images, "late.png"}
+
+
+def test_bulk_names_an_image_that_cannot_be_written(cluster: RayCluster, storage: S3, tmp_path: Path) -> None:
+    publish(tmp_path / "models", "digits")
+    storage.put("one/a.png", png(digit()))
+    arguments = ("--options.model=digits", f"--options.models-dir={tmp_path / 'models'}")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "a.png").mkdir()  # in the way of the file
+    completed, summary = bulk(cluster, "s3://photos/one", str(output), *arguments)
+    assert completed.returncode == 1, completed.stderr
+    assert (summary["done"], summary["failed"]) == (1, 1)
+    assert "a.png: " in completed.stderr
+
+
+def test_bulk_replaces_an_actor_that_dies(cluster: RayCluster, tmp_path: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    publish(tmp_path / "models", "digits")
+    source.mkdir()
+    names = {f"{number}.png" for number in range(2000)}
+    for name in names:
+        (source / name).write_bytes(BODY)
+    command = [cluster.python, "-m", "service.cli.ray_bulk", str(source), str(output), "--json-summary"]
+    command += ["--options.model=digits", f"--options.models-dir={tmp_path / 'models'}"]
+    driver = subprocess.Popen(command, env=cluster.environ, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        until(lambda: any(output.glob("*.png")), RAY_SECONDS)
+        (actor,) = processes("ray::MapWorker(MapBatches(BulkWorker))")
+        os.kill(actor, signal.SIGKILL)
+        assert len(list(output.glob("*.png"))) < len(names)  # it died in the middle
+        printed, _ = driver.communicate(timeout=RAY_SECONDS)
+    finally:
+        driver.kill()
+        driver.wait()
+    assert driver.returncode == 0
+    summary = json.loads(printed.splitlines()[-1])
+    assert (summary["done"], summary["failed"]) == (len(names), 0)
+    assert {path.name for path in output.glob("[0-9]*.png")} == names
