@@ -262,3 +262,48 @@ def test_tile_that_raises_is_failed_and_the_others_dropped() -> None:
             await scheduler.submit(picture(1, 40, 40))
 
     assert tiles_of(work, fail) == {"queued": 16, "failed": 1, "dropped": 15}
+
+
+class LateCopy:
+    """The output of a tile that can be copied only after the next tile has started."""
+
+    def __init__(self, tile: Array, started: threading.Event) -> None:
+        self.shape, self.nbytes, self.tile, self.started = tile.shape, tile.nbytes, tile, started
+
+    def __getitem__(self, part: object) -> "LateCopy":
+        return self
+
+    def __array__(self, dtype: object = None, copy: object = None) -> Array:
+        assert self.started.wait(20)
+        return 255 - self.tile
+
+
+def test_next_tile_runs_while_a_tile_is_copied() -> None:
+    started = threading.Event()
+    tiles: list[Array] = []
+
+    def graph(tile: Array) -> Any:
+        tiles.append(tile)
+        if len(tiles) == 1:
+            return LateCopy(tile, started)
+        started.set()
+        return 255 - tile
+
+    async def work(pool: ThreadPoolExecutor) -> Array:
+        return (await TileScheduler(graph, grid=GRID, pool=pool).submit(picture(7, 10, 20))).outputs
+
+    assert (run(work) == 248).all()
+    assert len(tiles) == 2
+
+
+def test_request_fails_if_the_pool_is_shut_down_before_a_tile_is_copied() -> None:
+    async def work(pool: ThreadPoolExecutor) -> None:
+        def graph(tile: Array) -> Array:
+            pool.shutdown(wait=False)
+            return 255 - tile
+
+        async with asyncio.timeout(20):
+            with pytest.raises(InferenceError, match="shutdown"):
+                await TileScheduler(graph, grid=GRID, pool=pool).submit(picture(7, 10, 20))
+
+    run(work)
