@@ -1,7 +1,7 @@
 """`make bench-photos`: the shipped photo models on whole photographs, beside onnxruntime alone on the same tiles.
 
-The service runs on all cores; `run` is the time in its Server-Timing header. The peak memory is that of another request,
-to a new service, because reading the memory of a process delays it. `hourglass denoise` processes a folder of
+The service runs on all cores; `run` is the time in its Server-Timing header. The peak memory is that of a second
+request, to a new service, because reading the memory of a process delays it. `hourglass denoise` processes a folder of
 photographs without a server; its start counts. The rates of onnxruntime are measured before and after, and their mean
 is the floor, because the speed of the machine changes.
 """
