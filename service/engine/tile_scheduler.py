@@ -178,10 +178,10 @@ class TileScheduler:
             self._free_slots[lane] -= 1
             self._ran_large_tile = self._ran_large_tile or tile.pixels > POOLED_PIXELS
             self.running.add(running)
-            running.add_done_callback(partial(self._on_run, loop, lane, job, tile))
+            running.add_done_callback(partial(self._on_done, loop, lane, job))
 
-    def _run_tile(self, job: ImageJob, tile: Tile) -> Array | None:
-        """Run one tile and return the pixels to keep, or copy those of the last tile. Runs in the pool."""
+    def _run_tile(self, job: ImageJob, tile: Tile) -> None:
+        """Run one tile and copy the pixels to keep into the output. Runs in the pool."""
         start = perf_counter()
         job.started_at = job.started_at or start
         rows = tile.rows
@@ -197,17 +197,8 @@ class TileScheduler:
         height = rows.keep_stop - rows.keep_start
         width = columns.keep_stop - columns.keep_start
         interior = result[:, top : top + height, left : left + width]
-        self._hooks.on_run(interior.nbytes, perf_counter() - start)
-        if job.remaining > 1:
-            return interior
-        self._keep(job, tile, interior)
-        return None
-
-    def _keep(self, job: ImageJob, tile: Tile, interior: Array) -> None:
-        """Copy the pixels to keep of a tile into the output. Runs in the pool."""
-        rows = tile.rows
-        columns = tile.columns
         job.output[:, rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = interior
+        self._hooks.on_run(interior.nbytes, perf_counter() - start)
 
     def _run_graph(self, job: ImageJob, tile: Tile, source: Array) -> Array:
         """Run the graph on the pixels of a tile, and copy its second output, if any, into the map of the job."""
@@ -223,40 +214,13 @@ class TileScheduler:
         ]
         return result.outputs
 
-    def _on_run(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        lane: Lane,
-        job: ImageJob,
-        tile: Tile,
-        running: "asyncio.Future[Array | None]",
+    def _on_done(
+        self, loop: asyncio.AbstractEventLoop, lane: Lane, job: ImageJob, running: "asyncio.Future[None]"
     ) -> None:
-        """Start the next tile, and copy the pixels of this one meanwhile: touching new memory takes a while."""
         self.running.discard(running)
         self.completed += 1
         self._free_slots[lane] += 1
-        interior = None if running.cancelled() or running.exception() else running.result()
-        if interior is None:
-            self._finish_tile(job, running)
-        else:
-            try:
-                keeping = loop.run_in_executor(self._pool, self._keep, job, tile, interior)
-            except RuntimeError as error:  # the pool was shut down
-                keeping = loop.create_future()
-                keeping.set_exception(error)
-            self.running.add(keeping)
-            keeping.add_done_callback(partial(self._on_kept, loop, job))
-        self._dispatch(loop, lane)
-        self._release_if_idle(loop)
-
-    def _on_kept(self, loop: asyncio.AbstractEventLoop, job: ImageJob, keeping: "asyncio.Future[None]") -> None:
-        self.running.discard(keeping)
-        self._finish_tile(job, keeping)
-        self._release_if_idle(loop)
-
-    def _finish_tile(self, job: ImageJob, done: "asyncio.Future[Any]") -> None:
-        """Count a tile, and end its request if it was the last one or failed."""
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+        error = asyncio.CancelledError() if running.cancelled() else running.exception()
         job.remaining -= 1
         self._hooks.on_tiles("failed" if error else "run", 1)
         if not job.future.done():
@@ -264,9 +228,9 @@ class TileScheduler:
                 job.future.set_exception(InferenceError(f"{type(error).__name__}: {error}"))
             elif not job.remaining:
                 job.future.set_result(None)
-
-    def _release_if_idle(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._ran_large_tile and not self.running:
+        self._dispatch(loop, lane)
+        idle = self._free_slots == {"tiles": self._runners, "small": 1}
+        if self._ran_large_tile and idle:
             self._ran_large_tile = False
             with suppress(RuntimeError):  # the pool was shut down: the process is about to end
                 loop.run_in_executor(self._pool, self._hooks.release_memory)
