@@ -171,7 +171,7 @@ def choose_tiles(options: LoadOptions, card: Card, graph: Graph) -> TilePlan:
     pixels = int(total_pixels / concurrency)
     memory = options.tile_memory_bytes >> 20
     reason = f"{memory} MiB at {bytes_per_pixel:.0f} bytes per pixel, for {concurrency} at once"
-    if radius is not None and pixels > (largest := max(TILE_PIXELS, side_by_side)):
+    if radius is not None and pixels > (largest := max(TILE_PIXELS, (TILE_RADII * radius) ** 2)):
         pixels, reason = largest, f"memory for {pixels / 1e6:.1f} MP, but larger tiles would save little work"
     return TilePlan(threads, concurrency, Choice(pixels, reason))
 
