@@ -1,6 +1,7 @@
 """`make bench-photos`: the shipped photo models on whole photographs, beside onnxruntime alone on the same tiles.
 
-The service runs on all cores; `run` is the time in its Server-Timing header. `hourglass denoise` processes a folder of
+The service runs on all cores; `run` is the time in its Server-Timing header. The peak memory is that of a second
+request, to a new service, because reading the memory of a process delays it. `hourglass denoise` processes a folder of
 photographs without a server; its start counts. The rates of onnxruntime are measured before and after, and their mean
 is the floor, because the speed of the machine changes.
 """
@@ -11,8 +12,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +146,26 @@ def raw(graph: Path, sides: tuple[int, int], threads: int, callers: int) -> floa
 
 
 def serve(model: str, precision: str, folder: Path, size: str, blob: bytes) -> Run:
-    """Send a JPEG to a new service after a small one as warm-up, so that its peak memory is of this request."""
+    """Measure the time of a request, and the peak memory of the service during another."""
+    with start(precision, folder) as (server, port):
+        warm_up(port, model)
+        begin = time.perf_counter()
+        stages = post(port, model, blob)
+        seconds = time.perf_counter() - begin
+    with start(precision, folder) as (server, port), ThreadPoolExecutor(1) as beside:
+        warm_up(port, model)
+        asked = beside.submit(post, port, model, blob)
+        peak = 0.0
+        while not asked.done():
+            peak = max(peak, server.pss())
+            time.sleep(LOOK)
+        asked.result()
+    return Run(size, seconds, stages["run"], peak)
+
+
+@contextmanager
+def start(precision: str, folder: Path) -> Generator[tuple[Server, int]]:
+    """Start a service, and give it and its port when it is ready."""
     port = free_port()
     environ = {
         "MODELS_DIR": str(MODELS),
@@ -157,18 +178,12 @@ def serve(model: str, precision: str, folder: Path, size: str, blob: bytes) -> R
     named = {f"HOURGLASS_{name}": value for name, value in environ.items()}
     log = folder / "service.log"
     with Server("hourglass", command, port=port, cores=cores, log=log, ready="/readyz", environ=named) as server:
-        server.wait()
-        small = payloads.picture(payloads.photo()[:64, :64], "JPEG")
-        post(port, model, small)
-        with ThreadPoolExecutor(1) as beside:
-            start = time.perf_counter()
-            asked = beside.submit(post, port, model, blob)
-            peak = 0.0
-            while not asked.done():
-                peak = max(peak, server.pss())
-                time.sleep(LOOK)
-        seconds = time.perf_counter() - start
-    return Run(size, seconds, asked.result()["run"], peak)
+        yield server.wait(), port
+
+
+def warm_up(port: int, model: str) -> None:
+    """Send a small picture, so that the model is loaded."""
+    post(port, model, payloads.picture(payloads.photo()[:64, :64], "JPEG"))
 
 
 def post(port: int, model: str, blob: bytes) -> dict[str, float]:

@@ -200,6 +200,7 @@ def load_runner(folder: Path, card: Card, operation: Operation, options: LoadOpt
             on_image=partial(options.on_image, key),
             on_tiles=partial(options.on_tiles, key),
         )
+        release_memory()  # of the probe and the timing
         scheduler = _tile_scheduler(session, card, options, tiles, hooks)
         choices["tile"] = tiles.pixels
         return Runner(key, graph, session, scheduler, choices, max_batch=1, load=load, measured=True)

@@ -106,18 +106,27 @@ def test_threads_are_one_unless_set() -> None:
 @pytest.mark.parametrize(
     ("memory", "threads", "concurrency", "pixels"),
     [
-        (64 * MEBIBYTE, 1, 4, 16 * MEBIBYTE),
+        (64 * MEBIBYTE, 1, 4, MEBIBYTE),
         (2 * MEBIBYTE, 2, 2, MEBIBYTE),
         (MEBIBYTE, 4, 1, MEBIBYTE),
     ],
     ids=["a tile per core", "memory for two tiles", "memory for one tile"],
 )
 def test_tiles_share_memory_and_cores(card: Card, memory: int, threads: int, concurrency: int, pixels: int) -> None:
-    # A square tile of 15 receptive radii has 1005 x 1005 pixels, slightly less than 2 ** 20.
-    wide = card.model_copy(update={"receptive_radius": 67})
+    # A square tile of 21 receptive radii has 1008 x 1008 pixels, slightly less than 2 ** 20.
+    wide = card.model_copy(update={"receptive_radius": 48})
     graph = card.graphs[0].model_copy(update={"bytes_per_pixel": 1.0})
     plan = choose_tiles(replace(OPTIONS, tile_memory_bytes=memory), wide, graph)
     assert (plan.threads.value, plan.concurrency, plan.pixels.value) == (threads, concurrency, pixels)
+
+
+@pytest.mark.parametrize(
+    ("radius", "pixels"), [(2, MEBIBYTE), (63, (21 * 63) ** 2), (None, 1 << 40)], ids=["small", "large", "not tiled"]
+)
+def test_tiles_are_limited_where_more_memory_saves_little(card: Card, radius: int | None, pixels: int) -> None:
+    net = card.model_copy(update={"receptive_radius": radius})
+    graph = card.graphs[0].model_copy(update={"bytes_per_pixel": 1.0})
+    assert choose_tiles(replace(OPTIONS, tile_memory_bytes=1 << 40), net, graph).pixels.value == pixels
 
 
 def test_set_threads_divide_the_cores_among_tiles(card: Card) -> None:
