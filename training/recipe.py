@@ -47,7 +47,7 @@ class ModelSection(RecipeTable):
     """Fraction of ordinary held-out items whose error is above the threshold of the card; none: no threshold. Answers
     of `reconstruct` then say whether an item is unusual."""
     int8: bool = False
-    """Also publish every graph in int8; the service chooses the precision that suits its processor."""
+    """Also publish every graph with inner convolutions in int8; the service chooses the precision by measuring both."""
     weights: bool = True
     """Also publish the weights, as a start for other fits (`--init`)."""
 

@@ -46,7 +46,7 @@ from training.export.code_tables import code_tables
 from training.export.memory import bytes_per_pixel
 from training.export.onnx_graph import OPSET, ExportModule, export_onnx
 from training.export.parity_inputs import crop_to_probe, operation_inputs, parity_inputs, run_torch
-from training.export.quantize import quantize
+from training.export.quantize import WEIGHT_BITS, quantize
 from training.export.versions import versions
 from training.loop.fit import FitResult
 from training.loop.plan import complete
@@ -80,7 +80,7 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
     tables = code_tables(net, data.train)
     bitstream = None if tables is None else Bitstream(probabilities=to_tensor(tables))
     return Card(
-        format=2 if controls or columns or bitstream else 1,
+        format=2 if recipe.model.int8 or controls or columns or bitstream else 1,
         name=recipe.model.name,
         version=number,
         family=recipe.family,
@@ -249,6 +249,7 @@ def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) 
     return graph.model_copy(
         update={
             "precision": "int8",
+            "weight_bits": WEIGHT_BITS,
             "file": file,
             "sha256": hashlib.sha256(content).hexdigest(),
             "probe": Probe(input=graph.probe.input, output=to_tensor(output)),
