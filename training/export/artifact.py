@@ -73,7 +73,10 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
     graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.operations]
     if recipe.model.int8:
         graphs += [
-            _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
+            _quantize_graph(
+                folder, graph, calibration_inputs(recipe, data, graph.operation), recipe.model.int8_percentile
+            )
+            for graph in graphs
         ]
     controls = _controls(net) if "denoise" in recipe.model.operations else []
     columns = _card_columns(data)
@@ -240,9 +243,9 @@ def _export_graph(folder: Path, module: ExportModule, item: Items) -> Graph:
     )
 
 
-def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Graph:
+def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]], percentile: float) -> Graph:
     """Write the int8 version of a graph. Its probe is the output of the int8 graph itself, as torch has none."""
-    content = quantize((folder / graph.file).read_bytes(), arrays)
+    content = quantize((folder / graph.file).read_bytes(), arrays, percentile)
     file = f"{graph.operation}.int8.onnx"
     (folder / file).write_bytes(content)
     output = Session(content, free_sizes=True, controls={STRENGTH_CONTROL: 1.0}).run(to_array(graph.probe.input))

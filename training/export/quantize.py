@@ -16,16 +16,12 @@ from training.export.weight_rounding import round_weights
 
 WEIGHT_BITS = 7
 """Bits of the weights. Without VNNI, onnxruntime adds products of two pairs in 16 bits, which 8 bits overflow."""
-PERCENTILE = 99.97
-"""Percentage of an activation's values that are not clipped at each end of its range.
-
-With more, the steps are too large for pictures with little noise; with less, strong noise is clipped.
-"""
 
 
-def quantize(graph: bytes, arrays: Sequence[NDArray[Any]]) -> bytes:
+def quantize(graph: bytes, arrays: Sequence[NDArray[Any]], percentile: float = 100.0) -> bytes:
     """Quantize a serialized ONNX model, calibrated by running it on each of `arrays` (N, ...).
 
+    Ranges hold `percentile` percent of the values of an activation at each end; others are clipped.
     Raises PublishError if the graph has no `int8_convolutions`.
     """
     model = onnx.load_from_string(graph)
@@ -42,6 +38,6 @@ def quantize(graph: bytes, arrays: Sequence[NDArray[Any]]) -> bytes:
         one.name: round_weights(tensors[one.weights], activations.moments[one.name], WEIGHT_BITS)
         for one in convolutions
     }
-    insert_int8(model.graph, convolutions, activations.ranges(PERCENTILE), weights)
+    insert_int8(model.graph, convolutions, activations.ranges(percentile), weights)
     onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)
