@@ -66,7 +66,8 @@ def test_all_else_reads_exact_activations(plain: bytes, int8: bytes) -> None:
 
 def test_integers_give_the_answers_of_rounded_floats(plain: bytes, int8: bytes) -> None:
     exact, rounded, integers = answers(plain), answers(int8, optimized=False), answers(int8)
-    assert np.abs(integers - rounded).max() <= 1
+    assert np.abs(integers - rounded).max() <= 2  # a value between two steps may be rounded to either
+    assert np.abs(integers - rounded).mean() < np.abs(integers - exact).mean() / 4
     assert 0 < np.abs(integers - exact).mean() < 0.5
 
 

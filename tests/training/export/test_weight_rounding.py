@@ -17,7 +17,7 @@ weights = hnp.arrays(
 
 
 def values(rounded: Int8Weights) -> NDArray[np.float64]:
-    return rounded.levels * rounded.steps.astype(float)[:, None, None, None]
+    return np.multiply(rounded.levels, rounded.steps[:, None, None, None], dtype=np.float64)
 
 
 @given(weights, st.sampled_from([7, 8]))
