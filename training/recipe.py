@@ -47,7 +47,10 @@ class ModelSection(RecipeTable):
     """Fraction of ordinary held-out items whose error is above the threshold of the card; none: no threshold. Answers
     of `reconstruct` then say whether an item is unusual."""
     int8: bool = False
-    """Also publish every graph in int8; the service chooses the precision that suits its processor."""
+    """Also publish every graph with inner convolutions in int8; the service chooses the precision by measuring both."""
+    int8_percentile: Annotated[float, Field(gt=99, le=100)] = 100.0
+    """Percentage of the values of an activation that the range of its int8 steps holds at each end; others are clipped.
+    Below 100, the steps are finer: pictures with little noise lose less by int8, and those with strong noise more."""
     weights: bool = True
     """Also publish the weights, as a start for other fits (`--init`)."""
 

@@ -46,7 +46,7 @@ from training.export.code_tables import code_tables
 from training.export.memory import bytes_per_pixel
 from training.export.onnx_graph import OPSET, ExportModule, export_onnx
 from training.export.parity_inputs import crop_to_probe, operation_inputs, parity_inputs, run_torch
-from training.export.quantize import quantize
+from training.export.quantize import WEIGHT_BITS, quantize
 from training.export.versions import versions
 from training.loop.fit import FitResult
 from training.loop.plan import complete
@@ -73,14 +73,17 @@ def build_card(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResult, n
     graphs = [_export_graph(folder, ExportModule(net, operation), item) for operation in recipe.operations]
     if recipe.model.int8:
         graphs += [
-            _quantize_graph(folder, graph, calibration_inputs(recipe, data, graph.operation)) for graph in graphs
+            _quantize_graph(
+                folder, graph, calibration_inputs(recipe, data, graph.operation), recipe.model.int8_percentile
+            )
+            for graph in graphs
         ]
     controls = _controls(net) if "denoise" in recipe.model.operations else []
     columns = _card_columns(data)
     tables = code_tables(net, data.train)
     bitstream = None if tables is None else Bitstream(probabilities=to_tensor(tables))
     return Card(
-        format=2 if controls or columns or bitstream else 1,
+        format=2 if recipe.model.int8 or controls or columns or bitstream else 1,
         name=recipe.model.name,
         version=number,
         family=recipe.family,
@@ -240,15 +243,16 @@ def _export_graph(folder: Path, module: ExportModule, item: Items) -> Graph:
     )
 
 
-def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]]) -> Graph:
+def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]], percentile: float) -> Graph:
     """Write the int8 version of a graph. Its probe is the output of the int8 graph itself, as torch has none."""
-    content = quantize((folder / graph.file).read_bytes(), arrays)
+    content = quantize((folder / graph.file).read_bytes(), arrays, percentile)
     file = f"{graph.operation}.int8.onnx"
     (folder / file).write_bytes(content)
     output = Session(content, free_sizes=True, controls={STRENGTH_CONTROL: 1.0}).run(to_array(graph.probe.input))
     return graph.model_copy(
         update={
             "precision": "int8",
+            "weight_bits": WEIGHT_BITS,
             "file": file,
             "sha256": hashlib.sha256(content).hexdigest(),
             "probe": Probe(input=graph.probe.input, output=to_tensor(output)),

@@ -1,9 +1,11 @@
-"""Prepares a float32 graph with convolutions for int8 quantization: rounded weights and channels in whole blocks.
+"""Rewrites a float32 graph so that its convolutions compute in int8, in ONNX's QDQ format, and all else in float32.
 
-The prepared graph computes nearly the same. `quantize` finds the ranges of the activations.
+Pairs of QuantizeLinear and DequantizeLinear stand before and after each of these convolutions; onnxruntime replaces a
+convolution between two pairs by one kernel of integers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,75 +13,157 @@ import onnx
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Range = tuple[float, float]
+"""The least and the largest value of an activation that are kept; others are clipped to them."""
 
-CHANNEL_BLOCK = 16
-"""Output channels that integer kernels compute at once: 12 channels took four times as long as 16."""
-INT8_MAX = 127
-"""The integer that stands for the largest absolute weight of a channel."""
-
-
-def prepare_for_int8(model: onnx.ModelProto) -> None:
-    """Change the model in place. The inferred shapes of inner tensors are removed, as they no longer match."""
-    _remove_identity_pools(model.graph)
-    _pad_channels(model.graph)
-    _round_weights(model.graph)
-    model.graph.ClearField("value_info")
+ACTIVATION_LEVELS = 255
+"""The steps between the ends of a range: activations are uint8."""
 
 
-def round_preserving_sum(weights: Array) -> Array:
-    """Round weights (out, in, ...) to int8 steps of each output channel, keeping the sum of each channel.
+@dataclass(frozen=True, slots=True)
+class Int8Weights:
+    """Weights of a convolution as `levels` int8 (out, in, height, width), times `steps` float32 (out,)."""
 
-    Rounding every weight to the nearest step shifts the sum of a channel, and thereby the mean of its output: the
-    biased quantization error of Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
-    Correction". Inputs such as neighboring pixels are nearly equal, so that the errors add up: those of the first layer
-    cost as much as those of all other layers. Instead of correcting the bias, this rounds the weights nearest to the
-    middle between two steps the other way, until the errors of the channel sum to at most half a step.
+    levels: NDArray[np.int8]
+    steps: NDArray[np.float32]
 
-    Returns:
-        Multiples of max|w| / INT8_MAX of each channel, in the shape and dtype of `weights`.
+
+@dataclass(frozen=True, slots=True)
+class Int8Convolution:
+    """A convolution to compute in int8, with the names of its tensors.
+
+    `output` is what the next nodes read: the output of the activation function if one follows, or else its own.
     """
-    rows = weights.reshape(len(weights), -1).astype(np.float64)
-    steps = np.abs(rows).max(axis=1, keepdims=True) / INT8_MAX
-    scaled = np.divide(rows, steps, out=np.zeros_like(rows), where=steps > 0)
-    rounded = np.rint(scaled)
-    errors = scaled - rounded  # in -0.5..0.5
-    for row, row_errors in zip(rounded, errors, strict=True):
-        excess = round(row_errors.sum())
-        row[np.argsort(-np.sign(excess) * row_errors, kind="stable")[: abs(excess)]] += np.sign(excess)
-    return (np.clip(rounded, -INT8_MAX, INT8_MAX) * steps).reshape(weights.shape).astype(weights.dtype)
+
+    node: onnx.NodeProto
+    output: str
+
+    @property
+    def name(self) -> str:
+        """The name of the node."""
+        return self.node.name
+
+    @property
+    def input(self) -> str:
+        """The name of the activations that it reads."""
+        return self.node.input[0]
+
+    @property
+    def weights(self) -> str:
+        """The name of its weights."""
+        return self.node.input[1]
 
 
-def _round_weights(graph: onnx.GraphProto) -> None:
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in _convolutions(graph):
-        weights = tensors[node.input[1]]
-        _set_tensor(weights, round_preserving_sum(onnx.numpy_helper.to_array(weights)))
+def int8_convolutions(graph: onnx.GraphProto) -> list[Int8Convolution]:
+    """Return the convolutions to compute in int8: all with kernels larger than 1x1, but the first and the last.
 
-
-def _pad_channels(graph: onnx.GraphProto) -> None:
-    """Pad the output channels of convolutions with zeros to whole blocks, and slice them off the outputs."""
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    nodes: list[onnx.NodeProto] = []
+    The others have few products and much influence: the first and the last carry the picture itself, and 1x1 kernels
+    carry the features from level to level. A skip connection in 8 bits adds its rounding to every picture, also to
+    those with little noise, for which the steps are too large: a range must hold the features of strong noise.
+    """
+    kernels = {tensor.name: tensor.dims[2:] for tensor in graph.initializer}
+    large = [node for node in graph.node if node.op_type == "Conv" and set(kernels[node.input[1]]) != {1}]
+    readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        nodes.append(node)
-        channels = tensors[node.input[1]].dims[0] if node.op_type == "Conv" else CHANNEL_BLOCK
-        if not channels % CHANNEL_BLOCK:
-            continue
-        for name in node.input[1:]:  # weights, and bias if any
-            array = onnx.numpy_helper.to_array(tensors[name])
-            _set_tensor(tensors[name], np.pad(array, [(0, -channels % CHANNEL_BLOCK), *[(0, 0)] * (array.ndim - 1)]))
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    chosen: list[Int8Convolution] = []
+    for node in large[1:-1]:
         (output,) = node.output
-        node.output[0] = f"{output}_wide"
-        limits = {f"{output}_{word}": number for word, number in (("first", 0), ("last", channels), ("axis", 1))}
-        graph.initializer.extend(
-            onnx.numpy_helper.from_array(np.array([number]), name) for name, number in limits.items()
-        )
-        nodes.append(onnx.helper.make_node("Slice", [node.output[0], *limits], [output], f"{node.name}_cut"))
+        following = readers.get(output, [])
+        is_activated = len(following) == 1 and following[0].op_type == "Relu"
+        chosen.append(Int8Convolution(node, following[0].output[0] if is_activated else output))
+    return chosen
+
+
+def insert_int8(
+    graph: onnx.GraphProto,
+    convolutions: Sequence[Int8Convolution],
+    ranges: Mapping[str, Range],
+    weights: Mapping[str, Int8Weights],
+) -> None:
+    """Change the graph in place so that these convolutions read and return uint8 and have int8 weights.
+
+    Args:
+        graph: the float32 graph of `convolutions`.
+        convolutions: those of `int8_convolutions`.
+        ranges: the range of every `input` and `output` of the convolutions.
+        weights: the weights by the name of the convolution.
+    """
+    writer = _Writer(graph, ranges)
+    produced = {convolution.output for convolution in convolutions}
+    by_name = {convolution.name: convolution for convolution in convolutions}
+    nodes = list(graph.node)
+    for node in nodes:
+        if convolution := by_name.get(node.name):
+            writer.add_convolution(convolution, weights[node.name])
+        else:
+            # Only what a convolution in int8 returns is rounded for other nodes.
+            node.input[:] = [writer.rounded[name] if name in produced else name for name in node.input]
+            writer.nodes.append(node)
+        for name in produced.intersection(node.output):
+            writer.round_activation(name)
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(writer.nodes)
+    _remove_unused_tensors(graph)
+    graph.ClearField("value_info")
 
 
-def _remove_identity_pools(graph: onnx.GraphProto) -> None:
+class _Writer:
+    """Collects the nodes of the new graph. `rounded` has the names of rounded activations by those of the exact."""
+
+    def __init__(self, graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:
+        self.graph, self.ranges = graph, ranges
+        self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+        self.nodes: list[onnx.NodeProto] = []
+        self.rounded: dict[str, str] = {}
+        self.steps: dict[str, np.float32] = {}
+
+    def round_activation(self, name: str) -> None:
+        """Append the pair of nodes that rounds an activation to uint8."""
+        least, largest = self.ranges[name]
+        step = np.float32(max(largest - least, 1e-9) / ACTIVATION_LEVELS)
+        zero = np.uint8(np.clip(np.rint(-least / step), 0, ACTIVATION_LEVELS))
+        parameters = [self._add_tensor(f"{name}_step", step), self._add_tensor(f"{name}_zero", zero)]
+        self._append("QuantizeLinear", [name, *parameters], f"{name}_uint8")
+        self.rounded[name] = self._append("DequantizeLinear", [f"{name}_uint8", *parameters], f"{name}_rounded")
+        self.steps[name] = step
+
+    def add_convolution(self, convolution: Int8Convolution, weights: Int8Weights) -> None:
+        """Append a convolution with rounded operands. Its bias has the step of its sums, as int32."""
+        node, name = convolution.node, convolution.input
+        if name not in self.rounded:
+            self.round_activation(name)
+        node.input[0] = self.rounded[name]
+        node.input[1] = self._dequantize(node.input[1], weights.levels, weights.steps)
+        if len(node.input) > 2:
+            steps = self.steps[name] * weights.steps
+            bias = onnx.numpy_helper.to_array(self.tensors[node.input[2]])
+            limit = np.iinfo(np.int32).max
+            levels = np.clip(np.rint(bias.astype(np.float64) / steps), -limit, limit).astype(np.int32)
+            node.input[2] = self._dequantize(node.input[2], levels, steps)
+        self.nodes.append(node)
+
+    def _dequantize(self, name: str, levels: Array, steps: NDArray[np.float32]) -> str:
+        inputs = [
+            self._add_tensor(f"{name}_levels", levels),
+            self._add_tensor(f"{name}_steps", steps),
+            self._add_tensor(f"{name}_zeros", np.zeros(len(steps), levels.dtype)),
+        ]
+        output = self._append("DequantizeLinear", inputs, f"{name}_rounded")
+        self.nodes[-1].attribute.append(onnx.helper.make_attribute("axis", 0))
+        return output
+
+    def _append(self, operator: str, inputs: list[str], output: str) -> str:
+        self.nodes.append(onnx.helper.make_node(operator, inputs, [output], f"{output}_node"))
+        return output
+
+    def _add_tensor(self, name: str, values: Any) -> str:
+        self.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+
+def remove_identity_pools(graph: onnx.GraphProto) -> None:
     """Remove 1x1 max pools, which are identities that help the float kernels only."""
     replacements: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []
@@ -96,9 +180,12 @@ def _remove_identity_pools(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _convolutions(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    return (node for node in graph.node if node.op_type == "Conv")
+def _remove_unused_tensors(graph: onnx.GraphProto) -> None:
+    used = set(_names_read(graph))
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
-def _set_tensor(tensor: onnx.TensorProto, array: Array) -> None:
-    tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), tensor.name))
+def _names_read(graph: onnx.GraphProto) -> Iterator[str]:
+    return (name for node in graph.node for name in node.input)

@@ -98,26 +98,32 @@ def write_schema(out: Path) -> Path:
 
 
 def _evaluate_int8(
-    recipe: Recipe, data: Dataset, graphs: Mapping[Operation, GraphFunction], exact: Mapping[Operation, GraphFunction]
+    recipe: Recipe,
+    data: Dataset,
+    graphs: Mapping[Operation, GraphFunction],
+    exact: Mapping[Operation, GraphFunction],
+    measured: Metrics,
 ) -> Metrics:
-    """Return the PSNR in dB of the float32 graphs (`exact`) and the int8 graphs, of colour images in grayscale too.
+    """Return the PSNR in dB of the int8 graphs, and in grayscale that of the float32 graphs (`exact`) too.
 
-    Raises PublishError if int8 loses more than MAX_INT8_LOSS_DB.
+    `measured` has the metrics of the float32 graphs on the images as they are. Raises PublishError if int8 loses more
+    than MAX_INT8_LOSS_DB.
     """
     metrics: Metrics = {}
-    variants = {"": data}
+    variants = {"": (data, measured)}
     if data.test.shape[-1] == 3:
-        variants["grey_"] = replace(data, test=to_grayscale(data.test))
-    for prefix, variant in variants.items():
-        float32, int8 = (psnr_metrics(recipe, variant, functions) for functions in (exact, graphs))
-        for key in float32:
+        grey = replace(data, test=to_grayscale(data.test))
+        variants["grey_"] = grey, psnr_metrics(recipe, grey, exact)
+    for prefix, (variant, float32) in variants.items():
+        int8 = psnr_metrics(recipe, variant, graphs)
+        for key in int8:
             loss = float32[key] - int8[key]
             if loss > MAX_INT8_LOSS_DB:
                 raise PublishError(
                     f"int8 loses {loss:.2f} dB of {prefix}{key}, more than {MAX_INT8_LOSS_DB} dB: set "
                     "model.int8 = false"
                 )
-        metrics |= {f"{prefix}{key}": value for key, value in float32.items()}
+        metrics |= {f"{prefix}{key}": float32[key] for key in int8}
         metrics |= {f"int8_{prefix}{key}": value for key, value in int8.items()}
     return metrics
 
@@ -129,7 +135,8 @@ def _write_version(folder: Path, recipe: Recipe, data: Dataset, fitted: FitResul
     parity = check_parity(fitted.net, graphs, data.test)
     measured = evaluate(recipe, data, fitted.net, graphs)
     if recipe.model.int8:
-        measured.metrics.update(_evaluate_int8(recipe, data, load_verified(folder, card, "int8"), graphs))
+        int8 = load_verified(folder, card, "int8")
+        measured.metrics.update(_evaluate_int8(recipe, data, int8, graphs, measured.metrics))
     if recipe.model.weights:
         weights = {name: tensor.contiguous() for name, tensor in fitted.net.state_dict().items()}
         (folder / WEIGHTS_FILE).write_bytes(save(weights))

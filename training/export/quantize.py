@@ -1,106 +1,43 @@
-"""Static int8 quantization of a float32 graph in QDQ format, with onnxruntime's quantization tools.
+"""Static int8 quantization of the convolutions of a float32 graph. All else stays in float32.
 
-The ranges of the activations are calibrated on images. Pre- and postprocessing stay in float32.
+The ranges of the activations are calibrated on images, and the weights are rounded by the inputs on them.
 """
 
-import logging
-import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
-from itertools import cycle
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from training.export.int8_graph import prepare_for_int8
+from training.errors import PublishError
+from training.export.activations import observe
+from training.export.int8_graph import insert_int8, int8_convolutions, remove_identity_pools
+from training.export.weight_rounding import round_weights
 
-QUANTIZED_OPS = ("Conv", "Relu", "Add", "Reshape", "Transpose", "Slice")
-"""With additions and operators that move pixels, whole blocks stay in int8; quantizing Conv alone gains half."""
-PERCENTILE = 99.99
-"""Percentage of an activation's values within its range; the others are clipped."""
-CALIBRATION_STRENGTHS = (1.0, 1.5, 2.0)
-"""Strengths of denoising whose activations must be within the ranges."""
+WEIGHT_BITS = 7
+"""Bits of the weights. Without VNNI, onnxruntime adds products of two pairs in 16 bits, which 8 bits overflow."""
 
 
-class CalibrationReader(CalibrationDataReader):
-    """Feeds the calibration arrays to onnxruntime, one per run.
+def quantize(graph: bytes, arrays: Sequence[NDArray[Any]], percentile: float = 100.0) -> bytes:
+    """Quantize a serialized ONNX model, calibrated by running it on each of `arrays` (N, ...).
 
-    Strengths, if the graph takes them, cycle through CALIBRATION_STRENGTHS.
+    Ranges hold `percentile` percent of the values of an activation at each end; others are clipped.
+    Raises PublishError if the graph has no `int8_convolutions`.
     """
-
-    def __init__(self, names: Sequence[str], arrays: Sequence[NDArray[Any]]) -> None:
-        """Take the names of the graph's inputs, and the values (N, ...) of the first."""
-        first, *others = names
-        strengths = cycle(CALIBRATION_STRENGTHS)
-        self._feeds = iter(
-            [
-                {first: array, **{name: np.full(len(array), next(strengths), np.float32) for name in others}}
-                for array in arrays
-            ]
+    model = onnx.load_from_string(graph)
+    remove_identity_pools(model.graph)
+    convolutions = int8_convolutions(model.graph)
+    if not convolutions:
+        raise PublishError(
+            "the net has no convolution larger than 1x1 between the first and the last, and no other is quantized: set "
+            "model.int8 = false"
         )
-
-    def get_next(self) -> Any:
-        """Return the next input by name, or None at the end."""
-        return next(self._feeds, None)
-
-
-def quantize(graph: bytes, arrays: Sequence[NDArray[Any]]) -> bytes:
-    """Quantize a serialized ONNX model to int8, calibrated by running it on each of `arrays` (N, ...)."""
-    with tempfile.TemporaryDirectory() as folder, _silence_quantizer():
-        original, prepared, quantized = (
-            Path(folder) / name for name in ("original.onnx", "prepared.onnx", "quantized.onnx")
-        )
-        original.write_bytes(graph)
-        quant_pre_process(original, prepared, skip_symbolic_shape=True)
-        model = onnx.load(prepared)
-        prepare_for_int8(model)
-        onnx.save(model, prepared)
-        quantize_static(
-            prepared,
-            quantized,
-            CalibrationReader([node.name for node in model.graph.input], arrays),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=list(QUANTIZED_OPS),
-            nodes_to_quantize=_quantizable_nodes(model),
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": PERCENTILE},
-        )
-        return onnx.load(quantized).SerializeToString(deterministic=True)
-
-
-def _quantizable_nodes(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the nodes of QUANTIZED_OPS that are convolutions or depend on one."""
-    names: list[str] = []
-    outputs: set[str] = set()  # of the chosen nodes
-    for node in model.graph.node:
-        if node.op_type in QUANTIZED_OPS and (node.op_type == "Conv" or any(name in outputs for name in node.input)):
-            names.append(node.name)
-            outputs.update(node.output)
-    return names
-
-
-@contextmanager
-def _silence_quantizer() -> Generator[None]:
-    """Silence the tools' progress on stdout, and their advice to preprocess the model, which `quantize` follows."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        with redirect_stdout(StringIO()), np.errstate(all="ignore"):
-            yield
-    finally:
-        logging.root.setLevel(level)
+    activations = observe(model, convolutions, arrays)
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    weights = {
+        one.name: round_weights(tensors[one.weights], activations.moments[one.name], WEIGHT_BITS)
+        for one in convolutions
+    }
+    insert_int8(model.graph, convolutions, activations.ranges(percentile), weights)
+    onnx.checker.check_model(model)
+    return model.SerializeToString(deterministic=True)

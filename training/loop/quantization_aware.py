@@ -1,4 +1,4 @@
-"""Quantization-aware training: the forward pass rounds weights and activations as the int8 graph does.
+"""Quantization-aware training: the forward pass rounds weights and activations nearly as the int8 graph does.
 
 Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference" (CVPR
 2018). The gradient passes through the rounding unchanged (straight-through estimator, Bengio et al. 2013).
@@ -13,15 +13,16 @@ from torch.overrides import TorchFunctionMode
 
 LEVELS = 255
 """Steps of an activation between the least and the largest value in the batch."""
-WEIGHT_LEVELS = 127
+WEIGHT_LEVELS = 63
 """The integer that stands for the largest absolute weight of an output channel."""
 
 
 class Int8Rounding(TorchFunctionMode):
-    """Context manager within which convolutions, additions and subtractions of images round their operands to int8.
+    """Context manager within which convolutions with kernels larger than 1x1 round their operands to int8.
 
-    These are the operators that `training.export.quantize` quantizes. Rounding operands instead of results rounds an
-    activation function together with its convolution, as the int8 graph does. Ranges are those of the batch.
+    `training.export.int8_graph` quantizes these convolutions but the first and the last, which are not known here.
+    Rounding operands instead of results rounds an activation function together with its convolution, as the int8 graph
+    does. Ranges are those of the batch.
     """
 
     def __torch_function__(
@@ -31,17 +32,13 @@ class Int8Rounding(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call the function of torch, with rounded operands if it is one of those."""
+        """Call the function of torch, with rounded operands if it is such a convolution."""
         kwargs = kwargs or {}
         if func is torch.conv2d:
             images, weights, *others = args
-            return func(round_activations(images), round_weights(weights), *others, **kwargs)
-        if func in _ELEMENTWISE and all(isinstance(operand, Tensor) and operand.ndim == 4 for operand in args[:2]):
-            return func(*(round_activations(operand) for operand in args[:2]), *args[2:], **kwargs)
+            if weights.shape[2:] != (1, 1):
+                return func(round_activations(images), round_weights(weights), *others, **kwargs)
         return func(*args, **kwargs)
-
-
-_ELEMENTWISE = (torch.Tensor.add, torch.Tensor.sub)
 
 
 def round_activations(values: Tensor) -> Tensor:
