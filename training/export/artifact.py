@@ -127,11 +127,8 @@ def load_verified(folder: Path, card: Card, precision: Precision = "float32") ->
 
     Raises PublishError if the service would reject the model.
     """
-    try:
-        sessions = {graph.file: load_graph(folder, card, graph) for graph in card.graphs}
-        return {graph.operation: sessions[graph.file].run for graph in card.graphs if graph.precision == precision}
-    except ModelRejected as error:
-        raise PublishError(f"the service would reject this model: {error.detail}") from error
+    sessions = {graph.file: _load(folder, card, graph) for graph in card.graphs}
+    return {graph.operation: sessions[graph.file].run for graph in card.graphs if graph.precision == precision}
 
 
 def load_verified_noise_map(folder: Path, card: Card) -> GraphFunction | None:
@@ -142,11 +139,16 @@ def load_verified_noise_map(folder: Path, card: Card) -> GraphFunction | None:
     graph = next((graph for graph in card.graphs if graph.operation == "denoise"), None)
     if graph is None or not card.noise_map:
         return None
+    session = _load(folder, card, graph)
+    return lambda images: session.run_with_map(images).maps
+
+
+def _load(folder: Path, card: Card, graph: Graph) -> Session:
+    """Load a graph as the service does. Raises PublishError if it would be rejected."""
     try:
-        session = load_graph(folder, card, graph)
+        return load_graph(folder, card, graph)
     except ModelRejected as error:
         raise PublishError(f"the service would reject this model: {error.detail}") from error
-    return lambda images: session.run_with_map(images).maps
 
 
 def check_parity(

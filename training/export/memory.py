@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from service.card import STRENGTH_CONTROL
+from service.runtime.session import Session
+
 SIDES = (1064, 880)
 """Sides of the measured image in pixels: a tile of 0.9 megapixels, as the service cuts them."""
 WARMUP_SIDE = 64
@@ -31,19 +34,14 @@ def bytes_per_pixel(graph: bytes, sides: tuple[int, int] = SIDES) -> float:
 
 
 def _measure_bytes_per_pixel(file: Path, sides: tuple[int, int]) -> float:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.enable_mem_pattern = 1, False
-    options.execution_order = ort.ExecutionOrder.PRIORITY_BASED  # as the service runs it
-    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    spec, *controls = session.get_inputs()
-    feeds = {control.name: np.ones(1, np.float32) for control in controls}
-    tile = np.random.default_rng(0).integers(0, 256, (1, *sides, spec.shape[3]), np.uint8)
-    session.run(None, {spec.name: tile[:, :WARMUP_SIDE, :WARMUP_SIDE], **feeds})
+    session = Session(file.read_bytes(), free_sizes=True, controls={STRENGTH_CONTROL: 1.0})
+    tile = np.random.default_rng(0).integers(0, 256, (1, *sides, session.input.shape[-1]), np.uint8)
+    small = tile[:, :WARMUP_SIDE, :WARMUP_SIDE]
+    session.run(small)
+    session.release_memory(small)  # as the service does once it has loaded a graph
     before = _peak_rss()
     for _ in range(2):
-        session.run(None, {spec.name: tile, **feeds})
+        session.run(tile)
     return max(1.0, (_peak_rss() - before) / (sides[0] * sides[1]))
 
 
