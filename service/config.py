@@ -120,7 +120,7 @@ class Settings(BaseModel):
         "computes exactly, /models gives the figures; a graph set here that it cannot compute exactly is refused",
     )
     tile_memory_mib: int = Field(
-        default=128, ge=16, description="MiB per CPU core for the tiles of large images in a model run"
+        default=136, ge=16, description="MiB per CPU core for the tiles of large images in a model run"
     )
     model_watch: Literal["auto", "poll", "off"] = Field(
         default="auto", description="how changes in the models folder are detected"
