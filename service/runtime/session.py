@@ -45,9 +45,6 @@ SUMS_MODEL = (
     + b"b\x14\n\x01y\x12\x0f\n\r\x08\x06\x12\t\n\x03\x12\x01n\n\x02\x08\x10B\x04\n\x00\x10\r"
 )
 
-
-# Arena of all graphs for images of any size. After a release its regions begin at 64 MiB and double. With the default,
-# 2 MiB, later tensors do not fit into the first regions: a tile of photo then takes 311 MiB instead of 257.
 TILE_ARENA = {
     "max_mem": 0,
     "arena_extend_strategy": 0,
@@ -55,6 +52,10 @@ TILE_ARENA = {
     "max_dead_bytes_per_chunk": 1 << 20,
     "initial_growth_chunk_size_bytes": 64 << 20,
 }
+"""The arena of all graphs for images of any size. After a release its regions begin at 64 MiB and double.
+
+With the default, 2 MiB, later tensors do not fit into the first regions: a tile of photo takes 311 MiB instead of 257.
+"""
 
 
 @dataclass(frozen=True, slots=True)
