@@ -48,6 +48,7 @@ BRIDGES = {
     },
     "training.export.code_tables": {"service.codec.range_coder"},
     "training.export.imported": {"service.card", "service.runtime.tensors"},
+    "training.export.memory": {"service.card", "service.runtime.session"},
 }
 """Every import of the service by training, by full module names."""
 

@@ -161,7 +161,8 @@ def bulk(source: str, output: str, *, options: BulkOptions = BulkOptions(), json
     Returns the exit status: 1 if an image failed, else 0. Failed images are named on standard error, and the same
     command tries them again.
     """
-    if not ray.is_initialized():
+    connects = not ray.is_initialized()
+    if connects:
         ray.init(log_to_driver=False)
     left, skipped = plan_names(list_names(source), list_names(output))
     print(f"{len(left)} images, {skipped} skipped because their outputs exist", file=sys.stderr)
@@ -188,6 +189,8 @@ def bulk(source: str, output: str, *, options: BulkOptions = BulkOptions(), json
             if time.monotonic() - reported > PROGRESS_SECONDS or done == len(left):
                 reported = time.monotonic()
                 print(f"{done} of {len(left)} done, {failed} failed", file=sys.stderr)
+    if connects:
+        ray.shutdown()  # Ray prints messages about actors that died on standard output, also after the last image
     if json_summary:
         print(json.dumps({"done": done, "failed": failed, "skipped": skipped, "cpu_seconds": cpu_seconds}))
     return FAILURE if failed else 0
