@@ -82,10 +82,10 @@ DIGITS_NOISE = Noise(NOISE_PERCENTILES, (0.0, 68e-6, 96e-6, 340e-6, 1957e-6, 435
 """Measured by benchmarks.capacity_check on an AMD EPYC with AVX-512 and VNNI, a virtual machine."""
 
 
-# The only numbers that are measured, all on an AMD EPYC with AVX-512 and VNNI. Speeds: half of what onnxruntime alone does
-# on both cores, photo in int8, and the share of it with tiles that overlap and JPEG: photographs.md. Digits: serving.md,
-# one worker, PNG to denoised PNG: 5,354 requests/s at 32 connections, 0.379 ms at one. Both tables are in
-# benchmarks/results/amd-epyc-avx512-vnni/.
+# The only numbers that are measured, all on an AMD EPYC with AVX-512 and VNNI. Speeds: half of what onnxruntime alone
+# does on both cores, photo in int8, and the share of it with tiles that overlap and JPEG: photographs.md. Digits:
+# serving.md, one worker, PNG to denoised PNG: 5,354 requests/s at 32 connections, 0.379 ms at one. Both tables are
+# in benchmarks/results/amd-epyc-avx512-vnni/.
 PHOTO_MODELS = (PhotoModel("photo", 3.21 / 2, 0.78), PhotoModel("photo-fast", 5.29 / 2, 0.75))
 DIGITS = BatchModel.of(rate=5354, alone=0.379e-3)
 
