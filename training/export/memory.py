@@ -35,7 +35,8 @@ def bytes_per_pixel(graph: bytes, sides: tuple[int, int] = SIDES) -> float:
 
 def _measure_bytes_per_pixel(file: Path, sides: tuple[int, int]) -> float:
     session = Session(file.read_bytes(), free_sizes=True, controls={STRENGTH_CONTROL: 1.0})
-    tile = np.random.default_rng(0).integers(0, 256, (1, *sides, session.input.shape[-1]), np.uint8)
+    channels = session.input.shape[-1] or 1
+    tile = np.random.default_rng(0).integers(0, 256, (1, *sides, channels), np.uint8)
     small = tile[:, :WARMUP_SIDE, :WARMUP_SIDE]
     session.run(small)
     session.release_memory(small)  # as the service does once it has loaded a graph
