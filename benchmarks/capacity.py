@@ -86,7 +86,7 @@ DIGITS_NOISE = Noise(NOISE_PERCENTILES, (0.0, 68e-6, 96e-6, 340e-6, 1957e-6, 435
 # does on both cores, photo in int8, and the share of it with tiles that overlap and JPEG: photographs.md. Digits:
 # serving.md, one worker, PNG to denoised PNG: 5,354 requests/s at 32 connections, 0.379 ms at one. Both tables are
 # in benchmarks/results/amd-epyc-avx512-vnni/.
-PHOTO_MODELS = (PhotoModel("photo", 3.21 / 2, 0.78), PhotoModel("photo-fast", 5.29 / 2, 0.75))
+PHOTO_MODELS = (PhotoModel("photo", 3.25 / 2, 0.74), PhotoModel("photo-fast", 5.26 / 2, 0.75))
 DIGITS = BatchModel.of(rate=5354, alone=0.379e-3)
 
 
