@@ -101,6 +101,21 @@ def test_single_item_runs_immediately() -> None:
     assert sizes == [1, 1, 1]
 
 
+def test_bulk_runs_in_whole_batches_unless_others_wait() -> None:
+    sizes: list[int] = []
+
+    async def work(*others: Array) -> list[int]:
+        sizes.clear()
+        with ThreadPoolExecutor(1) as pool:
+            hooks = RunHooks(on_batch=lambda size, _: sizes.append(size))
+            batcher = Batcher(double, max_batch=8, pool=pool, hooks=hooks)
+            await asyncio.gather(*(batcher.submit(array) for array in (items(*range(20)), *others)))
+        return sizes
+
+    assert run(work) == [8, 8, 4]
+    assert run(lambda: work(items(1))) == [8, 5, 8]  # the single item joins the half of a batch
+
+
 def test_single_item_overtakes_a_bulk_request() -> None:
     order: list[str] = []
 
