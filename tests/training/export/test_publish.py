@@ -227,8 +227,7 @@ def test_int8_is_published_with_its_quality_loss(tmp_path: Path) -> None:
     in_floats, in_integers = (graph.bytes_per_pixel for graph in card.graphs)
     assert in_floats
     assert in_integers
-    assert 10 < in_integers < 1000
-    assert in_integers / in_floats < 1.1  # features of skip connections stay in float32
+    assert 10 < in_integers < in_floats < 1000
     kinds = {node.op_type for node in onnx.load(target / "denoise.int8.onnx").graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     for level in (15, 25, 50):
