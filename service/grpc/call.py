@@ -12,7 +12,7 @@ from service.engine.pipeline import Job
 from service.errors import InternalError, Problem
 from service.grpc import open_inference_pb2 as pb
 from service.state import State
-from service.telemetry.request_ids import client_trace_id, request_id
+from service.telemetry import request_ids
 from service.telemetry.stages import Stages
 from service.telemetry.timings import Timings
 
@@ -69,7 +69,7 @@ class GrpcCall:
         """The id of the request, made when it is needed first."""
         if not self._id:
             headers = self.headers
-            self._id = request_id(headers.get(b"x-request-id"), headers.get(b"traceparent"))
+            self._id = request_ids.request_id(headers.get(b"x-request-id"), headers.get(b"traceparent"))
         return self._id
 
     def authorize(self, path: str) -> None:
@@ -85,10 +85,7 @@ class GrpcCall:
 
     def trace_ids(self) -> dict[str, str]:
         """Return the trace id and the span id for log lines, or the client's trace id if the call is not traced."""
-        if self.span:
-            return self.span.log_fields()
-        trace_id = client_trace_id(self.headers.get(b"traceparent"))
-        return {"trace_id": trace_id} if trace_id else {}
+        return request_ids.trace_ids(self.span, self.headers.get(b"traceparent"))
 
     def record(self) -> None:
         """Count the call. Log it if the access log is on or it failed in the service."""

@@ -11,7 +11,7 @@ from starlette.types import Scope, Send
 from service.engine.pipeline import Job
 from service.http.headers import TRACE_RESPONSE
 from service.state import State
-from service.telemetry.request_ids import client_trace_id, request_id
+from service.telemetry import request_ids
 from service.telemetry.stages import Stages
 from service.telemetry.timings import Timings
 
@@ -65,7 +65,7 @@ def create_context(scope: Scope) -> RequestContext:
     headers = dict(scope["headers"])
     if len(headers) < len(scope["headers"]):
         headers = merge_headers(scope["headers"])
-    chosen = request_id(headers.get(b"x-request-id"), headers.get(b"traceparent"))
+    chosen = request_ids.request_id(headers.get(b"x-request-id"), headers.get(b"traceparent"))
     context = scope["context"] = RequestContext(chosen, headers, perf_counter())
     return context
 
@@ -80,10 +80,7 @@ def merge_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 def trace_ids(context: RequestContext) -> dict[str, str]:
     """Return the trace id and the span id for log lines, or the client's trace id if the request is not traced."""
-    if context.span:
-        return context.span.log_fields()
-    trace_id = client_trace_id(context.headers.get(b"traceparent"))
-    return {"trace_id": trace_id} if trace_id else {}
+    return request_ids.trace_ids(context.span, context.headers.get(b"traceparent"))
 
 
 def start_span(context: RequestContext, state: State, scope: Scope) -> None:
