@@ -14,7 +14,7 @@ from training.export.int8_graph import Int8Weights
 Array = NDArray[Any]
 
 DAMPING = 0.01
-"""What is added to the squares of the inputs, as a share of their mean: no input is known that well."""
+"""What is added to the diagonal of the moments, as a share of its mean, so that they can be inverted (as in GPTQ)."""
 
 
 def round_weights(weights: Array, moments: Array, bits: int) -> Int8Weights:
