@@ -26,6 +26,10 @@ CARD_FILE = "card.json"
 CARD_SCHEMA_FILE = "card.schema.json"
 NOISE_MAP_OUTPUT = "noise_variance"
 """Name of the second output of a graph with `noise_map`."""
+CROP_INPUT = "crop"
+"""Name of an optional input of a graph for images of any size, int64 (4,): pixels of the output to leave out.
+
+They are left out at the top, left, bottom and right, and as early in the graph as possible."""
 STRENGTH_CONTROL = "strength"
 """Name of the control of a `denoise` graph that removes more noise: 1 for what the model chooses, above 1 for more."""
 

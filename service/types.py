@@ -5,6 +5,8 @@ from typing import Any, Literal, NamedTuple
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Crop = tuple[int, int, int, int]
+"""Pixels to leave out at the top, left, bottom and right of an image."""
 TileOutcome = Literal["run", "failed", "dropped"]
 """How a tile ended. It is dropped if its request has ended before it started."""
 

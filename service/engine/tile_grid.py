@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from service.types import Crop
+
 EXTRA_COLUMNS = 4  # column counts to try for each row count, if several tiles run at once
 MAX_OVERLAP = 1.5  # stop the search when more rows would read this many times the pixels of the best layout
 
@@ -40,6 +42,17 @@ class Tile:
     def pixels(self) -> int:
         """Number of pixels to read."""
         return self.rows.read_length * self.columns.read_length
+
+    @property
+    def crop(self) -> Crop:
+        """The pixels of the output that are not kept."""
+        rows, columns = self.rows, self.columns
+        return (
+            rows.keep_start - rows.read_start,
+            columns.keep_start - columns.read_start,
+            rows.read_stop - rows.keep_stop,
+            columns.read_stop - columns.keep_stop,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ from service.engine.scheduler import Batch, BatchResult, InferenceError, Run, Ru
 from service.engine.tile_grid import Grid, Span, Tile
 from service.errors import ImageTooLarge, QueueTimeout
 from service.runtime.session import MappedOutputs
-from service.types import Array
+from service.runtime.tensors import crop_images
+from service.types import Array, Crop
 
 Lane = Literal["tiles", "small"]
-RunWithMap = Callable[[Array, Array | None], MappedOutputs]
+RunWithMap = Callable[..., MappedOutputs]
+"""Runs a graph as `Run` does, and returns its second output, too."""
 
 FAST_LANE_PIXELS = 1 << 16  # pixels of an image that is run in the lane "small"
 SPLIT_PIXELS = 1 << 17  # pixels per runner for which a lone image is split; the overlap is then at most about a fourth
@@ -62,8 +64,9 @@ class TileScheduler:
     Requests take turns: each starts one tile, then the next request starts one. If no other image is queued, an image
     is split for all runners, even if one tile could hold it. Images of at most `fast_lane_pixels` have an additional
     slot, so that they do not wait for tiles of large images. `run_with_map` replaces `run` for a graph with a second
-    output, which has one number for each cell of the grid's stride. That output is exact in tiles, too. With `tiled`
-    false, an image is run as a whole, and one that is larger than a tile of the grid is rejected.
+    output, which has one number for each cell of the grid's stride. That output is exact in tiles, too. With `crops`,
+    both take the pixels of their output to leave out as a keyword `crop`. With `tiled` false, an image is run as a
+    whole, and one that is larger than a tile of the grid is rejected.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class TileScheduler:
         fast_lane_pixels: int = FAST_LANE_PIXELS,
         hooks: RunHooks | None = None,
         run_with_map: RunWithMap | None = None,
+        crops: bool = False,
         tiled: bool = True,
     ) -> None:
         self._run = run
@@ -85,6 +89,7 @@ class TileScheduler:
         self._runners = runners
         self._fast_lane_pixels = fast_lane_pixels
         self._hooks = hooks or RunHooks()
+        self._crops = crops
         self._tiled = tiled
         self._free_slots: dict[Lane, int] = {"tiles": runners, "small": 1}
         self._queues: dict[Lane, PriorityQueue[ImageJob]] = {"tiles": PriorityQueue(), "small": PriorityQueue()}
@@ -190,21 +195,21 @@ class TileScheduler:
             job.image[:, rows.read_start : rows.read_stop, columns.read_start : columns.read_stop]
         )
         result = self._run_graph(job, tile, source)
-        if result.shape != source.shape:
-            raise InferenceError(f"the graph returned shape {result.shape} for shape {source.shape}")
-        top = rows.keep_start - rows.read_start
-        left = columns.keep_start - columns.read_start
-        height = rows.keep_stop - rows.keep_start
-        width = columns.keep_stop - columns.keep_start
-        interior = result[:, top : top + height, left : left + width]
-        job.output[:, rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop] = interior
-        self._hooks.on_run(interior.nbytes, perf_counter() - start)
+        target = job.output[:, rows.keep_start : rows.keep_stop, columns.keep_start : columns.keep_stop]
+        expected = target.shape if self._crops else source.shape
+        if result.shape != expected:
+            raise InferenceError(f"the graph returned shape {result.shape} instead of {expected}")
+        if not self._crops:
+            result = crop_images(result, tile.crop)
+        target[:] = result
+        self._hooks.on_run(target.nbytes, perf_counter() - start)
 
     def _run_graph(self, job: ImageJob, tile: Tile, source: Array) -> Array:
         """Run the graph on the pixels of a tile, and copy its second output, if any, into the map of the job."""
+        options: dict[str, Crop] = {"crop": tile.crop} if self._crops and any(tile.crop) else {}
         if self._run_with_map is None or job.noise_map is None:
-            return self._run(source) if job.controls is None else self._run(source, job.controls)
-        result = self._run_with_map(source, job.controls)
+            return self._run(source, **options) if job.controls is None else self._run(source, job.controls, **options)
+        result = self._run_with_map(source, job.controls, **options)
         rows = _cells_to_keep(tile.rows, self._grid.stride)
         columns = _cells_to_keep(tile.columns, self._grid.stride)
         top = tile.rows.read_start // self._grid.stride

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
+from service.card import CROP_INPUT
 from service.errors import ModelRejected
 from service.runtime.hardware import Choice
 from service.runtime.providers import (
@@ -27,7 +28,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np
 import onnxruntime as ort
 
-from service.types import Array
+from service.types import Array, Crop
 
 ON_CPU = Device()
 # A serialized model with one Identity node, float32 of shape (1,). A test compares it with the output of `onnx`.
@@ -122,6 +123,8 @@ class Session:
         self._shrink_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.input, *controls_taken = _tensor_specs(self._session.get_inputs())
         self.output, *maps = _tensor_specs(self._session.get_outputs())
+        optional = self._session.get_overridable_initializers()
+        self.crops = free_sizes and any(node.name == CROP_INPUT for node in optional)
         self.controls = tuple(controls_taken)
         self.maps = tuple(maps)
         defaults = controls or {}
@@ -130,23 +133,29 @@ class Session:
                 raise ModelRejected(f"the graph has an input {control.name}, and the card has no control of that name")
         self.control_defaults = np.array([defaults[control.name] for control in self.controls], np.float32)
 
-    def run(self, batch: Array, controls: Array | None = None) -> Array:
+    def run(self, batch: Array, controls: Array | None = None, crop: Crop | None = None) -> Array:
         """Run a batch (N first) of the shape and dtype of `input`, and return the outputs (N first) like `output`.
 
-        `controls` are the values of the inputs `controls`, float32 (N, controls); without them, the defaults.
+        `controls` are the values of the inputs `controls`, float32 (N, controls); without them, the defaults. `crop`
+        are the pixels of the outputs to leave out, for a graph that `crops`.
         """
-        feeds = self._feeds(batch, controls) if self.controls else {self.input.name: batch}
+        feeds = self._feeds(batch, controls, crop) if self.controls or crop else {self.input.name: batch}
         return cast("Array", self._session.run([self.output.name], feeds)[0])
 
-    def run_with_map(self, batch: Array, controls: Array | None = None) -> MappedOutputs:
-        """Run a batch as `run` does, and return the second output of the graph besides."""
-        outputs, maps = self._session.run([self.output.name, self.maps[0].name], self._feeds(batch, controls))
+    def run_with_map(self, batch: Array, controls: Array | None = None, crop: Crop | None = None) -> MappedOutputs:
+        """Run a batch as `run` does, and return the second output of the graph besides, which is never cropped."""
+        feeds = self._feeds(batch, controls, crop)
+        outputs, maps = self._session.run([self.output.name, self.maps[0].name], feeds)
         return MappedOutputs(cast("Array", outputs), cast("Array", maps))
 
-    def _feeds(self, batch: Array, controls: Array | None) -> dict[str, Array]:
-        values = np.tile(self.control_defaults, (len(batch), 1)) if controls is None else controls
-        columns = {spec.name: np.ascontiguousarray(values[:, at]) for at, spec in enumerate(self.controls)}
-        return {self.input.name: batch, **columns}
+    def _feeds(self, batch: Array, controls: Array | None, crop: Crop | None = None) -> dict[str, Array]:
+        feeds = {self.input.name: batch}
+        if self.controls:
+            values = np.tile(self.control_defaults, (len(batch), 1)) if controls is None else controls
+            feeds |= {spec.name: np.ascontiguousarray(values[:, at]) for at, spec in enumerate(self.controls)}
+        if crop is not None:
+            feeds[CROP_INPUT] = np.array(crop, np.int64)
+        return feeds
 
     def release_memory(self, batch: Array) -> None:
         """Run a batch once, and free the memory of the arena that this run did not need."""

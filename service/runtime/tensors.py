@@ -7,7 +7,7 @@ import numpy as np
 
 from service.card import Tensor
 from service.errors import ModelRejected
-from service.types import Array
+from service.types import Array, Crop
 
 
 def to_array(tensor: Tensor) -> Array:
@@ -23,6 +23,18 @@ def to_tensor(array: Array) -> Tensor:
     data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
     dtype: Literal["uint8", "float32"] = "uint8" if array.dtype == np.uint8 else "float32"
     return Tensor(dtype=dtype, shape=list(array.shape), data=data)
+
+
+def crop_images(images: Array, crop: Crop) -> Array:
+    """Return a view of images (N,H,W,C) without the pixels of the crop."""
+    top, left, bottom, right = crop
+    return images[:, top : images.shape[1] - bottom, left : images.shape[2] - right]
+
+
+def uneven_crop(images: Array) -> Crop:
+    """Return a crop of images (N,H,W,C) that leaves out a different share of them at each side, to test graphs with."""
+    height, width = images.shape[1:3]
+    return height * 2 // 5, width // 5, height // 8, width // 4
 
 
 def max_difference(actual: Array, expected: Array) -> float:

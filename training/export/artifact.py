@@ -37,7 +37,7 @@ from service.card import Data as CardData
 from service.errors import ModelRejected
 from service.repository.loader import load_graph
 from service.runtime.session import Session
-from service.runtime.tensors import max_difference, to_array, to_tensor
+from service.runtime.tensors import crop_images, max_difference, to_array, to_tensor, uneven_crop
 from training.data import Dataset, Items
 from training.errors import PublishError
 from training.evaluation.metrics import Evaluation, GraphFunction
@@ -264,12 +264,15 @@ def _quantize_graph(folder: Path, graph: Graph, arrays: Sequence[NDArray[Any]], 
 
 
 def _measure_parity(module: ExportModule, run: GraphFunction, inputs: NDArray[Any]) -> Parity:
+    controls = strengths = None
     if module.takes_strength:  # the items of a batch have different strengths, the first of them the default
         strengths = np.linspace(1, module.net.max_strength, len(inputs), dtype=np.float32)
-        expected, actual = run_torch(module, inputs, strengths), run(inputs, strengths[:, np.newaxis])
-    else:
-        expected, actual = run_torch(module, inputs), run(inputs)
-    difference = max_difference(actual, expected)
+        controls = strengths[:, np.newaxis]
+    expected = run_torch(module, inputs, strengths)
+    difference = max_difference(run(inputs, controls), expected)
+    if module.crops:
+        crop = uneven_crop(inputs)
+        difference = max(difference, max_difference(run(inputs, controls, crop), crop_images(expected, crop)))
     unit, bound = ("levels", MAX_GREY_LEVELS) if expected.dtype == np.uint8 else ("relative", MAX_RELATIVE_ERROR)
     if not difference <= bound:
         raise PublishError(

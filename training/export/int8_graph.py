@@ -55,20 +55,26 @@ class Int8Convolution:
 
 
 def int8_convolutions(graph: onnx.GraphProto) -> list[Int8Convolution]:
-    """Return the convolutions to compute in int8: all with kernels larger than 1x1, but the first and the last.
+    """Return the convolutions to compute in int8: all with kernels larger than 1x1, but those at both ends.
 
-    The others have few products and much influence: the first and the last carry the picture itself, and 1x1 kernels
-    carry the features from level to level. A skip connection in 8 bits adds its rounding to every picture, also to
-    those with little noise, for which the steps are too large: a range must hold the features of strong noise.
+    The others have few products and much influence: those at the ends carry the picture itself, and 1x1 kernels carry
+    the features from level to level. A skip connection in 8 bits adds its rounding to every picture, also to those with
+    little noise, for which the steps are too large: a range must hold the features of strong noise.
     """
     kernels = {tensor.name: tensor.dims[2:] for tensor in graph.initializer}
-    large = [node for node in graph.node if node.op_type == "Conv" and set(kernels[node.input[1]]) != {1}]
+    large: list[onnx.NodeProto] = []
     readers: dict[str, list[onnx.NodeProto]] = {}
+    features: set[str] = set()  # what depends on the values that a convolution returns
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
+        is_after_convolution = not features.isdisjoint(node.input)
+        if node.op_type == "Conv" and is_after_convolution and set(kernels[node.input[1]]) != {1}:
+            large.append(node)
+        if node.op_type == "Conv" or (is_after_convolution and node.op_type != "Shape"):
+            features.update(node.output)
     chosen: list[Int8Convolution] = []
-    for node in large[1:-1]:
+    for node in large[:-1]:
         (output,) = node.output
         following = readers.get(output, [])
         is_activated = len(following) == 1 and following[0].op_type == "Relu"

@@ -90,9 +90,17 @@ class Autoencoder(nn.Module, ABC):
         """Return the raw reconstruction (N, *shape) of items (N, *shape)."""
         return self.forward_with_code(x).output
 
-    def denoise(self, x: Tensor, strength: Tensor) -> ForwardResult:  # noqa: ARG002 - for networks that take one
-        """Denoise items (N, *shape) with a strength for each, (N,), from 1 to `max_strength`."""
+    def denoise(self, x: Tensor, strength: Tensor | None = None, crop: Tensor | None = None) -> ForwardResult:  # noqa: ARG002 - for networks that take them
+        """Denoise items (N, *shape) with a strength for each, (N,), from 1 to `max_strength`.
+
+        `crop`, int64 (4,), is for networks with `any_size`: the pixels of the output to leave out at its top, left,
+        bottom and right.
+        """
         return self.forward_with_code(x)
+
+    def for_inference(self) -> "Autoencoder":
+        """Return a network with the same outputs, but for rounding, that is faster to run and is not trained."""
+        return self
 
     def freeze_body(self) -> None:
         """Train nothing but `added_parts` from now on."""

@@ -4,8 +4,9 @@ There is no normalisation, no gating and no global operation. The networks are c
 is bounded, so that large pictures can be processed in tiles.
 """
 
+from copy import deepcopy
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 import torch
 from annotated_types import Len
@@ -15,6 +16,16 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
 from training.nets.base import Autoencoder, ForwardResult, NetSection, Operation, Shape
+from training.nets.cropping import (
+    Crop,
+    coarse_cells,
+    compose_convolutions,
+    crop_from,
+    crop_like,
+    crop_sides,
+    remaining_crop,
+    scale_crop,
+)
 from training.nets.noise_control import MAX_STRENGTH, Modulation, NoiseEstimate, draw_strengths
 
 
@@ -81,6 +92,10 @@ class Conv(Autoencoder):
         self.upsample = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(_blocks(width, count) for width, (_, count) in zip(widths, blocks, strict=True))
         self.tail = nn.Conv2d(widths[0], folded, 3, padding=1)
+        self.stem: nn.Conv2d | None = None
+        # Of a pixel in the finest level of the decoder: 2 cells per block, and 1 each for the head and the tail.
+        self.finest_reach = (2 * blocks[0][1] + 2) * section.unshuffle
+        self.has_finest_features = blocks[0][0] > 0
         self.noise_control = section.noise_control
         if section.noise_control:
             self.max_strength, self.added_parts = MAX_STRENGTH, ("noise_estimate", "modulation")
@@ -93,7 +108,7 @@ class Conv(Autoencoder):
 
     def encode(self, x: Tensor) -> Tensor:
         """Encode pictures (N, C, H, W) as codes (N, code, H / total_stride, W / total_stride), sides rounded up."""
-        return self._encode_levels(x)[0]
+        return self._encode_levels(self._pad(x))[0]
 
     def decode(self, code: Tensor) -> Tensor:
         """Decode codes (N, code, h, w) to raw outputs (N, C, H, W). Only for networks without skip connections."""
@@ -108,43 +123,87 @@ class Conv(Autoencoder):
             return self._forward(x, None)
         return self._forward(x, draw_strengths(len(x), generator, every=not self.head.weight.requires_grad))
 
-    def denoise(self, x: Tensor, strength: Tensor) -> ForwardResult:
-        """Denoise pictures (N, C, H, W) with a strength for each, (N,), from 1 to `max_strength`."""
-        return self._forward(x, strength if self.noise_control else None)
+    def denoise(self, x: Tensor, strength: Tensor | None = None, crop: Tensor | None = None) -> ForwardResult:
+        """Denoise pictures (N, C, H, W) with a strength for each, (N,), from 1 to `max_strength`.
 
-    def _forward(self, x: Tensor, strength: Tensor | None) -> ForwardResult:
-        code, features = self._encode_levels(x)
+        `crop`, int64 (4,), are the pixels of the output to leave out at its top, left, bottom and right.
+        """
+        return self._forward(x, strength if self.noise_control else None, None if crop is None else crop_from(crop))
+
+    def for_inference(self) -> "Conv":
+        """Return a copy in which the head and the first downsampling are one convolution, if nothing is between them.
+
+        The features of the finest level are then computed where they are added, and need no memory until then.
+        """
+        net = deepcopy(self)
+        if len(self.downsample) > 0 and not self.has_finest_features:
+            net.stem = compose_convolutions(self.head, cast("nn.Conv2d", self.downsample[0]))
+        return net
+
+    def _forward(self, x: Tensor, strength: Tensor | None, crop: Crop | None = None) -> ForwardResult:
+        padded = self._pad(x)
+        code, features = self._encode_levels(padded)
+        features = features if self.skips else []
         amount = None if strength is None else strength - 1
-        raw = self._decode_levels(code, features if self.skips else [], amount)[:, :, : x.shape[2], : x.shape[3]]
+        if crop is None:
+            raw = self._decode_levels(code, features, amount)[:, :, : x.shape[2], : x.shape[3]]
+        else:
+            top, left, bottom, right = crop
+            below, beside = padded.shape[2] - x.shape[2], padded.shape[3] - x.shape[3]
+            raw = self._decode_cropped(code, features, amount, (top, left, bottom + below, right + beside))
+            x = crop_like(x, crop, raw)
         output = x - raw.float() if self.residual else raw
         variance = self.noise_estimate(code) if self.noise_control else None
         return ForwardResult(output, code, noise_variance=variance, strength=strength)
 
-    def _encode_levels(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the code and the features of each level but the last, finest first."""
+    def _encode_levels(self, padded: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the code and the features of each level but the last, finest first.
+
+        With a `stem`, the first of them are the input of the head.
+        """
+        folded = pixel_unshuffle(padded, self.unshuffle)
         features: list[Tensor] = []
-        x = self.head(pixel_unshuffle(self._pad(x), self.unshuffle))
+        x = folded if self.stem else self.head(folded)
         for level, blocks in enumerate(self.down):
             x = blocks(x)
             if level < len(self.downsample):
                 features.append(x)
-                x = self.downsample[level](x)
+                x = self.stem(x) if self.stem and level == 0 else self.downsample[level](x)
         return self.to_code(x), features
 
-    def _decode_levels(self, code: Tensor, features: list[Tensor], amount: Tensor | None = None) -> Tensor:
+    def _decode_cropped(self, code: Tensor, features: list[Tensor], amount: Tensor | None, crop: Crop) -> Tensor:
+        """Return raw outputs without the pixels of `crop`. The finest level is computed for little more than these."""
+        if not self.upsample:
+            return crop_sides(self._decode_levels(code, features, amount), crop)
+        cell = 2 * self.unshuffle
+        cells = coarse_cells(crop, self.finest_reach, cell)
+        raw = self._decode_levels(code, features, amount, cells)
+        return crop_sides(raw, remaining_crop(crop, scale_crop(cells, cell)))
+
+    def _decode_levels(
+        self, code: Tensor, features: list[Tensor], amount: Tensor | None = None, crop: Crop | None = None
+    ) -> Tensor:
         """Return raw outputs at the padded size; `features`, if any, are added level by level.
 
-        `amount` (N,) is how far to modulate the features of each level.
+        `amount` (N,) is how far to modulate the features of each level. `crop` are cells of the second finest level
+        that are removed before the finest one.
         """
         x = self.up[-1](self._modulate(self.from_code(code), -1, amount))
         for level in reversed(range(len(self.upsample))):
+            if crop and level == 0:
+                x = crop_sides(x, crop)
             x = self._modulate(self.upsample[level](x), level, amount)
             x = _ort_layout_hint(pixel_shuffle(x, 2))
-            x = self.up[level](x + features[level] if features else x)
+            if features:
+                added = crop_like(features[0], scale_crop(crop, 2), x) if crop and level == 0 else features[level]
+                x = x + (self.head(added) if self.stem and level == 0 else added)
+            x = self.up[level](x)
         return pixel_shuffle(self.tail(x), self.unshuffle)
 
     def _modulate(self, x: Tensor, level: int, amount: Tensor | None) -> Tensor:
-        return x if amount is None else self.modulation[level](x, amount)
+        if amount is None:
+            return x
+        return self.modulation[level](x.permute(0, 2, 3, 1), amount).permute(0, 3, 1, 2)
 
     def _pad(self, x: Tensor) -> Tensor:
         """Pad at the right and the bottom to a multiple of `total_stride` by repeating the edge pixels."""

@@ -47,9 +47,12 @@ class Modulation(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor, amount: Tensor) -> Tensor:
-        """Return x * (1 + amount * scale) + amount * shift, for x (N, squares * channels, h, w), amount (N,)."""
+        """Return x * (1 + amount * scale) + amount * shift, for x (N, h, w, squares * channels), amount (N,).
+
+        Channels are last, the order in which `pixel_shuffle` moves them: onnxruntime then reorders them only once.
+        """
         amount = amount[:, None, None, None]
-        scale, shift = (values.repeat(self.squares, 1, 1) for values in (self.scale, self.shift))
+        scale, shift = (values.flatten().repeat(self.squares) for values in (self.scale, self.shift))
         return x * (1 + amount * scale) + amount * shift
 
 

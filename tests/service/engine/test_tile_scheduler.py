@@ -15,6 +15,8 @@ from service.engine.scheduler import InferenceError, RunHooks
 from service.engine.tile_grid import Grid
 from service.engine.tile_scheduler import TileScheduler
 from service.errors import ImageTooLarge
+from service.runtime.tensors import crop_images
+from service.types import Crop
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -169,6 +171,37 @@ def test_pool_shutdown_fails_tile_requests() -> None:
         await TileScheduler(invert, grid=GRID, pool=pool).submit(picture(1))
 
     with pytest.raises(InferenceError):
+        run(work)
+
+
+@pytest.mark.parametrize("crops", [False, True])
+def test_only_pixels_to_keep_are_returned_for_a_tile(crops: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 33, 47, 3), np.uint8)
+    seen: list[tuple[Any, Any]] = []
+
+    def graph(tile: Array, crop: Crop = (0, 0, 0, 0)) -> Array:
+        seen.append((tile.shape[1:3], crop))
+        return crop_images(255 - tile, crop)
+
+    async def work(pool: ThreadPoolExecutor) -> Array:
+        grid = Grid(3, 4, 500)
+        tiler = TileScheduler(graph, grid=grid, pool=pool, fast_lane_pixels=0, crops=crops)
+        return (await tiler.submit(image)).outputs
+
+    assert (run(work) == 255 - image).all()
+    tiles = Grid(3, 4, 500).tiles(33, 47)
+    assert [shape for shape, _ in seen] == [(tile.rows.read_length, tile.columns.read_length) for tile in tiles]
+    assert [crop for _, crop in seen] == [tile.crop if crops else (0, 0, 0, 0) for tile in tiles]
+
+
+def test_graph_that_does_not_crop_fails_the_request() -> None:
+    async def work(pool: ThreadPoolExecutor) -> None:
+        def graph(tile: Array, crop: Crop = (0, 0, 0, 0)) -> Array:  # noqa: ARG001 - it ignores its crop
+            return tile
+
+        await TileScheduler(graph, grid=Grid(3, 4, 500), pool=pool, crops=True).submit(picture(1, 40, 40))
+
+    with pytest.raises(InferenceError, match="the graph returned shape"):
         run(work)
 
 

@@ -23,14 +23,14 @@ def test_observed_inputs_are_those_of_the_net(monkeypatch: pytest.MonkeyPatch) -
     for name in ("MAX_VALUES", "MAX_OUTPUTS"):  # so many that chance hardly matters
         monkeypatch.setattr(observed_activations, name, 100_000)
     torch.manual_seed(0)
-    section = ConvSection(widths=[3, 4], blocks=[[0, 0], [0, 0]], code=2, skips=True, any_size=True)
+    section = ConvSection(widths=[2, 3, 4], blocks=[[0, 0], [0, 0], [0, 0]], code=2, skips=True, any_size=True)
     net = section.build((3, 8, 8)).eval()
     model = onnx.load_from_string(export_onnx(ExportModule(net, "denoise")))
     (convolution,) = int8_convolutions(model.graph)  # 2x2 with a stride of 2
     images = [np.full((1, 64, 64, 3), level, np.uint8) for level in (40, 200)]
     images[1][:, ::4] = 9
     seen: list[torch.Tensor] = []
-    net.downsample[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net.downsample[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with torch.no_grad():
         for image in images:
             net(torch.from_numpy(np.moveaxis(image, 3, 1) / np.float32(255)))

@@ -14,7 +14,13 @@ from training.export.quantize import WEIGHT_BITS, quantize
 from training.nets.conv import ConvSection
 
 SECTION = ConvSection(
-    widths=[16, 24], blocks=[[0, 1], [1, 0]], code=8, skips=True, any_size=True, residual=True, output="linear"
+    widths=[16, 24, 24],
+    blocks=[[0, 1], [1, 0], [1, 0]],
+    code=8,
+    skips=True,
+    any_size=True,
+    residual=True,
+    output="linear",
 )
 IMAGES = [np.random.default_rng(seed).integers(0, 256, (1, 37, 42, 3), np.uint8) for seed in range(4)]
 
@@ -45,9 +51,11 @@ def answers(graph: bytes, *, optimized: bool = True) -> NDArray[np.int64]:
 def test_inner_convolutions_larger_than_1x1_are_chosen(plain: bytes) -> None:
     chosen = [one.weights for one in int8_convolutions(onnx.load_from_string(plain).graph)]
     assert chosen == [
-        "net.downsample.0.weight",
         "net.down.1.0.first.weight",
         "net.down.1.0.second.weight",
+        "net.downsample.1.weight",
+        "net.down.2.0.first.weight",
+        "net.down.2.0.second.weight",
         "net.up.0.0.first.weight",
         "net.up.0.0.second.weight",
     ]
@@ -59,7 +67,7 @@ def test_all_else_reads_exact_activations(plain: bytes, int8: bytes) -> None:
     others = [node for node in onnx.load_from_string(int8).graph.node if node.op_type in ("Add", "Sub", "Transpose")]
     read = {name for node in others for name in node.input if name.endswith("_rounded")}
     assert read == {f"{one.output}_rounded" for one in chosen if one.weights.endswith("second.weight")} | {
-        f"{chosen[0].output}_rounded"
+        f"{chosen[2].output}_rounded"
     }
     assert read <= outputs
 
@@ -77,14 +85,14 @@ def test_kernels_of_integers_are_used(int8: bytes, tmp_path_factory: pytest.Temp
     options.log_severity_level = 3  # onnxruntime warns that such a file suits this processor only
     ort.InferenceSession(int8, options)
     kinds = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
-    assert kinds.count("QLinearConv") == 5
+    assert kinds.count("QLinearConv") == 7
 
 
 def test_weights_have_seven_bits(int8: bytes) -> None:
     tensors = onnx.load_from_string(int8).graph.initializer
     levels = [onnx.numpy_helper.to_array(tensor) for tensor in tensors if tensor.data_type == onnx.TensorProto.INT8]
     weights = [array for array in levels if array.ndim == 4]
-    assert len(weights) == 5
+    assert len(weights) == 7
     assert {int(np.abs(array).max()) for array in weights} == {2 ** (WEIGHT_BITS - 1) - 1}
 
 
