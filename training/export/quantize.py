@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from training.errors import PublishError
 from training.export.activations import observe
+from training.export.channels_last import add_channels_last
 from training.export.int8_graph import insert_int8, int8_convolutions, remove_identity_pools
 from training.export.weight_rounding import round_weights
 
@@ -39,5 +40,6 @@ def quantize(graph: bytes, arrays: Sequence[NDArray[Any]], percentile: float = 1
         for one in convolutions
     }
     insert_int8(model.graph, convolutions, activations.ranges(percentile), weights)
+    add_channels_last(model.graph)
     onnx.checker.check_model(model)
     return model.SerializeToString(deterministic=True)
