@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.errors import PublishError
+from training.export.channels_last import add_channels_last
 from training.export.int8_graph import int8_convolutions, remove_identity_pools
 from training.export.onnx_graph import ExportModule, export_onnx
 from training.export.quantize import WEIGHT_BITS, quantize
@@ -86,6 +87,25 @@ def test_kernels_of_integers_are_used(int8: bytes, tmp_path_factory: pytest.Temp
     ort.InferenceSession(int8, options)
     kinds = [node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node]
     assert kinds.count("QLinearConv") == 7
+
+
+def test_features_are_added_with_channels_last(plain: bytes) -> None:
+    model = onnx.load_from_string(plain)
+    remove_identity_pools(model.graph)
+    add_channels_last(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    assert (answers(model.SerializeToString(), optimized=False) == answers(plain, optimized=False)).all()
+    sums = [node for node in model.graph.node if node.op_type == "Add" and node.output[0].endswith("_last")]
+    assert len(sums) == 3  # of the skip connection of each level, and of the block at the finest
+    first = {name for node in model.graph.node if node.op_type == "Transpose" for name in node.output}
+    first = {name for name in first if not name.endswith("_last")}
+    assert not any(first.intersection(node.input) for node in model.graph.node if node.op_type in ("Add", "Shape"))
+
+
+def test_nodes_that_no_output_needs_are_removed(int8: bytes) -> None:
+    graph = onnx.load_from_string(int8).graph
+    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    assert all(read.intersection(node.output) for node in graph.node)
 
 
 def test_weights_have_seven_bits(int8: bytes) -> None:
