@@ -16,16 +16,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from training.errors import RecipeError
 from training.nets.base import Autoencoder, ForwardResult, NetSection, Operation, Shape
-from training.nets.cropping import (
-    Crop,
-    coarse_cells,
-    compose_convolutions,
-    crop_from,
-    crop_like,
-    crop_sides,
-    remaining_crop,
-    scale_crop,
-)
+from training.nets.cropping import Crop, compose_convolutions, crop_like, crop_sides
 from training.nets.noise_control import MAX_STRENGTH, Modulation, NoiseEstimate, draw_strengths
 
 
@@ -128,7 +119,8 @@ class Conv(Autoencoder):
 
         `crop`, int64 (4,), are the pixels of the output to leave out at its top, left, bottom and right.
         """
-        return self._forward(x, strength if self.noise_control else None, None if crop is None else crop_from(crop))
+        sides = None if crop is None else Crop.from_tensor(crop)
+        return self._forward(x, strength if self.noise_control else None, sides)
 
     def for_inference(self) -> "Conv":
         """Return a copy in which the head and the first downsampling are one convolution, if nothing is between them.
@@ -148,9 +140,9 @@ class Conv(Autoencoder):
         if crop is None:
             raw = self._decode_levels(code, features, amount)[:, :, : x.shape[2], : x.shape[3]]
         else:
-            top, left, bottom, right = crop
-            below, beside = padded.shape[2] - x.shape[2], padded.shape[3] - x.shape[3]
-            raw = self._decode_cropped(code, features, amount, (top, left, bottom + below, right + beside))
+            bottom = crop.bottom + padded.shape[2] - x.shape[2]
+            right = crop.right + padded.shape[3] - x.shape[3]
+            raw = self._decode_cropped(code, features, amount, crop._replace(bottom=bottom, right=right))
             x = crop_like(x, crop, raw)
         output = x - raw.float() if self.residual else raw
         variance = self.noise_estimate(code) if self.noise_control else None
@@ -176,9 +168,8 @@ class Conv(Autoencoder):
         if not self.upsample:
             return crop_sides(self._decode_levels(code, features, amount), crop)
         cell = 2 * self.unshuffle
-        cells = coarse_cells(crop, self.finest_reach, cell)
-        raw = self._decode_levels(code, features, amount, cells)
-        return crop_sides(raw, remaining_crop(crop, scale_crop(cells, cell)))
+        cells = crop.in_cells(cell, self.finest_reach)
+        return crop_sides(self._decode_levels(code, features, amount, cells), crop.minus(cells.scaled(cell)))
 
     def _decode_levels(
         self, code: Tensor, features: list[Tensor], amount: Tensor | None = None, crop: Crop | None = None
@@ -195,7 +186,7 @@ class Conv(Autoencoder):
             x = self._modulate(self.upsample[level](x), level, amount)
             x = _ort_layout_hint(pixel_shuffle(x, 2))
             if features:
-                added = crop_like(features[0], scale_crop(crop, 2), x) if crop and level == 0 else features[level]
+                added = crop_like(features[0], crop.scaled(2), x) if crop and level == 0 else features[level]
                 x = x + (self.head(added) if self.stem and level == 0 else added)
             x = self.up[level](x)
         return pixel_shuffle(self.tail(x), self.unshuffle)

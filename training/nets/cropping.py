@@ -4,47 +4,45 @@ Pictures are cut into tiles that overlap by the receptive radius of the net. The
 less, and takes nearly half of the time.
 """
 
-from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
-Crop = tuple[int, int, int, int]
-"""Rows or columns to remove at the top, left, bottom and right. In an exported graph, symbols of these numbers."""
 
+class Crop(NamedTuple):
+    """Rows and columns to remove at the sides of an image. In an exported graph, these are symbols."""
 
-def crop_from(tensor: Tensor) -> Crop:
-    """Return the values of a tensor, int64 (4,), none of them negative."""
-    top, left, bottom, right = tensor.tolist()
-    for side in (top, left, bottom, right):
-        torch._check(side >= 0)  # noqa: SLF001 - what torch.export documents for the values of tensors
-    return top, left, bottom, right
+    top: int
+    left: int
+    bottom: int
+    right: int
 
+    @classmethod
+    def from_tensor(cls, sides: Tensor) -> Self:
+        """Return the crop of an int64 tensor (4,), of which no value is negative."""
+        values = sides.tolist()
+        for side in values:
+            torch._check(side >= 0)  # noqa: SLF001 - what torch.export documents for the values of tensors
+        return cls(*values)
 
-def coarse_cells(crop: Crop, reach: int, cell: int) -> Crop:
-    """Return how many cells of `cell` pixels can be removed if pixels within `reach` of those to keep are needed."""
-    top, left, bottom, right = (torch.sym_max(side - reach, 0) // cell for side in crop)
-    return top, left, bottom, right
+    def in_cells(self, cell: int, reach: int) -> "Crop":
+        """Return the cells of `cell` pixels to remove so that those within `reach` pixels of the rest are kept."""
+        return Crop(*(torch.sym_max(side - reach, 0) // cell for side in self))
 
+    def scaled(self, factor: int) -> "Crop":
+        """Return the crop in units that are smaller by an integer factor."""
+        return Crop(*(side * factor for side in self))
 
-def scale_crop(crop: Crop, factor: int) -> Crop:
-    """Return the crop in units that are smaller by an integer factor."""
-    top, left, bottom, right = (side * factor for side in crop)
-    return top, left, bottom, right
-
-
-def remaining_crop(crop: Crop, removed: Crop) -> Crop:
-    """Return what is left to remove of a crop. Both have the same unit."""
-    top, left, bottom, right = (side - other for side, other in zip(crop, removed, strict=True))
-    return top, left, bottom, right
+    def minus(self, other: "Crop") -> "Crop":
+        """Return what is left to remove when another crop was removed. Both have the same unit."""
+        return Crop(*(side - removed for side, removed in zip(self, other, strict=True)))
 
 
 def crop_sides(x: Tensor, crop: Crop) -> Tensor:
     """Remove rows and columns of x (N, C, H, W)."""
-    top, left, bottom, right = crop
-    height, width = x.shape[2] - top - bottom, x.shape[3] - left - right
-    return _window(x, top, left, (height, width))
+    return _window(x, crop, x.shape[2] - crop.top - crop.bottom, x.shape[3] - crop.left - crop.right)
 
 
 def crop_like(x: Tensor, crop: Crop, other: Tensor) -> Tensor:
@@ -52,14 +50,14 @@ def crop_like(x: Tensor, crop: Crop, other: Tensor) -> Tensor:
 
     The symbols of an exported graph then say that both have the same sides, which kernels for sums depend on.
     """
-    return _window(x, crop[0], crop[1], (other.shape[2], other.shape[3]))
+    return _window(x, crop, other.shape[2], other.shape[3])
 
 
-def _window(x: Tensor, top: int, left: int, sides: Sequence[int]) -> Tensor:
-    for start, side, limit in ((top, sides[0], x.shape[2]), (left, sides[1], x.shape[3])):
+def _window(x: Tensor, crop: Crop, height: int, width: int) -> Tensor:
+    for start, side, limit in ((crop.top, height, x.shape[2]), (crop.left, width, x.shape[3])):
         torch._check(side >= 0)  # noqa: SLF001 - as above
         torch._check(start + side <= limit)  # noqa: SLF001
-    return x.narrow(2, top, sides[0]).narrow(3, left, sides[1])
+    return x.narrow(2, crop.top, height).narrow(3, crop.left, width)
 
 
 def compose_convolutions(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
