@@ -3,7 +3,8 @@
 The service runs on all cores; `run` is the time in its Server-Timing header. The peak memory is that of a second
 request, to a new service, because reading the memory of a process delays it. `hourglass denoise` processes a folder of
 photographs without a server; its start counts. The rates of onnxruntime are measured before and after, and their mean
-is the floor, because the speed of the machine changes.
+is the floor, because the speed of the machine changes. It computes whole tiles; the service leaves out what overlaps
+in the last level of the net, so that its rate of the pixels it runs can be higher.
 """
 
 import os

@@ -48,21 +48,22 @@ class State:
         return bool(self.store.snapshot.loaded) and not (self.shutting_down or self.starting)
 
 
-def memory_plan(settings: Settings, cores_per_worker: int) -> MemoryPlan:
+def memory_plan(settings: Settings, cores_per_worker: int, *, many_images: bool = False) -> MemoryPlan:
     """Return the bounds of one worker by its settings and by the memory limit of the container.
 
-    A bound that is set explicitly is not changed.
+    A bound that is set explicitly is not changed. With `many_images`, tiles take twice the memory by default.
     """
-    bounds = MemoryPlan(
-        settings.per_worker().max_inflight_bytes, (settings.tile_memory_mib << 20) * cores_per_worker, strict=False
-    )
+    explicit = settings.model_fields_set
+    tile_bytes = (settings.tile_memory_mib << 20) * cores_per_worker
+    if many_images and "tile_memory_mib" not in explicit:
+        tile_bytes *= 2
+    bounds = MemoryPlan(settings.per_worker().max_inflight_bytes, tile_bytes, strict=False)
     plan = plan_memory(
         read_limits().memory_bytes,
         workers=settings.workers,
         inflight_bytes=bounds.inflight_bytes,
         tile_bytes=bounds.tile_bytes,
     )
-    explicit = settings.model_fields_set
     return MemoryPlan(
         bounds.inflight_bytes if "max_inflight_bytes" in explicit else plan.inflight_bytes,
         bounds.tile_bytes if "tile_memory_mib" in explicit else plan.tile_bytes,
@@ -70,11 +71,11 @@ def memory_plan(settings: Settings, cores_per_worker: int) -> MemoryPlan:
     )
 
 
-def create_state(settings: Settings) -> State:
-    """Create the state without loading models."""
+def create_state(settings: Settings, *, many_images: bool = False) -> State:
+    """Create the state without loading models. `many_images` is that of `LoadOptions`."""
     worker_settings = settings.per_worker()
     cores_per_worker = max(1, available_cores().value // settings.workers)
-    plan = memory_plan(settings, cores_per_worker)
+    plan = memory_plan(settings, cores_per_worker, many_images=many_images)
     admission = Admission(
         max_items=worker_settings.max_inflight_items, max_bytes=plan.inflight_bytes, strict=plan.strict
     )
@@ -88,6 +89,7 @@ def create_state(settings: Settings) -> State:
         max_batch_size=settings.max_batch_size,
         precision=settings.precision,
         tile_memory_bytes=plan.tile_bytes,
+        many_images=many_images,
         pool=pool,
         cores=cores_per_worker,
         on_batch=metrics.observe_batch,

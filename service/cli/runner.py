@@ -22,6 +22,7 @@ from service.cli.plan import Plan
 from service.cli.sources import Sources, printable
 from service.config import Settings
 from service.engine.strength import DEFAULT_REMOVAL, Removal, check_removal
+from service.runtime.hardware import available_cores
 from service.setting_types import supported_formats
 from service.state import State, create_mirror, create_state
 from service.telemetry.logs import configure_logging
@@ -186,7 +187,8 @@ def run_tasks(
         return report
     for kind in STOP_SIGNALS:
         signal.signal(kind, _interrupt)
-    state = load_state(settings, lazy=True)
+    many_images = len(plan.tasks) >= 2 * available_cores().value
+    state = load_state(settings, lazy=True, many_images=many_images)
     try:
         asyncio.run(_run(state, report))
     except (KeyboardInterrupt, asyncio.CancelledError) as stop:
@@ -263,14 +265,14 @@ def load_writable_settings(models_dir: str | None) -> Settings:
     return load_settings(str(settings.models_dir)) if settings.uses_bundled_models else settings
 
 
-def load_state(settings: Settings, *, lazy: bool = False) -> State:
+def load_state(settings: Settings, *, lazy: bool = False, many_images: bool = False) -> State:
     """Load the models, or with `lazy` only their cards. Raises CommandError if their folder does not exist."""
     folder = settings.models_folder
     if settings.models_address is None and not folder.is_dir():
         reason = "is a file" if folder.exists() else "does not exist"
         raise CommandError(f"the models folder {folder} {reason}; set it with --models-dir")
     configure_logging(settings.log_format, settings.log_level)
-    state = create_state(settings)
+    state = create_state(settings, many_images=many_images)
     if mirror := create_mirror(state):
         from service.repository.hub.mirror import keep_updated
 

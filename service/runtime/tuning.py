@@ -26,6 +26,7 @@ TIMING_SIDE = 128  # pixels of the square images that precisions are timed on
 MAX_INTRA_OP_THREADS = 4  # more threads make one run of a small net hardly faster
 DEFAULT_BYTES_PER_PIXEL = 400.0  # memory of a run, for graphs whose card does not state it
 TILE_RADII = 21  # side of a square tile in receptive radii; with twice its pixels, 12 MP would be 6 % less work
+QUEUED_TILE_RADII = 15  # the same where images are queued: runs side by side then save more than the overlap costs
 TILE_PIXELS = 1 << 20  # the same for graphs of small radii: smaller tiles would save little memory
 
 
@@ -37,8 +38,9 @@ class LoadOptions:
     the number of CPU cores to use. `on_batch` gets the graph, the items and the seconds of every batch, `on_image`
     the graph and the tiles of every queued image, and `on_tiles` the graph, the outcome and the number of tiles that
     are done. `precision` applies to operations that have graphs of several precisions. `tile_memory_bytes` limits the
-    memory of all tiles of one graph that run at once. Links to files of models may end inside `link_dirs`. If there
-    are `trusted_keys`, ed25519 public keys of 32 bytes, one of them must have signed the card.
+    memory of all tiles of one graph that run at once. With `many_images`, more images are queued than there are cores,
+    and how long each of them takes does not matter. Links to files of models may end inside `link_dirs`. If there are
+    `trusted_keys`, ed25519 public keys of 32 bytes, one of them must have signed the card.
     """
 
     device: Device
@@ -51,6 +53,7 @@ class LoadOptions:
     on_tiles: Callable[[GraphKey, TileOutcome, int], None] = lambda *_: None
     precision: Precision | Literal["auto"] = "auto"
     tile_memory_bytes: int = 256 << 20
+    many_images: bool = False
     link_dirs: tuple[Path, ...] = ()
     trusted_keys: tuple[bytes, ...] = ()
 
@@ -153,7 +156,8 @@ def choose_tiles(options: LoadOptions, card: Card, graph: Graph) -> TilePlan:
     bytes_per_pixel = graph.bytes_per_pixel or DEFAULT_BYTES_PER_PIXEL
     total_pixels = options.tile_memory_bytes / bytes_per_pixel
     radius = card.receptive_radius
-    side_by_side = total_pixels if radius is None else max(1, (TILE_RADII * radius) ** 2)
+    radii = QUEUED_TILE_RADII if options.many_images else TILE_RADII
+    side_by_side = total_pixels if radius is None else max(1, (radii * radius) ** 2)
     if options.intra_op_threads:
         threads = Choice(options.intra_op_threads, "set by configuration")
     else:

@@ -148,3 +148,14 @@ def test_settings_that_are_set_are_not_changed(monkeypatch: pytest.MonkeyPatch) 
     assert state.memory_plan(Settings(max_inflight_bytes=900 * MIB), 2).inflight_bytes == 900 * MIB
     assert state.memory_plan(Settings(tile_memory_mib=96), 2).tile_bytes == 192 * MIB
     assert state.memory_plan(Settings(), 2).inflight_bytes < 100 * MIB
+    assert state.memory_plan(Settings(tile_memory_mib=96), 2, many_images=True).tile_bytes == 192 * MIB
+
+
+def test_tiles_of_many_images_take_twice_the_memory_if_there_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    from service import state
+
+    monkeypatch.setattr(state, "read_limits", lambda: HostLimits(None, None))
+    few, many = (state.memory_plan(Settings(), 2, many_images=many) for many in (False, True))
+    assert many.tile_bytes == 2 * few.tile_bytes
+    monkeypatch.setattr(state, "read_limits", lambda: HostLimits(None, 512 * MIB))
+    assert state.memory_plan(Settings(), 2, many_images=True).tile_bytes < few.tile_bytes

@@ -4,7 +4,7 @@ Pictures are cut into tiles that overlap by the receptive radius of the net. The
 less, and takes nearly half of the time.
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class Crop(NamedTuple):
 
     def in_cells(self, cell: int, reach: int) -> "Crop":
         """Return the cells of `cell` pixels to remove so that those within `reach` pixels of the rest are kept."""
-        return Crop(*(torch.sym_max(side - reach, 0) // cell for side in self))
+        return Crop(*(cast("int", torch.sym_max(side - reach, 0)) // cell for side in self))
 
     def scaled(self, factor: int) -> "Crop":
         """Return the crop in units that are smaller by an integer factor."""

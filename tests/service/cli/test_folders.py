@@ -10,10 +10,12 @@ from time import monotonic, sleep
 
 import pytest
 
-from service.cli import sources
+from service.cli import runner, sources
 from service.cli.output_log import OutputLog
 from service.cli.plan import ExistingFilePolicy, output_folder, plan_outputs
 from service.cli.sources import find_sources, printable
+from service.config import Settings
+from service.runtime.hardware import Choice
 from tests.conftest import digit, png
 from tests.service.cli.test_commands import hourglass
 from tests.support.compatibility import accepts, refuses
@@ -396,3 +398,25 @@ def test_the_json_document_lists_every_file(models: Path, tmp_path: Path) -> Non
     assert (document["done"], document["failed"]) == (1, 1)
     assert document["passed_over"] == {".jxl (convert them to PNG or JPEG first)": 1}
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("count", "many"), [(1, False), (3, False), (4, True)])
+def test_images_run_side_by_side_if_there_are_two_for_each_core(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, many: bool
+) -> None:
+    class Loaded(Exception):
+        pass
+
+    def load(_settings: Settings, *, lazy: bool, many_images: bool) -> None:
+        assert (lazy, many_images) == (True, many)
+        raise Loaded
+
+    monkeypatch.setattr(runner, "STOP_SIGNALS", ())
+    monkeypatch.setattr(runner, "available_cores", lambda: Choice(2, ""))
+    monkeypatch.setattr(runner, "load_state", load)
+    write(tmp_path / "in", *(f"{number}.png" for number in range(count)))
+    place = output_folder(f"{tmp_path}/out/", [f"{tmp_path}/in"])
+    found = find_sources([f"{tmp_path}/in"], place, never)
+    plan = plan_outputs(found, f"{tmp_path}/out/", place, ExistingFilePolicy(), never)
+    with pytest.raises(Loaded):
+        runner.run_tasks("denoise", found, plan, Settings(), runner.DEFAULT_OPTIONS)

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from service.card import Card, read_card
 from service.errors import ModelRejected
 from service.repository.loader import load_graph
-from tests.support.tiny_models import ANY_IMAGE, IMAGE, graph, node, publish
+from tests.support.tiny_models import ANY_IMAGE, IMAGE, Port, graph, node, publish
 
 CROPPED = [
     node("BitwiseNot", "image", "inverted"),
@@ -46,7 +46,7 @@ NOTHING = np.zeros(4, np.int64)
 
 def optional_crop(nodes: list[Any], default: Any = NOTHING, **constants: Any) -> bytes:
     dtype = TensorProto.INT64 if default.dtype == np.int64 else TensorProto.FLOAT
-    inputs = [("image", ANY_IMAGE), ("crop", (dtype, list(default.shape)))]
+    inputs: list[Port] = [("image", ANY_IMAGE), ("crop", (dtype, list(default.shape)))]
     return graph(nodes, inputs, ("out", ANY_IMAGE), crop=default, **constants)
 
 
@@ -81,7 +81,7 @@ def test_other_inputs_of_that_name_are_rejected(tmp_path: Path, content: bytes, 
 
 
 def test_weights_of_that_name_are_no_crop_of_a_fixed_size(tmp_path: Path) -> None:
-    inputs = [("image", IMAGE), ("crop", (TensorProto.INT64, [4]))]
+    inputs: list[Port] = [("image", IMAGE), ("crop", (TensorProto.INT64, [4]))]
     content = graph([node("BitwiseNot", "image", "out")], inputs, ("out", IMAGE), crop=np.zeros(4, np.int64))
     folder, card = with_graph(tmp_path, content, "digits")
     session = load_graph(folder, card, card.graphs[0])

@@ -121,6 +121,20 @@ def test_tiles_share_memory_and_cores(card: Card, memory: int, threads: int, con
 
 
 @pytest.mark.parametrize(
+    ("memory", "many_images", "threads", "concurrency"),
+    [(MEBIBYTE, False, 4, 1), (MEBIBYTE, True, 2, 2), (2 * MEBIBYTE, True, 1, 4), (MEBIBYTE // 4, True, 4, 1)],
+)
+def test_queued_images_run_side_by_side(
+    card: Card, memory: int, many_images: bool, threads: int, concurrency: int
+) -> None:
+    wide = card.model_copy(update={"receptive_radius": 48})  # tiles of 15 radii have 720 x 720 pixels
+    graph = card.graphs[0].model_copy(update={"bytes_per_pixel": 1.0})
+    options = replace(OPTIONS, cores=4, tile_memory_bytes=memory, many_images=many_images)
+    plan = choose_tiles(options, wide, graph)
+    assert (plan.threads.value, plan.concurrency, plan.pixels.value) == (threads, concurrency, memory // concurrency)
+
+
+@pytest.mark.parametrize(
     ("radius", "pixels"), [(2, MEBIBYTE), (63, (21 * 63) ** 2), (None, 1 << 40)], ids=["small", "large", "not tiled"]
 )
 def test_tiles_are_limited_where_more_memory_saves_little(card: Card, radius: int | None, pixels: int) -> None:
