@@ -77,7 +77,7 @@ def test_rows_and_columns_are_cropped_by_one_node() -> None:
     assert len(slices) == 4  # of the features, of the folded image, of the prediction and of the image
 
 
-def test_features_of_the_finest_level_take_no_memory_until_they_are_added() -> None:
+def test_finest_features_take_no_memory_until_they_are_added() -> None:
     net = net_of(SECTIONS["no blocks at the finest level"])
     assert net.for_inference().stem is not None
     assert net.stem is None
