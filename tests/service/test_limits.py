@@ -151,7 +151,7 @@ def test_settings_that_are_set_are_not_changed(monkeypatch: pytest.MonkeyPatch) 
     assert state.memory_plan(Settings(tile_memory_mib=96), 2, many_images=True).tile_bytes == 192 * MIB
 
 
-def test_tiles_of_many_images_take_twice_the_memory_if_there_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_of_many_images_take_twice_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     from service import state
 
     monkeypatch.setattr(state, "read_limits", lambda: HostLimits(None, None))
