@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from service.card import Card, read_card
 from service.errors import ModelRejected
+from service.repository import loader
 from service.repository.loader import load_graph
 from tests.support.tiny_models import ANY_IMAGE, IMAGE, Port, graph, node, publish
 
@@ -68,7 +69,7 @@ def test_graph_without_crop_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (optional_crop([node("BitwiseNot", "image", "out")]), "does not reproduce its probe"),
+        (optional_crop([node("BitwiseNot", "image", "out")]), "does not leave out the pixels of its input crop"),
         (optional_crop(CROPPED, np.zeros(3, np.int64), **CONSTANTS), "fails on its probe"),
         (optional_crop([node("BitwiseNot", "image", "out")], np.zeros(4, np.float32)), "fails on its probe"),
     ],
@@ -86,3 +87,9 @@ def test_weights_of_that_name_are_no_crop_of_a_fixed_size(tmp_path: Path) -> Non
     folder, card = with_graph(tmp_path, content, "digits")
     session = load_graph(folder, card, card.graphs[0])
     assert not session.crops
+
+
+def test_crop_is_not_used_where_a_provider_ignores_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, card = with_graph(tmp_path, optional_crop([node("BitwiseNot", "image", "out")]))
+    monkeypatch.setattr(loader, "CPU", "another device")  # as OpenVINO does, which this graph imitates
+    assert not load_graph(folder, card, card.graphs[0]).crops
