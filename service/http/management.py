@@ -43,12 +43,18 @@ async def livez(state: StateDep) -> Response:
 
 
 @router.get(
-    "/readyz", responses={503: {"model": Health, "description": "No model is loaded, or the service is shutting down"}}
+    "/readyz",
+    responses={
+        503: {
+            "model": Health,
+            "description": "No model is loaded, a default of the settings cannot be served, or a shutdown has begun",
+        }
+    },
 )
 async def readyz(state: StateDep) -> Response:
-    """Report whether models are loaded and the service is not shutting down. Default models are loaded first."""
-    reason = "shutting down" if state.shutting_down else "no model is loaded; see /models for the reasons"
-    return _health("ready" if state.is_ready else reason, healthy=state.is_ready)
+    """Report whether the default models can be served and the service is not shutting down, or else the reason."""
+    reason = state.unready_reason
+    return _health(reason or "ready", healthy=not reason)
 
 
 @metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
