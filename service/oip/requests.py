@@ -83,7 +83,8 @@ class RequestOptions:
 
     `priority`: 1 is the highest, 0 the default. `timeout`: microseconds in the queue, 0 for no limit. `strength`: how
     much noise to remove, 0 to 2. `sigma`: standard deviation of the noise in grey levels, 0 to 100. `binary_output`:
-    send outputs as binary data. `final_response`: mark the last response of a stream.
+    send outputs as binary data. `final_response`: mark the last response of a stream. `removal`: those of `strength`
+    and `sigma` that the request has, whatever their values.
     """
 
     priority: int = 0
@@ -92,6 +93,7 @@ class RequestOptions:
     sigma: float | None = None
     binary_output: bool = False
     final_response: bool = False
+    removal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def parse_options(parameters: Parameters) -> RequestOptions:
                 raise InvalidParameter(f"{name}: {RESERVED[name]} are not supported; leave it out")
         else:
             raise _unknown("a request", name, "priority, timeout, strength, sigma and binary_data_output")
-    return RequestOptions(**values)
+    return RequestOptions(**values, removal=tuple(name for name in ("strength", "sigma") if name in values))
 
 
 def _unknown(owner: str, name: str, known: str) -> InvalidParameter:

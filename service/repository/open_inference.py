@@ -15,6 +15,7 @@ from service.engine.queue import DEFAULT_PRIORITY, LOWEST_PRIORITY
 from service.engine.tensor_inference import input_port, output_port, takes_images
 from service.errors import InvalidParameter, ModelNotFound
 from service.oip.names import join_name, split_name
+from service.oip.requests import RequestOptions
 from service.oip.tensors import Port
 from service.repository.snapshot import Standby
 from service.repository.store import Store
@@ -48,6 +49,15 @@ class ServedModel:
     def takes_images(self) -> bool:
         """Whether the input is an image."""
         return takes_images(self.model.card, self.operation)
+
+
+def check_options(served: ServedModel, options: RequestOptions) -> None:
+    """Raise InvalidParameter if a request has a parameter that the operation does not have."""
+    if options.removal and served.operation != "denoise":
+        raise InvalidParameter(
+            f"{options.removal[0]}: only denoise removes noise, and not {served.operation}; "
+            "it takes the parameters priority, timeout and binary_data_output"
+        )
 
 
 async def find_model(store: Store, name: str, version: str, *, shared: bool = False) -> ServedModel:
