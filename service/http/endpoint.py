@@ -32,6 +32,7 @@ from service.http.parameters import RequestParameters, client_timeout, merge_for
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
 from service.repository.defaults import default_fault
+from service.repository.suggestions import describe_missing, list_models
 from service.state import State
 from service.types import Headers
 
@@ -102,10 +103,13 @@ class Endpoint:
             model = await state.store.get(name, version or state.store.choose_version(name))
             if self.operation not in model.runners:
                 raise OperationNotSupported(
-                    f"model: {model.card.name} does not support {self.operation}, only {', '.join(model.runners)}"
+                    f"model: {model.card.name} does not support {self.operation}, only {', '.join(model.runners)}; "
+                    f"{list_models(state.store, self.operation)}"
                 )
         except (ModelNotFound, ModelRejected, OperationNotSupported) as problem:
             fault = default_fault(state.store.snapshot, state.settings, self.operation)
+            if parameters.model and isinstance(problem, ModelNotFound) and name not in state.store.snapshot.versions:
+                raise ModelNotFound(describe_missing(state.store, name, self.operation)) from problem
             if parameters.model or not fault:
                 raise
             raise type(problem)(f"model: the default of the service is at fault: {fault}; name a model") from problem

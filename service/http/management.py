@@ -12,6 +12,7 @@ from service.engine.operations import OPERATIONS
 from service.errors import ModelNotFound, ModelRejected
 from service.http.problems import document_problems
 from service.http.schemas import GraphChoice, Health, ModelDetail, ModelList, ModelSummary, RejectedVersion
+from service.repository.suggestions import describe_missing
 from service.state import State
 
 UNHEALTHY_RETRY_SECONDS = 5  # Retry-After of a process that loads models, drains or will be restarted
@@ -80,6 +81,8 @@ async def models(state: StateDep) -> ModelList:
 @router.get("/models/{name}", responses=document_problems([ModelNotFound, ModelRejected]))
 async def model(name: str, state: StateDep) -> ModelDetail:
     """Return one served model with its whole card: quality, baselines, parity, recipe and data."""
+    if name not in state.store.snapshot.versions:
+        raise ModelNotFound(describe_missing(state.store, name))
     card = await state.store.card(name)
     return ModelDetail(**_summary(state, name, _defaults(state)).model_dump(), card=card)
 
