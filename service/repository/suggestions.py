@@ -16,7 +16,7 @@ def describe_missing(store: Store, name: str, operation: Operation | None = None
     """Return that there is no model of a name, the nearest name, and the models of the operation."""
     names = [*store.snapshot.serving_versions()]
     if match := VERSIONED.fullmatch(name):
-        model = match[1] if match[1] in names else nearest(match[1], fitting) or nearest(match[1], names)
+        model = match[1] if match[1] in names else nearest(match[1], names)
         hint = f": write model={model}&version={match[2]}" if model else ""
     else:
         model = nearest(name, names)
