@@ -10,6 +10,7 @@ from pydantic.types import StringConstraints
 
 from service.errors import InvalidParameter, MalformedBody
 from service.oip.datatypes import Datatype
+from service.validation import describe_error, shown
 
 MAX_JSON_BYTES = 8 << 20
 """Largest JSON part. The parser blocks the process, so larger tensors must be sent as binary data."""
@@ -130,6 +131,7 @@ class RequestHead:
     model_version: str = ""
 
 
+EXPECTED = 'it must be such as {"inputs": [{"name": "...", "shape": [...], "datatype": "...", "data": [...]}]}'
 MAX_STRENGTH = 2.0
 MAX_SIGMA = 100.0  # grey levels
 RESERVED = {"sequence_id": "sequences", "sequence_start": "sequences", "sequence_end": "sequences"}
@@ -233,9 +235,13 @@ def _validate_header(text: bytes) -> InferHeader:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         if first["type"] == "json_invalid":
-            raise MalformedBody("the JSON part is not valid JSON") from error
-        place = ".".join(str(part)[:40] for part in first["loc"][:4])
-        raise MalformedBody(f"{place or 'the JSON part'}: {first['msg']}") from error
+            raise MalformedBody(f"the JSON part is not valid JSON; {EXPECTED}") from error
+        place = ".".join(map(_shown, first["loc"][:4]))
+        raise MalformedBody(f"{place or 'the JSON part'}: {describe_error(first)}; {EXPECTED}") from error
+
+
+def _shown(part: str | int) -> str:
+    return str(part) if isinstance(part, int) else shown(part)
 
 
 _parse_head_cached = lru_cache(maxsize=256)(_parse_head)
