@@ -35,7 +35,9 @@ def _health(status: str, *, healthy: bool) -> Response:
 
 
 @router.get(
-    "/livez", responses={503: {"model": Health, "description": "An inference run hangs; the process will exit"}}
+    "/livez",
+    summary="Report whether the process responds",
+    responses={503: {"model": Health, "description": "An inference run hangs; the process will exit"}},
 )
 async def livez(state: StateDep) -> Response:
     """Report whether the process responds and no inference run hangs."""
@@ -45,6 +47,7 @@ async def livez(state: StateDep) -> Response:
 
 @router.get(
     "/readyz",
+    summary="Report whether the default models can be served",
     responses={
         503: {
             "model": Health,
@@ -58,13 +61,18 @@ async def readyz(state: StateDep) -> Response:
     return _health(reason or "ready", healthy=not reason)
 
 
-@metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@metrics_router.get(
+    "/metrics",
+    summary="Return the metrics in the Prometheus text format",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+)
 async def metrics(state: StateDep) -> Response:
     """Return the metrics of all workers in the Prometheus text format."""
     return Response(state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.get("/models")
+@router.get("/models", summary="List the served models and the rejected versions")
 async def models(state: StateDep) -> ModelList:
     """List every served model, with how it is executed and why, and every rejected version with the reason."""
     snapshot = state.store.snapshot
@@ -78,7 +86,11 @@ async def models(state: StateDep) -> ModelList:
     )
 
 
-@router.get("/models/{name}", responses=document_problems([ModelNotFound, ModelRejected]))
+@router.get(
+    "/models/{name}",
+    summary="Return one model with its card",
+    responses=document_problems([ModelNotFound, ModelRejected]),
+)
 async def model(name: str, state: StateDep) -> ModelDetail:
     """Return one served model with its whole card: quality, baselines, parity, recipe and data."""
     if name not in state.store.snapshot.versions:
