@@ -82,11 +82,17 @@ class ApiKeys:
             raise ValueError(f"the keys file {file} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise ValueError(f"the keys file {file} cannot be read: it is not UTF-8") from error
-        keys = [_parse_line(file, number, line) for number, line in enumerate(lines, 1) if line.split("#")[0].strip()]
-        if len({key.name for key in keys}) < len(keys):
-            raise ValueError(f"{file} contains a name twice")
+        keys: list[Key] = []
+        first_lines: dict[str, int] = {}
+        for number, line in enumerate(lines, 1):
+            if not line.split("#")[0].strip():
+                continue
+            key = _parse_line(file, number, line)
+            if (first := first_lines.setdefault(key.name, number)) != number:
+                raise ValueError(f"{file}, line {number}: the name {key.name} is that of line {first}; remove one")
+            keys.append(key)
         if not keys:
-            raise ValueError(f"{file} contains no key; create one with `hourglass key NAME`")
+            raise ValueError(f"{file} contains no key; create one with `hourglass key NAME >> {file}`")
         return cls(keys, rate, workers)
 
     def authorize(self, path: str, headers: Mapping[bytes, bytes]) -> str:
@@ -131,7 +137,7 @@ def _parse_line(file: Path, number: int, line: str) -> Key:
     operations = match and match["operations"] and match["operations"].split(",")
     if not match or (operations and not set(operations) <= set(get_args(Operation))):
         raise ValueError(
-            f"{file}, line {number}: expected NAME SHA256 [OPERATION,...], as printed by `hourglass key NAME`"
+            f"{file}, line {number}: expected NAME SHA256 [OPERATION,...], as `hourglass key NAME` prints on stdout"
         )
     paths = frozenset(f"/{operation}" for operation in operations) if operations else None
     return Key(match["name"], bytes.fromhex(match["digest"]), paths)

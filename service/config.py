@@ -211,7 +211,9 @@ class Settings(BaseModel):
     api_keys_file: UserPath | None = Field(
         default=None, description="file of API keys, see `hourglass key`; without it no key is required"
     )
-    rate_limit: RateLimit = Field(default="", description="requests per API key, such as 100/minute; empty: unlimited")
+    rate_limit: RateLimit = Field(
+        default="", description="requests per API key, such as 100/minute, with api_keys_file only; empty: unlimited"
+    )
     cors_origins: Origins = Field(default="", description="origins allowed by CORS, separated by commas; * allows all")
     root_path: UrlPath = Field(
         default="", description="path under which a proxy serves the API, such as /hourglass; removed from requests"
@@ -263,6 +265,27 @@ class Settings(BaseModel):
     def _control_is_protected(cls, value: bool, info: ValidationInfo) -> bool:
         if value and (info.data.get("api_keys_file") is None or info.data.get("workers") != 1):
             raise ValueError("false without api_keys_file, or with several workers, of which each has its own models")
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate_has_keys(cls, value: str, info: ValidationInfo) -> str:
+        if value and info.data.get("api_keys_file") is None:
+            raise ValueError("empty without HOURGLASS_API_KEYS_FILE, because requests are counted by their API keys")
+        return value
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _key_has_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value and info.data.get("tls_cert_file") is None:
+            raise ValueError("empty without HOURGLASS_TLS_CERT_FILE, without which HTTP is not encrypted")
+        return value
+
+    @field_validator("access_log")
+    @classmethod
+    def _access_log_is_written(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and (level := info.data.get("log_level")) in ("warning", "error"):
+            raise ValueError(f"false while HOURGLASS_LOG_LEVEL is {level}, because its lines have the level info")
         return value
 
     @classmethod

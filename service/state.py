@@ -11,6 +11,7 @@ from service.config import Settings
 from service.engine.admission import Admission
 from service.engine.deadline import Timer
 from service.engine.watchdog import Watchdog
+from service.repository.defaults import default_faults
 from service.repository.model_metrics import model_metrics
 from service.repository.store import Store
 from service.runtime.cgroups import read_limits
@@ -44,8 +45,22 @@ class State:
 
     @property
     def is_ready(self) -> bool:
-        """Whether at least one model is loaded and the service is neither starting nor shutting down."""
-        return bool(self.store.snapshot.loaded) and not (self.shutting_down or self.starting)
+        """Whether requests can be served: there is no `unready_reason`."""
+        return not self.unready_reason
+
+    @property
+    def unready_reason(self) -> str:
+        """Why the service is not ready, or an empty string.
+
+        It is starting or shutting down, no model is loaded, or a default of the settings cannot be served.
+        """
+        if self.shutting_down:
+            return "shutting down"
+        if self.starting:
+            return "starting"
+        if not self.store.snapshot.loaded:
+            return "no model is loaded; see /models for the reasons"
+        return "; ".join(default_faults(self.store.snapshot, self.settings))
 
 
 def memory_plan(settings: Settings, cores_per_worker: int, *, many_images: bool = False) -> MemoryPlan:

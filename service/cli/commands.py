@@ -177,17 +177,17 @@ def encode(*sources: SourceArguments, output: TableOption, options: BatchOptions
 
 @app.command
 def key(name: Annotated[str, Parameter(show_env_var=False, help="name of the owner: letters, digits, . _ -")]) -> None:
-    """Create an API key. Prints the key on stdout and its line for the keys file on stderr.
+    """Create an API key. Prints its line for the keys file on stdout, and the key itself on stderr.
 
-    Example: hourglass key alice 2>> keys
+    Example: hourglass key alice >> keys
     """
     from service.auth import KEY_LINE, new_key
 
     api_key, line = new_key(name)
     if not KEY_LINE.fullmatch(line):
         raise CommandError("a name has at most 64 letters, digits, dots, dashes and underscores")
-    print(api_key)
-    print(line, file=sys.stderr)
+    print(line)
+    print(api_key, file=sys.stderr)
 
 
 def _run_images(

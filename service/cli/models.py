@@ -2,7 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +19,7 @@ from service.repository.layout import scan_models
 from service.repository.pins import PIN_FILE, Pin, write_pin
 
 if TYPE_CHECKING:
-    from service.repository.hub.source import Source
+    from service.repository.hub.listing import Source
 
 models_app = App(
     name="models",
@@ -86,6 +88,8 @@ def sign(
     `openssl genpkey -algorithm ed25519 -out key.pem` makes a key.
     Example: hourglass models sign photo@2 --key-file key.pem
     """
+    if not find_spec("cryptography"):
+        raise CommandError("signing needs the extra hub: pip install 'hourglass[hub]'")
     from service.repository.signatures import sign_card
 
     folder = _local_folder(load_writable_settings(models_dir))
@@ -105,7 +109,8 @@ def pull(
     """
     settings = load_writable_settings(models_dir)
     flags = {**settings.model_dump(exclude_unset=True), "models_source": source or settings.models_source}
-    settings = Settings.from_env(os.environ, flags)
+    with _named_flag("--models-source", "--from"):
+        settings = Settings.from_env(os.environ, flags)
     if not settings.models_source:
         raise CommandError("name an address by --from or HOURGLASS_MODELS_SOURCE, such as s3://bucket/models")
     settings.models_folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +151,8 @@ def push(
     from service.repository.hub.transfer import push_to_folder, push_version
 
     folder = _local_folder(load_settings(models_dir))
-    target = Settings.model_validate({"models_dir": to})
+    with _named_flag("--models-dir", "--to"):
+        target = Settings.from_env({}, {"models_dir": to})
     for name, version in _select(folder, names):
         if target.models_address is None:
             push_to_folder(folder / name / str(version), target.models_folder, f"{name}/{version}")
@@ -197,6 +203,15 @@ def unpin(model: Annotated[str, Parameter(show_env_var=False)], *, models_dir: M
     else:
         write_pin(_local_folder(settings) / name, None)
     print(f"{name} is not pinned")
+
+
+@contextmanager
+def _named_flag(setting: str, flag: str) -> Generator[None]:
+    """Name the flag of a command in place of that of a setting, which errors of settings name."""
+    try:
+        yield
+    except ValueError as error:
+        raise CommandError(str(error).replace(f"the flag {setting} ", f"{flag} ")) from error
 
 
 def _open(address: str) -> "Source":

@@ -13,6 +13,7 @@ MAX_SIDES = {
     "image/gif": 65_535,
     "image/avif": 65_535,
 }
+TOO_LARGE_HINT = "scale it down, or raise HOURGLASS_MAX_PIXELS or HOURGLASS_MAX_PIXELS_ANY_SIZE of the service"
 SMALLEST_MAX_SIDE = min(MAX_SIDES.values())
 NAMES = {
     "image/png": "PNG",

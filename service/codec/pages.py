@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, features
 
 from service.codec.encoder import ENCODABLE, encode, fitting_profile, pixels_for
+from service.codec.limits import TOO_LARGE_HINT
 from service.codec.picture import Picture
 from service.codec.pillow_metadata import PHOTOSHOP_TAG, XMP_TAG
 from service.codec.tiff_samples import NEW_SUBFILE_TYPE, REDUCED_IMAGE
@@ -107,7 +108,9 @@ def _page_offsets(image: Image.Image, frames: int, max_pages: int, max_pixels: i
             continue
         if image.width * image.height > max_pixels:
             size = f"{image.width}x{image.height}"
-            raise ImageTooLarge(f"page {number + 1} has {size} pixels, the limit is {max_pixels} pixels")
+            raise ImageTooLarge(
+                f"page {number + 1} has {size} pixels, the limit is {max_pixels} pixels; {TOO_LARGE_HINT}"
+            )
         offsets.append(tags.offset)
     return offsets
 

@@ -26,7 +26,7 @@ from service.codec import (
 )
 from service.codec.grey import is_grey
 from service.codec.jpeg_coding import JpegCoding, describe_unsupported, read_coding
-from service.codec.limits import describe_limit, fits
+from service.codec.limits import TOO_LARGE_HINT, describe_limit, fits
 from service.codec.metadata import FileParts, Metadata
 from service.codec.signatures import detect_format
 from service.codec.truncated import recover, webp_byte_fraction
@@ -122,7 +122,9 @@ class LazyPicture:
         self._source: png.SimplePng | jpeg.SimpleJpeg | OpenedImage | None = source
         self.width, self.height = source.size  # before the EXIF orientation is applied
         if self.width * self.height > max_pixels:
-            raise ImageTooLarge(f"the image has {self.width}x{self.height} pixels, the limit is {max_pixels} pixels")
+            raise ImageTooLarge(
+                f"the image has {self.width}x{self.height} pixels, the limit is {max_pixels} pixels; {TOO_LARGE_HINT}"
+            )
         if not self.width * self.height:
             raise InvalidImage("the image has no pixels")
         self.media_type = f"image/{self._format.lower()}"

@@ -45,8 +45,17 @@ def validate_array(array: Array, card: Card, operation: Operation) -> Array:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f" or not ((array >= 0) & (array <= 1)).all():
-        raise InvalidArray(describe_expected(card, operation))
+        raise InvalidArray(f"{describe_expected(card, operation)}; this array is {_describe_range(array)}")
     return np.rint(array * 255).astype(np.uint8)
+
+
+def _describe_range(array: Array) -> str:
+    """Return the dtype and the range of an array, and how to convert one in 0..255."""
+    if not array.size or array.dtype.kind not in "biuf":
+        return str(array.dtype)
+    low, high = float(array.min()), float(array.max())
+    hint = ": convert it by .astype(numpy.uint8)" if low >= 0 and 1 < high <= 255 else ""
+    return f"{array.dtype} from {low:g} to {high:g}{hint}"
 
 
 def _fit_any_size(sides: list[int], shape: list[int | None]) -> bool:

@@ -16,7 +16,7 @@ from service.grpc.messages import GrpcRequest, parse_infer_request, serialize_re
 from service.oip.names import split_name
 from service.oip.requests import InferRequest, RequestedOutput
 from service.oip.tensors import InferResponse
-from service.repository.open_inference import ServedModel, find_model
+from service.repository.open_inference import ServedModel, check_options, find_model
 from service.types import Array
 
 Parts = list[bytes | memoryview]
@@ -52,6 +52,7 @@ async def run_request(call: GrpcCall, data: bytes) -> Parts:
         call.authorize(f"/{operation}" if operation else "/v2/models")
         served = await find_model(state.store, parsed.model_name, parsed.model_version, shared=True)
         call.model = served.model.card.name
+        check_options(served, parsed.request.parameters)
         guards = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel, state.metrics)
         tensors = TensorCall(parsed.request, served.model, served.operation, settings, _reject_text, IDLE_TURNS)
         answer = await infer_tensors(tensors, guards, executor, partial(_encode, served, parsed.request))

@@ -28,12 +28,22 @@ BASE64_MARK = re.compile(rb"(?:^|;)\s*base64\s*$", re.IGNORECASE)
 PLAIN_DATA_URI = re.compile(r"data:[\w/.+-]*;base64,", re.ASCII)
 MAX_UNSUSPICIOUS = 512  # length up to which base64 without any plus sign is usual
 
+FILE_NAME = re.compile(
+    rb"(?![a-z0-9]+://|blob:|data:)[\w./\\ :~-]{1,200}\.(?:png|jpe?g|webp|tiff?|bmp|gif|avif|hei[cf]|npy|json|txt)\Z"
+    rb"|(?!/9j/)(?:~?\.{0,2}/|[A-Za-z]:\\)[\w. -]{1,64}(?:[/\\][\w. -]{1,64}){0,8}\Z",
+    re.IGNORECASE,
+)
+"""How names of files look that are sent in place of their content. The base64 of a JPEG begins with /9j/."""
+FILE_NAME_HINT = "it looks like the name of a file; send its content, as base64 or in a form: curl -F image=@FILE"
+MAX_FILE_NAME = 255
+
 MISTAKES = (
     (re.compile(rb"b['\"]"), "this is the text of a Python bytes object; call .decode() before sending it"),
     (re.compile(rb"(?:https?|ftp|file|blob|gs|s3)://|blob:", re.IGNORECASE), "it is an address; nothing is fetched"),
     (re.compile(rb"@"), "it is the name of a file; send its content"),
     (re.compile(rb"\[object |undefined$|null$|NaN$"), "it is the text of a JavaScript object"),
     (re.compile(rb"base64,|image/[\w.+-]+;", re.IGNORECASE), "a data URI begins with data:"),
+    (FILE_NAME, FILE_NAME_HINT),
 )
 """Texts that are sent in place of base64 by mistake, and how to correct them."""
 
@@ -43,6 +53,8 @@ def decode_text(text: str) -> bytes:
 
     Only text that needs no correction may encode anything else: what it is shows when it is opened.
     """
+    if len(text) <= MAX_FILE_NAME and text.isascii() and FILE_NAME.match(text.encode()):
+        raise InvalidImage(f"the image is not valid base64: {FILE_NAME_HINT}")
     match = PLAIN_DATA_URI.match(text, 0, MAX_PREFIX_BYTES)
     with suppress(ValueError):  # most texts need no correction
         return pybase64.b64decode(text[match.end() :] if match else text, validate=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from service import codec
 from service.card import Card, Operation
 from service.codec import LazyPicture, Picture
+from service.codec.signatures import describe_other
 from service.config import Settings
 from service.engine.images import open_picture, preprocess, stack_rows
 from service.errors import InvalidImage, InvalidParameter, Problem, TruncatedImage, UnsupportedImage
@@ -73,7 +74,8 @@ def parse_body(
 def _explain(problem: Problem, blob: bytes | Problem, media_type: str) -> Problem:
     """Add the likely cause to the problem of an encoded image."""
     if isinstance(blob, bytes):
-        if isinstance(problem, UnsupportedImage) and (cause := explain_damage(blob)):
+        known = describe_other(blob) is not None  # then the problem says what the data are
+        if isinstance(problem, UnsupportedImage) and not known and (cause := explain_damage(blob)):
             return UnsupportedImage(f"{problem.detail}: {cause}")
         if isinstance(problem, InvalidImage) and media_type == URLENCODED:
             return InvalidImage(problem.detail + explain_missing_line_ends(blob))

@@ -4,6 +4,7 @@ import zlib
 from typing import Final
 
 from service.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
+from service.http.limits import describe_bytes
 from service.oip.requests import Buffer
 
 CHUNK_BYTES = 1 << 18  # inflated at once
@@ -52,7 +53,7 @@ def decompress(data: Buffer, encoding: str, limit: int) -> bytes:
                 break
             size += len(chunk)
             if size > limit:
-                raise BodyTooLarge(f"a body may have at most {limit} bytes after decompression")
+                raise BodyTooLarge(describe_bytes(limit, " after decompression"))
             chunks.append(chunk)
     except zlib.error as error:
         raise MalformedBody(f"the body is not valid {encoding}") from error

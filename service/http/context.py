@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from service.telemetry.tracing import RequestSpan
 
 UNTRACED_PATHS = frozenset({"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
+NAMED_PATHS = frozenset({*UNTRACED_PATHS, "/", "/docs", "/models", "/openapi.json"})
+"""Paths outside the operations that the log names. Metrics count them as `other`."""
 
 log = structlog.get_logger()
 
@@ -118,13 +120,19 @@ def record_request(context: RequestContext, state: State, scope: Scope) -> None:
             "request",
             id=context.id,
             method=scope["method"],
-            path=context.route,
+            path=_log_path(context, scope),
             model=context.model,
             key=context.key_name,
             status=context.status,
             ms=round(seconds * 1000, 2),
             **trace_ids(context),
         )
+
+
+def _log_path(context: RequestContext, scope: Scope) -> str:
+    """Return the route, or the path itself if it is one of `NAMED_PATHS`. Other paths are texts of clients."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path if context.route == "other" and path in NAMED_PATHS else context.route
 
 
 def identity_headers(context: RequestContext) -> list[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ from starlette.types import Receive
 
 from service.engine.admission import BodyReservation
 from service.errors import BodyTooLarge
+from service.http.limits import describe_bytes
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ async def read_body(
     """
     content_length = headers.get(b"content-length", b"0")
     if content_length.isdigit() and int(content_length[:20]) > limit:
-        raise BodyTooLarge(f"a body may have at most {limit} bytes")
+        raise BodyTooLarge(describe_bytes(limit))
     chunks: list[bytes] = []
     while True:
         message = await receive()
@@ -41,7 +42,7 @@ async def read_body(
             return chunk  # the common case: a small body in one message needs no reservation
         reservation.add(len(chunk))
         if reservation.size > limit:
-            raise BodyTooLarge(f"a body may have at most {limit} bytes")
+            raise BodyTooLarge(describe_bytes(limit))
         chunks.append(chunk)
         if not more:
             return b"".join(chunks)

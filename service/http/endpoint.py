@@ -18,6 +18,7 @@ from service.engine.strength import check_removal
 from service.errors import (
     InternalError,
     ModelNotFound,
+    ModelRejected,
     OperationNotSupported,
     Problem,
 )
@@ -30,6 +31,8 @@ from service.http.negotiation import NegotiationInput, check_map, check_metadata
 from service.http.parameters import RequestParameters, client_timeout, merge_form_fields, parse_request
 from service.http.problems import problem_response
 from service.http.responses import ResponseParts, render
+from service.repository.defaults import default_fault
+from service.repository.suggestions import describe_missing, list_models
 from service.state import State
 from service.types import Headers
 
@@ -98,14 +101,18 @@ class Endpoint:
         version = parameters.version or (None if parameters.model else state.settings.default_version(self.operation))
         try:
             model = await state.store.get(name, version or state.store.choose_version(name))
-        except ModelNotFound as problem:
-            if parameters.model or name in state.store.snapshot.versions:
+            if self.operation not in model.runners:
+                raise OperationNotSupported(
+                    f"model: {model.card.name} does not support {self.operation}, only {', '.join(model.runners)}; "
+                    f"{list_models(state.store, self.operation)}"
+                )
+        except (ModelNotFound, ModelRejected, OperationNotSupported) as problem:
+            fault = default_fault(state.store.snapshot, state.settings, self.operation)
+            if parameters.model and isinstance(problem, ModelNotFound) and name not in state.store.snapshot.versions:
+                raise ModelNotFound(describe_missing(state.store, name, self.operation)) from problem
+            if parameters.model or not fault:
                 raise
-            raise ModelNotFound(f"model: the default of {self.operation} is missing; choose another") from problem
-        if self.operation not in model.runners:
-            raise OperationNotSupported(
-                f"model: {model.card.name} does not support {self.operation}, only {', '.join(model.runners)}"
-            )
+            raise type(problem)(f"model: the default of the service is at fault: {fault}; name a model") from problem
         return model
 
     async def _parse_form(self, state: State, data: bytes, content_type: str) -> Form:

@@ -12,6 +12,7 @@ from service.card import Operation
 from service.errors import InvalidImage, InvalidParameter, MalformedBody, Problem, TooManyItems
 from service.http.base64_text import decode_bytes, decode_percent
 from service.http.gateways import undo_base64
+from service.http.limits import describe_items
 from service.http.media_types import MULTIPART, URLENCODED
 from service.http.parameters import describe_unknown, parameter_names
 
@@ -76,7 +77,7 @@ def parse_form(data: bytes, content_type: str, operation: Operation, max_items: 
                 f"{describe_unknown(name, (*names, *FILE_FIELDS), 'form field')}; {_expected(operation, names)}"
             )
         if len(form.images) > max_items:
-            raise TooManyItems(f"a request may have at most {max_items} items")
+            raise TooManyItems(describe_items(max_items))
     if not form.images:
         cause = "no file was chosen in the form" if empty_files else "the form has no file"
         raise InvalidImage(f"{cause}; {_expected(operation, names)}")

@@ -8,7 +8,7 @@ import re
 
 import pybase64
 
-from service.http.base64_text import URL_SAFE, WHITESPACE, decode_bytes
+from service.http.base64_text import FILE_NAME, FILE_NAME_HINT, URL_SAFE, WHITESPACE, decode_bytes
 from service.http.media_types import IMAGE_SIGNATURE, JSON, MULTIPART, NPY
 
 HEAD_BYTES = 256  # bytes of a body within which its kind is recognized
@@ -42,6 +42,7 @@ DAMAGE = (
     (re.compile(rb"@[\w./\\ -]+$"), "it is the name of a file; `curl --data-binary @FILE` sends its content"),
     (re.compile(rb"(?:https?|ftp|file|blob|s3|gs):", re.IGNORECASE), "it is an address; the service fetches nothing"),
     (re.compile(rb"\[object |undefined$|null$"), "it is the text of a JavaScript object; send its bytes"),
+    (FILE_NAME, f"{FILE_NAME_HINT}, or as the body: curl --data-binary @FILE"),
 )
 """How damaged bodies begin, with the cause."""
 

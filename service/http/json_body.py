@@ -8,10 +8,14 @@ from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from service.errors import InvalidArray, InvalidImage, MalformedBody, TooManyItems
+from service.http.limits import describe_items
+from service.http.parameters import Parameters
 from service.http.schemas import ImagesBody, Rows, ValuesBody
 from service.types import Array
+from service.validation import describe_error, shown
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,6 +28,8 @@ IMAGES_PREFIX = re.compile(WHITESPACE.join((b"", rb"\{", b'"images"', b":", rb"\
 VALUES_PREFIX = re.compile(WHITESPACE.join((b"", rb"\{", b'"values"', b":", rb"\[")))
 VALUES_SUFFIX = re.compile(WHITESPACE.join((rb"\]", rb"\}", rb"\Z")))
 
+FIELD_ERRORS = frozenset({"missing", "extra_forbidden", "model_type"})
+
 ROWS_ADAPTER: TypeAdapter[Rows] = TypeAdapter(Rows)
 
 
@@ -34,7 +40,7 @@ def parse_images(data: bytes, max_items: int) -> list[str]:
         commas += data.count(b",", at, at + COUNT_CHUNK_BYTES)
         if commas > 2 * max_items:  # one after each item, and one inside each data URI
             if IMAGES_PREFIX.match(data, 0, EDGE_BYTES):
-                raise TooManyItems(f"a request may have at most {max_items} items")
+                raise TooManyItems(describe_items(max_items))
             raise InvalidImage('a large body must begin with {"images": ["')
     return _parse_model(ImagesBody, data).images
 
@@ -77,7 +83,7 @@ def _parse_chunks(data: bytes, max_items: int, numbers: int, rank: int) -> list[
         rows = _parse_rows(chunk, count)
         count += len(rows)
         if count > max_items:
-            raise TooManyItems(f"a request may have at most {max_items} items")
+            raise TooManyItems(describe_items(max_items))
         chunks.append(np.asarray(rows, np.float32))
         if not cut:
             return chunks
@@ -104,11 +110,24 @@ def _to_problem(
     error: ValidationError, problem_type: type[InvalidArray | InvalidImage], first_row: int | None = None
 ) -> MalformedBody | InvalidArray | InvalidImage:
     """Return the first validation error as a problem that names its position in the body."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    errors = error.errors(include_url=False, include_input=False, include_context=False)
+    first = errors[0]
     if first["type"] == "json_invalid":
         return MalformedBody("the body is not valid JSON")
+    if first_row is None and (wrong := [each for each in errors if each["type"] in FIELD_ERRORS]):
+        return problem_type(_describe_fields(wrong, problem_type is InvalidImage))
     location = first["loc"]
     if first_row is not None:
         location = ("values", *((first_row + int(location[0]), *location[1:]) if location else ()))
     path = ".".join(str(part)[:40] for part in location[:4] if "[" not in str(part))  # omits names of union members
-    return problem_type(f"{path or 'the body'}: {first['msg']}")
+    return problem_type(f"{path or 'the body'}: {describe_error(first)}")
+
+
+def _describe_fields(errors: list[ErrorDetails], images: bool) -> str:
+    """Return which fields of a body are wrong, what it must be, and where parameters belong."""
+    unknown = [shown(each["loc"][-1]) for each in errors if each["type"] == "extra_forbidden"]
+    parameters = [name for name in unknown if name in Parameters.model_fields]
+    expected = '{"images": ["BASE64", ...]}' if images else '{"values": [[...], ...]}'
+    sent = f"the body has {', '.join(unknown)}, but" if unknown else "the body"
+    hint = f"; parameters belong into the query: ?{parameters[0]}=..." if parameters else ""
+    return f"{sent} must be {expected}{hint}"

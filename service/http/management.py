@@ -12,6 +12,7 @@ from service.engine.operations import OPERATIONS
 from service.errors import ModelNotFound, ModelRejected
 from service.http.problems import document_problems
 from service.http.schemas import GraphChoice, Health, ModelDetail, ModelList, ModelSummary, RejectedVersion
+from service.repository.suggestions import describe_missing
 from service.state import State
 
 UNHEALTHY_RETRY_SECONDS = 5  # Retry-After of a process that loads models, drains or will be restarted
@@ -34,7 +35,9 @@ def _health(status: str, *, healthy: bool) -> Response:
 
 
 @router.get(
-    "/livez", responses={503: {"model": Health, "description": "An inference run hangs; the process will exit"}}
+    "/livez",
+    summary="Report whether the process responds",
+    responses={503: {"model": Health, "description": "An inference run hangs; the process will exit"}},
 )
 async def livez(state: StateDep) -> Response:
     """Report whether the process responds and no inference run hangs."""
@@ -43,21 +46,33 @@ async def livez(state: StateDep) -> Response:
 
 
 @router.get(
-    "/readyz", responses={503: {"model": Health, "description": "No model is loaded, or the service is shutting down"}}
+    "/readyz",
+    summary="Report whether the default models can be served",
+    responses={
+        503: {
+            "model": Health,
+            "description": "No model is loaded, a default of the settings cannot be served, or a shutdown has begun",
+        }
+    },
 )
 async def readyz(state: StateDep) -> Response:
-    """Report whether models are loaded and the service is not shutting down. Default models are loaded first."""
-    reason = "shutting down" if state.shutting_down else "no model is loaded; see /models for the reasons"
-    return _health("ready" if state.is_ready else reason, healthy=state.is_ready)
+    """Report whether the default models can be served and the service is not shutting down, or else the reason."""
+    reason = state.unready_reason
+    return _health(reason or "ready", healthy=not reason)
 
 
-@metrics_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@metrics_router.get(
+    "/metrics",
+    summary="Return the metrics in the Prometheus text format",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+)
 async def metrics(state: StateDep) -> Response:
     """Return the metrics of all workers in the Prometheus text format."""
     return Response(state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.get("/models")
+@router.get("/models", summary="List the served models and the rejected versions")
 async def models(state: StateDep) -> ModelList:
     """List every served model, with how it is executed and why, and every rejected version with the reason."""
     snapshot = state.store.snapshot
@@ -71,9 +86,15 @@ async def models(state: StateDep) -> ModelList:
     )
 
 
-@router.get("/models/{name}", responses=document_problems([ModelNotFound, ModelRejected]))
+@router.get(
+    "/models/{name}",
+    summary="Return one model with its card",
+    responses=document_problems([ModelNotFound, ModelRejected]),
+)
 async def model(name: str, state: StateDep) -> ModelDetail:
     """Return one served model with its whole card: quality, baselines, parity, recipe and data."""
+    if name not in state.store.snapshot.versions:
+        raise ModelNotFound(describe_missing(state.store, name))
     card = await state.store.card(name)
     return ModelDetail(**_summary(state, name, _defaults(state)).model_dump(), card=card)
 

@@ -34,9 +34,13 @@ SUMMARIES: dict[Operation, str] = {
     "reconstruct": "Encode and decode images or vectors, and report the reconstruction error",
     "denoise": "Remove noise from images or vectors",
 }
-DESCRIPTION = """Send one image as the body, several images as `multipart/form-data` or JSON, or arrays as `.npy`.
-Choose the type of the response by `Accept` or `format=`. Without `model=` the default model of the operation is used.
-If one of several items fails, its result is an error. A request with a single item fails as a whole."""
+COMMON_DESCRIPTION = """Choose the type of the response by `Accept` or `format=`. Without `model=` the default model
+of the operation is used. If one of several items fails, its result is an error. A request with a single item fails as a
+whole."""
+DESCRIPTION = f"""Send one image as the body, several images as `multipart/form-data` or JSON, or arrays as `.npy`.
+{COMMON_DESCRIPTION}"""
+DECODE_DESCRIPTION = f"""Send codes as JSON or `.npy`, or one code as `{BITSTREAM}`.
+{COMMON_DESCRIPTION}"""
 
 
 class OperationRoute(APIRoute):
@@ -51,7 +55,7 @@ class OperationRoute(APIRoute):
             operation_id=operation,
             tags=["operations"],
             summary=SUMMARIES[operation],
-            description=DESCRIPTION,
+            description=DECODE_DESCRIPTION if operation == "decode" else DESCRIPTION,
             response_model=EncodeResponse if operation == "encode" else ImageResponse,
             responses=_responses(operation),
             openapi_extra={"parameters": parameter_documents(operation), "requestBody": _request_body(operation)},

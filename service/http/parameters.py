@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from math import inf
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -21,7 +21,7 @@ from service.errors import InvalidParameter, MethodNotAllowed, UnsupportedMediaT
 from service.http.media_types import BITSTREAM, JSON, NPY, content_media_type, format_media_type
 
 CACHEABLE_BYTES = 512  # total length of query, Accept and Content-Type up to which a parse is cached
-SUGGESTION_CUTOFF = 0.45  # similarity (0..1) from which a valid name is suggested for an unknown one
+SUGGESTION_CUTOFF = 0.6  # similarity (0..1) from which a valid name is suggested for an unknown one
 TIMEOUT_HEADER = "X-Request-Timeout"
 TIMEOUT_DESCRIPTION = "seconds after which the client stops waiting"
 
@@ -255,7 +255,9 @@ def validate_parameters(values: Mapping[str, str]) -> RequestParameters:
         return RequestParameters.model_validate({name: value.strip() for name, value in values.items()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise InvalidParameter(f"{first['loc'][0]}: {first['msg']}") from error
+        name = str(first["loc"][0])
+        reason = "Input should be 'true', 'overlay' or 'gray'" if name == "map" else first["msg"]
+        raise InvalidParameter(f"{name}: {reason}") from error
 
 
 def merge_form_fields(query: RequestParameters, fields: Mapping[str, str]) -> RequestParameters:
@@ -275,10 +277,14 @@ parse_query_cached = lru_cache(maxsize=256)(parse_query)
 
 
 def describe_unknown(name: str, names: Sequence[str], noun: str = "query parameter") -> str:
-    """Name an unknown parameter and suggest the nearest valid one."""
+    """Name an unknown parameter, and the operations that have it, or else suggest the nearest valid one."""
     if not REPEATABLE_NAME.fullmatch(name):
         return f"unknown {noun}"  # never repeat arbitrary bytes of a request
-    similar = get_close_matches(name.lower(), names, 1, SUGGESTION_CUTOFF)
+    spelling = name.lower().replace("grey", "gray")
+    others = [f"/{operation}" for operation in get_args(Operation) if spelling in parameter_names(operation)]
+    if others and spelling not in names:
+        return f"unknown {noun} {name}, which is a parameter of {', '.join(others)}"
+    similar = get_close_matches(spelling, names, 1, SUGGESTION_CUTOFF)
     return f"unknown {noun} {name}" + (f", did you mean {similar[0]}?" if similar else "")
 
 

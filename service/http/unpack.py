@@ -13,6 +13,7 @@ from service.http.base64_text import decode_text
 from service.http.forms import Form
 from service.http.gateways import undo_base64
 from service.http.json_body import parse_images, parse_values
+from service.http.limits import describe_items
 from service.http.media_types import BITSTREAM, GENERIC_TYPES, JSON, MULTIPART, NPY
 from service.types import Array
 
@@ -46,7 +47,7 @@ def unpack(body: bytes | Form, media_type: str, card: Card, operation: Operation
         raise InvalidImage("the body is empty") if images else InvalidArray("the body is empty")
     raw = _unpack_bytes(body, media_type, card, operation, max_items)
     if len(raw) > max_items:
-        raise TooManyItems(f"a request may have at most {max_items} items")
+        raise TooManyItems(describe_items(max_items))
     return raw
 
 

@@ -15,7 +15,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import Receive, Scope, Send
 
 from service.engine.admission import BodyReservation
-from service.errors import Forbidden, InternalError, MalformedBody, MethodNotAllowed, NotFound, Problem
+from service.errors import (
+    Forbidden,
+    InternalError,
+    InvalidParameter,
+    MalformedBody,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+)
 from service.http.context import RequestContext, create_context, get_state, identity_headers, send_response
 from service.http.disconnect import ClientDisconnect, read_body
 from service.http.problems import ProblemResponse
@@ -117,6 +125,11 @@ async def handle(call: V2Call) -> V2Response:
     route, call.parts = route_match
     call.context.route = route.path
     method = "GET" if call.scope["method"] == "HEAD" else call.scope["method"]
+    if method == "POST" == route.method and call.scope["query_string"]:
+        raise InvalidParameter(
+            "this path takes no query parameters; the parameters of a request are in its body: "
+            '{"parameters": {"strength": 0.5}, "inputs": ...}, and priority, timeout, sigma and binary_data_output'
+        )
     if method == route.method:
         return await route.handler(call)
     allowed = "GET, HEAD, OPTIONS" if route.method == "GET" else f"{route.method}, OPTIONS"

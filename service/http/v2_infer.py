@@ -10,19 +10,21 @@ from service.engine.admission import BodyReservation
 from service.engine.deadline import Deadline
 from service.engine.pipeline import LARGE_REQUEST_BYTES, JobGuards, StageExecutor
 from service.engine.tensor_inference import TensorAnswer, TensorCall, infer_tensors, input_port, output_port
-from service.errors import InvalidParameter
+from service.errors import InvalidParameter, MalformedBody
 from service.http.base64_text import decode_text
 from service.http.compression import MIN_COMPRESSED_BYTES, accepted_encoding, compress, content_encoding, decompress
 from service.http.context import RequestContext
 from service.http.disconnect import INLINE_BODY_BYTES, cancel_on_disconnect, read_body
+from service.http.media_types import IMAGE_SIGNATURE
 from service.http.parameters import client_timeout
 from service.oip.requests import Buffer, InferRequest, RequestedOutput, parse_request
 from service.oip.tensors import EncodedResponse, InferResponse, encode_response, raw_request
-from service.repository.open_inference import ServedModel
+from service.repository.open_inference import ServedModel, check_options
 from service.state import State
 from service.types import Array, Headers
 
 JSON_TYPE, BINARY_TYPE = b"application/json", b"application/octet-stream"
+SIGNATURE_BYTES = 32  # of a body, by which an image is recognized
 HEADER_LENGTH = b"inference-header-content-length"
 
 
@@ -76,10 +78,23 @@ def parse_body(body: Buffer, length: int | None, served: ServedModel) -> InferRe
     """Return the request of a body. Raises MalformedBody, InvalidParameter or InvalidArray."""
     if length == 0:
         return raw_request(body, input_port(served.model, served.operation), images=served.takes_images)
+    if length is None and IMAGE_SIGNATURE.match(bytes(body[:SIGNATURE_BYTES])):
+        raise MalformedBody(_describe_image(served))
     request = parse_request(body, length)
+    check_options(served, request.parameters)
     if request.model_name not in (None, served.name):
         raise InvalidParameter("model_name: is not that of the path; leave it out")
     return request
+
+
+def _describe_image(served: ServedModel) -> str:
+    """Return what to send in place of an image as the body."""
+    elsewhere = f"send an image as it is to /{served.operation}?model={served.model.card.name}"
+    if not served.takes_images:
+        return f"the body is an image, and {served.name} takes no images; send JSON with inputs"
+    name = input_port(served.model, served.operation).name
+    tensor = f'{{"name": "{name}", "shape": [1], "datatype": "BYTES", "data": ["BASE64"]}}'
+    return f'the body is an image, not JSON such as {{"inputs": [{tensor}]}}; {elsewhere}'
 
 
 def _encode(served: ServedModel, request: InferRequest, output: RequestedOutput, array: Array) -> EncodedResponse:

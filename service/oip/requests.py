@@ -10,6 +10,7 @@ from pydantic.types import StringConstraints
 
 from service.errors import InvalidParameter, MalformedBody
 from service.oip.datatypes import Datatype
+from service.validation import describe_error, shown
 
 MAX_JSON_BYTES = 8 << 20
 """Largest JSON part. The parser blocks the process, so larger tensors must be sent as binary data."""
@@ -83,7 +84,8 @@ class RequestOptions:
 
     `priority`: 1 is the highest, 0 the default. `timeout`: microseconds in the queue, 0 for no limit. `strength`: how
     much noise to remove, 0 to 2. `sigma`: standard deviation of the noise in grey levels, 0 to 100. `binary_output`:
-    send outputs as binary data. `final_response`: mark the last response of a stream.
+    send outputs as binary data. `final_response`: mark the last response of a stream. `removal`: those of `strength`
+    and `sigma` that the request has, whatever their values.
     """
 
     priority: int = 0
@@ -92,6 +94,7 @@ class RequestOptions:
     sigma: float | None = None
     binary_output: bool = False
     final_response: bool = False
+    removal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class RequestHead:
     model_version: str = ""
 
 
+EXPECTED = 'it must be such as {"inputs": [{"name": "...", "shape": [...], "datatype": "...", "data": [...]}]}'
 MAX_STRENGTH = 2.0
 MAX_SIGMA = 100.0  # grey levels
 RESERVED = {"sequence_id": "sequences", "sequence_start": "sequences", "sequence_end": "sequences"}
@@ -155,7 +159,7 @@ def parse_options(parameters: Parameters) -> RequestOptions:
                 raise InvalidParameter(f"{name}: {RESERVED[name]} are not supported; leave it out")
         else:
             raise _unknown("a request", name, "priority, timeout, strength, sigma and binary_data_output")
-    return RequestOptions(**values)
+    return RequestOptions(**values, removal=tuple(name for name in ("strength", "sigma") if name in values))
 
 
 def _unknown(owner: str, name: str, known: str) -> InvalidParameter:
@@ -231,9 +235,13 @@ def _validate_header(text: bytes) -> InferHeader:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         if first["type"] == "json_invalid":
-            raise MalformedBody("the JSON part is not valid JSON") from error
-        place = ".".join(str(part)[:40] for part in first["loc"][:4])
-        raise MalformedBody(f"{place or 'the JSON part'}: {first['msg']}") from error
+            raise MalformedBody(f"the JSON part is not valid JSON; {EXPECTED}") from error
+        place = ".".join(map(_shown, first["loc"][:4]))
+        raise MalformedBody(f"{place or 'the JSON part'}: {describe_error(first)}; {EXPECTED}") from error
+
+
+def _shown(part: str | int) -> str:
+    return str(part) if isinstance(part, int) else shown(part)
 
 
 _parse_head_cached = lru_cache(maxsize=256)(_parse_head)

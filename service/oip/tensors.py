@@ -35,7 +35,8 @@ def only_input(request: InferRequest, port: Port) -> InputTensor:
     names = [tensor.name for tensor in request.inputs]
     if len(set(names)) < len(names):
         raise InvalidArray("two inputs have the same name")
-    raise InvalidArray(f"the model has one input, {port.name}, and the request has {len(names)}: check the names")
+    shown = ", ".join(name if name.isidentifier() and len(name) <= 40 else "one of another name" for name in names)
+    raise InvalidArray(f"the model has one input, {port.name}, and the request has {shown}")
 
 
 def only_output(request: InferRequest, port: Port) -> RequestedOutput:

@@ -15,9 +15,11 @@ from service.engine.queue import DEFAULT_PRIORITY, LOWEST_PRIORITY
 from service.engine.tensor_inference import input_port, output_port, takes_images
 from service.errors import InvalidParameter, ModelNotFound
 from service.oip.names import join_name, split_name
+from service.oip.requests import RequestOptions
 from service.oip.tensors import Port
 from service.repository.snapshot import Standby
 from service.repository.store import Store
+from service.repository.suggestions import nearest
 from service.telemetry.metrics import Statistics
 
 Document = dict[str, Any]
@@ -50,6 +52,15 @@ class ServedModel:
         return takes_images(self.model.card, self.operation)
 
 
+def check_options(served: ServedModel, options: RequestOptions) -> None:
+    """Raise InvalidParameter if a request has a parameter that the operation does not have."""
+    if options.removal and served.operation != "denoise":
+        raise InvalidParameter(
+            f"{options.removal[0]}: only denoise removes noise, and not {served.operation}; "
+            "it takes the parameters priority, timeout and binary_data_output"
+        )
+
+
 async def find_model(store: Store, name: str, version: str, *, shared: bool = False) -> ServedModel:
     """Return a model by its name in the protocol, in the version that serves if `version` is empty.
 
@@ -59,6 +70,11 @@ async def find_model(store: Store, name: str, version: str, *, shared: bool = Fa
     if version and not (version.isascii() and version.isdecimal() and len(version) < 10 and int(version)):
         raise InvalidParameter("version: must be a positive integer of at most nine digits")
     parts = split_name(name)
+    if parts.model not in store.snapshot.versions:
+        model = nearest(parts.model, [*store.snapshot.serving_versions()])
+        similar = nearest(join_name(model, parts.operation or ""), served_names(store)) if model else ""
+        hint = f", did you mean {similar}?" if similar else ""
+        raise ModelNotFound(f"there is no such model{hint}; /v2/models and the repository index list all")
     candidate = store.choose_version(parts.model) if shared and not version else None
     model = await store.get(parts.model, int(version) if version else candidate)
     if parts.operation is None:

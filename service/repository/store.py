@@ -21,6 +21,7 @@ from service.card import Card, Operation
 from service.config import BUILTIN_DEFAULTS, Settings
 from service.engine.model import LoadedModel, Runner
 from service.errors import AmbiguousModel, ModelNotFound, ModelRejected
+from service.repository.defaults import default_faults
 from service.repository.layout import Fingerprint
 from service.repository.refresh import Refresher
 from service.repository.residency import Residency
@@ -370,6 +371,10 @@ class Store:
         if not names:
             raise ModelNotFound(f"model: none supports {operation}; GET /models lists all")
         raise AmbiguousModel(f"model: choose one of {', '.join(names)}")
+
+    def default_faults(self) -> list[str]:
+        """Return why defaults of the settings cannot be served."""
+        return default_faults(self.snapshot, self._settings) if self._settings else []
 
     def close(self) -> None:
         """Stop the loader thread. Loaded sessions are freed with their last reference."""

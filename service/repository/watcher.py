@@ -122,10 +122,12 @@ async def load_others(store: Store) -> None:
 
 
 def log_models(store: Store) -> None:
-    """Log the models in memory, the number of those on standby, and the rejected versions."""
+    """Log the models in memory, those on standby, rejected versions, and defaults that cannot be served."""
     snapshot = store.snapshot
     served = {name: model.card.version for name, model in snapshot.loaded.items()}
     pending = sum(standby.pending for standby in snapshot.standby.values())
     log.info("models_loaded", served=served, pending=pending, on_demand=len(snapshot.standby) - pending)
     for rejected in snapshot.rejected.values():
         log.warning("model_rejected", model=rejected.name, version=rejected.version, reason=rejected.reason)
+    for fault in store.default_faults():
+        log.error("default_model_unavailable", reason=fault)

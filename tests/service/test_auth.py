@@ -120,7 +120,10 @@ def test_rate_limit_is_divided_among_workers(keys: Path) -> None:
         ("alice\n", "line 1: expected NAME SHA256"),
         ("\nalice 12ab\n", "line 2"),
         (line("alice", ALICE, "denoise,train"), "line 1"),
-        (line("alice", ALICE) + line("alice", BOB), "twice"),
+        (
+            "# keys\n" + line("bob", BOB) + line("alice", ALICE) + line("bob", ALICE),
+            "line 4: the name bob is that of line 2",
+        ),
         ("\ud800", "cannot be read"),
     ],
 )
@@ -155,11 +158,22 @@ def test_new_key_matches_its_line() -> None:
 
 def test_key_command_creates_valid_keys(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-m", "service", "key", "carol"], capture_output=True, text=True, check=True)
-    (tmp_path / "keys").write_text(run.stderr)
+    (tmp_path / "keys").write_text(run.stdout)
     assert (
-        ApiKeys.from_file(tmp_path / "keys").authorize("/denoise", {b"x-api-key": run.stdout.strip().encode()})
+        ApiKeys.from_file(tmp_path / "keys").authorize("/denoise", {b"x-api-key": run.stderr.strip().encode()})
         == "carol"
     )
+
+
+def test_key_command_that_fails_leaves_the_keys_file_valid(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    for name in ("carol", "a b", ""):
+        with file.open("a") as keys:
+            run = subprocess.run([sys.executable, "-m", "service", "key", name], stdout=keys, stderr=subprocess.PIPE)
+        assert run.returncode == (0 if name == "carol" else 2)
+        assert run.stderr
+    ApiKeys.from_file(file)
+    assert len(file.read_text().splitlines()) == 1
 
 
 @pytest.fixture

@@ -200,3 +200,42 @@ def test_user_without_home_folder_gets_settings(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Path, "expanduser", no_home)
     assert Settings.model_validate({"api_keys_file": "~/keys"}).api_keys_file == Path("~/keys")
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        (
+            {"HOURGLASS_RATE_LIMIT": "100/minute"},
+            "HOURGLASS_RATE_LIMIT in the environment is the text '100/minute', but must be empty without "
+            "HOURGLASS_API_KEYS_FILE, because requests are counted by their API keys",
+        ),
+        (
+            {"HOURGLASS_TLS_KEY_FILE": "key.pem"},
+            "HOURGLASS_TLS_KEY_FILE in the environment is the text 'key.pem', but must be empty without "
+            "HOURGLASS_TLS_CERT_FILE, without which HTTP is not encrypted",
+        ),
+        (
+            {"HOURGLASS_ACCESS_LOG": "true", "HOURGLASS_LOG_LEVEL": "warning"},
+            "HOURGLASS_ACCESS_LOG in the environment is the text 'true', but must be false while HOURGLASS_LOG_LEVEL "
+            "is warning, because its lines have the level info",
+        ),
+    ],
+)
+def test_a_setting_without_effect_is_refused(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Settings.from_env(environ)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HOURGLASS_RATE_LIMIT": "100/minute", "HOURGLASS_API_KEYS_FILE": "keys"},
+        {"HOURGLASS_TLS_KEY_FILE": "key.pem", "HOURGLASS_TLS_CERT_FILE": "cert.pem"},
+        {"HOURGLASS_ACCESS_LOG": "true", "HOURGLASS_LOG_LEVEL": "debug"},
+        {"HOURGLASS_ACCESS_LOG": "false", "HOURGLASS_LOG_LEVEL": "error"},
+        {"HOURGLASS_RATE_LIMIT": ""},
+    ],
+)
+def test_a_setting_with_what_it_needs_is_accepted(environ: dict[str, str]) -> None:
+    Settings.from_env(environ)

@@ -16,7 +16,8 @@ import structlog
 
 from service.errors import ModelRejected
 from service.repository.hub.errors import HubUnavailable
-from service.repository.hub.source import Listing, Source, open_source
+from service.repository.hub.listing import Listing, Source
+from service.repository.hub.source import open_source
 from service.repository.hub.transfer import PARTS_FOLDER, RemoteVersion, parse_listing, pull_version
 from service.repository.layout import scan_models
 from service.repository.pins import MAX_PIN_BYTES, PIN_FILE, Pin, read_pin, write_pin

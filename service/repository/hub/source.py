@@ -6,7 +6,6 @@ Credentials come from the environment as each provider documents it, and never f
 import os
 from asyncio import timeout
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
@@ -15,74 +14,22 @@ from urllib.parse import urlsplit
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import HTTPStore, from_url
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from service.errors import ModelRejected
 from service.repository.hub.errors import HubUnavailable
+from service.repository.hub.listing import INDEX_FILE, MAX_FILES, Index, Listing, RemoteFile, Source
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-MAX_FILES = 10_000  # in a listing
 MAX_INDEX_BYTES = 8 << 20
 STALL_SECONDS = 30.0  # without a byte, after which a read fails
 MIN_BYTES_PER_SECOND = 64 << 10  # on average, after STALL_SECONDS
 CHUNK_BYTES = 1 << 20
-INDEX_FILE = "index.json"
 ALLOW_HTTP_VARIABLES = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP")
 """Variables of obstore for endpoints without TLS. It reads them itself unless it gets other options of a client."""
 HUB_ENDPOINT = "https://huggingface.co"
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file of a listing: its size in bytes if the listing states it, and a tag that changes with its content."""
-
-    size: int | None
-    tag: str
-
-
-Listing = dict[str, RemoteFile]
-"""The files of a remote models folder by their paths in it."""
-
-
-class Source(Protocol):
-    """A remote models folder."""
-
-    address: str
-
-    async def list_files(self) -> Listing:
-        """Return all files. Raises HubUnavailable if they cannot be listed, or if there are more than `MAX_FILES`."""
-        ...
-
-    def read(self, path: str, max_bytes: int) -> AsyncGenerator[bytes]:
-        """Yield the content of a file. Raises HubUnavailable if it cannot be read, is slow or exceeds `max_bytes`."""
-        ...
-
-    async def write(self, path: str, data: bytes) -> None:
-        """Write a file. Raises HubUnavailable if that is not possible."""
-        ...
-
-    async def delete(self, path: str) -> None:
-        """Delete a file. Raises HubUnavailable if that is not possible."""
-        ...
-
-
-class Index(BaseModel):
-    """The file `index.json` of a models folder on a web server, which lists the files by their paths."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    files: dict[str, "IndexEntry"] = Field(max_length=MAX_FILES)
-
-
-class IndexEntry(BaseModel):
-    """A file of the index: its size in bytes and its SHA-256."""
-
-    model_config = ConfigDict(extra="ignore", strict=True)
-
-    size: NonNegativeInt
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class HubSibling(BaseModel):

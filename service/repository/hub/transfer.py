@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.card import CARD_FILE, Name
 from service.errors import ModelRejected
-from service.repository.hub.source import INDEX_FILE, Index, IndexEntry, Listing, RemoteFile, Source
+from service.repository.hub.listing import INDEX_FILE, Index, IndexEntry, Listing, RemoteFile, Source
 from service.repository.layout import VERSION_PATTERN, load_card, scan_models
 from service.repository.pins import PIN_FILE
 from service.repository.safe_read import MAX_BYTES, read_regular_file

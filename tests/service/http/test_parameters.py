@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.card import Operation
 from service.engine.operations import OPERATIONS
 from service.errors import InvalidParameter
 from service.http.negotiation import FORMAT_TYPES
@@ -137,4 +138,23 @@ def test_spelling_of_a_value_is_accepted(query: str) -> None:
 def test_refused_spelling_is_explained(query: str, reason: str) -> None:
     with pytest.raises(InvalidParameter) as raised:
         parse_query(query.encode(), b"", b"", "denoise")
+    assert raised.value.detail.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("query", "operation", "reason"),
+    [
+        ("strength=1", "encode", "unknown query parameter strength, which is a parameter of /denoise; /encode takes"),
+        ("Greyscale=1", "decode", "unknown query parameter Greyscale, which is a parameter of /denoise; /decode takes"),
+        ("metadata=keep", "encode", "unknown query parameter metadata, which is a parameter of /reconstruct, /denoise"),
+        ("intensity=1", "denoise", "unknown query parameter intensity; /denoise takes"),
+        ("stength=1", "denoise", "unknown query parameter stength, did you mean strength?"),
+        ("truncate=allow", "encode", "unknown query parameter truncate, did you mean truncated?"),
+        ("qualty=9", "decode", "unknown query parameter qualty, did you mean quality?"),
+        ("map=color", "reconstruct", "map: Input should be 'true', 'overlay' or 'gray'"),
+    ],
+)
+def test_parameters_of_other_operations_are_not_misspellings(query: str, operation: Operation, reason: str) -> None:
+    with pytest.raises(InvalidParameter) as raised:
+        parse_query(query.encode(), b"", b"", operation)
     assert raised.value.detail.startswith(reason)

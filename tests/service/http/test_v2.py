@@ -453,3 +453,39 @@ def test_a_megapixel_tensor_is_copied_once_at_most(serve: Serve) -> None:
     peak = client.portal.call(scene)
     assert (sent[0]["status"], len(sent[-1]["body"])) == (200, images.nbytes)
     assert peak / images.nbytes < 2.5  # the joined body, the output, and what one tile needs
+
+
+@pytest.mark.parametrize("query", ["strength=0.5", "model=photos", "nonsense"])
+@pytest.mark.parametrize("path", [DENOISE, "/v2/repository/index"])
+def test_query_parameters_are_refused(client: TestClient, path: str, query: str) -> None:
+    answer = client.post(f"{path}?{query}", json={"inputs": [tensor(digits())]})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("this path takes no query parameters; the parameters of a request are in")
+
+
+@pytest.mark.parametrize(("name", "value"), [("strength", 1), ("strength", 0.5), ("sigma", 5)])
+def test_parameters_of_other_operations_are_refused(client: TestClient, name: str, value: float) -> None:
+    vector = tensor(np.zeros((1, FEATURES), np.float32), "input")
+    answer = client.post(VECTOR, json={"inputs": [vector], "parameters": {name: value}})
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        f"{name}: only denoise removes noise, and not reconstruct; it takes the parameters priority, timeout and "
+        "binary_data_output",
+    )
+
+
+def test_wrong_name_of_an_input_is_named(client: TestClient) -> None:
+    answer = client.post(DENOISE, json={"inputs": [tensor(digits(), "pixels")]})
+    assert answer.json()["error"] == "the model has one input, image, and the request has pixels"
+
+
+def test_image_as_the_body_is_told_what_is_expected(client: TestClient) -> None:
+    said = client.post(DENOISE, content=png(digit())).json()["error"]
+    assert said.startswith('the body is an image, not JSON such as {"inputs": [{"name": "image", "shape": [1]')
+    assert said.endswith("send an image as it is to /denoise?model=digits")
+    example = json.loads(
+        said[said.index("{") : said.index("; send")].replace("BASE64", base64.b64encode(png(digit())).decode())
+    )
+    assert client.post(DENOISE, json=example).status_code == 200
+    said = client.post(VECTOR, content=png(digit())).json()["error"]
+    assert said == "the body is an image, and points.reconstruct takes no images; send JSON with inputs"

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from service.config import Settings
 from service.repository.hub import source
 from service.repository.hub.errors import HubUnavailable
+from service.repository.hub.listing import RemoteFile
 from service.repository.hub.mirror import Changes, Mirror
-from service.repository.hub.source import RemoteFile
 from service.repository.hub.transfer import parse_listing, write_index
 from service.repository.signatures import sign_card
 from tests.conftest import listening
