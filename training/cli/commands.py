@@ -37,7 +37,7 @@ from training.cli.options import (
     TensorBoard,
 )
 from training.cli.study_commands import report_command, study_command
-from training.errors import RESUME_HINT, NothingToPlot, TrainingError, user_message
+from training.errors import RESUME_HINT, NothingToPlot, exit_status, user_message
 from training.loop.signals import interrupt_on_signal
 
 app = App(
@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
         if message is None:
             raise
         print(f"hourglass-train: {message}", file=sys.stderr)
-        sys.exit(error.status if isinstance(error, TrainingError) else 1)
+        sys.exit(exit_status(error))
     except KeyboardInterrupt as interrupt:
         print(f"hourglass-train: stopped; to continue, {RESUME_HINT}", file=sys.stderr)
         sys.exit(128 + (interrupt.args or (SIGINT,))[0])

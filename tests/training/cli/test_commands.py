@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from time import sleep
@@ -16,7 +18,7 @@ from service.card import read_card
 from tests.support.compatibility import refuses
 from tests.support.training import call, workplace
 from training.cli.commands import app
-from training.errors import user_message
+from training.errors import EXTRA_MODULES, user_message
 from training.recipe import from_tables
 
 HERE = ("blobs.toml", "--data", "data")
@@ -167,3 +169,57 @@ def test_signal_ends_with_a_sentence_on_how_to_resume(place: Path, number: signa
     assert len(err.splitlines()) == 1
     assert list((place / "runs/blobs").glob("checkpoint-*.safetensors"))
     assert not (place / "models").exists()
+
+
+ARGUMENTS = {
+    "fit": ("blobs.toml", "--data", "data"),
+    "evaluate": ("blobs.toml", "--data", "data"),
+    "export": ("blobs.toml", "--data", "data"),
+    "pictures": ("blobs.toml", "--data", "data"),
+    "noise": ("blobs.toml", "--data", "data"),
+    "import": ("mine.onnx", "--operation", "denoise", "--name", "mine"),
+    "new": ("anomaly", "data/blobs.npy", "-o", "my.toml"),
+    "study": ("linear", "--data", "data"),
+    "report": (),
+    "schema": (),
+}
+"""Arguments for each command that needs the packages for training; only `data` does without."""
+WITHOUT_EXTRA = """
+import sys
+import tomllib
+from training.errors import EXTRA_MODULES
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in EXTRA_MODULES:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from training.cli.commands import main
+main()
+"""
+"""The command line in an environment that was installed for serving."""
+
+
+@pytest.mark.parametrize("command", ARGUMENTS)
+def test_a_missing_extra_is_named_with_its_remedy(place: Path, command: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    arguments = [sys.executable, "-c", WITHOUT_EXTRA, command, *ARGUMENTS[command]]
+    done = subprocess.run(arguments, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "needs the extra training" in done.stderr
+    assert "pip install -e '.[cpu,training]' in the checkout" in done.stderr
+    assert done.returncode == 2
+
+
+def test_every_command_is_tried_without_the_extra() -> None:
+    assert {name for name in app if not name.startswith("-")} == {*ARGUMENTS, "data"}
+
+
+def test_the_modules_of_the_extra_are_those_of_its_packages() -> None:
+    extras = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    wanted = {re.split(r"[<>=\[]", package)[0] for package in [*extras["cpu"], *extras["training"]]}
+    imported = {{"scikit-learn": "sklearn"}.get(package, package) for package in wanted}
+    assert imported == EXTRA_MODULES
