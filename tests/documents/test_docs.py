@@ -56,6 +56,19 @@ def test_every_generator_is_used() -> None:
     assert used == set(generate.GENERATED)
 
 
+INSTALLS_BY_NAME = re.compile(r"hourglass\[|pip3? install (?:-\S+ )*['\"]?hourglass")
+"""Commands that would install another project: the name is taken on the public index."""
+
+
+def test_nothing_is_installed_by_a_taken_name() -> None:
+    folders = ("docs", "service", "training", "examples", "deploy", "notebooks")
+    kinds = {".md", ".py", ".sh", ".yaml", ".yml", ".toml", ".txt", ".ipynb", ".mjs"}
+    files = [*ROOT.glob("*.md"), ROOT / "Dockerfile"]
+    files += [path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in kinds]
+    found = [path.name for path in files if INSTALLS_BY_NAME.search(path.read_text("utf-8"))]
+    assert found == ["releasing.md"], "only that page names it, to warn"
+
+
 def test_fill_replaces_stale_text() -> None:
     stale = "a\n<!-- generated: layers-service -->\nstale\n<!-- end -->\nb"
     page = generate.fill(stale)
