@@ -19,6 +19,7 @@ from tests.support.compatibility import refuses
 from tests.support.training import call, workplace
 from training.cli.commands import app
 from training.errors import EXTRA_MODULES, user_message
+from training.loop import pace
 from training.recipe import from_tables
 
 HERE = ("blobs.toml", "--data", "data")
@@ -63,6 +64,49 @@ def test_data_folder_is_read_from_the_environment(
     monkeypatch.setenv("HOURGLASS_DATA", str(place / "nowhere"))
     assert call("fit", "blobs.toml") == 1
     assert "nowhere/blobs.npy" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_its_length(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def steps(*arguments: str) -> str:
+        assert call("fit", *HERE, "--publish-anyway", *arguments) == 0
+        return capsys.readouterr().out.rpartition(" after ")[2].partition(" in ")[0]
+
+    monkeypatch.setattr(pace, "measure_step", lambda *_: 0.01)
+    assert steps("--minutes", "0.00458") == "22 steps"  # 80 % of the time in steps of 10 ms, instead of 4 epochs
+    assert steps("--resume") == "22 steps"
+    monkeypatch.setattr(pace, "measure_step", lambda *_: 0.02)
+    assert steps("--minutes", "0.00458", "--resume") == "22 steps"  # the speed is not measured again
+    assert call("export", *HERE, "--publish-anyway") == 0
+    card = read_card((place / "models/blobs/4/card.json").read_bytes())
+    assert from_tables(card.recipe).optimizer.epochs == 2
+
+
+@pytest.mark.parametrize(("arguments", "epochs"), [(("--minutes", "0.00687"), 3), (("--set", "optimizer.epochs=5"), 5)])
+@pytest.mark.usefixtures("place")
+def test_a_resumed_run_of_another_length_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    epochs: int,
+) -> None:
+    monkeypatch.setattr(pace, "measure_step", lambda *_: 0.01)
+    assert call("fit", *HERE, "--publish-anyway", "--minutes", "0.00458") == 0
+    capsys.readouterr()
+    assert call("fit", *HERE, "--publish-anyway", "--resume", *arguments) == 0
+    out = capsys.readouterr().out
+    assert f"length: {epochs} epochs, as this command says; the run had 2 before" in out
+    assert f"after {11 * epochs} steps" in out
+    assert call("fit", *HERE, "--publish-anyway", "--fresh") == 0
+    assert "length:" not in capsys.readouterr().out
+
+
+def test_a_broken_length_of_a_run_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "runs/blobs").mkdir(parents=True)
+    (place / "runs/blobs/length.json").write_text("{")
+    assert call("fit", *HERE, "--resume") == 1
+    assert "length.json is broken" in capsys.readouterr().err
 
 
 @refuses(28, "uses of `hourglass-train` that fail", because="one sentence with the remedy", cases="{words}")
