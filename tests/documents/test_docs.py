@@ -56,6 +56,19 @@ def test_every_generator_is_used() -> None:
     assert used == set(generate.GENERATED)
 
 
+def test_versions_of_shipped_models_exist() -> None:
+    found = {match for page in PAGES for match in re.findall(r"\b(photo|photo-fast)@(\d+)", page.read_text("utf-8"))}
+    assert found
+    for name, version in found:
+        assert (ROOT / "models" / name / version).is_dir(), f"{name}@{version}"
+
+
+def test_python_of_your_own_model_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(fenced(ROOT / "docs/your-own-model.md", "python"), "your-own-model.md", "exec"), {})  # noqa: S102
+    assert (tmp_path / "models/mine/1/denoise.onnx").exists()
+
+
 INSTALLS_BY_NAME = re.compile(r"hourglass\[|pip3? install (?:-\S+ )*['\"]?hourglass")
 """Commands that would install another project: the name is taken on the public index."""
 
