@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
+from service.extras import install_extra
+
 KNOWN_FORMATS = frozenset({"png", "jpeg", "webp", "tiff", "bmp", "gif", "avif", "heif"})
 FORMAT_ALIASES = {"jpg": "jpeg", "jfif": "jpeg", "tif": "tiff", "heic": "heif"}
 MODEL_SCHEMES = frozenset({"s3", "gs", "az", "https", "hf"})
@@ -63,7 +65,7 @@ def _check_address(value: str) -> str:
     if parts.scheme == "hf" and not re.fullmatch(r"/[\w.-]+(@[\w.-]+)?(/[\w./-]*)?", parts.path):
         raise ValueError("must be an address such as hf://OWNER/REPOSITORY, hf://OWNER/REPOSITORY@REVISION/FOLDER")
     if not find_spec("obstore"):
-        raise ValueError("must be a folder: addresses need the extra hub, pip install 'hourglass[hub]'")
+        raise ValueError(f"must be a folder; for addresses, {install_extra('hub')}")
     return value.rstrip("/")
 
 
@@ -95,7 +97,7 @@ def _check_public_keys(value: str) -> str:
                 "must be public keys of 32 bytes in base64, as `hourglass models sign` prints them, separated by commas"
             )
     if value and not find_spec("cryptography"):
-        raise ValueError("empty without the extra hub: pip install 'hourglass[hub]'")
+        raise ValueError(f"empty; for public keys, {install_extra('hub')}")
     return value
 
 
@@ -105,7 +107,7 @@ def _check_image_formats(value: str) -> str:
     if not set(formats) <= KNOWN_FORMATS:
         raise ValueError(f"must be some of {', '.join(sorted(KNOWN_FORMATS))}, separated by commas")
     if "heif" in formats and "heif" not in supported_formats():
-        raise ValueError("heif needs the extra heif: pip install 'hourglass[heif]'")
+        raise ValueError(f"without heif; for it, {install_extra('heif')}")
     return ",".join(formats)
 
 

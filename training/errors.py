@@ -25,6 +25,22 @@ COMPILER_ERRORS = {"InvalidCxxCompiler", "CppCompileError", "BackendCompilerFail
 """Names of the errors of torch.compile without a working compiler; torch is not imported here."""
 
 
+EXTRA_MODULES = {
+    "constriction",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "safetensors",
+    "scipy",
+    "sklearn",
+    "torch",
+}
+"""Top-level modules of the extras `cpu` and `training`, which an installation for serving lacks."""
+EXTRA_STATUS = 2
+"""Exit status if one of them is missing: that of other errors of usage."""
+
+
 class TrainingError(Exception):
     """The base class; `status` is the exit status of the command."""
 
@@ -79,6 +95,18 @@ class Interrupted(TrainingError):
         self.status = 128 + signal
 
 
+def is_extra_missing(error: BaseException) -> bool:
+    """Whether an error says that a package of the extras `cpu` or `training` is not installed."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRA_MODULES
+
+
+def exit_status(error: Exception) -> int:
+    """Return the exit status of the command that an error ends."""
+    if is_extra_missing(error):
+        return EXTRA_STATUS
+    return error.status if isinstance(error, TrainingError) else 1
+
+
 def user_message(error: Exception) -> str | None:
     """Return the message of an error that the user can fix, or None for a bug, which deserves its traceback."""
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
@@ -88,4 +116,9 @@ def user_message(error: Exception) -> str | None:
         return f"not enough memory: reduce the net or the batch, or free memory, then {RESUME_HINT}"
     if type(error).__name__ in COMPILER_ERRORS:
         return "the net cannot be compiled, because no C++ compiler works: install g++, or set optimizer.compile=false"
+    if isinstance(error, ModuleNotFoundError) and is_extra_missing(error):
+        return (
+            f"this needs the extra training, of which {error.name} is missing: "
+            "pip install -e '.[cpu,training]' in the checkout of Hourglass"
+        )
     return str(error) if isinstance(error, TrainingError | OSError) else None

@@ -14,20 +14,32 @@ import httpx
 
 SECONDS = 60.0  # deadline of one file
 LONGEST_WAIT = 60.0
-BUSY = (429, 502, 503, 504)
+BUSY = (429, 502, 503)  # it says so to every file: wait as long as it takes
+ATTEMPTS = 3  # for a file that takes too long, or breaks the connection: it must not hold up the others
 
 
 def denoise(client: httpx.Client, image: bytes) -> httpx.Response:
-    """Return the response to one image. While the service is busy or away, wait as it says and try again."""
-    attempt = 0
+    """Return the response to one image. While the service is busy or away, wait as it says and try again.
+
+    After ATTEMPTS without an answer in time, the response is a 504.
+    """
+    attempt = failures = 0
     while True:
         try:
             reply = client.post("/denoise", content=image)
-            if reply.status_code not in BUSY:
-                return reply
-            wait, reason = reply.headers.get("Retry-After"), str(reply.status_code)
-        except httpx.TransportError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             wait, reason = None, repr(error)
+        except httpx.TransportError as error:
+            failures += 1
+            wait, reason = None, repr(error)
+            reply = httpx.Response(504, json={"detail": f"no answer after {failures} attempts: {reason}"})
+        else:
+            failures += reply.status_code == 504
+            wait, reason = reply.headers.get("Retry-After"), str(reply.status_code)
+            if reply.status_code not in (*BUSY, 504):
+                return reply
+        if failures == ATTEMPTS:
+            return reply
         backoff = min(LONGEST_WAIT, 2.0**attempt)
         pause = float(wait) if wait and wait.isdecimal() else backoff
         attempt += 1
@@ -51,7 +63,7 @@ def work_on(client: httpx.Client, source: Path, outbox: Path) -> None:
         failed.mkdir(exist_ok=True)
         (failed / f"{source.name}.json").write_bytes(reply.content)
         source.rename(failed / source.name)
-        print(f"{source.name}: {reply.json()['detail']}", flush=True)
+        print(f"{source.name}: {reply.status_code} {reply.text}", flush=True)
 
 
 def main() -> None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.codec import FORMAT_BY_SUFFIX, is_system_file, list_files
+from service.extras import install_extra
 from service.setting_types import supported_formats
 
 STREAM = "/dev/stdio"  # in place of "-", which the parser of the command line takes for an option
 SUFFIXES = {suffix for suffix, name in FORMAT_BY_SUFFIX.items() if name in supported_formats()}
-HEIF_HINT = "to read them: pip install 'hourglass[heif]'"
+HEIF_HINT = f"to read them, {install_extra('heif')}"
 CONVERT_HINT = "convert them to PNG or JPEG first"
 RAW_SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"}
 CONVERTIBLE = {*FORMAT_BY_SUFFIX, *RAW_SUFFIXES, ".psd", ".jp2", ".ico", ".svg", ".pdf", ".eps", ".exr", ".hdr"}

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from service.config import Settings
+from service.extras import install_extra
 from service.server.addresses import bind_sockets, closing_all
 from service.state import State
 
@@ -18,7 +19,7 @@ def check_grpc_port(settings: Settings) -> None:
         return
     missing = [name for name in ("grpc", "grpc_health", "grpc_reflection") if not find_spec(name)]
     if missing:
-        raise ValueError("HOURGLASS_GRPC_PORT needs the extra grpc: pip install 'hourglass[grpc]'")
+        raise ValueError(f"to use HOURGLASS_GRPC_PORT, {install_extra('grpc')}")
     if settings.grpc_port == settings.port:
         raise ValueError(f"the port of gRPC must not be that of HTTP, {settings.port}; choose another by --grpc-port")
     try:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from service.extras import install_extra
+
 if TYPE_CHECKING:
     from service.telemetry.tracing import RequestTracer
 
@@ -30,7 +32,7 @@ def create_tracer(environ: Mapping[str, str]) -> "RequestTracer | None":
     if not is_tracing_requested(environ):
         return None
     if not (find_spec("opentelemetry") and find_spec("opentelemetry.sdk")):
-        log.warning("tracing_off", reason="OTLP needs the extra otel: pip install 'hourglass[otel]'")
+        log.warning("tracing_off", reason=f"to send traces by OTLP, {install_extra('otel')}")
         return None
     from service.telemetry.tracing import RequestTracer, create_exporter
 

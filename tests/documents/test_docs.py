@@ -56,6 +56,32 @@ def test_every_generator_is_used() -> None:
     assert used == set(generate.GENERATED)
 
 
+def test_versions_of_shipped_models_exist() -> None:
+    found = {match for page in PAGES for match in re.findall(r"\b(photo|photo-fast)@(\d+)", page.read_text("utf-8"))}
+    assert found
+    for name, version in found:
+        assert (ROOT / "models" / name / version).is_dir(), f"{name}@{version}"
+
+
+def test_python_of_your_own_model_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(fenced(ROOT / "docs/your-own-model.md", "python"), "your-own-model.md", "exec"), {})  # noqa: S102
+    assert (tmp_path / "models/mine/1/denoise.onnx").exists()
+
+
+INSTALLS_BY_NAME = re.compile(r"hourglass\[|pip3? install (?:-\S+ )*['\"]?hourglass")
+"""Commands that would install another project: the name is taken on the public index."""
+
+
+def test_nothing_is_installed_by_a_taken_name() -> None:
+    folders = ("docs", "service", "training", "examples", "deploy", "notebooks")
+    kinds = {".md", ".py", ".sh", ".yaml", ".yml", ".toml", ".txt", ".ipynb", ".mjs"}
+    files = [*ROOT.glob("*.md"), ROOT / "Dockerfile"]
+    files += [path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in kinds]
+    found = [path.name for path in files if INSTALLS_BY_NAME.search(path.read_text("utf-8"))]
+    assert found == ["releasing.md"], "only that page names it, to warn"
+
+
 def test_fill_replaces_stale_text() -> None:
     stale = "a\n<!-- generated: layers-service -->\nstale\n<!-- end -->\nb"
     page = generate.fill(stale)

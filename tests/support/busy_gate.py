@@ -1,6 +1,6 @@
 """A proxy in front of a service that is busy at first, to see how clients try again."""
 
-from collections.abc import Generator
+from collections.abc import Container, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -15,12 +15,16 @@ REFUSAL = b'{"type": "/problems/overloaded", "status": 503, "detail": "the servi
 class BusyGate(ThreadingHTTPServer):
     """Answers the first `refusals` requests with 503 and `Retry-After`, and passes the others on to `service`.
 
-    `times`: when each request came, in seconds. `retry_after`: seconds.
+    `times`: when each request came, in seconds. `retry_after`: seconds. Bodies in `slow` get the 504 of a proxy, and at
+    those in `fatal` the connection breaks, whenever they come.
     """
 
-    def __init__(self, service: str, refusals: int, retry_after: int) -> None:
+    def __init__(
+        self, service: str, refusals: int, retry_after: int, slow: Container[bytes], fatal: Container[bytes]
+    ) -> None:
         super().__init__(("127.0.0.1", 0), GateHandler)
         self.service, self.refusals, self.retry_after = service, refusals, retry_after
+        self.slow, self.fatal = slow, fatal
         self.times: list[float] = []
 
     @property
@@ -40,6 +44,12 @@ class GateHandler(BaseHTTPRequestHandler):
         body = self._body()
         if len(self.server.times) <= self.server.refusals:
             self._answer(503, REFUSAL, {"Retry-After": str(self.server.retry_after)})
+            return
+        if body in self.server.fatal:
+            self.close_connection = True
+            return
+        if body in self.server.slow:
+            self._answer(504, b"<h1>504 Gateway Time-out</h1>", {"Content-Type": "text/html"})
             return
         kept = {name: value for name, value in self.headers.items() if name.lower() not in HOP}
         reply = httpx2.post(self.server.service + self.path, content=body, headers=kept, timeout=60)
@@ -67,9 +77,11 @@ class GateHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def busy_gate(service: str, refusals: int, retry_after: int = 1) -> Generator[BusyGate]:
+def busy_gate(
+    service: str, refusals: int, retry_after: int = 1, *, slow: Container[bytes] = (), fatal: Container[bytes] = ()
+) -> Generator[BusyGate]:
     """Run the proxy in a thread."""
-    with BusyGate(service, refusals, retry_after) as gate:
+    with BusyGate(service, refusals, retry_after, slow, fatal) as gate:
         thread = Thread(target=gate.serve_forever)
         thread.start()
         yield gate

@@ -133,6 +133,26 @@ def test_worker_waits_as_retry_after_says(service: str, key: tuple[str, str], fo
     assert sorted(path.name for path in folder.iterdir() if path.is_file()) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("slow", "504 Gateway Time-out"), ("fatal", "no answer after 3 attempts: RemoteProtocolError")]
+)
+def test_worker_passes_a_file_that_never_ends(
+    service: str, key: tuple[str, str], folder: Path, kind: str, reason: str
+) -> None:
+    stuck = png(FLAT)
+    (folder / "stuck.png").write_bytes(stuck)
+    os.utime(folder / "stuck.png", (0, 0))  # the oldest is the first
+    command = [str(environment("examples")), str(EXAMPLES / "folder-worker" / "worker.py"), str(folder)]
+    with busy_gate(
+        service, 0, slow={stuck} if kind == "slow" else (), fatal={stuck} if kind == "fatal" else ()
+    ) as gate:
+        done = run([*command, str(folder / "out"), "--once"], DENOISER_URL=gate.address, DENOISER_KEY=key[0])
+    assert done.returncode == 0, done.stderr
+    assert reason in (folder / "failed" / "stuck.png.json").read_text()
+    assert (folder / "failed" / "stuck.png").read_bytes() == stuck
+    np.testing.assert_array_equal(pixels((folder / "out" / "photo.png").read_bytes()), 255 - PHOTO)
+
+
 def test_bucket_job_does_what_is_new(service: str, key: tuple[str, str], folder: Path) -> None:
     python, port = str(environment("examples")), free_port()
     store = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "us-east-1"}

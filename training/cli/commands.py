@@ -37,7 +37,7 @@ from training.cli.options import (
     TensorBoard,
 )
 from training.cli.study_commands import report_command, study_command
-from training.errors import RESUME_HINT, NothingToPlot, TrainingError, user_message
+from training.errors import RESUME_HINT, NothingToPlot, exit_status, user_message
 from training.loop.signals import interrupt_on_signal
 
 app = App(
@@ -72,12 +72,13 @@ def fit_command(
     """
     from training.atomic_files import write_atomic
     from training.cli.approval import approval
-    from training.cli.display import announced, progress
+    from training.cli.display import announced, print_new_length, progress
     from training.cli.run_logs import run_logs
     from training.cli.samples import SampleImages
     from training.evaluation.loss_curve import plot_loss
     from training.evaluation.picture_grid import sample_grid
     from training.export.publish import check_writable, latest_version, load_graphs, publish
+    from training.loop.asked_length import keeper
     from training.loop.device import choose_device
     from training.loop.distributed import process_group
     from training.loop.fit import each_of
@@ -85,17 +86,18 @@ def fit_command(
     from training.loop.stages import fit_stages, stage_runs
 
     compute = choose_device(device)
-    parsed, data = options.load(recipe, minutes, compute)
+    parsed, data, length = options.load_run(recipe, minutes, compute, resume=resume)
     name, folder = parsed.model.name, options.folder(parsed)
     runs = stage_runs(parsed, folder)
     check_writable(parsed, out)
     with process_group(compute.device) as group:
         if group.is_main:
             print(f"device: {compute}")
+            print_new_length(folder, length, resume=resume)
         switches = {"tensorboard": tensorboard and group.is_main, "mlflow": mlflow and group.is_main}
         with progress(name, shown=group.is_main) as on_step, run_logs(parsed, folder, **switches) as logs:
             samples = SampleImages(parsed, data, folder, logs.add_image)
-            callbacks = [on_step, *([announced()] if group.is_main else []), logs.on_step]
+            callbacks = [on_step, *([announced(), keeper(folder, length)] if group.is_main else []), logs.on_step]
             fitted = fit_stages(
                 runs,
                 data,
@@ -234,7 +236,7 @@ def main(arguments: list[str] | None = None) -> None:
         if message is None:
             raise
         print(f"hourglass-train: {message}", file=sys.stderr)
-        sys.exit(error.status if isinstance(error, TrainingError) else 1)
+        sys.exit(exit_status(error))
     except KeyboardInterrupt as interrupt:
         print(f"hourglass-train: stopped; to continue, {RESUME_HINT}", file=sys.stderr)
         sys.exit(128 + (interrupt.args or (SIGINT,))[0])

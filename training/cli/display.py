@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from training.evaluation.metrics import Evaluation
 from training.evaluation.verdict import Finding
+from training.loop.asked_length import AskedLength, read_asked_length
 from training.loop.fit import ProgressCallback
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -91,6 +93,13 @@ def announced() -> ProgressCallback:
             print(f"{total:,} steps, about {describe_seconds(seconds)} on this machine", flush=True)
 
     return on_step
+
+
+def print_new_length(folder: Path, length: AskedLength, *, resume: bool | None) -> None:
+    """Say so if a resumed run gets another length than it had."""
+    kept = read_asked_length(folder) if resume else None
+    if kept is not None and kept.epochs != length.epochs:
+        print(f"length: {length.epochs:,} epochs, as this command says; the run had {kept.epochs:,} before")
 
 
 def describe_seconds(seconds: float) -> str:

@@ -12,6 +12,7 @@ from training.errors import RecipeError
 
 if TYPE_CHECKING:
     from training.data import Dataset
+    from training.loop.asked_length import AskedLength
     from training.loop.device import Compute
     from training.recipe import Recipe
 
@@ -92,26 +93,19 @@ class RecipeOptions:
         """The overrides of --set."""
         return self.changes or []
 
-    def load(
-        self, name: str, minutes: float | None = None, compute: "Compute | None" = None
-    ) -> tuple["Recipe", "Dataset"]:
-        """Read a recipe and its data, and complete the recipe by them. Raises RecipeError or DataError.
-
-        With `minutes` the number of epochs is what fits into them on this machine, or on the device `compute`; a recipe
-        with stages does not take it.
-        """
+    def read(self, name: str) -> tuple["Recipe", "Dataset"]:
+        """Read a recipe and its data as they are. Raises RecipeError or DataError."""
         from training.data import load
-        from training.loop.device import CPU
-        from training.loop.pace import lasting
-        from training.loop.plan import complete
         from training.recipe import read_recipe
 
         recipe = read_recipe(name, self.overrides)
-        data = load(recipe.data, self.data)
-        if minutes is not None and recipe.stages:
-            raise RecipeError("--minutes: the recipe has stages of fixed length; to fit the first, add --set stages=[]")
-        if minutes is not None:
-            recipe = lasting(recipe, data, minutes, compute or CPU)
+        return recipe, load(recipe.data, self.data)
+
+    def load(self, name: str) -> tuple["Recipe", "Dataset"]:
+        """Read a recipe and its data, and complete the recipe by them. Raises RecipeError or DataError."""
+        from training.loop.plan import complete
+
+        recipe, data = self.read(name)
         return complete(recipe, data), data
 
 
@@ -143,6 +137,42 @@ class RunOptions(RecipeOptions):
     def folder(self, recipe: "Recipe") -> Path:
         """Return the run folder of a recipe."""
         return self.run or DEFAULT_RUNS / recipe.model.name
+
+    def load(self, name: str) -> tuple["Recipe", "Dataset"]:
+        """Read a recipe and its data as `RecipeOptions.load` does, with the length of the run in the run folder."""
+        recipe, data, _ = self.load_run(name, resume=True)
+        return recipe, data
+
+    def load_run(
+        self,
+        name: str,
+        minutes: float | None = None,
+        compute: "Compute | None" = None,
+        *,
+        resume: bool | None,
+    ) -> tuple["Recipe", "Dataset", "AskedLength"]:
+        """Read a recipe and its data, and complete the recipe by them and by the length of the run.
+
+        A resumed run keeps its length, unless the recipe or `minutes` says another now. Otherwise, with `minutes` the
+        number of epochs is what fits into them on this machine, or on the device `compute`; a recipe with stages does
+        not take it. Raises RecipeError, DataError or RunError.
+        """
+        from training.loop.asked_length import AskedLength, read_asked_length
+        from training.loop.device import CPU
+        from training.loop.pace import lasting, with_epochs
+        from training.loop.plan import complete
+
+        recipe, data = self.read(name)
+        if minutes is not None and recipe.stages:
+            raise RecipeError("--minutes: the recipe has stages of fixed length; to fit the first, add --set stages=[]")
+        stated = recipe.optimizer.epochs
+        kept = read_asked_length(self.folder(recipe)) if resume and not recipe.stages else None
+        if kept is not None and kept.is_for(stated, minutes):
+            recipe, minutes = with_epochs(recipe, kept.epochs), kept.minutes
+        elif minutes is not None:
+            recipe = lasting(recipe, data, minutes, compute or CPU)
+        recipe = complete(recipe, data)
+        return recipe, data, AskedLength(recipe.optimizer.epochs or 0, stated, minutes)
 
 
 DEFAULT_RECIPE_OPTIONS = RecipeOptions()

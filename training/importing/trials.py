@@ -2,7 +2,8 @@
 
 Each reading is tried on crops of images; for `denoise` with Gaussian noise of several strengths. Readings are compared
 image by image, so that a small but steady difference counts and a large one by chance does not. Crops of one image
-resemble each other: they count as one observation.
+resemble each other: they count as one observation. The borders of crops are left out, because there the padding of the
+net decides: zeros are black in one reading and gray in another.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from training.nets import Operation
 SIGMAS = (10.0, 25.0, 50.0)
 """Standard deviations of the noise in grey levels."""
 CROPS, CROP_SIDE = 98, 64
+BORDER_SHARE, SMALLEST_CROPPED = 4, 32
+"""The border that is left out is this part of a side, of sides of at least so many pixels."""
 MIN_DENOISING_GAIN = 1.0
 """Mean gain in dB over the noisy input that the best reading must reach at one of the strengths."""
 MIN_RECONSTRUCTION = 3.0
@@ -58,7 +61,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A reading, its PSNR and its gain in dB for each strength of noise and crop (S, crops), and some outputs."""
+    """A reading, its PSNR of whole crops and its gain in dB without their borders, for each strength of noise and crop.
+
+    Both are (S, crops). `outputs` are some outputs without their borders, uint8 (N, H, W, C).
+    """
 
     reading: Reading
     psnr: Array
@@ -114,9 +120,10 @@ def try_readings(run: Any, readings: Sequence[Reading], images: Array, operation
     `run` maps values of the model to values. Readings that share their input are run once.
     """
     noisy = _inputs(images, operation)
-    reference = np.stack([_decibels(batch, images) for batch in noisy])
+    inside = without_border(images)
+    reference = np.stack([_decibels(without_border(batch), inside) for batch in noisy])
     if operation != "denoise":
-        reference = _decibels(np.broadcast_to(images.mean((1, 2), keepdims=True), images.shape), images)[np.newaxis]
+        reference = _decibels(np.broadcast_to(inside.mean((1, 2), keepdims=True), inside.shape), inside)[np.newaxis]
     values: dict[tuple[ValueRange, bool], list[Array]] = {}
     trials: list[Trial] = []
     for reading in readings:
@@ -125,8 +132,15 @@ def try_readings(run: Any, readings: Sequence[Reading], images: Array, operation
             values[key] = [_run_each(run, reading.to_model(batch)) for batch in noisy]
         outputs = [to_uint8(reading.from_model(*pair)) for pair in zip(values[key], noisy, strict=True)]
         psnr = np.stack([_decibels(output, images) for output in outputs])
-        trials.append(Trial(reading, psnr, psnr - reference, outputs[0][:2]))
+        gains = np.stack([_decibels(without_border(output), inside) for output in outputs]) - reference
+        trials.append(Trial(reading, psnr, gains, without_border(outputs[0][:2])))
     return sorted(trials, key=lambda trial: -trial.score)
+
+
+def without_border(images: Array) -> Array:
+    """Return the middle of images (N, H, W, C), which the padding of a net affects little; small images are whole."""
+    height, width = (side // BORDER_SHARE if side >= SMALLEST_CROPPED else 0 for side in images.shape[1:3])
+    return images[:, height : images.shape[1] - height, width : images.shape[2] - width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +186,31 @@ def choose_trial(trials: Sequence[Trial], operation: Operation, images: int) -> 
         )
     rivals = [trial for trial in trials[1:] if not _same_effect(best, trial)]
     other = next((trial for trial in rivals if trial.reading.bgr == best.reading.bgr), None)
-    findings = [Finding("values", str(best.reading), f"gains {best.best:.2f} dB {unit}")]
+    evidence = f"gains {best.best:.2f} dB {unit}"
     if other is not None:
         lead = compare(best, other, images)
         if not lead.is_clear:
             raise _ambiguous(best, other, lead, images, "--range, or --output-range")
-        findings[0] = Finding(
-            "values",
-            str(best.reading),
-            f"gains {best.best:.2f} dB {unit}; {lead.mean:.2f} dB more than {other.reading}",
-        )
-    return _choose_order(trials, best, findings, images)
+        evidence += f"; {lead.mean:.2f} dB more than {other.reading}"
+    equals = [trial for trial in trials if _is_equal(best, trial, images)]
+    if len(equals) > 1:
+        best, *others = sorted(equals, key=_complexity)
+        names = " and ".join(str(trial.reading) for trial in others)
+        evidence += f"; the simplest of those that do the same away from the borders, besides {names}"
+    return _choose_order(trials, best, [Finding("values", str(best.reading), evidence)], images)
+
+
+def _is_equal(best: Trial, trial: Trial, images: int) -> bool:
+    """Whether nothing tells a reading from the best one: a filter without bias does the same on every scale."""
+    lead = compare(best, trial, images)
+    return _same_effect(best, trial) and (lead.mean <= ROUNDING or (lead.is_none and not lead.is_steady))
+
+
+def _complexity(trial: Trial) -> tuple[bool, bool, int, int]:
+    """Return the order in which readings that do the same are preferred: 0..1 for input and output is the first."""
+    names, reading = list(RANGES), trial.reading
+    places = [names.index(values.name) if values.name in names else 0 for values in (reading.input, reading.output)]
+    return reading.residual, reading.input != reading.output, places[0], places[1]
 
 
 def _open_flags(trials: Sequence[Trial]) -> str:

@@ -39,4 +39,9 @@ def lasting(recipe: Recipe, data: Dataset, minutes: float, compute: Compute = CP
     """Return the recipe with as many epochs as take about so many minutes on this machine, at least one."""
     steps = 60 * minutes * USED_SHARE / measure_step(recipe, data, compute)
     epochs = max(1, round(steps / steps_per_epoch(recipe, data)))
+    return with_epochs(recipe, epochs)
+
+
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """Return the recipe with another number of epochs."""
     return recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"epochs": epochs})})

@@ -133,7 +133,7 @@ def test_heic_without_its_extra_is_counted_with_the_remedy(tmp_path: Path, monke
     monkeypatch.setattr(sources, "SUFFIXES", {".png"})
     monkeypatch.setattr(sources, "supported_formats", lambda: frozenset({"png"}))
     write(tmp_path, "x.HEIC", data=b"\0\0\0\x18ftypheic")
-    reason = "1 .heic (to read them: pip install 'hourglass[heif]')"
+    reason = "1 .heic (to read them, install the extra heif: pip install '.[heif]' in the checkout of Hourglass)"
     assert find_sources([str(tmp_path)], None, never).describe_passed_over() == reason
 
 

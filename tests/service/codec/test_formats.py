@@ -122,7 +122,7 @@ def test_heif_brands_without_the_extra_are_named(brands: tuple[bytes, ...], monk
 
 def test_the_setting_heif_needs_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setting_types, "find_spec", lambda _: None)
-    with pytest.raises(ValidationError, match=r"hourglass\[heif\]"):
+    with pytest.raises(ValidationError, match=r"install the extra heif: pip install '\.\[heif\]' in the checkout"):
         Settings(image_formats="png,heif")
     assert Settings(image_formats="png,avif").allowed_formats == {"png", "avif"}
 

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from time import sleep
@@ -16,7 +18,8 @@ from service.card import read_card
 from tests.support.compatibility import refuses
 from tests.support.training import call, workplace
 from training.cli.commands import app
-from training.errors import user_message
+from training.errors import EXTRA_MODULES, user_message
+from training.loop import pace
 from training.recipe import from_tables
 
 HERE = ("blobs.toml", "--data", "data")
@@ -61,6 +64,49 @@ def test_data_folder_is_read_from_the_environment(
     monkeypatch.setenv("HOURGLASS_DATA", str(place / "nowhere"))
     assert call("fit", "blobs.toml") == 1
     assert "nowhere/blobs.npy" in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_its_length(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def steps(*arguments: str) -> str:
+        assert call("fit", *HERE, "--publish-anyway", *arguments) == 0
+        return capsys.readouterr().out.rpartition(" after ")[2].partition(" in ")[0]
+
+    monkeypatch.setattr(pace, "measure_step", lambda *_: 0.01)
+    assert steps("--minutes", "0.00458") == "22 steps"  # 80 % of the time in steps of 10 ms, instead of 4 epochs
+    assert steps("--resume") == "22 steps"
+    monkeypatch.setattr(pace, "measure_step", lambda *_: 0.02)
+    assert steps("--minutes", "0.00458", "--resume") == "22 steps"  # the speed is not measured again
+    assert call("export", *HERE, "--publish-anyway") == 0
+    card = read_card((place / "models/blobs/4/card.json").read_bytes())
+    assert from_tables(card.recipe).optimizer.epochs == 2
+
+
+@pytest.mark.parametrize(("arguments", "epochs"), [(("--minutes", "0.00687"), 3), (("--set", "optimizer.epochs=5"), 5)])
+@pytest.mark.usefixtures("place")
+def test_a_resumed_run_of_another_length_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    epochs: int,
+) -> None:
+    monkeypatch.setattr(pace, "measure_step", lambda *_: 0.01)
+    assert call("fit", *HERE, "--publish-anyway", "--minutes", "0.00458") == 0
+    capsys.readouterr()
+    assert call("fit", *HERE, "--publish-anyway", "--resume", *arguments) == 0
+    out = capsys.readouterr().out
+    assert f"length: {epochs} epochs, as this command says; the run had 2 before" in out
+    assert f"after {11 * epochs} steps" in out
+    assert call("fit", *HERE, "--publish-anyway", "--fresh") == 0
+    assert "length:" not in capsys.readouterr().out
+
+
+def test_a_broken_length_of_a_run_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "runs/blobs").mkdir(parents=True)
+    (place / "runs/blobs/length.json").write_text("{")
+    assert call("fit", *HERE, "--resume") == 1
+    assert "length.json is broken" in capsys.readouterr().err
 
 
 @refuses(28, "uses of `hourglass-train` that fail", because="one sentence with the remedy", cases="{words}")
@@ -167,3 +213,57 @@ def test_signal_ends_with_a_sentence_on_how_to_resume(place: Path, number: signa
     assert len(err.splitlines()) == 1
     assert list((place / "runs/blobs").glob("checkpoint-*.safetensors"))
     assert not (place / "models").exists()
+
+
+ARGUMENTS = {
+    "fit": ("blobs.toml", "--data", "data"),
+    "evaluate": ("blobs.toml", "--data", "data"),
+    "export": ("blobs.toml", "--data", "data"),
+    "pictures": ("blobs.toml", "--data", "data"),
+    "noise": ("blobs.toml", "--data", "data"),
+    "import": ("mine.onnx", "--operation", "denoise", "--name", "mine"),
+    "new": ("anomaly", "data/blobs.npy", "-o", "my.toml"),
+    "study": ("linear", "--data", "data"),
+    "report": (),
+    "schema": (),
+}
+"""Arguments for each command that needs the packages for training; only `data` does without."""
+WITHOUT_EXTRA = """
+import sys
+import tomllib
+from training.errors import EXTRA_MODULES
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in EXTRA_MODULES:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from training.cli.commands import main
+main()
+"""
+"""The command line in an environment that was installed for serving."""
+
+
+@pytest.mark.parametrize("command", ARGUMENTS)
+def test_a_missing_extra_is_named_with_its_remedy(place: Path, command: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    arguments = [sys.executable, "-c", WITHOUT_EXTRA, command, *ARGUMENTS[command]]
+    done = subprocess.run(arguments, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "needs the extra training" in done.stderr
+    assert "pip install -e '.[cpu,training]' in the checkout" in done.stderr
+    assert done.returncode == 2
+
+
+def test_every_command_is_tried_without_the_extra() -> None:
+    assert {name for name in app if not name.startswith("-")} == {*ARGUMENTS, "data"}
+
+
+def test_the_modules_of_the_extra_are_those_of_its_packages() -> None:
+    extras = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    wanted = {re.split(r"[<>=\[]", package)[0] for package in [*extras["cpu"], *extras["training"]]}
+    imported = {{"scikit-learn": "sklearn"}.get(package, package) for package in wanted}
+    assert imported == EXTRA_MODULES

@@ -21,7 +21,15 @@ from training.importing.publish import ImportRequest, import_model
 from training.importing.reading import RANGES, Reading, parse_range
 from training.importing.samples import read_samples
 from training.importing.source import read_source
-from training.importing.trials import Finding, ReadingFlags, Trial, choose_trial
+from training.importing.trials import (
+    Finding,
+    ReadingFlags,
+    Trial,
+    candidates,
+    choose_trial,
+    try_readings,
+    without_border,
+)
 from training.workspace import Workspace
 
 KNOWN = ReadingFlags(input=parse_range("0..1"), output=parse_range("0..1"), bgr=False, residual=False)
@@ -63,6 +71,49 @@ def test_values_are_found_out_by_trying(tmp_path: Path) -> None:
     assert card.origin is not None
     assert (card.origin.file, card.origin.licence, card.format) == ("net.onnx", "CC0-1.0", 2)
     assert card.quality.figures["denoise_psnr_25"] > card.quality.baselines["noisy input"]["denoise_psnr_25"] + 2
+
+
+def test_borders_do_not_decide_how_values_are_read(tmp_path: Path) -> None:
+    path = save_net(
+        tmp_path / "net.onnx",
+        "y = Conv(x blur) pads:1,1,1,1 group:3",
+        {"blur": blur_weights()},
+        inputs={"x": ANY_NCHW},
+        outputs={"y": ANY_NCHW},
+    )
+    folder, findings = run_import(path, stated=ReadingFlags())
+    assert findings["values"].choice == "NCHW 0..1 RGB"
+    assert "the simplest of those that do the same away from the borders" in findings["values"].evidence
+    for name in ("-1..1", "0..255", "imagenet"):
+        assert f"NCHW {name} RGB" in findings["values"].evidence
+    images = noise(1, 33, 47, 3)
+    assert np.abs(published(folder)[1](images).astype(int) - shrunk(images, 1e9)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["0..1", "-1..1", "0..255", "imagenet"])
+def test_a_net_that_clips_to_its_range_is_read_in_it(name: str) -> None:
+    values = RANGES[name]
+    reading = Reading("nchw", values, values, 3)
+
+    def run(inputs: Any) -> Any:
+        """Return the values, rounded to grey levels and clipped to the range of images."""
+        return reading.to_model(np.clip(np.rint(reading.from_model(inputs, clean[:1])), 0, 255).astype(np.uint8))
+
+    clean = read_samples(None, 3, None).crops(8, 64, 64)
+    trials = try_readings(
+        run,
+        list(candidates("nchw", 3, ("float32", "float32"), ReadingFlags(bgr=False), "reconstruct")),
+        clean,
+        "reconstruct",
+    )
+    chosen, findings = choose_trial(trials, "reconstruct", 8)
+    assert chosen.reading == reading
+    assert "simplest" not in findings[0].evidence
+
+
+def test_borders_of_small_images_count() -> None:
+    assert without_border(np.zeros((2, 28, 31, 1))).shape == (2, 28, 31, 1)
+    assert without_border(np.zeros((2, 64, 32, 3))).shape == (2, 32, 16, 3)
 
 
 def trial(reading: Reading, gains: list[float], level: int) -> Trial:
