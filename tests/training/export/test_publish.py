@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from service.card import Card, read_card
 from service.engine.bitstream import decode_item, encode_item
 from service.repository.loader import load_graph
+from service.types import Crop
 from service.runtime.tensors import to_array
 from tests.support.training import pictures, silent, small, vectors
 from training.data import Dataset
@@ -200,8 +201,8 @@ def test_parity_error_over_the_limit_is_rejected(
         session = honest(*arguments)
         run = session.run
 
-        def turned(batch: NDArray[Any], controls: NDArray[Any] | None = None) -> NDArray[Any]:
-            return np.where(batch > 200, 255 - run(batch, controls), run(batch, controls))
+        def turned(batch: NDArray[Any], controls: NDArray[Any] | None = None, crop: Crop | None = None) -> NDArray[Any]:
+            return np.where(batch > 200, 255 - run(batch, controls, crop), run(batch, controls, crop))
 
         session.run = turned
         return session
