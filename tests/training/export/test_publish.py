@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from service.card import Card, read_card
 from service.engine.bitstream import decode_item, encode_item
 from service.repository.loader import load_graph
-from service.types import Crop
 from service.runtime.tensors import to_array
+from service.types import Crop
 from tests.support.training import pictures, silent, small, vectors
 from training.data import Dataset
 from training.errors import PublishError
