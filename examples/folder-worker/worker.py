@@ -32,14 +32,13 @@ def denoise(client: httpx.Client, image: bytes) -> httpx.Response:
         except httpx.TransportError as error:
             failures += 1
             wait, reason = None, repr(error)
-            reply = httpx.Response(504, json={"detail": f"no answer after {failures} attempts: {reason}"})
+            if failures == ATTEMPTS:
+                return httpx.Response(504, json={"detail": f"no answer after {failures} attempts: {reason}"})
         else:
             failures += reply.status_code == 504
             wait, reason = reply.headers.get("Retry-After"), str(reply.status_code)
-            if reply.status_code not in (*BUSY, 504):
+            if reply.status_code not in (*BUSY, 504) or failures == ATTEMPTS:
                 return reply
-        if failures == ATTEMPTS:
-            return reply
         backoff = min(LONGEST_WAIT, 2.0**attempt)
         pause = float(wait) if wait and wait.isdecimal() else backoff
         attempt += 1

@@ -97,7 +97,7 @@ def evaluate(recipe: Recipe, data: Dataset, net: Autoencoder, graphs: Mapping[Op
     metrics: list[Metric] = []
     baseline_metrics: dict[str, list[Metric]] = {}
     percentiles = None
-    notes = [f"{data.test_name or f'{data.name} test set'}, {len(data.test)} items, as served (bce before rounding)"]
+    notes = [f"{data.test_name or f'{data.name} test set'}, {len(data.test)} items, as served"]
     active = _active_fraction(graphs["encode"], data.test) if "encode" in graphs else 1.0
     if active < 1:
         metrics.append(Metric("encode", "active_share", active))
@@ -121,6 +121,8 @@ def evaluate(recipe: Recipe, data: Dataset, net: Autoencoder, graphs: Mapping[Op
                 rows = [Metric("denoise", name, value, result.level) for name, value in errors.items()]
                 baseline_metrics.setdefault(method, []).extend(rows)
     named = {method: by_key(rows) for method, rows in baseline_metrics.items()}
+    if any(metric.name == "bce" for metric in metrics):
+        notes.append("bce is the cross-entropy of the output before it is rounded to 8 bits")
     return Evaluation("; ".join(notes), by_key(metrics), named, percentiles)
 
 

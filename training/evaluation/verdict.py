@@ -29,6 +29,8 @@ weak (a standard deviation of 0.11 dB for JPEG blocks and 0.15 dB for dust).
 """
 NEARLY = 1.05
 """Ratio of errors up to which a model counts as no worse than a classical method."""
+MIN_ITEMS = 7
+"""Held-out items below which nothing is certain: a gain on each of 6 comes by chance once in 64 times, of 7 in 128."""
 MIN_EPOCHS, LEAST_DROP = 10, 0.05
 """Epochs, and relative drop of the loss over the last fifth of them, from which a loss counts as still falling."""
 
@@ -56,6 +58,7 @@ def judge(
     epochs = 2 * (recipe.optimizer.epochs or 1)
     longer = f"--resume --set optimizer.epochs={epochs}"
     findings = [
+        *_few_items(len(data.test)),
         *_against_mean(measured, f"train longer ({longer}), or raise optimizer.lr or net.code"),
         *_against_noisy_input(measured, recipe, longer),
         *_against_classical(measured),
@@ -74,6 +77,16 @@ def judge(
     elif _still_falls(log):
         findings.append(Finding(f"The loss was still falling at the end: train longer: {longer}."))
     return sorted(findings, key=lambda finding: not finding.blocking)
+
+
+def _few_items(count: int) -> list[Finding]:
+    """Warn of a comparison by so few test items that it may be chance."""
+    if count >= MIN_ITEMS:
+        return []
+    items = "one test item" if count == 1 else f"{count} test items"
+    chance = f"even a gain on each comes by chance once in {2**count} times"
+    remedy = f"add data, for at least {MIN_ITEMS} test items"
+    return [Finding(f"Measured on {items} only, which proves little: {chance}; {remedy}.")]
 
 
 def _against_mean(measured: Evaluation, remedy: str) -> list[Finding]:

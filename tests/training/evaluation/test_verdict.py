@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.training import call, silent, small, vectors, workplace
+from tests.support.training import call, pictures, silent, small, vectors, workplace
 from training.evaluation.metrics import NOISY_INPUT, Evaluation, evaluate
 from training.evaluation.verdict import Finding, judge
 from training.loop.fit import FitResult, fit
@@ -41,6 +41,14 @@ def test_useful_model_is_better_than_the_mean(tmp_path: Path) -> None:
     findings = verdict(tmp_path, [], optimizer={"epochs": 40})
     assert findings[0].sentence.startswith("Better than mean of the training set (")
     assert not any(finding.blocking for finding in findings)
+
+
+@pytest.mark.parametrize(("items", "warned"), [(30, True), (35, False)])
+def test_few_test_items_are_warned_of(tmp_path: Path, items: int, warned: bool) -> None:
+    findings = verdict(tmp_path, [], pictures(items), optimizer={"epochs": 1, "batch": 4})
+    held_out = round(items * 0.2)
+    assert (f"Measured on {held_out} test items only" in words(findings)) is warned
+    assert ("once in 64 times" in words(findings)) is warned
 
 
 def test_untrained_model_is_worse_than_the_mean(tmp_path: Path) -> None:
