@@ -15,6 +15,7 @@ from rich.table import Table
 from service.cli.runner import CommandError, load_settings, load_state, load_writable_settings
 from service.config import Settings
 from service.errors import ModelRejected
+from service.extras import install_extra
 from service.repository.layout import scan_models
 from service.repository.pins import PIN_FILE, Pin, write_pin
 
@@ -89,7 +90,7 @@ def sign(
     Example: hourglass models sign photo@2 --key-file key.pem
     """
     if not find_spec("cryptography"):
-        raise CommandError("signing needs the extra hub: pip install 'hourglass[hub]'")
+        raise CommandError("signing: " + install_extra("hub"))
     from service.repository.signatures import sign_card
 
     folder = _local_folder(load_writable_settings(models_dir))
