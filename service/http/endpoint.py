@@ -90,7 +90,7 @@ class Endpoint:
                 limits = JobGuards(state.admission, deadline, settings.request_timeout_per_megapixel, state.metrics)
                 if model is None and is_form(body, parameters.media_type):
                     body = await self._parse_form(state, body, parameters.content_type)
-                    parameters = merge_form_fields(parameters, body.fields)
+                    parameters = merge_form_fields(parameters, body.fields, self.operation)
                 model = model or await self._model(state, parameters)
                 context.model = model.card.name
                 return await self.process(Call(state, context, receive, model, parameters), body, limits)

@@ -196,6 +196,8 @@ def parameter_documents(operation: Operation) -> list[dict[str, Any]]:
         for alternative in schema.pop("anyOf", ()):  # an optional parameter: a type or null
             if alternative != {"type": "null"}:
                 schema.update(alternative)
+        if name == "format":
+            schema["enum"] = response_formats(operation)
         schema.pop("default", None)
         schema.pop("title")
         documents.append({"name": name, "in": "query", "schema": schema, "description": description})
@@ -246,26 +248,39 @@ def parse_query(query: bytes, accept: bytes, content_type: bytes, operation: Ope
     except ValueError as error:
         raise UnsupportedMediaType("send exactly one Content-Type") from error
     headers = {"accept": accept.decode("latin-1"), "content_type": content_type.decode("latin-1")}
-    return validate_parameters({**values, **headers, "media_type": media_type})
+    return validate_parameters({**values, **headers, "media_type": media_type}, operation)
 
 
-def validate_parameters(values: Mapping[str, str]) -> RequestParameters:
+def validate_parameters(values: Mapping[str, str], operation: Operation) -> RequestParameters:
     """Parse the values of parameters. White space around them is ignored. Raises InvalidParameter, which names one."""
     try:
         return RequestParameters.model_validate({name: value.strip() for name, value in values.items()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = str(first["loc"][0])
-        reason = "Input should be 'true', 'overlay' or 'gray'" if name == "map" else first["msg"]
+        choices = {"map": ["true", "overlay", "gray"], "format": response_formats(operation)}.get(name)
+        reason = _describe_choices(choices) if choices else first["msg"]
         raise InvalidParameter(f"{name}: {reason}") from error
 
 
-def merge_form_fields(query: RequestParameters, fields: Mapping[str, str]) -> RequestParameters:
+def _describe_choices(choices: Sequence[str]) -> str:
+    quoted = [f"'{choice}'" for choice in choices]
+    return f"Input should be {', '.join(quoted[:-1])} or {quoted[-1]}"
+
+
+def response_formats(operation: Operation) -> list[Format]:
+    """Return the formats that responses of an operation can have; not every model has all."""
+    if operation == "encode":
+        return ["json", "npy", "bitstream"]
+    return ["json", "npy", "png", "jpeg", "webp"]
+
+
+def merge_form_fields(query: RequestParameters, fields: Mapping[str, str], operation: Operation) -> RequestParameters:
     """Return the parameters of the query together with those of a form.
 
     Raises InvalidParameter if a value is invalid or the query has another value for it.
     """
-    form = validate_parameters(fields)
+    form = validate_parameters(fields, operation)
     values = {name: getattr(form, name) for name in fields}
     for name, value in values.items():
         if name in query.model_fields_set and getattr(query, name) != value:

@@ -29,7 +29,8 @@ def list_models(store: Store, operation: Operation | None = None) -> str:
     names = store.models_for(operation) if operation else []
     if not names or len(names) > MAX_LISTED:
         return "GET /models lists all"
-    return f"models that {operation}: {', '.join(names)}"
+    unread = any(standby.card is None for standby in store.snapshot.standby.values())
+    return f"models that {operation}: {', '.join(names)}{' and others; GET /models lists all' if unread else ''}"
 
 
 def nearest(name: str, names: Sequence[str]) -> str:

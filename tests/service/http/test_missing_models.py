@@ -3,7 +3,8 @@
 import pytest
 from starlette.testclient import TestClient
 
-from tests.conftest import digit, png
+from service.repository.snapshot import Standby
+from tests.conftest import Serve, digit, png
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,11 @@ def test_open_inference_suggests_its_own_names(client: TestClient, name: str, hi
     assert client.get(f"/v2/models/{name}").json()["error"] == (
         f"there is no such model{hint}; /v2/models and the repository index list all"
     )
+
+
+def test_models_that_are_still_unread_are_not_left_out(serve: Serve) -> None:
+    client = serve()
+    store = client.app_state["service"].store
+    store.snapshot.standby["later"] = Standby(1, ())
+    answer = client.post("/denoise?model=nobody", content=png(digit()))
+    assert answer.json()["detail"].endswith("models that denoise: digits, photos and others; GET /models lists all")
