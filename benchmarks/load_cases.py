@@ -231,7 +231,6 @@ def start_hourglass(
     """Start `hourglass serve` with default settings except its addresses."""
     port = free_port()
     environ = {"HOURGLASS_MODELS_DIR": str(models), "HOURGLASS_PORT": str(port), "HOURGLASS_WORKERS": str(workers)}
-    environ["HOURGLASS_DEFAULT_DENOISE"] = "digits-denoise"
     environ["HOURGLASS_GRPC_PORT"] = str(grpc_port)
     serve = [sys.executable, "-m", "service", "serve"]
     log = folder / f"ours-{workers}-{cores}.log"
