@@ -84,10 +84,10 @@ DIGITS_NOISE = Noise(NOISE_PERCENTILES, (0.0, 68e-6, 96e-6, 340e-6, 1957e-6, 435
 
 # The only numbers that are measured, all on an AMD EPYC with AVX-512 and VNNI. Speeds: half of what onnxruntime alone
 # does on both cores, photo in int8, and the share of it with tiles that overlap and JPEG: photographs.md. Digits:
-# serving.md, one worker, PNG to denoised PNG: 5,354 requests/s at 32 connections, 0.379 ms at one. Both tables are
+# serving.md, one worker, PNG to denoised PNG: 4,592 requests/s at 32 connections, 0.463 ms at one. Both tables are
 # in benchmarks/results/amd-epyc-avx512-vnni/.
-PHOTO_MODELS = (PhotoModel("photo", 3.25 / 2, 0.74), PhotoModel("photo-fast", 5.26 / 2, 0.75))
-DIGITS = BatchModel.of(rate=5354, alone=0.379e-3)
+PHOTO_MODELS = (PhotoModel("photo", 3.14 / 2, 0.79), PhotoModel("photo-fast", 5.06 / 2, 0.75))
+DIGITS = BatchModel.of(rate=4592, alone=0.463e-3)
 
 
 def erlang_c(servers: int, load: float) -> float:
