@@ -1,6 +1,7 @@
 """Fixtures of the service tests: tiny models on disk, and the service in this process or behind a socket."""
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 import uvicorn
 from numpy.typing import NDArray
 from PIL import Image
@@ -128,3 +130,11 @@ def listening(settings: Settings) -> Generator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def uncached_loggers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give modules of the service new loggers, so that `capture_logs` works after a test that configured logging."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("service.") and hasattr(module, "log"):
+            monkeypatch.setattr(module, "log", structlog.get_logger())

@@ -40,6 +40,7 @@ def test_the_port_of_grpc_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> No
         grpc_port.check_grpc_port(Settings(grpc_port=8001))
 
 
+@pytest.mark.usefixtures("uncached_loggers")
 def test_tracing_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing_switch, "find_spec", absent)
     with capture_logs() as logs:

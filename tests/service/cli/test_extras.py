@@ -15,7 +15,7 @@ sys.argv[0] = "hourglass"
 from service.cli.commands import main
 main()
 """
-EXTRA = "pip install 'hourglass[hub]'"
+EXTRA = "pip install '.[hub]'"
 
 
 def models(*words: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +50,7 @@ def test_folders_are_verified_pushed_and_pinned_without_it(folder: Path, tmp_pat
     [
         (("push", "digits@1", "--to", "s3://bucket/models"), "hourglass: --to is the URL 's3://bucket/models'"),
         (("pull", "--from", "s3://bucket/models"), "hourglass: --from is the URL 's3://bucket/models'"),
-        (("sign", "digits@1", "--key-file", "key.pem"), "hourglass: signing needs the extra hub"),
+        (("sign", "digits@1", "--key-file", "key.pem"), "hourglass: signing: install the extra hub"),
     ],
 )
 def test_what_needs_the_extra_names_it(folder: Path, words: tuple[str, ...], begin: str) -> None:

@@ -29,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("uncached_loggers")
 @pytest.mark.parametrize(("default", "reason"), FAULTS.values(), ids=FAULTS)
 def test_a_default_that_cannot_serve_is_logged_and_named(serve: Serve, folder: Path, default: str, reason: str) -> None:
     with structlog.testing.capture_logs() as lines:
@@ -69,6 +70,7 @@ def test_a_version_that_comes_later_makes_the_service_ready(serve: Serve, folder
     assert client.post("/denoise", content=png(digit())).headers["x-model-version"] == "2"
 
 
+@pytest.mark.usefixtures("uncached_loggers")
 @pytest.mark.parametrize("default", ["digits", "digits@1", ""])
 def test_a_default_that_serves_is_ready(serve: Serve, folder: Path, default: str) -> None:
     with structlog.testing.capture_logs() as lines:
@@ -77,6 +79,6 @@ def test_a_default_that_serves_is_ready(serve: Serve, folder: Path, default: str
     assert [line for line in lines if line["log_level"] == "error"] == []
 
 
-def test_the_version_of_a_request_is_not_the_fault_of_the_default(serve: Serve, folder: Path) -> None:
+def test_version_of_a_request_is_no_fault_of_the_default(serve: Serve, folder: Path) -> None:
     answer = serve(models_dir=folder).post("/denoise?version=9", content=png(digit()))
     assert answer.json()["detail"] == "version: digits has no such version; it has 1"

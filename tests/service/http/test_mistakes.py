@@ -112,6 +112,7 @@ def test_limits_name_the_setting_and_what_to_do(serve: Serve) -> None:
     )
 
 
+@pytest.mark.usefixtures("uncached_loggers")
 def test_failing_readiness_is_logged_with_its_path(serve: Serve) -> None:
     client = serve(default_denoise="nobody", access_log=True)
     with structlog.testing.capture_logs() as lines:
