@@ -86,7 +86,8 @@ class Session:
 
     `intra_op_threads` is the number of threads of one run. Idle threads do not spin. Set `free_sizes` for images of any
     size, because onnxruntime would plan its memory for each size. `controls` are the default values of the inputs after
-    the first, by name. `exact_int8` is for int8 graphs on processors where `int8_sums_overflow`.
+    the first, by name. `exact_int8` is for int8 graphs on processors where `int8_sums_overflow`. `crops` says whether
+    the graph has the optional input `CROP_INPUT`.
 
     Raises DeviceUnavailable if `device` is required and its provider fails, and ModelRejected if the graph cannot be
     loaded, has an input without a default, or has no node for the required provider.
