@@ -112,7 +112,9 @@ class Endpoint:
                 raise ModelNotFound(describe_missing(state.store, name, self.operation)) from problem
             if parameters.model or not fault:
                 raise
-            raise type(problem)(f"model: the default of the service is at fault: {fault}; name a model") from problem
+            raise type(problem)(
+                f"model: the default model of the service cannot be used: {fault}; name a model"
+            ) from problem
         return model
 
     async def _parse_form(self, state: State, data: bytes, content_type: str) -> Form:

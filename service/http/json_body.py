@@ -129,5 +129,5 @@ def _describe_fields(errors: list[ErrorDetails], images: bool) -> str:
     parameters = [name for name in unknown if name in Parameters.model_fields]
     expected = '{"images": ["BASE64", ...]}' if images else '{"values": [[...], ...]}'
     sent = f"the body has {', '.join(unknown)}, but" if unknown else "the body"
-    hint = f"; parameters belong into the query: ?{parameters[0]}=..." if parameters else ""
+    hint = f"; parameters go in the query string: ?{parameters[0]}=..." if parameters else ""
     return f"{sent} must be {expected}{hint}"

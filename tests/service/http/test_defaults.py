@@ -44,7 +44,7 @@ def test_a_default_that_cannot_serve_is_logged_and_named(serve: Serve, folder: P
     assert client.get("/v2/health/ready").status_code == 503
     answer = client.post("/denoise", content=png(digit()))
     assert answer.status_code in (404, 409, 503)
-    assert answer.json()["detail"].startswith(f"model: the default of the service is at fault: {expected}")
+    assert answer.json()["detail"].startswith(f"model: the default model of the service cannot be used: {expected}")
     assert client.post("/denoise?model=digits", content=png(digit())).status_code == 200
 
 

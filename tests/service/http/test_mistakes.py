@@ -29,11 +29,11 @@ def said(client: TestClient, path: str, **request: object) -> str:
     [
         (
             {"images": ["AAAA"], "strength": 0.5},
-            f"the body has strength, but must be {IMAGES}; parameters belong into the query: ?strength=...",
+            f"the body has strength, but must be {IMAGES}; parameters go in the query string: ?strength=...",
         ),
         (
             {"images": ["AAAA"], "model": "photos"},
-            f"the body has model, but must be {IMAGES}; parameters belong into the query: ?model=...",
+            f"the body has model, but must be {IMAGES}; parameters go in the query string: ?model=...",
         ),
         ({"image": "AAAA"}, f"the body has image, but must be {IMAGES}"),
         ({"instances": [[1]]}, f"the body has instances, but must be {IMAGES}"),

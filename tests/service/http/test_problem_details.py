@@ -118,7 +118,8 @@ def test_other_errors_of_parameters_name_them(client: TestClient, serve: Serve) 
     answer = serve(default_denoise="nobody").post("/denoise", content=IMAGE)
     assert (answer.status_code, answer.json()["detail"]) == (
         404,
-        "model: the default of the service is at fault: HOURGLASS_DEFAULT_DENOISE is nobody, but there is no such "
+        "model: the default model of the service cannot be used: "
+        "HOURGLASS_DEFAULT_DENOISE is nobody, but there is no such "
         "model; there are digits, photos, points; name a model",
     )
 
